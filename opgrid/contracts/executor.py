@@ -1,0 +1,75 @@
+"""Where steps run. An executor answers *where*, never *what* or *when*."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
+from opgrid.ids import RunId, StepKey
+
+#: How far the coordinator has taken the events of an executor; "" is the beginning. Stored with the events themselves.
+Position = str
+
+
+class Polled(NamedTuple):
+    events: Sequence[AnyEvent]
+    position: Position  #: to be acknowledged once the events are durable
+
+
+class EventSink(Protocol):
+    """Where a step in progress tells what happens to it."""
+
+    def emit(self, event: AnyEvent) -> None: ...
+
+
+class Executor(ABC):
+    """The base of all executors: ``submit`` and ``poll`` are enough for a simple one.
+
+    ``poll`` blocks for at most ``timeout`` seconds and returns as soon as there is something. ``submit`` is idempotent per
+    ``StepTask.id`` and may raise :class:`opgrid.errors.ExecutorUnavailable`: the same tasks are then submitted again later.
+    Events of one attempt come in order; an event may come twice.
+    """
+
+    #: Steps run in processes other than the one that submits: values cannot be handed over in memory.
+    crosses_processes: bool = True
+    #: The IO manager that stands behind ``io_manager`` where the job binds none.
+    default_io: str = "filesystem"
+
+    @abstractmethod
+    def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None: ...
+
+    @abstractmethod
+    def poll(self, timeout: float) -> Polled: ...
+
+    def acknowledge(self, position: Position) -> None:  # noqa: B027 (optional)
+        """All events up to ``position`` are durable: they need not be kept."""
+
+    def resume_at(self, position: Position) -> None:  # noqa: B027 (optional)
+        """Called once before the first poll of a coordinator that takes over: go on behind ``position``."""
+
+    def recover(self, run: RunBrief) -> frozenset[tuple[StepKey, int]] | None:
+        """(step, attempt) of this run that are still out there and will report. None: nothing survives this process."""
+        return None
+
+    def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:  # noqa: B027 (optional)
+        """Stop these attempts. Each reports how it ended; one that had not started reports StepCanceled."""
+
+    def release(self, run_id: RunId) -> None:  # noqa: B027 (optional)
+        """The run has ended: what is held for it may go (what readers of its outputs need stays for its retention)."""
+
+    def close(self) -> None:  # noqa: B027 (optional)
+        """End what this executor started. May be called twice."""
+
+
+class ExecutorSetup(NamedTuple):
+    """What an executor is built from: ``ExecutorClass.create(setup)``."""
+
+    config: dict[str, object]  #: validated against the executor definition's schema
+    home: str  #: OPGRID_HOME, absolute
+    code: CodeTarget | None  #: how another process loads the user's code; None: it cannot
+    job: object | None  #: the JobDefinition itself, for executors of this process and jobs that travel by value
+    broker_url: str | None
+    stream: str  #: where remote workers report for this coordinator

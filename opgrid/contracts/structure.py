@@ -1,0 +1,132 @@
+"""A job as data: what it is made of and how it is wired, without user code.
+
+Definitions emit a :class:`JobStructure`; the planner compiles it; its hash tells whether two processes hold the same job.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Backoff(StrEnum):
+    LINEAR = "LINEAR"
+    EXPONENTIAL = "EXPONENTIAL"
+
+
+class Jitter(StrEnum):
+    FULL = "FULL"
+    PLUS_MINUS = "PLUS_MINUS"
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """A retry policy as data."""
+
+    max_retries: int = 1
+    delay: float | None = None  #: seconds
+    backoff: Backoff | None = None
+    jitter: Jitter | None = None
+
+
+class InputInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    type: str = "Any"  #: display name
+    nothing: bool = False  #: orders only, carries no value
+    has_default: bool = False
+    loadable: bool = False  #: its type can be loaded from run config, or an input manager loads it
+    description: str | None = None
+
+
+class OutputInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    type: str = "Any"
+    nothing: bool = False  #: no value is stored
+    dynamic: bool = False
+    required: bool = True
+    io_manager_key: str = "io_manager"
+    description: str | None = None
+
+
+class OpInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    inputs: tuple[InputInfo, ...] = ()
+    outputs: tuple[OutputInfo, ...] = ()
+    description: str | None = None
+    has_config: bool = False
+    resource_keys: tuple[str, ...] = ()
+    retry: Retry | None = None
+    tags: dict[str, str] = {}
+    pool: str | None = None
+    timeout: float | None = None  #: seconds from start to end of one attempt
+
+
+class Delivery(StrEnum):
+    """How an input takes an output."""
+
+    WHOLE = "whole"  #: the value of this output, or of the instance in the same mapped branch
+    MAPPED = "mapped"  #: one instance of the consumer for each key of a dynamic output
+    COLLECTED = "collected"  #: a list of the values of all keys of the innermost fan-out
+
+
+class FromNode(msgspec.Struct, frozen=True, tag="node", omit_defaults=True):
+    node: str  #: its name in the same graph
+    output: str = "result"
+    delivery: Delivery = Delivery.WHOLE
+
+
+class FromGraphInput(msgspec.Struct, frozen=True, tag="input"):
+    name: str  #: an input of the enclosing graph
+    delivery: Delivery = Delivery.WHOLE
+
+
+class FanIn(msgspec.Struct, frozen=True, tag="fan_in"):
+    """A list, in this order."""
+
+    items: tuple[FromNode | FromGraphInput, ...]
+
+
+Wire = FromNode | FromGraphInput | FanIn
+
+
+class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One invocation of an op or a graph inside a graph."""
+
+    name: str  #: unique in its graph
+    definition: str  #: key into JobStructure.ops or .graphs
+    is_graph: bool = False
+    wires: dict[str, Wire] = {}  #: by input name; an input that is missing here is fed by config or default
+    tags: dict[str, str] = {}
+    retry: Retry | None = None
+    hooks: tuple[str, ...] = ()
+
+
+class GraphOutput(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    source: Wire
+    description: str | None = None
+
+
+class GraphInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    nodes: tuple[NodeInfo, ...] = ()
+    inputs: tuple[InputInfo, ...] = ()
+    outputs: tuple[GraphOutput, ...] = ()
+    description: str | None = None
+    tags: dict[str, str] = {}
+    hooks: tuple[str, ...] = ()
+    has_config: bool = False  #: a config mapping stands in for the config of what is inside
+
+
+class JobStructure(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    graph: str  #: key into graphs: the root
+    ops: dict[str, OpInfo] = {}
+    graphs: dict[str, GraphInfo] = {}
+    description: str | None = None
+    tags: dict[str, str] = {}
+    hooks: tuple[str, ...] = ()
+    retry: Retry | None = None  #: for ops that have none
+    resource_keys: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}

@@ -1,0 +1,118 @@
+"""What an executor is asked to do: one attempt at one step, and what all steps of a run share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from opgrid.contracts.config import ExecutorChoice, ResolvedConfig
+from opgrid.ids import NodePath, RunId, StepKey
+
+
+class OutputRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One stored output of an accepted attempt: all that a reader needs to find it, and to reject anything else."""
+
+    run_id: RunId
+    step: StepKey
+    output: str = "result"
+    mapping_key: str | None = None  #: of a dynamic output
+    attempt: int = 1
+    claim: str = ""
+    manifest: Any = None  #: what the IO manager wants back to load it (JSON); None: nothing was stored
+
+
+class Stored(msgspec.Struct, frozen=True, tag="stored"):
+    ref: OutputRef
+
+
+class Gathered(msgspec.Struct, frozen=True, tag="gathered"):
+    """A list, in this order."""
+
+    items: tuple[OutputRef, ...]
+
+
+class FromConfig(msgspec.Struct, frozen=True, tag="config"):
+    """``inputs.<name>`` of the node's config; see :class:`opgrid.contracts.config.NodeConfig`."""
+
+
+class FromJobInput(msgspec.Struct, frozen=True, tag="job_input"):
+    """A top-level input of the job: from ``input_values`` or the ``inputs`` of the run config."""
+
+    name: str
+
+
+class FromDefault(msgspec.Struct, frozen=True, tag="default"):
+    """The default value of the parameter or of its ``In``."""
+
+
+class FromInputManager(msgspec.Struct, frozen=True, tag="input_manager"):
+    """No upstream output: the input's own manager loads it."""
+
+
+Source = Stored | Gathered | FromConfig | FromJobInput | FromDefault | FromInputManager
+
+
+class TaskInput(msgspec.Struct, frozen=True):
+    name: str
+    source: Source
+
+
+class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One attempt at one step. ``(run_id, step, attempt)`` names it for ever; inputs of type Nothing are not listed."""
+
+    run_id: RunId
+    step: StepKey
+    node: NodePath
+    attempt: int = 1  #: fences: each start has its own
+    retry_number: int = 0  #: counts the retries that the user's policy granted
+    mapping_keys: tuple[str, ...] = ()
+    inputs: tuple[TaskInput, ...] = ()
+    queue: str | None = None
+    priority: int = 0  #: higher first
+    timeout: float | None = None  #: seconds
+    executor: str | None = None  #: None: the run's executor
+
+    @property
+    def id(self) -> tuple[RunId, StepKey, int]:
+        return self.run_id, self.step, self.attempt
+
+
+class CodeTarget(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where user code is loaded from: exactly one of file, module, package."""
+
+    file: str | None = None
+    module: str | None = None
+    package: str | None = None
+    attribute: str | None = None
+    working_directory: str | None = None
+
+    @property
+    def location(self) -> str:
+        """The name of the code location: what messages and workers agree on."""
+        return (self.file or self.module or self.package or "").rsplit("/", 1)[-1]
+
+
+class JobRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which job: by name in a location, and the hash of its structure; or by value."""
+
+    name: str
+    structure_hash: str
+    location: str = ""
+    value: str | None = None  #: hash of the pickled job, when it travels by value
+
+
+class RunBrief(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the steps of one run share. Stored once for remote workers, under its hash."""
+
+    run_id: RunId
+    job: JobRef
+    executor: ExecutorChoice
+    config: ResolvedConfig = ResolvedConfig()
+    run_config: Any = None  #: as the user gave it, merged with the job's own: what ``context.run_config`` shows
+    tags: dict[str, str] = {}
+    root_run_id: RunId | None = None
+    parent_run_id: RunId | None = None
+    io: str = "filesystem"  #: the IO manager behind ``io_manager`` where the job binds none: memory, filesystem, redis
+    stream: str = ""  #: where remote workers report: the shard that drives the run
+    epoch: int = 0  #: of the shard's lease

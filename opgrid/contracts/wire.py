@@ -1,0 +1,69 @@
+"""How contracts travel: JSON with a version, decoded strictly into the same frozen classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.structure import JobStructure
+from opgrid.contracts.tasks import RunBrief, StepTask
+
+#: Raised when a reader of an older version could misread what a newer one writes. New optional fields do not raise it.
+VERSION = 1
+
+_encode = msgspec.json.Encoder().encode
+_ordered = msgspec.json.Encoder(order="deterministic").encode
+_event = msgspec.json.Decoder(AnyEvent)
+_events = msgspec.json.Decoder(list[AnyEvent])
+_task = msgspec.json.Decoder(StepTask)
+_tasks = msgspec.json.Decoder(list[StepTask])
+_brief = msgspec.json.Decoder(RunBrief)
+
+
+def encode_event(event: AnyEvent) -> bytes:
+    return _encode(event)
+
+
+def decode_event(data: bytes | str) -> AnyEvent:
+    """Raises msgspec.ValidationError for what no version of opgrid wrote."""
+    return _event.decode(data)
+
+
+def encode_events(events: Sequence[AnyEvent]) -> bytes:
+    return _encode(list(events))
+
+
+def decode_events(data: bytes | str) -> list[AnyEvent]:
+    return _events.decode(data)
+
+
+def encode_tasks(tasks: Sequence[StepTask]) -> bytes:
+    return _encode(list(tasks))
+
+
+def decode_task(data: bytes | str) -> StepTask:
+    return _task.decode(data)
+
+
+def decode_tasks(data: bytes | str) -> list[StepTask]:
+    return _tasks.decode(data)
+
+
+def encode_brief(brief: RunBrief) -> bytes:
+    return _ordered(brief)
+
+
+def decode_brief(data: bytes | str) -> RunBrief:
+    return _brief.decode(data)
+
+
+def content_hash(value: object) -> str:
+    """Hex digest over the ordered JSON of a contract: equal content, equal hash, in any process."""
+    return hashlib.sha256(_ordered(value)).hexdigest()[:32]
+
+
+def structure_hash(structure: JobStructure) -> str:
+    return content_hash(structure)

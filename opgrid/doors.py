@@ -1,0 +1,31 @@
+"""Ways up: what ``opgrid`` offers and another package implements, found by entry point when it is called."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from opgrid.errors import OpGridError
+
+GROUP = "opgrid.doors"
+
+
+class DoorClosed(OpGridError):
+    """This installation lacks the package that implements a call."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def describe(self) -> str:
+        return (
+            f"{self.name!r} is not available in this installation: it has no part that implements it "
+            f"(a slim worker holds no orchestrator). Install all of it with: pip install opgrid"
+        )
+
+
+def through(name: str) -> Any:
+    """The callable behind a door."""
+    for entry in entry_points(group=GROUP, name=name):
+        return entry.load()
+    raise DoorClosed(name)

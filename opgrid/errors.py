@@ -1,0 +1,261 @@
+"""The error tree. An error names the thing, the place and the way out; its fields are its arguments, so it pickles.
+
+``ErrorClass("a message")`` works for every class of the public tree; specific errors below them take fields and build the
+message from these in :meth:`OpGridError.describe`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+
+class OpGridError(Exception):
+    """The base of all errors that opgrid raises on purpose."""
+
+    #: of the command line, when this error ends it
+    exit_code = 1
+
+    def describe(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+    def __str__(self) -> str:
+        return self.describe()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def listed(names: Collection[str], most: int = 20) -> str:
+    """``'a', 'b', 'c'`` for a sentence, cut at ``most``."""
+    shown = ", ".join(repr(name) for name in sorted(names)[:most])
+    more = len(names) - most
+    return (shown or "none") + (f" and {more} more" if more > 0 else "")
+
+
+# ---- definitions ---------------------------------------------------------------------------------------------------
+
+
+class InvalidDefinitionError(OpGridError):
+    """A definition breaks a rule; raised where it is made."""
+
+    exit_code = 3
+
+
+class InvalidConfigDefinitionError(InvalidDefinitionError):
+    """A config schema is not one."""
+
+
+class InvalidInvocationError(OpGridError):
+    """An op was called in a way that its definition does not allow."""
+
+
+class InvariantViolationError(OpGridError):
+    """What was asked contradicts what opgrid guarantees."""
+
+
+class InvalidSubsetError(OpGridError):
+    """A selection names steps that the job does not have."""
+
+    exit_code = 2
+
+
+class InvalidConfigError(OpGridError):
+    """Run config does not fit its schema; the message lists every error with its path."""
+
+    exit_code = 2
+
+
+class ConfigMappingFunctionError(OpGridError):
+    """The function of a config mapping raised; see ``__cause__``."""
+
+    exit_code = 2
+
+
+class UnknownPartitionError(OpGridError):
+    """A partition key that the partitions definition does not have."""
+
+    exit_code = 2
+
+
+class UnknownResourceError(OpGridError, AttributeError):
+    """``context.resources`` has no such resource, or the op did not declare that it needs it."""
+
+
+class UnmetExecutorRequirementsError(OpGridError):
+    """The executor cannot run this job as it is configured; found before the run starts."""
+
+    exit_code = 2
+
+
+class UnknownName(OpGridError):
+    """Something was looked up by name and is not there."""
+
+    exit_code = 2
+
+    def __init__(self, kind: str, name: str, known: Collection[str], where: str = "", hint: str = "") -> None:
+        super().__init__(kind, name, known, where, hint)
+        self.kind, self.name, self.known, self.where, self.hint = kind, name, known, where, hint
+
+    def describe(self) -> str:
+        place = f" in {self.where}" if self.where else ""
+        known = f" There are: {listed(self.known)}." if self.known else " There is none."
+        hint = f" {self.hint}" if self.hint else ""
+        return f"There is no {self.kind} {self.name!r}{place}.{nearest(self.name, self.known)}{known}{hint}"
+
+
+class UnknownJob(UnknownName):
+    """A code location has no job of that name."""
+
+
+class UnknownExecutor(UnknownName):
+    """No executor of that name is installed."""
+
+
+# ---- loading code ----------------------------------------------------------------------------------------------------
+
+
+class LoadError(OpGridError):
+    """Definitions could not be loaded from where the user said they are."""
+
+    exit_code = 3
+
+
+class ShadowedPackage(LoadError):
+    """A stranger's module stands where one of opgrid's own packages must be."""
+
+    def __init__(self, package: str, found: str, expected: str) -> None:
+        super().__init__(package, found, expected)
+        self.package, self.found, self.expected = package, found, expected
+
+    def describe(self) -> str:
+        return (
+            f"opgrid needs its own package {self.package!r} ({self.expected}), but {self.found} is in the way. "
+            f"Rename that file or folder, or run from another working directory."
+        )
+
+
+# ---- running -----------------------------------------------------------------------------------------------------------
+
+
+class UserCodeExecutionError(OpGridError):
+    """User code raised; see ``__cause__``."""
+
+
+class ExecutionStepExecutionError(UserCodeExecutionError):
+    """The body of an op raised."""
+
+
+class ExecutionLoadInputError(UserCodeExecutionError):
+    """Loading an input failed."""
+
+
+class ExecutionHandleOutputError(UserCodeExecutionError):
+    """Storing an output failed."""
+
+
+class ResourceFunctionError(UserCodeExecutionError):
+    """Opening a resource failed."""
+
+
+class HookExecutionError(UserCodeExecutionError):
+    """A hook raised; its step is not affected."""
+
+
+class TypeCheckError(UserCodeExecutionError):
+    """A type's check function itself raised."""
+
+
+class TypeCheckDidNotPass(OpGridError):
+    """A value is not of the type that its input or output declares."""
+
+    def __init__(self, description: str, type: str = "", metadata: dict[str, object] | None = None) -> None:
+        super().__init__(description, type, metadata)
+        self.description, self.type, self.metadata = description, type, metadata or {}
+
+
+class StepOutputNotFoundError(OpGridError):
+    """A required output was not yielded."""
+
+    def __init__(self, description: str, step_key: str = "", output_name: str = "") -> None:
+        super().__init__(description, step_key, output_name)
+        self.step_key, self.output_name = step_key, output_name
+
+
+class ExecutionStepNotFoundError(InvalidSubsetError):
+    """A run has no such step."""
+
+
+class MaxRetriesExceededError(OpGridError):
+    """A step asked for more retries than it may have."""
+
+
+class SubprocessError(OpGridError):
+    """A process that ran a step died."""
+
+
+class ExecutionInterruptedError(BaseException):
+    """Raised in user code when its step is canceled."""
+
+
+class RunNotFoundError(UnknownName):
+    """No run has this id."""
+
+
+class RunAlreadyExists(OpGridError):
+    """A run with this id is in the storage already."""
+
+    exit_code = 2
+
+
+class RunFailedError(OpGridError):
+    """A run ended in failure and its caller asked for an exception."""
+
+
+class LaunchFailedError(OpGridError):
+    """A run could not be launched."""
+
+
+class HomeNotSetError(OpGridError):
+    """OPGRID_HOME is needed and not set."""
+
+    exit_code = 2
+
+
+class SettingsError(OpGridError):
+    """A setting is unknown or has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class ExecutorUnavailable(OpGridError):
+    """What an executor depends on cannot be reached now; the same call may be made again."""
+
+    exit_code = 4
+
+
+class BrokerUnreachable(ExecutorUnavailable):
+    """Redis does not answer."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(url, problem)
+        self.url, self.problem = url, problem
+
+    def describe(self) -> str:
+        return (
+            f"The broker at {self.url} cannot be reached: {self.problem}. "
+            f"Start it, or set OPGRID_BROKER_URL to one that runs, or unset it to use an embedded Redis."
+        )
+
+
+class DatabaseUnreachable(OpGridError):
+    """The database does not answer."""
+
+    exit_code = 4
+
+
+class PayloadRejected(OpGridError):
+    """Stored bytes are not what their writer signed: they were not unpickled."""

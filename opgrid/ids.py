@@ -1,0 +1,33 @@
+"""The names that things go by: runs, steps and the places of nodes in a job."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from typing import NewType
+
+RunId = NewType("RunId", str)
+#: A step of a run: the path of its node and, under a dynamic fan-out, its mapping keys: ``g.inc_2``, ``clean[k1,k2]``.
+StepKey = NewType("StepKey", str)
+#: The place of a node in its job: ``inc``, ``g.inc_2``.
+NodePath = NewType("NodePath", str)
+
+_STEP = re.compile(r"^(?P<node>[^\[\]]+)(?:\[(?P<keys>[^\[\]]+)\])?$")
+
+
+def new_run_id() -> RunId:
+    return RunId(str(uuid.uuid4()))
+
+
+def step_key(node: str, mapping_keys: Sequence[str] = ()) -> StepKey:
+    return StepKey(f"{node}[{','.join(mapping_keys)}]" if mapping_keys else node)
+
+
+def split_step_key(key: str) -> tuple[NodePath, tuple[str, ...]]:
+    """``clean[k1,k2]`` -> (``clean``, (``k1``, ``k2``)). Raises ValueError for what is no step key."""
+    found = _STEP.match(key)
+    if found is None:
+        raise ValueError(f"{key!r} is not a step key")
+    keys = found["keys"]
+    return NodePath(found["node"]), tuple(keys.split(",")) if keys else ()
