@@ -1,0 +1,1 @@
+"""The Celery process that runs steps and reports what became of them."""
