@@ -5,7 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-LOCKS := requirements/bootstrap.txt requirements/runtime.txt requirements/worker.txt requirements/dev.txt
+# Tests at a time; 0 runs them in one process, where a debugger and -x read best.
+JOBS ?= 2
+# More for pytest: make test ARGS="-k retry -x"
+ARGS ?=
 
 # pip's and uv's notices about themselves are noise here.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -42,3 +45,79 @@ $(VENV)/.locked: $(VENV)/.python requirements/bootstrap.txt requirements/dev.txt
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
+
+# --- using it --------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## run the example census from start to end
+	@$(PY) -P -m examples.stdlib_census.demo
+
+.PHONY: test
+test: setup ## run the tests
+	@$(PY) -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: bench
+bench: setup ## measure; figures go to stdout
+	@$(PY) -P -m benchmarks
+
+# --- checking --------------------------------------------------------------------------------------------------------
+
+PACKAGES := opgrid orchestrator executors worker
+TYPED := $(PACKAGES) $(wildcard examples tests/typing requirements/lock.py)
+# What git knows or would take; empty lists skip their tool.
+files = $(shell git ls-files --cached --others --exclude-standard -- $(1))
+COMPOSE = $(call files,'docker-compose*.yml' 'deploy/compose*.yml' 'deploy/**/compose*.yml')
+DOCKERFILES = $(call files,'*Dockerfile' '*Dockerfile.*')
+YAML = $(call files,'*.yml' '*.yaml')
+SCRIPTS = $(call files,'*.sh' '.ci/*')
+
+.PHONY: check
+check: lint types layers locks spelling deploy-files ## everything that needs no test run
+
+.PHONY: lint
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+.PHONY: types
+types: setup
+	$(PY) -m mypy $(TYPED)
+
+.PHONY: layers
+layers: setup
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: locks
+locks: setup
+	$(PY) requirements/lock.py --check
+
+.PHONY: spelling
+spelling: setup
+	$(BIN)/codespell $(call files)
+
+.PHONY: deploy-files
+deploy-files: setup
+	$(if $(strip $(COMPOSE)),$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec $(COMPOSE))
+	$(if $(strip $(DOCKERFILES)),$(BIN)/hadolint $(DOCKERFILES))
+	$(if $(strip $(YAML)),$(BIN)/yamllint --strict $(YAML))
+	$(if $(strip $(SCRIPTS)),$(BIN)/shellcheck $(SCRIPTS))
+
+# --- keeping house ---------------------------------------------------------------------------------------------------
+
+.PHONY: fix
+fix: setup ## let ruff repair and format what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+.PHONY: lock
+lock: setup ## compile the locks from pyproject.toml; UPGRADE=1 takes the newest releases
+	$(PY) requirements/lock.py $(if $(UPGRADE),--upgrade)
+
+.PHONY: dist
+dist: setup ## build the sdist and the wheel into dist/
+	$(PY) -m hatchling build
+
+.PHONY: clean
+clean: ## remove caches and builds; `make clean ENV=1` the environment too
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis $(if $(ENV),$(VENV))
+	find $(PACKAGES) $(wildcard tests examples benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
