@@ -98,7 +98,7 @@ spelling: setup
 .PHONY: deploy-files
 deploy-files: setup
 	$(if $(strip $(COMPOSE)),$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec $(COMPOSE))
-	$(if $(strip $(DOCKERFILES)),$(BIN)/hadolint $(DOCKERFILES))
+	$(if $(strip $(DOCKERFILES)),$(BIN)/hadolint --failure-threshold warning $(DOCKERFILES))
 	$(if $(strip $(YAML)),$(BIN)/yamllint --strict $(YAML))
 	$(if $(strip $(SCRIPTS)),$(BIN)/shellcheck $(SCRIPTS))
 
