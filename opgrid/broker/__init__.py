@@ -1,0 +1,1 @@
+"""Redis as opgrid uses it: where it is, how it is reached, which keys it holds and the scripts that change them."""

@@ -1,0 +1,146 @@
+"""The one place that makes Redis clients: address forms, socket settings, and the errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from opgrid.errors import BrokerUnreachable, SettingsError
+
+#: Seconds until a silent connection counts as broken. Blocking reads must ask for less.
+SOCKET_TIMEOUT: Final = 5.0
+HEALTH_CHECK_INTERVAL: Final = 5
+_FORMS: Final = "redis://host:6379/0, rediss://host:6379/0 or redis+socket:///path/to.sock?virtual_host=0"
+
+#: What redis-py raises when the server cannot be reached or cannot answer yet.
+UNREACHABLE: Final = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """One Redis database, in the forms that redis-py and Celery want."""
+
+    scheme: str  #: redis, rediss or unix
+    place: str  #: ``host:port``, or the path of the socket
+    database: int = 0
+    username: str | None = None
+    password: str | None = None
+    options: tuple[tuple[str, str], ...] = ()  #: other parameters of the query, TLS files for example
+
+    @classmethod
+    def parse(cls, url: str) -> BrokerAddress:
+        """Raises SettingsError."""
+        parts = urlsplit(url)
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        user = unquote(parts.username) if parts.username else None
+        password = unquote(parts.password) if parts.password else None
+        try:
+            if parts.scheme in ("unix", "redis+socket", "redis+unix", "socket"):
+                database = int(query.pop("virtual_host", query.pop("db", "0")).lstrip("/") or 0)
+                place = unquote(parts.path)
+                scheme = "unix"
+            elif parts.scheme in ("redis", "rediss"):
+                database = int(parts.path.strip("/") or query.pop("db", query.pop("virtual_host", "0")))
+                place = f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
+                scheme = parts.scheme
+            else:
+                raise ValueError("unknown form")
+        except ValueError as error:
+            problem = f"{hide_password(url)!r} is no address of a broker ({error})"
+            raise SettingsError(f"{problem}. It looks like {_FORMS}.") from error
+        return cls(scheme, place, database, user, password, tuple(sorted(query.items())))
+
+    @property
+    def client_url(self) -> str:
+        """For redis-py."""
+        more = "".join(f"&{name}={quote(value)}" for name, value in self.options)
+        if self.scheme == "unix":
+            return f"unix://{self._login}{quote(self.place)}?db={self.database}{more}"
+        return f"{self.scheme}://{self._login}{self.place}/{self.database}{'?' + more[1:] if more else ''}"
+
+    @property
+    def celery_url(self) -> str:
+        more = "".join(f"&{name}={quote(value)}" for name, value in self.options)
+        if self.scheme == "unix":
+            return f"redis+socket://{self._login}{quote(self.place)}?virtual_host={self.database}{more}"
+        return f"{self.scheme}://{self._login}{self.place}/{self.database}{'?' + more[1:] if more else ''}"
+
+    @property
+    def shown(self) -> str:
+        """Without the password."""
+        return hide_password(self.celery_url)
+
+    @property
+    def _login(self) -> str:
+        if self.password is None:
+            return f"{quote(self.username, safe='')}@" if self.username else ""
+        return f"{quote(self.username or '', safe='')}:{quote(self.password, safe='')}@"
+
+
+def hide_password(url: str) -> str:
+    head, mark, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    if not at or ":" not in login:
+        return url
+    return f"{head}{mark}{login.split(':', 1)[0]}:***@{place}"
+
+
+def broker_url(environ: Mapping[str, str] = os.environ) -> str | None:
+    """``OPGRID_BROKER_URL``; None where it is not set: an embedded server is started then."""
+    return environ.get("OPGRID_BROKER_URL") or None
+
+
+def connect(url: str, name: str = "opgrid", max_connections: int = 20) -> redis.Redis:
+    """A client that notices broken connections within seconds and tries again twice. It connects when it is first used.
+
+    Every command that goes through it may thus arrive twice: our scripts are made for that. Not for use across a fork.
+    """
+    address = BrokerAddress.parse(url)
+    settings: dict[str, Any] = {
+        "socket_timeout": SOCKET_TIMEOUT,
+        "health_check_interval": HEALTH_CHECK_INTERVAL,
+        "client_name": name,
+        "max_connections": max_connections,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
+    }
+    if address.scheme != "unix":
+        settings |= {"socket_connect_timeout": SOCKET_TIMEOUT, "socket_keepalive": True}
+    return redis.Redis.from_url(address.client_url, **settings)
+
+
+@contextlib.contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """What redis-py raises, as BrokerUnreachable."""
+    try:
+        yield
+    except redis.AuthenticationError as error:
+        raise BrokerUnreachable(_shown(url), f"it refuses our login ({error})") from error
+    except UNREACHABLE as error:
+        raise BrokerUnreachable(_shown(url), str(error) or type(error).__name__) from error
+
+
+def check(client: redis.Redis, url: str) -> None:
+    """Raises BrokerUnreachable, and SettingsError for a server that throws away queues and leases when it is full."""
+    with reaching(url):
+        memory: Any = client.info("memory")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise SettingsError(
+            f"The broker at {_shown(url)} evicts keys when its memory is full (maxmemory-policy {policy}): it "
+            f"would lose queued steps without a trace. Set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction"
+        )
+
+
+@lru_cache(maxsize=64)
+def _shown(url: str) -> str:
+    return BrokerAddress.parse(url).shown

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from opgrid.broker.connection import BrokerAddress, check, connect, hide_password, reaching
+from opgrid.broker.embedded import EmbeddedRedis
+from opgrid.errors import BrokerUnreachable, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("url", "for_redis", "for_celery"),
+    [
+        ("redis://host", "redis://host:6379/0", "redis://host:6379/0"),
+        ("redis://:se%40cret@host:7000/3", "redis://:se%40cret@host:7000/3", "redis://:se%40cret@host:7000/3"),
+        ("rediss://me:pw@host/1?ssl_cert_reqs=required",) + ("rediss://me:pw@host:6379/1?ssl_cert_reqs=required",) * 2,
+        ("redis+socket:///a/b.sock?virtual_host=4", "unix:///a/b.sock?db=4", "redis+socket:///a/b.sock?virtual_host=4"),
+        ("unix:///a/b.sock?db=4", "unix:///a/b.sock?db=4", "redis+socket:///a/b.sock?virtual_host=4"),
+        ("unix:///a/b.sock", "unix:///a/b.sock?db=0", "redis+socket:///a/b.sock?virtual_host=0"),
+    ],
+)
+def test_every_form_of_address_fits_redis_and_celery(url: str, for_redis: str, for_celery: str) -> None:
+    address = BrokerAddress.parse(url)
+    assert (address.client_url, address.celery_url) == (for_redis, for_celery)
+    assert BrokerAddress.parse(address.client_url) == BrokerAddress.parse(address.celery_url) == address
+
+
+@pytest.mark.parametrize("url", ["amqp://host", "redis://host:port/0", "redis://host/zero", "nonsense"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="redis://host:6379/0"):
+        BrokerAddress.parse(url)
+
+
+def test_passwords_are_not_shown() -> None:
+    assert hide_password("redis://me:pw@host/1") == "redis://me:***@host/1"
+    assert hide_password("redis://host/1") == "redis://host/1"
+    assert "pw" not in BrokerAddress.parse("redis://me:pw@host/1").shown
+
+
+def test_nobody_there_is_an_error_of_ours_within_seconds() -> None:
+    url = "unix:///nowhere/redis.sock"
+    began = time.monotonic()
+    with connect(url) as client, pytest.raises(BrokerUnreachable, match="OPGRID_BROKER_URL"), reaching(url):
+        client.ping()
+    assert time.monotonic() - began < 3
+
+
+def test_an_evicting_server_is_refused() -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as client:
+        check(client, server.url)
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        with pytest.raises(SettingsError, match=r"allkeys-lru.*noeviction"):
+            check(client, server.url)
