@@ -15,8 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 export UV_NO_PROGRESS := 1
-# Wheels are hard-linked from uv's cache where the file system allows it, else copied without a warning.
-export UV_LINK_MODE := $(or $(UV_LINK_MODE),copy)
+# uv trusts what pip and the machine trust, be it a company's own certificate.
+export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
 
