@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
@@ -37,6 +37,11 @@ class Executor(ABC):
     crosses_processes: bool = True
     #: The IO manager that stands behind ``io_manager`` where the job binds none.
     default_io: str = "filesystem"
+
+    @classmethod
+    def create(cls, setup: ExecutorSetup) -> Self:
+        """The one way executors are made: found by name, built from this."""
+        raise NotImplementedError(f"{cls.__name__} has no create()")
 
     @abstractmethod
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None: ...
@@ -73,3 +78,4 @@ class ExecutorSetup(NamedTuple):
     job: object | None  #: the JobDefinition itself, for executors of this process and jobs that travel by value
     broker_url: str | None
     stream: str  #: where remote workers report for this coordinator
+    local: object | None = None  #: LocalRun: what a run holds in its caller's own process (``opgrid.steps.scope``)

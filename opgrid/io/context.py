@@ -1,0 +1,214 @@
+"""What IO managers are told: which output is to be stored, which input is to be loaded, and on whose behalf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from opgrid.contracts.tasks import OutputRef
+from opgrid.errors import InvariantViolationError
+from opgrid.ids import StepKey, split_step_key
+from opgrid.io.setup import IOSetup
+
+if TYPE_CHECKING:
+    from opgrid.definitions.op import OpDefinition
+    from opgrid.definitions.types import Type
+
+
+class Surroundings(Protocol):
+    """The step, as far as an IO manager may look at it."""
+
+    @property
+    def job_name(self) -> str: ...
+    @property
+    def op_def(self) -> OpDefinition: ...
+    @property
+    def log(self) -> Any: ...
+    @property
+    def resources(self) -> Any: ...
+    @property
+    def run_tags(self) -> Mapping[str, str]: ...
+    @property
+    def step_context(self) -> Any: ...
+    @property
+    def io(self) -> IOSetup: ...
+    def log_event(self, event: Any) -> None: ...
+
+
+class IOContext:
+    """What the contexts of outputs and inputs have in common."""
+
+    __slots__ = ("_added", "_around", "config", "definition_metadata", "name", "ref", "resource_config", "type")
+
+    def __init__(
+        self,
+        name: str,
+        ref: OutputRef | None,
+        around: Surroundings | None,
+        *,
+        type: Type | None = None,
+        config: Any = None,
+        definition_metadata: Mapping[str, Any] | None = None,
+        resource_config: Any = None,
+    ) -> None:
+        self.name = name
+        self.ref = ref
+        self.type = type
+        self.config = config
+        self.definition_metadata: Mapping[str, Any] = {} if definition_metadata is None else definition_metadata
+        self.resource_config = resource_config
+        self._around = around
+        self._added: dict[str, Any] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return self.definition_metadata
+
+    @property
+    def output_ref(self) -> OutputRef:
+        """Of the output that is written or read; InvariantViolationError for an input that takes none."""
+        if self.ref is None:
+            raise InvariantViolationError(
+                f"Input {self.name!r} takes no output of another step: this IO manager has nothing to load. Connect it, give it "
+                f"a value in the run config, or an input manager of its own."
+            )
+        return self.ref
+
+    @property
+    def op_def(self) -> OpDefinition:
+        return self._surroundings("op_def").op_def
+
+    @property
+    def job_name(self) -> str:
+        return self._surroundings("job_name").job_name
+
+    @property
+    def log(self) -> Any:
+        return self._surroundings("log").log
+
+    @property
+    def resources(self) -> Any:
+        return self._surroundings("resources").resources
+
+    @property
+    def step_context(self) -> Any:
+        return self._surroundings("step_context").step_context
+
+    @property
+    def io(self) -> IOSetup:
+        """Home, broker and keys of this process."""
+        return IOSetup.of_environment() if self._around is None else self._around.io
+
+    @property
+    def has_partition_key(self) -> bool:
+        return self._around is not None and partition_of(self._around.run_tags) is not None
+
+    @property
+    def partition_key(self) -> str:
+        key = None if self._around is None else partition_of(self._around.run_tags)
+        if key is None:
+            raise InvariantViolationError("This run has no partition key: its job is not partitioned.")
+        return key
+
+    def log_event(self, event: Any) -> None:
+        """Record an asset materialization or observation from within the manager."""
+        self._surroundings("log_event").log_event(event)
+
+    def consume_metadata(self) -> dict[str, Any]:
+        """What the manager attached; for the event that reports its work."""
+        return self._added or {}
+
+    def _add(self, metadata: Mapping[str, Any]) -> None:
+        self._added = {**(self._added or {}), **metadata}
+
+    def _surroundings(self, name: str) -> Surroundings:
+        if self._around is None:
+            raise InvariantViolationError(
+                f"context.{name} was not given: pass it to build_{'input' if isinstance(self, InputContext) else 'output'}_context."
+            )
+        return self._around
+
+
+class OutputContext(IOContext):
+    """One output of one attempt at one step.
+
+    ``ref`` tells a built-in manager the attempt and claim under which it writes; what it sets as ``manifest`` (JSON) reaches every
+    reader in its ``context.ref.manifest``, and nothing else does.
+    """
+
+    __slots__ = ("manifest",)
+
+    def __init__(self, name: str, ref: OutputRef, around: Surroundings | None = None, **more: Any) -> None:
+        super().__init__(name, ref, around, **more)
+        self.manifest: Any = {}
+
+    @property
+    def run_id(self) -> str:
+        return self.output_ref.run_id
+
+    @property
+    def step_key(self) -> str:
+        return self.output_ref.step
+
+    @property
+    def mapping_key(self) -> str | None:
+        return self.output_ref.mapping_key
+
+    def get_identifier(self) -> list[str]:
+        """``[run_id, step_key, output_name]`` and the mapping key: unique per output, the same for writer and reader."""
+        return [self.run_id, *self._place()]
+
+    def get_run_scoped_output_identifier(self) -> list[str]:
+        return self.get_identifier()
+
+    def get_output_identifier(self) -> list[str]:
+        return self.get_identifier()
+
+    def add_output_metadata(self, metadata: Mapping[str, Any]) -> None:
+        self._add(metadata)
+
+    def _place(self) -> list[str]:
+        ref = self.output_ref
+        return [ref.step, ref.output] if ref.mapping_key is None else [ref.step, ref.output, ref.mapping_key]
+
+
+class InputContext(IOContext):
+    """One input of a step; ``ref`` and ``upstream_output`` are None where its own manager loads it without an upstream output."""
+
+    __slots__ = ("run_id", "step_key", "upstream_output")
+
+    def __init__(
+        self,
+        name: str,
+        upstream_output: OutputContext | None = None,
+        around: Surroundings | None = None,
+        *,
+        run_id: str = "",
+        step_key: str = "",
+        **more: Any,
+    ) -> None:
+        super().__init__(name, None if upstream_output is None else upstream_output.ref, around, **more)
+        self.upstream_output = upstream_output
+        self.run_id = run_id
+        self.step_key = step_key
+
+    @property
+    def mapping_key(self) -> str | None:
+        keys = split_step_key(StepKey(self.step_key))[1] if self.step_key else ()
+        return keys[-1] if keys else None
+
+    def get_identifier(self) -> list[str]:
+        """Of the output that this input takes."""
+        if self.upstream_output is None:
+            raise InvariantViolationError(f"Input {self.name!r} takes no upstream output, so it has no identifier.")
+        return self.upstream_output.get_identifier()
+
+    def add_input_metadata(self, metadata: Mapping[str, Any], description: str | None = None) -> None:
+        self._add(metadata)
+
+
+PARTITION_TAG = "opgrid/partition"
+
+
+def partition_of(tags: Mapping[str, str]) -> str | None:
+    return tags.get(PARTITION_TAG) or tags.get("dagster/partition")

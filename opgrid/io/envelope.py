@@ -1,0 +1,50 @@
+"""The signed envelope ``OG1``: fields that nobody can change, swap or forge, checked before anything in them is looked at.
+
+``"OG1" | purpose | key id | fields, each as u32 length and bytes | HMAC-SHA256 over all of it``. The key is derived per purpose, and
+the key id chooses it: nothing in a message chooses an algorithm.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from opgrid.errors import PayloadRejected
+from opgrid.io.keys import ID_SIZE, MAC_SIZE, KeyRing
+
+MAGIC: Final = b"OG1"
+_U32 = struct.Struct(">I")
+
+
+def seal(purpose: str, fields: Sequence[bytes], ring: KeyRing) -> bytes:
+    name = purpose.encode()
+    parts = [MAGIC, bytes([len(name)]), name, ring.active]
+    for field in fields:
+        parts.append(_U32.pack(len(field)))
+        parts.append(field)
+    body = b"".join(parts)
+    return body + ring.sign(purpose, body)
+
+
+def open_sealed(data: bytes, purpose: str, ring: KeyRing) -> list[bytes]:
+    """The fields, once their signature was found good. Raises PayloadRejected and nothing else."""
+    name = purpose.encode()
+    start = MAGIC + bytes([len(name)]) + name
+    head = len(start) + ID_SIZE
+    if len(data) < head + MAC_SIZE or not data.startswith(start):
+        raise PayloadRejected(f"no signed {purpose}: the bytes do not begin as one")
+    body, mac = data[:-MAC_SIZE], data[-MAC_SIZE:]
+    ring.verify(purpose, data[len(start) : head], mac, body)
+    fields = []
+    at, end = head, len(body)
+    while at < end:
+        if at + 4 > end:
+            raise PayloadRejected(f"the signed {purpose} is cut short")
+        (size,) = _U32.unpack_from(body, at)
+        at += 4
+        if at + size > end:
+            raise PayloadRejected(f"the signed {purpose} is cut short")
+        fields.append(body[at : at + size])
+        at += size
+    return fields

@@ -1,0 +1,132 @@
+"""Values as files: under the home, or any folder that all steps of a run can reach.
+
+``<base>/<run>/<step>/<output>[/<mapping key>]/<attempt>[.<claim>]``, each part percent-encoded. A file is written under another name
+and then renamed, so that it is there whole or not at all, and it is found by the reference of an accepted attempt only: what a
+lost attempt left behind is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from opgrid.contracts.tasks import OutputRef
+from opgrid.errors import PayloadRejected
+from opgrid.io.context import InputContext, IOContext, OutputContext
+from opgrid.io.manager import IOManager
+from opgrid.io.payload import Packed, pack, unpack
+from opgrid.io.serializers import Segment, serializer
+
+_HEAD: Final = struct.Struct(">4sI")
+_MAGIC: Final = b"OGF1"
+_LARGEST_HEADER: Final = 1 << 20
+_LONGEST_NAME: Final = 200
+
+
+class FilesystemStore(IOManager):
+    """Built for ``base_dir``, or for the home of the process that uses it."""
+
+    def __init__(self, base_dir: str | None = None, serializer: str = "cloudpickle") -> None:
+        self.base_dir = base_dir
+        self.serializer = serializer
+
+    def handle_output(self, context: OutputContext, obj: Any) -> None:
+        ref = context.output_ref
+        packed = pack(obj, ref, context.io.keys, serializer(self.serializer))
+        _write(self._path(context, ref), packed)
+        context.manifest = {"size": packed.size}
+
+    def load_input(self, context: InputContext) -> Any:
+        ref = context.output_ref
+        path = self._path(context, ref)
+        try:
+            header, body = _read(path)
+        except FileNotFoundError:
+            raise LookupError(
+                f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: there is no file {path}."
+            ) from None
+        return unpack(header, body, ref, context.io.keys)
+
+    def _path(self, context: IOContext, ref: OutputRef) -> str:
+        base = self.base_dir or os.path.join(context.io.home, "storage")
+        file = f"{ref.attempt}.{path_part(ref.claim)}" if ref.claim else str(ref.attempt)
+        return os.path.join(base, *(path_part(part) for part in place(ref)), file)
+
+
+def place(ref: OutputRef) -> Sequence[str]:
+    mapped = () if ref.mapping_key is None else (ref.mapping_key,)
+    return (ref.run_id, ref.step, ref.output, *mapped)
+
+
+def path_part(text: str) -> str:
+    """One part of a path, whatever the text: no separators, no ``..``, no name that file systems refuse for its length."""
+    if text.isidentifier() and len(text) < _LONGEST_NAME:
+        return text
+    encoded = quote(text, safe="")
+    if not encoded.strip("."):
+        encoded = encoded.replace(".", "%2E") or "%00"
+    if len(encoded) > _LONGEST_NAME:
+        encoded = encoded[: _LONGEST_NAME - 33] + "-" + hashlib.sha256(text.encode()).hexdigest()[:32]
+    return encoded
+
+
+def _write(path: str, packed: Packed) -> None:
+    temporary = f"{path}.{os.getpid()}.part"
+    parts: list[Segment] = [_HEAD.pack(_MAGIC, len(packed.header)), packed.header, *packed.body]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        handle = os.open(temporary, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        handle = os.open(temporary, flags, 0o600)
+    try:
+        _write_all(handle, parts)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(handle)
+    os.replace(temporary, path)
+
+
+def _write_all(handle: int, parts: Sequence[Segment]) -> None:
+    if sum(len(part) for part in parts) < 1 << 16:
+        parts = [b"".join(parts)]
+    for part in parts:
+        view = memoryview(part).cast("B")
+        while view:
+            view = view[os.write(handle, view) :]
+
+
+def _read(path: str) -> tuple[bytes, Segment]:
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < 1 << 16:
+            whole = file.readall()
+            _, length = _head(whole[: _HEAD.size], size, path)
+            return whole[_HEAD.size : _HEAD.size + length], whole[_HEAD.size + length :]
+        _, length = _head(file.read(_HEAD.size), size, path)
+        header = file.read(length)
+        body = bytearray(size - _HEAD.size - length)
+        view, at = memoryview(body), 0
+        while at < len(body) and (count := file.readinto(view[at:])):
+            at += count
+        return header, body
+
+
+def _head(data: bytes, size: int, path: str) -> tuple[bytes, int]:
+    if len(data) == _HEAD.size:
+        magic, length = _HEAD.unpack(data)
+        if magic == _MAGIC and length <= min(size, _LARGEST_HEADER):
+            return magic, length
+    raise PayloadRejected(f"{path} is no file of an opgrid IO manager")
+
+
+def storage_of(home: str, run_id: str) -> Path:
+    """Where the values of a run lie; for those who remove it."""
+    return Path(home, "storage", path_part(run_id))

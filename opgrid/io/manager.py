@@ -1,0 +1,29 @@
+"""What stores outputs and loads inputs: the interfaces that users implement."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from opgrid.io.context import InputContext, OutputContext
+
+
+class InputManager(ABC):
+    """Loads an input: ``In(input_manager_key=...)``."""
+
+    @abstractmethod
+    def load_input(self, context: InputContext) -> Any: ...
+
+
+class IOManager(InputManager):
+    """Stores each output where it will find it again when a later step asks for it, in whatever process that step runs.
+
+    ``context.get_identifier()`` is the same for the writer and all readers. A manager that is safe against two attempts at one
+    step writes under ``context.ref.attempt`` and ``context.ref.claim`` too, as the built-in ones do.
+    """
+
+    #: False: values stay in the memory of one process, so that executors with several refuse it before a run starts.
+    crosses_processes: bool = True
+
+    @abstractmethod
+    def handle_output(self, context: OutputContext, obj: Any) -> None: ...

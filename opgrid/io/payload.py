@@ -1,0 +1,144 @@
+"""A value as it lies in a store: a signed header that binds it to one output of one attempt, and a body of aligned segments.
+
+A reader checks in this order: size, signature, that it is the output it asked for, checksum, bounded decompression; only then is
+anything unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from opgrid.contracts.tasks import OutputRef
+from opgrid.errors import PayloadRejected
+from opgrid.io.envelope import open_sealed, seal
+from opgrid.io.keys import KeyRing
+from opgrid.io.serializers import Segment, Serializer, serializer
+
+PURPOSE: Final = "payload"
+#: Buffers start where arrays of any dtype like to start.
+_ALIGN: Final = 64
+_PADDING: Final = bytes(_ALIGN)
+_COMPRESS_FROM: Final = 8 * 1024
+_SAMPLE: Final = 64 * 1024
+_SIZES: Final = struct.Struct(">QQ")
+
+
+class Packed(NamedTuple):
+    header: bytes
+    body: list[Segment]  #: to be written one behind the other
+    size: int  #: of the body
+    checksum: str
+
+
+def pack(value: object, ref: OutputRef, ring: KeyRing, how: Serializer, compress: bool = False) -> Packed:
+    segments = how.dumps(value)
+    lengths = [_length(segment) for segment in segments]
+    body = list(_laid_out(segments, lengths))
+    raw = sum(_length(part) for part in body)
+    compression, size = "", raw
+    if compress and raw >= _COMPRESS_FROM and (smaller := _compressed(body)) is not None:
+        compression, body, size = "zstd", [smaller], len(smaller)
+    digest = hashlib.sha256()
+    for part in body:
+        digest.update(part)
+    checksum = digest.digest()
+    fields = [
+        *_identity(ref),
+        how.name.encode(),
+        compression.encode(),
+        _SIZES.pack(raw, size),
+        checksum,
+        struct.pack(f">{len(lengths)}Q", *lengths),
+    ]
+    return Packed(seal(PURPOSE, fields, ring), body, size, checksum.hex())
+
+
+def unpack(header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
+    """The value. PayloadRejected names what is wrong; nothing was unpickled then."""
+    fields = open_sealed(header, PURPOSE, ring)
+    wanted = _identity(ref)
+    if fields[: len(wanted)] != wanted:
+        raise PayloadRejected(f"{_named(ref)}: what is stored there belongs to another output")
+    how, compression, sizes, checksum, packed_lengths = fields[len(wanted) :]
+    raw, size = _SIZES.unpack(sizes)
+    if _length(body) != size:
+        raise PayloadRejected(f"{_named(ref)}: {_length(body)} bytes are stored where {size} were written")
+    if hashlib.sha256(body).digest() != checksum:
+        raise PayloadRejected(f"{_named(ref)}: the bytes were damaged or changed after they were written")
+    if compression:
+        body = _decompressed(body, raw)
+    lengths = struct.unpack(f">{len(packed_lengths) // 8}Q", packed_lengths)
+    return serializer(how.decode()).loads(_segments(body, lengths))
+
+
+def _identity(ref: OutputRef) -> list[bytes]:
+    mapped = b"" if ref.mapping_key is None else b"[" + ref.mapping_key.encode()
+    return [
+        ref.run_id.encode(),
+        ref.step.encode(),
+        ref.output.encode(),
+        mapped,
+        str(ref.attempt).encode(),
+        ref.claim.encode(),
+    ]
+
+
+def _named(ref: OutputRef) -> str:
+    return f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id})"
+
+
+def _length(segment: Segment) -> int:
+    return segment.nbytes if isinstance(segment, memoryview) else len(segment)
+
+
+def _laid_out(segments: Sequence[Segment], lengths: Sequence[int]) -> Iterator[Segment]:
+    last = len(segments) - 1
+    for index, segment in enumerate(segments):
+        yield segment
+        if index < last and (over := lengths[index] % _ALIGN):
+            yield _PADDING[: _ALIGN - over]
+
+
+def _segments(body: Segment, lengths: Sequence[int]) -> list[Segment]:
+    if len(lengths) == 1:
+        return [body]
+    view = memoryview(body)
+    found: list[Segment] = []
+    at = 0
+    for length in lengths:
+        found.append(view[at : at + length])
+        at += length + (-length % _ALIGN)
+    return found
+
+
+def _compressed(body: Sequence[Segment]) -> bytes | None:
+    """None where it does not pay: told by a sample, so that what is already dense costs next to nothing."""
+    import zstandard
+
+    compressor = zstandard.ZstdCompressor(level=1)
+    largest = max(body, key=_length)
+    sample = bytes(memoryview(largest)[:_SAMPLE])
+    if len(compressor.compress(sample)) > 0.8 * len(sample):
+        return None
+    stream = compressor.compressobj(size=sum(_length(part) for part in body))
+    return b"".join([*(stream.compress(part) for part in body), stream.flush()])
+
+
+def _decompressed(body: Segment, raw: int) -> bytearray:
+    import zstandard
+
+    out = bytearray(raw)
+    view, at = memoryview(out), 0
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(body) as reader:
+            while at < raw and (count := reader.readinto(view[at:])):
+                at += count
+            whole = at == raw and not reader.read(1)
+    except zstandard.ZstdError as error:
+        raise PayloadRejected(f"the stored bytes do not decompress: {error}") from error
+    if not whole:
+        raise PayloadRejected(f"the stored bytes do not decompress to the {raw} bytes that were written")
+    return out
