@@ -1,0 +1,264 @@
+"""Values in Redis: signed, checksummed, compressed where it pays, in chunks that Redis handles well.
+
+``<deployment>:io:<run>:<step>:<output>[:<mapping key>]:<attempt>:<claim>``, each part percent-encoded, holds the header and the first chunk;
+``...:1``, ``...:2`` hold the others, and the set ``<deployment>:io:<run>`` names the keys of a run. A time to live is the net under what nobody
+cleans up; :func:`expire_run` shortens it once a run has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from opgrid.broker.keys import Keys
+from opgrid.contracts.tasks import OutputRef
+from opgrid.errors import PayloadRejected, SettingsError
+from opgrid.io.context import InputContext, IOContext, OutputContext
+from opgrid.io.manager import IOManager
+from opgrid.io.payload import Packed, pack, unpack
+from opgrid.io.serializers import Segment, serializer
+
+if TYPE_CHECKING:
+    import redis
+
+CHUNK: Final = 1 << 20
+#: Seconds that a value stays if nobody cleans up: OPGRID_IO_TTL.
+TTL: Final = 7 * 24 * 3600
+#: Bytes of one value: OPGRID_IO_MAX_BYTES.
+LARGEST: Final = 1 << 30
+_HEAD: Final = struct.Struct(">I")
+_CACHED_VALUES: Final = 256
+_CACHED_BYTES: Final = 64 * 1024
+
+
+class RedisStore(IOManager):
+    """For ``url``, or the broker of the process that uses it. Values above ``max_bytes`` are refused with their size and the limit."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        serializer: str = "cloudpickle",
+        compress: bool = True,
+        ttl: int | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        self.url = url
+        self.serializer = serializer
+        self.compress = compress
+        self.ttl = ttl or _setting("OPGRID_IO_TTL", TTL)
+        self.max_bytes = max_bytes or _setting("OPGRID_IO_MAX_BYTES", LARGEST)
+        self._recent = _Recent()
+
+    def handle_output(self, context: OutputContext, obj: Any) -> None:
+        ref = context.output_ref
+        packed = pack(obj, ref, context.io.keys, serializer(self.serializer), self.compress)
+        if packed.size > self.max_bytes:
+            raise ValueError(
+                f"Output {ref.output!r} of step {ref.step!r} takes {packed.size:,} bytes; the Redis IO manager stores {self.max_bytes:,} at "
+                f"most (OPGRID_IO_MAX_BYTES). Bind an IO manager for large values to it: Out(io_manager_key=...)."
+            )
+        key = key_of(ref)
+        chunks = self._write(self._client(context), key, ref, packed)
+        self._recent.keep(key, packed)
+        context.manifest = {"size": packed.size, "chunks": chunks}
+
+    def load_input(self, context: InputContext) -> Any:
+        ref = context.output_ref
+        key = key_of(ref)
+        stored = self._recent.find(key) or self._read(self._client(context), key, ref)
+        return unpack(*stored, ref, context.io.keys)
+
+    def _write(self, client: redis.Redis, key: str, ref: OutputRef, packed: Packed) -> int:
+        index = index_of(ref.run_id)
+        names: list[str] = []
+        pipe = client.pipeline(transaction=False)
+        waiting = 0
+        for number, chunk in enumerate(_chunks(packed)):
+            name = f"{key}:{number}" if number else key
+            names.append(name)
+            pipe.set(name, chunk, ex=self.ttl)
+            waiting += len(chunk)
+            if waiting >= 8 * CHUNK:
+                pipe.execute()
+                waiting = 0
+        pipe.sadd(index, *names)
+        pipe.expire(index, self.ttl)
+        pipe.execute()
+        return len(names)
+
+    def _read(self, client: redis.Redis, key: str, ref: OutputRef) -> tuple[bytes, Segment]:
+        manifest = ref.manifest if isinstance(ref.manifest, dict) else {}
+        count = int(manifest.get("chunks", 1))
+        names = [key, *(f"{key}:{number}" for number in range(1, count))]
+        first: Any = client.get(key)
+        if first is None:
+            raise LookupError(
+                f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone from Redis: its time to "
+                f"live is over, or Redis lost its data."
+            )
+        if len(first) < _HEAD.size:
+            raise PayloadRejected(f"{key} holds no value of an opgrid IO manager")
+        (length,) = _HEAD.unpack_from(first)
+        header, begin = first[_HEAD.size : _HEAD.size + length], first[_HEAD.size + length :]
+        if count == 1:
+            return header, begin
+        size = int(manifest.get("size", 0))
+        if size > self.max_bytes:
+            raise PayloadRejected(f"{key} would take {size:,} bytes; {self.max_bytes:,} are allowed")
+        return header, _gathered(client, names[1:], begin, size)
+
+    def _client(self, context: IOContext) -> redis.Redis:
+        url = self.url or context.io.broker_url
+        if not url:
+            raise SettingsError(
+                "The Redis IO manager has no broker: set OPGRID_BROKER_URL, or give it a url of its own."
+            )
+        return client_of(url, os.getpid())
+
+
+class _Recent:
+    """Small values that this process stored lately: its next step need not ask Redis. Bytes, so that each reader has its own copy."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()
+
+    def keep(self, key: str, packed: Packed) -> None:
+        if packed.size > _CACHED_BYTES:
+            return
+        self._values[key] = packed.header, b"".join(packed.body)
+        if len(self._values) > _CACHED_VALUES:
+            self._values.popitem(last=False)
+
+    def find(self, key: str) -> tuple[bytes, Segment] | None:
+        return self._values.get(key)
+
+
+# ---- keys and cleaning up -----------------------------------------------------------------------------------------------------
+
+
+def key_of(ref: OutputRef) -> str:
+    mapped = () if ref.mapping_key is None else (ref.mapping_key,)
+    parts = (ref.step, ref.output, *mapped, str(ref.attempt), ref.claim or "-")
+    return f"{index_of(ref.run_id)}:{':'.join(quote(part, safe='[],') for part in parts)}"
+
+
+def keys_of(ref: OutputRef) -> list[str]:
+    """All that hold one output; they exist before it is reported."""
+    chunks = int(ref.manifest.get("chunks", 1)) if isinstance(ref.manifest, dict) else 1
+    key = key_of(ref)
+    return [key, *(f"{key}:{number}" for number in range(1, chunks))]
+
+
+def index_of(run_id: str) -> str:
+    return f"{_deployment()}:io:{quote(run_id, safe='')}"
+
+
+def expire_run(client: redis.Redis, run_id: str, seconds: int) -> int:
+    """From now on the values of a run live so long and no longer; how many keys there are."""
+    return _each(client, run_id, lambda pipe, key: pipe.expire(key, seconds))
+
+
+def delete_run(client: redis.Redis, run_id: str) -> int:
+    """Remove the values of a run now; how many keys there were."""
+    return _each(client, run_id, lambda pipe, key: pipe.unlink(key))
+
+
+def _each(client: redis.Redis, run_id: str, act: Any) -> int:
+    index = index_of(run_id)
+    count = 0
+    for keys in _batches(client.sscan_iter(index, count=500), 500):
+        pipe = client.pipeline(transaction=False)
+        for key in keys:
+            act(pipe, key)
+        pipe.execute()
+        count += len(keys)
+    pipe = client.pipeline(transaction=False)
+    act(pipe, index)
+    pipe.execute()
+    return count
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+# ---- bytes ----------------------------------------------------------------------------------------------------------------------
+
+
+def _chunks(packed: Packed) -> Iterator[bytes | bytearray | memoryview]:
+    """The header with the first bytes, then pieces of at most a chunk: small segments together, large ones cut without a copy."""
+    begin = _HEAD.pack(len(packed.header)) + packed.header
+    if packed.size <= CHUNK:
+        yield b"".join((begin, *packed.body))
+        return
+    yield begin
+    small = bytearray()
+    for segment in packed.body:
+        view = memoryview(segment).cast("B")
+        if len(small) + len(view) <= CHUNK:
+            small += view
+            continue
+        if small:
+            yield small
+            small = bytearray()
+        for start, end in pairwise([*range(0, len(view), CHUNK), len(view)]):
+            yield view[start:end]
+    if small:
+        yield small
+
+
+def _gathered(client: redis.Redis, names: Sequence[str], begin: bytes, size: int) -> bytearray:
+    body = bytearray(size)
+    body[: len(begin)] = begin
+    at = len(begin)
+    for batch in _batches(names, 8):
+        pipe = client.pipeline(transaction=False)
+        for name in batch:
+            pipe.get(name)
+        for name, chunk in zip(batch, pipe.execute(), strict=True):
+            if chunk is None or at + len(chunk) > size:
+                raise PayloadRejected(f"{name} is missing or longer than what was written")
+            body[at : at + len(chunk)] = chunk
+            at += len(chunk)
+    if at != size:
+        raise PayloadRejected(f"{names[0]} and its followers hold {at:,} bytes where {size:,} were written")
+    return body
+
+
+@lru_cache(maxsize=8)
+def client_of(url: str, process: int) -> redis.Redis:
+    """One client per process: connections do not survive a fork."""
+    from opgrid.broker.connection import connect
+
+    return connect(url)
+
+
+@lru_cache(maxsize=1)
+def _deployment() -> str:
+    return Keys.load().deployment
+
+
+def _setting(name: str, default: int) -> int:
+    text = os.environ.get(name)
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise SettingsError(f"{name} is {text!r}: it has to be a whole number above 0.")
+    return value

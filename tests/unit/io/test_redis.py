@@ -1,0 +1,104 @@
+"""What the Redis IO manager does beyond the contract: chunks, limits, cleaning up."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import redis
+
+from opgrid.broker.connection import connect
+from opgrid.contracts.tasks import OutputRef
+from opgrid.errors import PayloadRejected, SettingsError
+from opgrid.io.context import InputContext, OutputContext
+from opgrid.io.redis import CHUNK, RedisStore, delete_run, expire_run, index_of, key_of, keys_of
+from opgrid.io.setup import IOSetup
+from opgrid.testing.io_managers import ref
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def around(tmp_path: Path, redis_url: str) -> Any:
+    return SimpleNamespace(io=IOSetup(str(tmp_path), redis_url))
+
+
+def store(manager: RedisStore, around: Any, value: Any, to: OutputRef | None = None) -> OutputRef:
+    to = to or ref()
+    context = OutputContext(to.output, to, around)
+    manager.handle_output(context, value)
+    return OutputRef(to.run_id, to.step, to.output, to.mapping_key, to.attempt, to.claim, context.manifest)
+
+
+def load(manager: RedisStore, around: Any, of: OutputRef) -> Any:
+    return manager.load_input(InputContext("value", OutputContext(of.output, of, around), around))
+
+
+def test_large_values_lie_in_chunks(around: Any, client: redis.Redis) -> None:
+    value = array("d", range(500_000))
+    stored = store(RedisStore(compress=False), around, value)
+    keys = keys_of(stored)
+    assert len(keys) == stored.manifest["chunks"] > 3
+    sizes: list[Any] = [client.strlen(key) for key in keys]
+    assert max(sizes) <= CHUNK
+    assert all(0 < client.ttl(key) for key in keys)  # type: ignore[operator]
+    assert load(RedisStore(), around, stored) == value
+
+
+def test_many_small_buffers_do_not_make_many_keys(around: Any) -> None:
+    import pickle
+
+    value = [pickle.PickleBuffer(bytearray(b"x" * 500)) for _ in range(5000)]
+    stored = store(RedisStore(compress=False), around, value)
+    assert stored.manifest["chunks"] < 6
+    assert len(load(RedisStore(), around, stored)) == 5000
+
+
+def test_a_missing_chunk_is_noticed(around: Any, client: redis.Redis) -> None:
+    stored = store(RedisStore(compress=False), around, bytes(3 * CHUNK))
+    client.delete(keys_of(stored)[1])
+    with pytest.raises(PayloadRejected):
+        load(RedisStore(), around, stored)
+
+
+def test_a_forged_value_is_rejected(around: Any, client: redis.Redis) -> None:
+    mine = store(RedisStore(), around, "mine")
+    other = store(RedisStore(), around, "other", ref("other"))
+    client.set(key_of(mine), client.get(key_of(other)))  # type: ignore[arg-type]
+    with pytest.raises(PayloadRejected, match="another output"):
+        load(RedisStore(), around, mine)
+    client.set(key_of(mine), b"junk")
+    with pytest.raises(PayloadRejected):
+        load(RedisStore(), around, mine)
+
+
+def test_too_large_a_value_is_refused_with_its_size(around: Any, client: redis.Redis) -> None:
+    with pytest.raises(ValueError, match=r"\d\d,\d{3} bytes.*10,000"):
+        store(RedisStore(max_bytes=10_000, compress=False), around, bytes(20_000))
+    assert client.dbsize() == 0
+
+
+def test_cleaning_up_finds_every_key_of_a_run(around: Any, client: redis.Redis) -> None:
+    for number in range(3):
+        store(RedisStore(compress=False), around, bytes(2 * CHUNK), ref(f"s{number}"))
+    before: Any = client.dbsize()
+    assert expire_run(client, ref().run_id, 60) == before - 1
+    assert all(0 < client.ttl(key) <= 60 for key in client.keys("*"))  # type: ignore[operator, union-attr]
+    delete_run(client, ref().run_id)
+    assert client.dbsize() == 0
+    assert not client.exists(index_of(ref().run_id))
+
+
+def test_without_a_broker_it_says_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="OPGRID_BROKER_URL"):
+        store(RedisStore(), SimpleNamespace(io=IOSetup(str(tmp_path))), 5)
