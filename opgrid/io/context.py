@@ -69,7 +69,8 @@ class IOContext:
         """Of the output that is written or read; InvariantViolationError for an input that takes none."""
         if self.ref is None:
             raise InvariantViolationError(
-                f"Input {self.name!r} takes no output of another step: this IO manager has nothing to load. Connect it, give it "
+                f"Input {self.name!r} takes no output of another step: this IO manager has nothing to load. Connect "
+                "it, give it "
                 f"a value in the run config, or an input manager of its own."
             )
         return self.ref
@@ -124,7 +125,8 @@ class IOContext:
     def _surroundings(self, name: str) -> Surroundings:
         if self._around is None:
             raise InvariantViolationError(
-                f"context.{name} was not given: pass it to build_{'input' if isinstance(self, InputContext) else 'output'}_context."
+                f"context.{name} was not given: pass it to "
+                f"build_{'input' if isinstance(self, InputContext) else 'output'}_context."
             )
         return self._around
 
@@ -132,8 +134,8 @@ class IOContext:
 class OutputContext(IOContext):
     """One output of one attempt at one step.
 
-    ``ref`` tells a built-in manager the attempt and claim under which it writes; what it sets as ``manifest`` (JSON) reaches every
-    reader in its ``context.ref.manifest``, and nothing else does.
+    ``ref`` tells a built-in manager the attempt and claim under which it writes; what it sets as ``manifest`` (JSON)
+    reaches every reader in its ``context.ref.manifest``, and nothing else does.
     """
 
     __slots__ = ("manifest",)
@@ -155,7 +157,9 @@ class OutputContext(IOContext):
         return self.output_ref.mapping_key
 
     def get_identifier(self) -> list[str]:
-        """``[run_id, step_key, output_name]`` and the mapping key: unique per output, the same for writer and reader."""
+        """``[run_id, step_key, output_name]`` and the mapping key: unique per output, the same for writer and
+        reader.
+        """
         return [self.run_id, *self._place()]
 
     def get_run_scoped_output_identifier(self) -> list[str]:
@@ -173,7 +177,9 @@ class OutputContext(IOContext):
 
 
 class InputContext(IOContext):
-    """One input of a step; ``ref`` and ``upstream_output`` are None where its own manager loads it without an upstream output."""
+    """One input of a step; ``ref`` and ``upstream_output`` are None where its own manager loads it without an
+    upstream output.
+    """
 
     __slots__ = ("run_id", "step_key", "upstream_output")
 

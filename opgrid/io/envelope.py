@@ -1,7 +1,8 @@
-"""The signed envelope ``OG1``: fields that nobody can change, swap or forge, checked before anything in them is looked at.
+"""The signed envelope ``OG1``: fields that nobody can change, swap or forge, checked before anything in them is
+looked at.
 
-``"OG1" | purpose | key id | fields, each as u32 length and bytes | HMAC-SHA256 over all of it``. The key is derived per purpose, and
-the key id chooses it: nothing in a message chooses an algorithm.
+``"OG1" | purpose | key id | fields, each as u32 length and bytes | HMAC-SHA256 over all of it``. The key is derived
+per purpose, and the key id chooses it: nothing in a message chooses an algorithm.
 """
 
 from __future__ import annotations

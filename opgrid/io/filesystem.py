@@ -1,8 +1,8 @@
 """Values as files: under the home, or any folder that all steps of a run can reach.
 
-``<base>/<run>/<step>/<output>[/<mapping key>]/<attempt>[.<claim>]``, each part percent-encoded. A file is written under another name
-and then renamed, so that it is there whole or not at all, and it is found by the reference of an accepted attempt only: what a
-lost attempt left behind is never read.
+``<base>/<run>/<step>/<output>[/<mapping key>]/<attempt>[.<claim>]``, each part percent-encoded. A file is written
+under another name and then renamed, so that it is there whole or not at all, and it is found by the reference of an
+accepted attempt only: what a lost attempt left behind is never read.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class FilesystemStore(IOManager):
             header, body = _read(path)
         except FileNotFoundError:
             raise LookupError(
-                f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: there is no file {path}."
+                f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: "
+                f"there is no file {path}."
             ) from None
         return unpack(header, body, ref, context.io.keys)
 
@@ -64,7 +65,9 @@ def place(ref: OutputRef) -> Sequence[str]:
 
 
 def path_part(text: str) -> str:
-    """One part of a path, whatever the text: no separators, no ``..``, no name that file systems refuse for its length."""
+    """One part of a path, whatever the text: no separators, no ``..``, no name that file systems refuse for its
+    length.
+    """
     if text.isidentifier() and len(text) < _LONGEST_NAME:
         return text
     encoded = quote(text, safe="")

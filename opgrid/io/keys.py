@@ -1,11 +1,13 @@
 """The secret keys that sign what is stored and sent: which one signs, which ones are still believed.
 
-``OPGRID_SECRET_KEY`` (or the file that ``OPGRID_SECRET_KEY_FILE`` names) holds one or several keys, separated by commas: the
-first signs, all verify. Without either, a key is made once in ``OPGRID_HOME``, readable by its owner alone.
+``OPGRID_SECRET_KEY`` (or the file that ``OPGRID_SECRET_KEY_FILE`` names) holds one or several keys, separated by
+commas: the first signs, all verify. Without either, a key is made once in ``OPGRID_HOME``, readable by its owner
+alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -44,7 +46,8 @@ class KeyRing:
         if not path.exists():
             if not create:
                 raise SettingsError(
-                    f"There is no secret key: neither OPGRID_SECRET_KEY nor OPGRID_SECRET_KEY_FILE is set, and {path} does not "
+                    "There is no secret key: neither OPGRID_SECRET_KEY nor OPGRID_SECRET_KEY_FILE is set, and "
+                    f"{path} does not "
                     f"exist. Give this process the same key as the one that launches runs."
                 )
             _make(path)
@@ -100,10 +103,8 @@ def _make(path: Path) -> None:
     try:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(name, path)
-        except FileExistsError:
-            pass
     finally:
         os.unlink(name)
 

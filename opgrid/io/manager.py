@@ -18,8 +18,8 @@ class InputManager(ABC):
 class IOManager(InputManager):
     """Stores each output where it will find it again when a later step asks for it, in whatever process that step runs.
 
-    ``context.get_identifier()`` is the same for the writer and all readers. A manager that is safe against two attempts at one
-    step writes under ``context.ref.attempt`` and ``context.ref.claim`` too, as the built-in ones do.
+    ``context.get_identifier()`` is the same for the writer and all readers. A manager that is safe against two
+    attempts at one step writes under ``context.ref.attempt`` and ``context.ref.claim`` too, as the built-in ones do.
     """
 
     #: False: values stay in the memory of one process, so that executors with several refuse it before a run starts.

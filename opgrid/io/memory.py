@@ -26,7 +26,8 @@ class InMemoryIOManager(IOManager):
             return self.values[_key(context.output_ref)]
         except KeyError:
             raise LookupError(
-                f"The value of {'/'.join(context.get_identifier())} was kept in the memory of a process that is gone, or of "
+                f"The value of {'/'.join(context.get_identifier())} was kept in the memory of a process that is "
+                "gone, or of "
                 f"another one. Use the filesystem or Redis IO manager to keep values longer."
             ) from None
 

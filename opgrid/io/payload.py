@@ -1,7 +1,8 @@
-"""A value as it lies in a store: a signed header that binds it to one output of one attempt, and a body of aligned segments.
+"""A value as it lies in a store: a signed header that binds it to one output of one attempt, and a body of aligned
+segments.
 
-A reader checks in this order: size, signature, that it is the output it asked for, checksum, bounded decompression; only then is
-anything unpickled.
+A reader checks in this order: size, signature, that it is the output it asked for, checksum, bounded decompression;
+only then is anything unpickled.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Values in Redis: signed, checksummed, compressed where it pays, in chunks that Redis handles well.
 
-``<deployment>:io:<run>:<step>:<output>[:<mapping key>]:<attempt>:<claim>``, each part percent-encoded, holds the header and the first chunk;
-``...:1``, ``...:2`` hold the others, and the set ``<deployment>:io:<run>`` names the keys of a run. A time to live is the net under what nobody
-cleans up; :func:`expire_run` shortens it once a run has ended.
+``<deployment>:io:<run>:<step>:<output>[:<mapping key>]:<attempt>:<claim>``, each part percent-encoded, holds the
+header and the first chunk; ``...:1``, ``...:2`` hold the others, and the set ``<deployment>:io:<run>`` names the keys
+of a run. A time to live is the net under what nobody cleans up; :func:`expire_run` shortens it once a run has ended.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ _CACHED_BYTES: Final = 64 * 1024
 
 
 class RedisStore(IOManager):
-    """For ``url``, or the broker of the process that uses it. Values above ``max_bytes`` are refused with their size and the limit."""
+    """For ``url``, or the broker of the process that uses it. Values above ``max_bytes`` are refused with their
+    size and the limit.
+    """
 
     def __init__(
         self,
@@ -60,7 +62,8 @@ class RedisStore(IOManager):
         packed = pack(obj, ref, context.io.keys, serializer(self.serializer), self.compress)
         if packed.size > self.max_bytes:
             raise ValueError(
-                f"Output {ref.output!r} of step {ref.step!r} takes {packed.size:,} bytes; the Redis IO manager stores {self.max_bytes:,} at "
+                f"Output {ref.output!r} of step {ref.step!r} takes {packed.size:,} bytes; the Redis IO manager "
+                f"stores {self.max_bytes:,} at "
                 f"most (OPGRID_IO_MAX_BYTES). Bind an IO manager for large values to it: Out(io_manager_key=...)."
             )
         key = key_of(ref)
@@ -99,7 +102,8 @@ class RedisStore(IOManager):
         first: Any = client.get(key)
         if first is None:
             raise LookupError(
-                f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone from Redis: its time to "
+                f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone from "
+                "Redis: its time to "
                 f"live is over, or Redis lost its data."
             )
         if len(first) < _HEAD.size:
@@ -123,7 +127,9 @@ class RedisStore(IOManager):
 
 
 class _Recent:
-    """Small values that this process stored lately: its next step need not ask Redis. Bytes, so that each reader has its own copy."""
+    """Small values that this process stored lately: its next step need not ask Redis. Bytes, so that each reader
+    has its own copy.
+    """
 
     def __init__(self) -> None:
         self._values: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()
@@ -139,7 +145,8 @@ class _Recent:
         return self._values.get(key)
 
 
-# ---- keys and cleaning up -----------------------------------------------------------------------------------------------------
+# ---- keys and cleaning up
+# -----------------------------------------------------------------------------------------------------
 
 
 def key_of(ref: OutputRef) -> str:
@@ -195,11 +202,14 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-# ---- bytes ----------------------------------------------------------------------------------------------------------------------
+# ---- bytes ---------------------------------------------------------------------------------------------------------
+# -------------
 
 
 def _chunks(packed: Packed) -> Iterator[bytes | bytearray | memoryview]:
-    """The header with the first bytes, then pieces of at most a chunk: small segments together, large ones cut without a copy."""
+    """The header with the first bytes, then pieces of at most a chunk: small segments together, large ones cut
+    without a copy.
+    """
     begin = _HEAD.pack(len(packed.header)) + packed.header
     if packed.size <= CHUNK:
         yield b"".join((begin, *packed.body))
@@ -208,12 +218,12 @@ def _chunks(packed: Packed) -> Iterator[bytes | bytearray | memoryview]:
     small = bytearray()
     for segment in packed.body:
         view = memoryview(segment).cast("B")
-        if len(small) + len(view) <= CHUNK:
-            small += view
-            continue
-        if small:
+        if small and len(small) + len(view) > CHUNK:
             yield small
             small = bytearray()
+        if len(view) < CHUNK:
+            small += view
+            continue
         for start, end in pairwise([*range(0, len(view), CHUNK), len(view)]):
             yield view[start:end]
     if small:

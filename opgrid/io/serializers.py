@@ -1,6 +1,7 @@
 """Values to bytes and back: cloudpickle protocol 5 whose large buffers stay out of band, or plain JSON.
 
-A serializer turns a value into *segments*: the first describes it, the others are its buffers, taken as they lie in memory.
+A serializer turns a value into *segments*: the first describes it, the others are its buffers, taken as they lie in
+memory.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ Segment = bytes | bytearray | memoryview
 
 
 class Serializer(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def dumps(self, value: object) -> list[Segment]: ...
 

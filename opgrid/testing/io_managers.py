@@ -22,8 +22,8 @@ def ref(
 class IOManagerContract:
     """Whatever stores outputs has to pass this.
 
-    ``class TestMine(IOManagerContract)`` with a fixture ``manager`` that gives a fresh one. For a manager that other processes
-    read from, also a fixture ``another`` that gives a second instance looking at the same place.
+    ``class TestMine(IOManagerContract)`` with a fixture ``manager`` that gives a fresh one. For a manager that other
+    processes read from, also a fixture ``another`` that gives a second instance looking at the same place.
     """
 
     #: The manager writes under attempt and claim, so that attempts cannot see each other's values.
