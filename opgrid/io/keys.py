@@ -53,6 +53,10 @@ class KeyRing:
             _make(path)
         return _ring(_read(path, "OPGRID_HOME"), str(path))
 
+    def knows(self, key_id: bytes) -> bool:
+        """Whether what was signed with that key is believed."""
+        return key_id in self._secrets
+
     def sign(self, purpose: str, *parts: bytes) -> bytes:
         """MAC of the active key over the parts, which the caller has framed so that they cannot run into each other."""
         return _mac(self._key(self.active, purpose), parts)

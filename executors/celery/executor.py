@@ -1,0 +1,399 @@
+"""The executor that sends steps to Celery workers and hears from them on a Redis stream."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+import cloudpickle
+import msgspec
+
+from executors.celery.flights import Flight, Flights
+from executors.celery.settings import CelerySettings
+from opgrid.broker.connection import check, reaching
+from opgrid.broker.deployment import agree_on_key
+from opgrid.broker.keys import Keys
+from opgrid.broker.messages import (
+    CeleryMessages,
+    encode_run,
+    hash_of,
+    label,
+    open_events,
+    seal_events,
+    sign_tasks,
+)
+from opgrid.broker.scripts import RUN_TTL, Attempt, Outgoing, Protocol, Said
+from opgrid.contracts.events import AnyEvent, EngineNote, LossCause, StepCanceled, StepLost
+from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
+from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError
+from opgrid.ids import RunId, StepKey
+from opgrid.io.envelope import seal
+from opgrid.io.keys import KeyRing
+from opgrid.io.redis import expire_run
+
+_START: Final = "0-0"
+_BATCH: Final = 200  #: messages that one script call publishes
+_READ: Final = 2000  #: entries that one poll takes at most
+_LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
+_PURPOSE_JOB: Final = "job"
+#: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
+_STREAM_TTL: Final = 7 * 86400
+
+_log = logging.getLogger("opgrid.celery")
+
+
+class CeleryExecutor(Executor):
+    """One per coordinator: it owns its stream, and is used by one thread."""
+
+    crosses_processes = True
+    default_io = "redis"
+
+    def __init__(self, setup: ExecutorSetup, settings: CelerySettings, keys: Keys, ring: KeyRing) -> None:
+        self.url = settings.broker_url
+        self.stream = setup.stream or f"own-{uuid.uuid4().hex[:12]}"
+        self.settings = settings
+        self.keys = keys
+        self.ring = ring
+        self._setup = setup
+        self._messages = CeleryMessages(keys)
+        self._protocol = Protocol(self.url, keys, f"coordinator-{self.stream}")
+        self._flights = Flights(settings.lease_ttl)
+        self._sent: dict[RunId, tuple[RunBrief, str, RunBrief]] = {}  #: the brief given, the hash and brief stored
+        self._job: str | None = None  #: the hash of the job, when it travels by value
+        self._position = _START
+        self._trimmed = _START
+        self._generation: bytes | None = None
+        self._next_look = 0.0
+        self._next_search = 0.0
+        self._blind_since: float | None = None
+        self._prepared = False
+        self._closed = False
+
+    @classmethod
+    def create(cls, setup: ExecutorSetup) -> Self:
+        """Raises SettingsError and BrokerUnreachable."""
+        settings = CelerySettings.of(setup)
+        executor = cls(setup, settings, Keys.load(), KeyRing.load(setup.home))
+        client = executor._protocol.client
+        check(client, executor.url)
+        with reaching(executor.url):
+            agree_on_key(client, executor.keys, executor.ring)
+            executor._generation = executor._current_generation()
+            client.persist(executor.keys.events(executor.stream))
+        return executor
+
+    # ---- submitting ------------------------------------------------------------------------------------------------
+
+    def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
+        content, brief = self._stored_brief(run)
+        for start in range(0, len(tasks), _BATCH):
+            self._publish(brief, content, tasks[start : start + _BATCH])
+
+    def _publish(self, brief: RunBrief, content: str, tasks: Sequence[StepTask], again: bool = False) -> None:
+        now = time.monotonic()
+        outgoing: list[Outgoing] = []
+        tags: list[str] = []
+        large: dict[str, bytes] = {}
+        for task in tasks:
+            tag = uuid.uuid4().hex
+            dispatch, beside = sign_tasks(content, [task], self.ring)
+            if beside is not None:
+                large[self.keys.tasks(content, dispatch.tasks)] = beside
+            queue = task.queue or self.settings.queue
+            shown = label(brief.job.name, [task])
+            key, message = self._messages.build(dispatch, shown, queue, task.priority, tag)
+            outgoing.append(Outgoing(task.step, task.attempt, key, message))
+            tags.append(tag)
+        if large:
+            with reaching(self.url):
+                pipe = self._protocol.client.pipeline(transaction=False)
+                for name, data in large.items():
+                    pipe.set(name, data, ex=RUN_TTL)
+                pipe.execute()
+        said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again)
+        for task, tag, answer in zip(tasks, tags, said, strict=True):
+            if answer is not Said.STALE:
+                self._departed(brief, task, tag, now, again)
+
+    def _departed(self, brief: RunBrief, task: StepTask, tag: str, now: float, again: bool) -> None:
+        known = self._flights.get(task.run_id, task.step)
+        if known is not None and known.at.attempt == task.attempt:
+            known.task = task
+            if again:
+                self._flights.sent_again(known, tag, now)
+            return
+        at = Attempt(task.run_id, brief.stream, task.step, task.attempt)
+        flight = self._flights.departs(at, task, task.queue or self.settings.queue, task.priority, now)
+        flight.tags.append(tag)
+
+    def _stored_brief(self, run: RunBrief) -> tuple[str, RunBrief]:
+        """The brief as workers get it, and its hash; stored when it was not yet."""
+        known = self._sent.get(run.run_id)
+        if known is not None and known[0] is run:
+            return known[1], known[2]
+        brief = run if run.stream else msgspec.structs.replace(run, stream=self.stream)
+        if self._setup.code is None and brief.job.value is None:
+            job = msgspec.structs.replace(brief.job, value=self._stored_job())
+            brief = msgspec.structs.replace(brief, job=job)
+        content, data = encode_run(brief)
+        with reaching(self.url):
+            self._protocol.client.set(self.keys.brief(content), data, ex=RUN_TTL)
+        self._sent[run.run_id] = run, content, brief
+        self._flights.briefs[run.run_id] = brief
+        return content, brief
+
+    def _stored_job(self) -> str:
+        """A job that no worker can load by name travels pickled and signed, once."""
+        if self._job is None:
+            if self._setup.job is None:
+                raise SettingsError("The Celery executor was given neither a code location nor a job.")
+            data = cloudpickle.dumps(self._setup.job, protocol=5)
+            self._job = hash_of(data)
+            with reaching(self.url):
+                sealed = seal(_PURPOSE_JOB, [data], self.ring)
+                self._protocol.client.set(self.keys.job(self._job), sealed, ex=RUN_TTL)
+        return self._job
+
+    # ---- hearing ---------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float) -> Polled:
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                self._keep_up()
+                events = self._read(self._block(until))
+                self._see_again()
+            except BrokerUnreachable as error:
+                self._go_blind(error, until)
+                events = []
+            if events or time.monotonic() >= until:
+                return Polled(events, self._position)
+
+    def _block(self, until: float) -> float:
+        now = time.monotonic()
+        wait = min(until - now, _LONGEST_BLOCK)
+        if len(self._flights):
+            wait = min(wait, self._next_look - now)
+        return max(wait, 0.0)
+
+    def _read(self, block: float) -> list[AnyEvent]:
+        name = self.keys.events(self.stream)
+        milliseconds = max(1, round(block * 1000)) if block > 0 else None
+        with reaching(self.url):
+            answer: Any = self._protocol.client.xread({name: self._position}, count=_READ, block=milliseconds)
+        entries: list[Any] = []
+        for streams in answer.values() if isinstance(answer, dict) else [each[1] for each in answer or []]:
+            for batch in streams:
+                entries += batch if isinstance(batch, list) else [batch]
+        now = time.monotonic()
+        events: list[AnyEvent] = []
+        for position, fields in entries:
+            self._position = position.decode()
+            events += self._open(fields)
+        for event in events:
+            self._flights.handle(event, now)
+        return events
+
+    def _open(self, fields: dict[bytes, bytes]) -> list[AnyEvent]:
+        try:
+            return open_events(fields.get(b"d", b""), self.ring)
+        except (PayloadRejected, msgspec.ValidationError) as error:
+            _log.error("An entry of stream %s was thrown away: %s", self.stream, error)
+            return []
+
+    def acknowledge(self, position: Position) -> None:
+        if position in ("", _START, self._trimmed):
+            return
+        try:
+            with reaching(self.url):
+                self._protocol.client.xtrim(self.keys.events(self.stream), minid=position, approximate=False)
+            self._trimmed = position
+        except BrokerUnreachable:
+            return  # the next one does it
+
+    def resume_at(self, position: Position) -> None:
+        self._position = position or _START
+
+    # ---- watching over what is on its way --------------------------------------------------------------------------
+
+    def _keep_up(self) -> None:
+        now = time.monotonic()
+        if not len(self._flights):
+            return
+        if now >= self._next_look:
+            self._next_look = now + self.settings.lease_ttl / 8
+            self._look(now)
+        if now >= self._next_search:
+            self._next_search = now + self.settings.lease_ttl * 5 / 8
+            self._search(now)
+
+    def _look(self, now: float) -> None:
+        """Which leases have not been beaten for?"""
+        with reaching(self.url):
+            pipe = self._protocol.client.pipeline(transaction=False)
+            pipe.get(self.keys.generation)
+            pipe.hgetall(self.keys.leases(self.stream))
+            generation, leases = pipe.execute()
+        if generation != self._generation:
+            self._start_over(now)
+            return
+        for flight in self._flights.look(leases, now):
+            self._expire(flight, now)
+
+    def _expire(self, flight: Flight, now: float) -> None:
+        cause = LossCause(f"its worker has been silent for {now - flight.seen:.1f} s", worker=_owner_of(flight.lease))
+        event = StepLost(
+            run_id=RunId(flight.at.run_id),
+            at=time.time(),
+            step=StepKey(flight.at.step),
+            attempt=flight.at.attempt,
+            cause=cause,
+        )
+        said = self._protocol.expire(flight.at, flight.lease, seal_events([event], self.ring))
+        flight.seen = now  # the event comes by the stream, like any other
+        _log.warning("Step %s, attempt %s: lease expired (%s).", flight.at.step, flight.at.attempt, said.value)
+
+    def _search(self, now: float) -> None:
+        """Which messages are neither in a queue nor with a worker?"""
+        queued = self._flights.queued
+        if not queued:
+            return
+        queues = sorted({flight.queue for flight in queued})
+        tags = [tag for flight in queued for tag in flight.tags]
+        with reaching(self.url):
+            pipe = self._protocol.client.pipeline(transaction=False)
+            for queue in queues:
+                for name in self.keys.queue_lists(queue):
+                    pipe.llen(name)
+            pipe.hmget(self.keys.unacked, tags)
+            *lengths, held = pipe.execute()
+        lists = len(lengths) // len(queues)
+        waiting = {queue: sum(lengths[at * lists : (at + 1) * lists]) for at, queue in enumerate(queues)}
+        unacked = [tag for tag, message in zip(tags, held, strict=True) if message is not None]
+        for flight in self._flights.lost(waiting, unacked, now):
+            self._send_again(flight, now)
+
+    def _send_again(self, flight: Flight, now: float) -> None:
+        run_id, step = RunId(flight.at.run_id), StepKey(flight.at.step)
+        brief = self._flights.briefs.get(run_id)
+        if flight.task is None or brief is None:
+            cause = LossCause("its message was lost, and nobody here can write it again")
+            lost = StepLost(run_id=run_id, at=time.time(), step=step, attempt=flight.at.attempt, cause=cause)
+            self._protocol.expire(flight.at, b"", seal_events([lost], self.ring))
+            return
+        text = f"The message of step {step!r}, attempt {flight.at.attempt}, was lost: it is sent again."
+        note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
+        self._publish(brief, encode_run(brief)[0], [flight.task], again=True)
+        self._protocol.append(self.stream, seal_events([note], self.ring))
+
+    # ---- when Redis goes away, or comes back with less than it had -------------------------------------------------
+
+    def _go_blind(self, error: BrokerUnreachable, until: float) -> None:
+        now = time.monotonic()
+        if self._blind_since is None:
+            self._blind_since = now
+            _log.warning("%s Waiting for it.", error)
+        if now - self._blind_since > self.settings.outage_grace:
+            raise error
+        time.sleep(max(0.0, min(until - now, 0.2)))
+
+    def _see_again(self) -> None:
+        if self._blind_since is None:
+            return
+        now = time.monotonic()
+        _log.warning("The broker is back after %.1f s.", now - self._blind_since)
+        self._blind_since = None
+        self._flights.blind(now)
+        self._next_look = now
+
+    def _current_generation(self) -> bytes:
+        client = self._protocol.client
+        client.set(self.keys.generation, uuid.uuid4().hex, nx=True)
+        found: Any = client.get(self.keys.generation)
+        return bytes(found or b"")
+
+    def _start_over(self, now: float) -> None:
+        """Redis has lost its data: write again what we know; workers make their leases again with their next beat."""
+        _log.warning("The broker has lost its data: everything on its way is sent again.")
+        with reaching(self.url):
+            client = self._protocol.client
+            agree_on_key(client, self.keys, self.ring)
+            generation = self._current_generation()
+        self._job = None
+        runs = [known[0] for known in self._sent.values()]
+        self._sent.clear()
+        for run in runs:
+            content, brief = self._stored_brief(run)
+            flights = self._flights.of_run(run.run_id)
+            claimed = [Outgoing(each.at.step, each.at.attempt, "", b"") for each in flights if each.claimed]
+            queued = [each.task for each in flights if not each.claimed and each.task is not None]
+            for start in range(0, len(claimed), _BATCH):
+                self._protocol.publish(run.run_id, brief.stream, claimed[start : start + _BATCH])
+            for start in range(0, len(queued), _BATCH):
+                self._publish(brief, content, queued[start : start + _BATCH], again=True)
+        self._position = _START
+        self._generation = generation
+        self._flights.blind(now, extra=self.settings.lease_ttl * 3 / 4)
+
+    # ---- runs ------------------------------------------------------------------------------------------------------
+
+    def recover(self, run: RunBrief) -> frozenset[tuple[StepKey, int]] | None:
+        """All attempts that Redis knows of: running, queued, or ended with an event that is still to be read."""
+        with reaching(self.url):
+            fences: Any = self._protocol.client.hgetall(self.keys.run(run.run_id))
+        now = time.monotonic()
+        found = set()
+        for name, fence in fences.items():
+            kind, _, step = name.decode().partition(":")
+            if kind != "f":
+                continue
+            attempt, _, ended = fence.decode().partition(" x ")
+            found.add((StepKey(step), int(attempt)))
+            if not ended and self._flights.get(run.run_id, StepKey(step)) is None:
+                at = Attempt(run.run_id, run.stream or self.stream, step, int(attempt))
+                self._flights.departs(at, None, self.settings.queue, 0, now)
+        if found:
+            self._stored_brief(run)
+        return frozenset(found)
+
+    def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
+        brief = self._flights.briefs.get(run_id)
+        stream = brief.stream if brief is not None else self.stream
+        marks = []
+        for step, attempt in steps:
+            event = StepCanceled(run_id=run_id, at=time.time(), step=step, attempt=attempt)
+            marks.append((step, attempt, seal_events([event], self.ring)))
+        for start in range(0, len(marks), _BATCH):
+            self._protocol.cancel(run_id, stream, marks[start : start + _BATCH])
+
+    def release(self, run_id: RunId) -> None:
+        known = self._sent.pop(run_id, None)
+        gone = self._flights.forget(run_id)
+        try:
+            stream = known[2].stream if known is not None else self.stream
+            self._protocol.release(run_id, stream, [flight.at.step for flight in gone])
+            with reaching(self.url):
+                if known is not None:
+                    self._protocol.client.expire(self.keys.brief(known[1]), self.settings.lease_seconds)
+                expire_run(self._protocol.client, run_id, self.settings.retention)
+        except BrokerUnreachable as error:
+            _log.warning("What run %s holds in Redis stays until its time is over: %s", run_id, error)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with reaching(self.url):
+                self._protocol.client.expire(self.keys.events(self.stream), _STREAM_TTL)
+        except BrokerUnreachable:
+            pass
+        self._protocol.close()
+
+
+def _owner_of(lease: bytes) -> str:
+    return lease.decode(errors="replace").rpartition(" ")[2]

@@ -1,0 +1,50 @@
+"""What the config of the Celery executor says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+import msgspec
+
+from opgrid.broker.connection import BrokerAddress
+from opgrid.broker.keys import DEFAULT_QUEUE
+from opgrid.contracts.executor import ExecutorSetup
+from opgrid.errors import SettingsError
+
+_DAY: Final = 86400
+
+
+class CelerySettings(msgspec.Struct, frozen=True, kw_only=True):
+    broker_url: str
+    queue: str = DEFAULT_QUEUE  #: of steps that name none
+    lease_ttl: float = 8.0  #: seconds of silence after which a worker counts as dead
+    outage_grace: float = 60.0  #: seconds that a broker may be away before the run loop is told
+    retention: int = _DAY  #: seconds that outputs stay after the end of their run
+
+    @classmethod
+    def of(cls, setup: ExecutorSetup, environ: Mapping[str, str] = os.environ) -> Self:
+        """The config, then the environment, then defaults. Raises SettingsError."""
+        config: dict[str, Any] = {name: value for name, value in setup.config.items() if value is not None}
+        url = config.pop("broker", None) or setup.broker_url
+        if not isinstance(url, str):
+            raise SettingsError(
+                "The Celery executor needs a broker: set OPGRID_BROKER_URL, for example to redis://localhost:6379/0, "
+                "or `broker` in the executor's config."
+            )
+        known = {
+            "broker_url": BrokerAddress.parse(url).celery_url,
+            "lease_ttl": environ.get("OPGRID_LEASE_TTL") or 8.0,
+            "retention": environ.get("OPGRID_IO_RETENTION") or _DAY,
+        }
+        known |= {name: value for name, value in config.items() if name in cls.__struct_fields__}
+        try:
+            return msgspec.convert(known, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"The config of the Celery executor: {error}") from error
+
+    @property
+    def lease_seconds(self) -> int:
+        """What late workers may still look at."""
+        return max(60, round(self.lease_ttl * 4))

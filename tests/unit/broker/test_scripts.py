@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from opgrid.broker.keys import Keys
+from opgrid.broker.scripts import Attempt, Beat, Outgoing, Protocol, Said
+
+RUN, STREAM = "run-1", "s"
+FIRST, SECOND = Attempt(RUN, STREAM, "a", 1), Attempt(RUN, STREAM, "a", 2)
+
+
+@pytest.fixture
+def protocol(redis_url: str) -> Iterator[Protocol]:
+    made = Protocol(redis_url, Keys(), "test")
+    yield made
+    made.close()
+
+
+def publish(protocol: Protocol, *attempts: Attempt, again: bool = False) -> list[Said]:
+    outgoing = [Outgoing(at.step, at.attempt, "queue", f"{at.step}{at.attempt}".encode()) for at in attempts]
+    return protocol.publish(RUN, STREAM, outgoing, again)
+
+
+def queue(protocol: Protocol) -> list[bytes]:
+    return list(protocol.client.lrange("queue", 0, -1))
+
+
+def events(protocol: Protocol) -> list[bytes]:
+    return [fields[b"d"] for _, fields in protocol.client.xrange(protocol.keys.events(STREAM))]
+
+
+def test_the_life_of_an_attempt(protocol: Protocol) -> None:
+    assert publish(protocol, FIRST) == [Said.SENT]
+    assert protocol.claim(FIRST, "c1", "w", b"started") is Said.OK
+    assert protocol.report(FIRST, "c1", b"log") is Said.OK
+    assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.OK]
+    assert protocol.finish(FIRST, "c1", b"done") is Said.OK
+    assert events(protocol) == [b"started", b"log", b"done"]
+    assert not protocol.client.exists(protocol.keys.leases(STREAM))
+
+
+def test_every_call_may_arrive_twice(protocol: Protocol) -> None:
+    assert [publish(protocol, FIRST) for _ in range(2)] == [[Said.SENT], [Said.KNOWN]]
+    assert queue(protocol) == [b"a1"]
+    assert [protocol.claim(FIRST, "c1", "w", b"started") for _ in range(2)] == [Said.OK] * 2
+    assert [protocol.finish(FIRST, "c1", b"done") for _ in range(2)] == [Said.OK] * 2
+    assert events(protocol) == [b"started", b"done"]
+    assert publish(protocol, FIRST) == [Said.STALE]
+
+
+def test_a_second_message_finds_the_step_taken_then_done(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    assert protocol.claim(FIRST, "c1", "w", b"started") is Said.OK
+    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.TAKEN
+    protocol.finish(FIRST, "c1", b"done")
+    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.DONE
+    assert events(protocol) == [b"started", b"done"]
+
+
+def test_a_newer_attempt_fences_the_older_one(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started 1")
+    publish(protocol, SECOND)
+    assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
+    assert protocol.claim(FIRST, "c9", "w", b"late") is Said.STALE
+    assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.STALE]
+    assert protocol.claim(SECOND, "c2", "w", b"started 2") is Said.OK
+    assert protocol.report(FIRST, "c1", b"late") is Said.STALE
+    assert protocol.finish(SECOND, "c2", b"done 2") is Said.OK
+    assert publish(protocol, FIRST) == [Said.STALE]
+    assert events(protocol) == [b"started 1", b"started 2", b"done 2"]
+
+
+def test_a_lease_expires_only_when_it_reads_as_it_was_seen(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    seen = protocol.client.hget(protocol.keys.leases(STREAM), FIRST.field)
+    assert seen == b"1 c1 0 w"
+    protocol.beat([Beat(FIRST, "c1", 1, "w")])
+    assert protocol.expire(FIRST, seen, b"lost") is Said.STALE
+    seen = protocol.client.hget(protocol.keys.leases(STREAM), FIRST.field)
+    assert seen is not None
+    assert protocol.expire(FIRST, seen, b"lost") is Said.OK
+    assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
+    assert events(protocol) == [b"started", b"lost"]
+
+
+def test_nothing_is_accepted_without_its_outputs(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    protocol.client.set("out:1", "x")
+    assert protocol.finish(FIRST, "c1", b"done", ["out:1", "out:2"]) is Said.MISSING
+    protocol.client.set("out:2", "x")
+    assert protocol.finish(FIRST, "c1", b"done", ["out:1", "out:2"]) is Said.OK
+
+
+def test_what_is_canceled_in_the_queue_never_starts(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    assert [protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) for _ in range(2)] == [[Said.CANCELED], [Said.DONE]]
+    assert protocol.claim(FIRST, "c1", "w", b"started") is Said.DONE
+    assert publish(protocol, FIRST) == [Said.STALE]
+    assert events(protocol) == [b"canceled"]
+
+
+def test_what_was_never_sent_is_canceled_for_good(protocol: Protocol) -> None:
+    assert protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) == [Said.CANCELED]
+    assert publish(protocol, FIRST) == [Said.STALE]
+
+
+def test_what_runs_is_told_by_its_beat(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    assert protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) == [Said.RUNNING]
+    assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.CANCEL]
+    assert protocol.finish(FIRST, "c1", b"stopped") is Said.OK
+    assert events(protocol) == [b"started", b"stopped"]
+
+
+def test_a_lost_message_is_sent_again_but_not_beside_a_claim(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.client.delete("queue")
+    assert publish(protocol, FIRST, again=True) == [Said.SENT]
+    assert queue(protocol) == [b"a1"]
+    protocol.claim(FIRST, "c1", "w", b"started")
+    assert publish(protocol, FIRST, again=True) == [Said.KNOWN]
+
+
+def test_redis_that_lost_everything_takes_leases_and_ends_once_it_was_told_the_fence(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    protocol.client.flushdb()
+    assert protocol.beat([Beat(FIRST, "c1", 7, "w")]) == [Said.OK]
+    assert protocol.finish(FIRST, "c1", b"done") is Said.UNKNOWN
+    assert protocol.publish(RUN, STREAM, [Outgoing("a", 1, "", b"")]) == [Said.SENT]
+    assert protocol.claim(FIRST, "c2", "v", b"started") is Said.TAKEN
+    assert protocol.finish(FIRST, "c1", b"done") is Said.OK
+
+
+def test_a_released_run_takes_nothing_more(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    protocol.release(RUN, STREAM, ["a"])
+    assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.STALE]
+    assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
+    assert protocol.claim(FIRST, "c2", "w", b"late") is Said.GONE
+    assert not protocol.client.exists(protocol.keys.leases(STREAM))
+
+
+def test_a_worker_with_other_code_hands_back_until_patience_ends(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.client.delete("queue")
+    back = Outgoing("a", 1, "queue", b"a1")
+    assert protocol.refuse(FIRST, 60, back, b"note", b"failed", "w") is Said.BACK
+    assert protocol.refuse(FIRST, 60, back, b"note", b"failed", "w") is Said.BACK
+    assert queue(protocol) == [b"a1", b"a1"]
+    assert protocol.refuse(FIRST, 0, back, b"note", b"failed", "w") is Said.FAILED
+    assert protocol.refuse(FIRST, 0, back, b"note", b"failed", "w") is Said.STALE
+    assert events(protocol) == [b"note", b"failed"]
+
+
+def test_scripts_come_back_after_redis_forgot_them(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.client.script_flush()
+    assert protocol.claim(FIRST, "c1", "w", b"started") is Said.OK

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.leases import Claim, Slot, slot_path
+
+
+def claim(step: str = "a") -> Claim:
+    return Claim("r", "s", step, 1, "c1", "w@host:7", 12.5, None)
+
+
+def test_the_watch_reads_what_the_child_holds(tmp_path: Path) -> None:
+    child = Slot.create(slot_path(tmp_path, 7))
+    watch = Slot.open(slot_path(tmp_path, 7))
+    assert watch.held() == []
+    child.hold([claim("a"), claim("b" * 300)])
+    assert watch.held() == [claim("a"), claim("b" * 300)]
+    child.hold([claim("c")])
+    assert watch.held() == [claim("c")]
+    child.hold([])
+    assert watch.held() == []
+
+
+def test_a_page_that_is_being_written_reads_as_empty(tmp_path: Path) -> None:
+    child = Slot.create(slot_path(tmp_path, 7))
+    child.hold([claim()])
+    watch = Slot.open(slot_path(tmp_path, 7))
+    data = bytearray(child.path.read_bytes())
+    torn = data.copy()
+    torn[90] ^= 1
+    child.path.write_bytes(torn)
+    assert Slot.open(child.path).held() == []
+    odd = data.copy()
+    odd[0] ^= 1
+    child.path.write_bytes(odd)
+    assert Slot.open(child.path).held() == []
+    watch.close()
+
+
+def test_only_the_claim_that_was_named_is_asked_to_stop(tmp_path: Path) -> None:
+    child = Slot.create(slot_path(tmp_path, 7))
+    watch = Slot.open(slot_path(tmp_path, 7))
+    assert child.stop_asked() == ""
+    watch.ask_to_stop("c1")
+    assert child.stop_asked() == "c1"
+    watch.ask_to_stop("c22")
+    assert child.stop_asked() == "c22"
+
+
+def test_what_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    child = Slot.create(slot_path(tmp_path, 7))
+    with pytest.raises(ValueError, match="claims do not fit"):
+        child.hold([claim("x" * 1000)] * 400)

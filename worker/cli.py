@@ -1,0 +1,163 @@
+"""``opgrid worker``: start a Celery worker that runs steps."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from opgrid.broker.connection import BrokerAddress, broker_url, check, connect, reaching
+from opgrid.broker.keys import DEFAULT_QUEUE, Keys
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import OpGridError, SettingsError
+from worker.settings import WorkerSettings, default_name, lease_ttl
+
+
+@click.group()
+def worker() -> None:
+    """Start workers that run the steps of Celery runs."""
+
+
+@worker.command()
+@click.option("-f", "--python-file", "files", multiple=True, metavar="FILE", help="A file with jobs to serve.")
+@click.option("-m", "--module-name", "modules", multiple=True, metavar="MODULE", help="A module with jobs to serve.")
+@click.option("-a", "--attribute", metavar="NAME", help="The attribute of that file or module that holds them.")
+@click.option("-d", "--working-directory", metavar="DIR", help="Where files and modules are looked for.")
+@click.option("-q", "--queues", default=DEFAULT_QUEUE, show_default=True, help="Queues to serve, with commas between.")
+@click.option("-c", "--concurrency", type=click.IntRange(1), help="Processes; one a processor by default.")
+@click.option("-n", "--name", help="The name of this worker, unique; NAME or NAME@HOST.")
+@click.option("-b", "--broker", metavar="URL", help="Where Redis is; otherwise OPGRID_BROKER_URL.")
+@click.option("--max-tasks-per-child", type=click.IntRange(1), help="Start a new process after so many messages.")
+@click.option(
+    "--code-patience",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Seconds until a step fails that no worker has the code for.",
+)
+@click.option(
+    "--cancel-grace",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Seconds between asking a step to stop and killing it.",
+)
+@click.option(
+    "-l",
+    "--log-level",
+    default="WARNING",
+    show_default=True,
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+)
+def start(
+    files: tuple[str, ...],
+    modules: tuple[str, ...],
+    attribute: str | None,
+    working_directory: str | None,
+    queues: str,
+    concurrency: int | None,
+    name: str | None,
+    broker: str | None,
+    max_tasks_per_child: int | None,
+    code_patience: float,
+    cancel_grace: float,
+    log_level: str,
+) -> None:
+    """Run steps until SIGTERM, which lets running steps end first."""
+    targets = [CodeTarget(file=file, attribute=attribute, working_directory=working_directory) for file in files]
+    targets += [CodeTarget(module=each, attribute=attribute, working_directory=working_directory) for each in modules]
+    try:
+        settings = WorkerSettings(
+            broker_url=_broker(broker),
+            home=str(Path(os.environ.get("OPGRID_HOME") or ".opgrid").absolute()),
+            deployment=Keys.load().deployment,
+            name=_full_name(name),
+            code=tuple(targets),
+            queues=tuple(part.strip() for part in queues.split(",") if part.strip()),
+            concurrency=concurrency or os.cpu_count() or 1,
+            lease_ttl=lease_ttl(),
+            code_patience=code_patience,
+            cancel_grace=cancel_grace,
+            max_tasks_per_child=max_tasks_per_child,
+            log_level=log_level.upper(),
+        )
+        code = run(settings)
+    except OpGridError as error:
+        raise _told(error) from error
+    sys.exit(code)
+
+
+def _told(error: OpGridError) -> click.ClickException:
+    """In one line, with its own exit code."""
+    shown = click.ClickException(str(error))
+    vars(shown)["exit_code"] = error.exit_code
+    return shown
+
+
+def run(settings: WorkerSettings) -> int:
+    """Serve until told to stop; the exit code. Raises OpGridError when it cannot start."""
+    from opgrid.io.keys import KeyRing
+    from opgrid.loading import check_packages
+
+    check_packages()
+    ring = KeyRing.load(settings.home, create=False)
+    _check_broker(settings, ring)
+
+    from worker.app import celery_app
+    from worker.code import Code
+    from worker.parent import Parent
+    from worker.pool import install
+    from worker.tasks import register
+
+    code = Code(settings.code)
+    code.warm()
+    app = celery_app(settings)
+    register(app)
+    parent = Parent(settings)
+    try:
+        install(app, settings, code, ring, parent)
+        gc.collect()
+        gc.freeze()  # pages with loaded code stay shared with the children
+        celery: Any = app.Worker(
+            hostname=settings.name,
+            queues=list(settings.queues),
+            concurrency=settings.concurrency,
+            loglevel=settings.log_level,
+            without_gossip=True,
+            without_mingle=True,
+            quiet=True,
+        )
+        celery.start()
+        return int(celery.exitcode or 0)
+    finally:
+        parent.stop()
+
+
+def _broker(given: str | None) -> str:
+    url = given or broker_url()
+    if url is None:
+        raise SettingsError(
+            "A worker needs a broker that others reach too: set OPGRID_BROKER_URL, for example to redis://localhost:6379/0."
+        )
+    return BrokerAddress.parse(url).celery_url
+
+
+def _full_name(name: str | None) -> str:
+    if name is None:
+        return default_name()
+    return name if "@" in name else f"{name}@{default_name().partition('@')[2]}"
+
+
+def _check_broker(settings: WorkerSettings, ring: Any) -> None:
+    """That Redis is there and fit, and that this deployment signs with a key that we have."""
+    from opgrid.broker.deployment import agree_on_key
+
+    with contextlib.closing(connect(settings.broker_url, f"wk-{settings.name}")) as client:
+        check(client, settings.broker_url)
+        with reaching(settings.broker_url):
+            agree_on_key(client, Keys(settings.deployment), ring)

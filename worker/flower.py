@@ -1,0 +1,58 @@
+"""``opgrid flower``: Celery's monitor for this broker, on this machine only, behind a password, without buttons."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from opgrid.broker.connection import broker_url
+from opgrid.broker.keys import Keys
+from opgrid.errors import OpGridError, SettingsError
+
+
+@click.command()
+@click.option("-b", "--broker", metavar="URL", help="Where Redis is; otherwise OPGRID_BROKER_URL.")
+@click.option("--address", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@click.option("--url-prefix", default="", help="Where a proxy serves it.")
+@click.option("--user", default="opgrid", show_default=True)
+@click.option("--password", envvar="OPGRID_FLOWER_PASSWORD", help="Made up and shown once if none is given.")
+def flower(broker: str | None, address: str, port: int, url_prefix: str, user: str, password: str | None) -> None:
+    """Start Flower for the current broker."""
+    url = broker or broker_url()
+    if url is None:
+        error = SettingsError("Flower needs the broker of your workers: set OPGRID_BROKER_URL.")
+        raise click.ClickException(str(error))
+    try:
+        keys = Keys.load()
+    except OpGridError as error:
+        raise click.ClickException(str(error)) from error
+    shown = password or secrets.token_urlsafe(12)
+    if password is None:
+        click.echo(f"Flower: http://{address}:{port}{url_prefix}  user {user}  password {shown}", err=True)
+    settings = _settings_file(url, keys, user, shown)
+    environ = {name: value for name, value in os.environ.items() if name != "FLOWER_UNAUTHENTICATED_API"}
+    command = [sys.executable, "-P", "-m", "celery", "-A", "worker.flower_app", "flower"]
+    command += [f"--conf={settings}", f"--address={address}", f"--port={port}"]
+    command += [f"--url_prefix={url_prefix}"] if url_prefix else []
+    os.execve(sys.executable, command, {**environ, "OPGRID_BROKER_URL": url})
+
+
+def _settings_file(url: str, keys: Keys, user: str, password: str) -> Path:
+    """The password is in a file of ours alone, not among the arguments that everybody can list."""
+    folder = Path(tempfile.mkdtemp(prefix="opgrid-flower-"))
+    path = folder / "flowerconfig.py"
+    path.touch(mode=0o600)
+    options = {
+        "basic_auth": [f"{user}:{password}"],
+        "read_only": True,
+        "natural_time": False,
+        "tasks_columns": "name,uuid,state,args,worker,received,started,runtime",
+    }
+    path.write_text("".join(f"{name} = {value!r}\n" for name, value in options.items()))
+    return path

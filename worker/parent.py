@@ -1,0 +1,112 @@
+"""What the worker's own process does for its children: keeps the watch process, ticks, tells how they ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from opgrid.errors import OpGridError
+from worker.settings import WorkerSettings
+from worker.watch import BYE, EXIT, LENGTH, READY, TICK, WORD
+
+_log = logging.getLogger("opgrid.worker")
+
+
+class WatchDidNotStart(OpGridError):
+    """The process that beats for this worker ended while it started; its own message is above."""
+
+    exit_code = 1
+
+
+class Parent:
+    """Started before the first child is forked. The tick touches no network and no lock that anybody else holds."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self.folder = Path(tempfile.mkdtemp(prefix="opgrid-worker-"))  # mode 0700
+        self._stopped = threading.Event()
+        self._is_ready = False
+        self._ticking: threading.Thread | None = None
+        self._process, self.connection = self._start()
+
+    def tick(self) -> None:
+        """Begin to tick, from a thread."""
+        self._ticking = threading.Thread(target=self._tick, name="opgrid-tick", daemon=True)
+        self._ticking.start()
+
+    def ready(self) -> None:
+        """This worker takes messages."""
+        self._is_ready = True
+        self._send(READY)
+
+    def follow(self, pool: Any) -> None:
+        """Tell the watch process how each child of billiard's pool ended."""
+        before = pool.on_process_down
+
+        def on_process_down(process: Any) -> None:
+            self._send(EXIT, process.pid, process.exitcode or 0)
+            if before is not None:
+                before(process)
+
+        pool.on_process_down = on_process_down
+
+    def stop(self) -> None:
+        """The children have ended. May be called twice."""
+        self._stopped.set()
+        self._send(BYE)
+        self.connection.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _send(self, word: bytes, pid: int = 0, status: int = 0) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.sendall(WORD.pack(word, pid, status))
+
+    def _tick(self) -> None:
+        interval = min(1.0, self.settings.longest_silence / 4)
+        while not self._stopped.wait(interval):
+            try:
+                self.connection.send(WORD.pack(TICK, 0, 0))
+            except OSError:
+                if not self._stopped.is_set():
+                    self._start_again()
+
+    def _start_again(self) -> None:
+        _log.error("The watch process has ended (code %s); it is started again.", self._process.wait())
+        with contextlib.suppress(OSError, WatchDidNotStart):
+            self.connection.close()
+            self._process, self.connection = self._start()
+            if self._is_ready:
+                self._send(READY)
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "worker.watch", str(self.folder), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a signal to the worker's group must not end it first
+            )
+        told = msgspec.json.encode(self.settings)
+        ours.sendall(LENGTH.pack(len(told)) + told)
+        ours.settimeout(30.0)
+        if ours.recv(1) != TICK:
+            process.wait()
+            raise WatchDidNotStart(f"The watch process ended with code {process.returncode} while it started.")
+        ours.settimeout(None)
+        return process, ours

@@ -1,0 +1,60 @@
+"""What a worker is told when it starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from opgrid.broker.keys import DEFAULT_QUEUE
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import SettingsError
+
+DEFAULT_LEASE_TTL: Final = 8.0
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Frozen; also what the watch process is told, as JSON through a pipe."""
+
+    broker_url: str
+    home: str  #: absolute
+    deployment: str
+    name: str
+    code: tuple[CodeTarget, ...] = ()
+    queues: tuple[str, ...] = (DEFAULT_QUEUE,)
+    concurrency: int = 1
+    lease_ttl: float = DEFAULT_LEASE_TTL  #: seconds; coordinators have to use the same
+    cancel_grace: float = 10.0  #: seconds between asking a step to stop and killing it
+    redis_grace: float = 60.0  #: seconds that a finished step waits for a Redis that does not answer
+    code_patience: float = 60.0  #: seconds until a step fails that no worker has the code for
+    drain_seconds: float = 20.0  #: how long SIGTERM waits for running steps before they are handed back
+    max_tasks_per_child: int | None = None
+    log_level: str = "INFO"
+
+    @property
+    def beat_interval(self) -> float:
+        return self.lease_ttl / 4
+
+    @property
+    def longest_silence(self) -> float:
+        """Of the worker's parent process, until nobody beats for it any more."""
+        return self.lease_ttl / 2
+
+
+def lease_ttl(environ: Mapping[str, str] = os.environ) -> float:
+    """``OPGRID_LEASE_TTL`` in seconds."""
+    text = environ.get("OPGRID_LEASE_TTL") or str(DEFAULT_LEASE_TTL)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.2 <= seconds <= 3600:
+        raise SettingsError(f"OPGRID_LEASE_TTL is {text!r}; it is a number of seconds, 0.2 to 3600.")
+    return seconds
+
+
+def default_name() -> str:
+    return f"opgrid@{socket.gethostname()}"

@@ -1,0 +1,389 @@
+"""The watch process of a worker: beats for the claims of all its children, and tells when one or all have died.
+
+It is started by exec and shares nothing with the worker but a folder and a socket: no library of the user's can stall
+it. It learns of a child's death from the kernel (a descriptor of the process, or the end of the child's connection), of
+the worker's from the end of its socket, and of a worker that hangs from ticks that do not come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from opgrid.broker.connection import reaching
+from opgrid.broker.keys import Keys
+from opgrid.broker.messages import seal_events
+from opgrid.broker.scripts import Beat, Protocol, Said
+from opgrid.contracts.events import AnyEvent, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
+from opgrid.errors import BrokerUnreachable
+from opgrid.ids import RunId, StepKey
+from opgrid.io.keys import KeyRing
+from worker.cancellation import STOP_SIGNAL
+from worker.leases import Claim, Slot, slot_path
+from worker.settings import WorkerSettings
+
+SOCKET: Final = "watch.sock"
+HELLO: Final = struct.Struct("<I")  # a child's process id
+LENGTH: Final = struct.Struct("<I")  # of the settings, which come first on the worker's socket
+WORD: Final = struct.Struct("<cIi")  # then these: what, process id, exit code
+TICK: Final = b"t"
+READY: Final = b"r"  # the worker takes messages
+BYE: Final = b"q"
+EXIT: Final = b"x"
+
+_WAIT_FOR_STATUS: Final = 0.3  #: seconds until a death is told without its exit code
+
+_log = logging.getLogger("opgrid.watch")
+
+
+class Why(Enum):
+    """A child is told to stop."""
+
+    STALE = "stale"
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+
+
+@dataclass(slots=True)
+class Stopping:
+    claim: str
+    why: Why
+    kill_at: float
+
+
+@dataclass(slots=True)
+class Child:
+    pid: int
+    connection: socket.socket | None  #: none for one that a former watch process knew, until it connects again
+    slot: Slot
+    process: int | None  #: descriptor of the process, where the system has such
+    stopping: Stopping | None = None
+
+
+@dataclass(slots=True)
+class Death:
+    """A child has ended; its claims wait for its exit code, and for Redis to take the news."""
+
+    pid: int
+    claims: list[Claim]
+    stopping: Stopping | None
+    tell_at: float
+    status: int | None = None
+
+
+@dataclass(slots=True)
+class Watch:
+    settings: WorkerSettings
+    protocol: Protocol
+    ring: KeyRing
+    folder: Path
+    parent: socket.socket
+    listener: socket.socket
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    children: dict[int, Child] = field(default_factory=dict)
+    deaths: list[Death] = field(default_factory=list)
+    beats: dict[str, int] = field(default_factory=dict)  #: by claim
+    statuses: dict[int, int] = field(default_factory=dict)  #: exit codes that came before the death was noticed
+    heard: bytes = b""
+    last_tick: float = field(default_factory=time.monotonic)
+    next_beat: float = 0.0
+    parent_is_gone: bool = False
+    draining: bool = False
+    announced: bool = False
+
+    # ---- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until the worker has ended and everything about it is told."""
+        self.selector.register(self.listener, selectors.EVENT_READ, self._on_connect)
+        self.selector.register(self.parent, selectors.EVENT_READ, self._on_parent)
+        self._adopt()
+        self.next_beat = time.monotonic() + self.settings.beat_interval
+        while not (self.parent_is_gone and not self.children and not self.deaths):
+            for key, _ in self.selector.select(max(0.0, self._next_wake() - time.monotonic())):
+                key.data()
+            now = time.monotonic()
+            self._tell_deaths(now)
+            self._kill_what_does_not_stop(now)
+            if now >= self.next_beat:
+                self.next_beat = now + self.settings.beat_interval
+                self._beat(now)
+
+    def _next_wake(self) -> float:
+        times = [self.next_beat]
+        times += [death.tell_at for death in self.deaths]
+        times += [child.stopping.kill_at for child in self.children.values() if child.stopping]
+        return min(times)
+
+    # ---- children come and go --------------------------------------------------------------------------------------
+
+    def _on_connect(self) -> None:
+        connection, _ = self.listener.accept()
+        connection.settimeout(1.0)
+        try:
+            (pid,) = HELLO.unpack(connection.recv(HELLO.size, socket.MSG_WAITALL))
+            slot = Slot.open(slot_path(self.folder, pid))
+        except (OSError, struct.error):
+            connection.close()
+            return
+        connection.setblocking(False)
+        before = self.children.get(pid)
+        if before is not None:
+            self._let_go(before)
+        self._take_on(Child(pid, connection, slot, _descriptor_of(pid), before.stopping if before else None))
+
+    def _adopt(self) -> None:
+        """Children of a worker whose former watch process died: their slots are still there."""
+        for path in self.folder.glob("*.slot"):
+            pid = int(path.stem)
+            process = _descriptor_of(pid)
+            if process is not None:
+                self._take_on(Child(pid, None, Slot.open(path), process))
+
+    def _take_on(self, child: Child) -> None:
+        self.children[child.pid] = child
+        ends = child.process if child.process is not None else child.connection
+        assert ends is not None
+        self.selector.register(ends, selectors.EVENT_READ, lambda: self._on_child_end(child))
+
+    def _let_go(self, child: Child) -> None:
+        ends = child.process if child.process is not None else child.connection
+        assert ends is not None
+        self.selector.unregister(ends)
+        child.slot.close()
+        if child.connection is not None:
+            child.connection.close()
+        if child.process is not None:
+            os.close(child.process)
+        del self.children[child.pid]
+
+    def _on_child_end(self, child: Child) -> None:
+        claims = child.slot.held()
+        child.slot.path.unlink(missing_ok=True)
+        self._let_go(child)
+        _kill_group(child.pid)
+        status = self.statuses.pop(child.pid, None)
+        wait = 0.0 if self.parent_is_gone or status is not None else _WAIT_FOR_STATUS
+        if claims:
+            self.deaths.append(Death(child.pid, claims, child.stopping, time.monotonic() + wait, status))
+
+    def _on_parent(self) -> None:
+        try:
+            data = self.parent.recv(4096)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._on_parent_end()
+            return
+        self.heard += data
+        whole = len(self.heard) - len(self.heard) % WORD.size
+        for word, pid, status in WORD.iter_unpack(self.heard[:whole]):
+            if word == TICK:
+                self.last_tick = time.monotonic()
+            elif word == READY:
+                self.announced = True
+                self._announce()
+            elif word == BYE:
+                self.draining, self.announced = True, False
+            elif word == EXIT:
+                self._on_status(pid, status)
+        self.heard = self.heard[whole:]
+
+    def _on_status(self, pid: int, status: int) -> None:
+        if pid in self.children:
+            self.statuses[pid] = status
+        for death in self.deaths:
+            if death.pid == pid:
+                death.status, death.tell_at = status, 0.0
+
+    def _on_parent_end(self) -> None:
+        self.selector.unregister(self.parent)
+        self.parent_is_gone = True
+        key = Keys(self.settings.deployment).worker(self.settings.name)
+        with contextlib.suppress(BrokerUnreachable), reaching(self.settings.broker_url):
+            self.protocol.client.delete(key)
+        if not self.draining:
+            _log.error("The worker process is gone; its children are ended.")
+        for child in list(self.children.values()):
+            _kill_group(child.pid)
+
+    # ---- telling ---------------------------------------------------------------------------------------------------
+
+    def _tell_deaths(self, now: float) -> None:
+        for death in [each for each in self.deaths if each.tell_at <= now]:
+            try:
+                while death.claims:
+                    self._tell(death, death.claims[-1])
+                    death.claims.pop()
+                self.deaths.remove(death)
+            except BrokerUnreachable as error:
+                _log.warning("The end of process %s waits to be told: %s", death.pid, error)
+                death.tell_at = now + 0.5
+
+    def _tell(self, death: Death, claim: Claim) -> None:
+        event = self._ended(death, claim)
+        said = self.protocol.finish(claim.at, claim.claim, seal_events([event], self.ring))
+        self.beats.pop(claim.claim, None)
+        if said is Said.OK:
+            _log.warning(
+                "%s: step %s, attempt %s of run %s", type(event).__name__, claim.step, claim.attempt, claim.run_id
+            )
+
+    def _ended(self, death: Death, claim: Claim) -> AnyEvent:
+        run_id, step, at = RunId(claim.run_id), StepKey(claim.step), time.time()
+        why = death.stopping.why if death.stopping and death.stopping.claim == claim.claim else None
+        if why is Why.CANCEL:
+            return StepCanceled(run_id=run_id, at=at, step=step, attempt=claim.attempt)
+        if why is Why.TIMEOUT:
+            seconds = time.monotonic() - claim.since
+            error = ErrorInfo("StepTimedOut", f"Step {claim.step!r} was killed after {seconds:.1f} s: it did not stop.")
+            return StepFailed(
+                run_id=run_id,
+                at=at,
+                step=step,
+                attempt=claim.attempt,
+                error=error,
+                timed_out=True,
+                seconds=seconds,
+            )
+        return StepLost(run_id=run_id, at=at, step=step, attempt=claim.attempt, cause=self._cause(death))
+
+    def _cause(self, death: Death) -> LossCause:
+        worker, status = self.settings.name, death.status
+        if self.parent_is_gone:
+            return LossCause("the worker was killed", worker=worker, pid=death.pid)
+        if status is None:
+            return LossCause("the process that ran it ended", worker=worker, pid=death.pid)
+        if status < 0:
+            name = _signal_name(-status)
+            return LossCause(f"the process that ran it was killed by {name}", -status, worker=worker, pid=death.pid)
+        return LossCause(f"the process that ran it exited with code {status}", None, status, worker, death.pid)
+
+    # ---- beating and stopping --------------------------------------------------------------------------------------
+
+    def _beat(self, now: float) -> None:
+        if self.parent_is_gone:
+            return
+        claims = {child.pid: child.slot.held() for child in self.children.values()}
+        for pid, held in claims.items():
+            for claim in held:
+                if claim.timeout is not None and now - claim.since > claim.timeout + self.settings.cancel_grace:
+                    self._stop(self.children[pid], claim.claim, Why.TIMEOUT, now)
+        if now - self.last_tick > self.settings.longest_silence:
+            _log.error("The worker process has been silent for %.1f s: nobody beats for it.", now - self.last_tick)
+            return
+        self._announce()
+        self._beat_for([(pid, claim) for pid, held in claims.items() for claim in held], now)
+
+    def _beat_for(self, pairs: Sequence[tuple[int, Claim]], now: float) -> None:
+        known = {claim.claim: self.beats.get(claim.claim, 0) + 1 for _, claim in pairs}
+        self.beats = known
+        beats = [Beat(claim.at, claim.claim, known[claim.claim], claim.owner) for _, claim in pairs]
+        if not beats:
+            return
+        try:
+            answers = self.protocol.beat(beats)
+        except BrokerUnreachable as error:
+            _log.warning("No beat: %s", error)
+            return
+        for (pid, claim), said in zip(pairs, answers, strict=True):
+            if said in (Said.STALE, Said.CANCEL):
+                why = Why.CANCEL if said is Said.CANCEL else Why.STALE
+                self._stop(self.children[pid], claim.claim, why, now)
+
+    def _announce(self) -> None:
+        """Tell who asks for workers that this one lives, and what it serves."""
+        if not self.announced:
+            return
+        settings = self.settings
+        about = {
+            "name": settings.name,
+            "queues": settings.queues,
+            "concurrency": settings.concurrency,
+            "code": [target.location for target in settings.code],
+            "children": sorted(self.children),
+        }
+        key = Keys(settings.deployment).worker(settings.name)
+        with contextlib.suppress(BrokerUnreachable), reaching(settings.broker_url):
+            self.protocol.client.set(key, msgspec.json.encode(about), px=round(settings.lease_ttl * 1000))
+
+    def _stop(self, child: Child, claim: str, why: Why, now: float) -> None:
+        if child.stopping is not None and child.stopping.claim == claim:
+            return
+        grace = 0.0 if why is Why.TIMEOUT else self.settings.cancel_grace
+        child.stopping = Stopping(claim, why, now + grace)
+        child.slot.ask_to_stop(claim)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, STOP_SIGNAL)
+
+    def _kill_what_does_not_stop(self, now: float) -> None:
+        for child in self.children.values():
+            stopping = child.stopping
+            if stopping is None or now < stopping.kill_at:
+                continue
+            if any(claim.claim == stopping.claim for claim in child.slot.held()):
+                _log.warning("Process %s did not stop within its grace: killed.", child.pid)
+                stopping.kill_at = now + 5.0
+                _kill_group(child.pid)
+            else:
+                child.stopping = None
+
+
+def _descriptor_of(pid: int) -> int | None:
+    """Becomes readable when the process ends, even while a process of the user's holds its connection open."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _kill_group(pid: int) -> None:
+    """A child leads its own session: what it started goes with it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def main(argv: Sequence[str]) -> None:
+    """``FOLDER DESCRIPTOR``: where the worker's children connect, and the socket that its parent process speaks on."""
+    logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/watch] %(message)s")
+    folder, parent = Path(argv[0]), socket.socket(fileno=int(argv[1]))
+    (length,) = LENGTH.unpack(parent.recv(LENGTH.size, socket.MSG_WAITALL))
+    settings = msgspec.json.decode(parent.recv(length, socket.MSG_WAITALL), type=WorkerSettings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it ends after the worker, never before
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    (folder / SOCKET).unlink(missing_ok=True)
+    listener.bind(str(folder / SOCKET))
+    listener.listen(256)
+    ring = KeyRing.load(settings.home, create=False)
+    protocol = Protocol(settings.broker_url, Keys(settings.deployment), f"watch-{settings.name}")
+    parent.send(TICK)  # ready
+    with contextlib.closing(protocol):
+        Watch(settings, protocol, ring, folder, parent, listener).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
