@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self
 
-from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.events import AnyEvent, ErrorInfo
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
 from opgrid.ids import RunId, StepKey
 
@@ -61,6 +61,13 @@ class Executor(ABC):
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:  # noqa: B027 (optional)
         """Stop these attempts. Each reports how it ended; one that had not started reports StepCanceled."""
+
+    def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
+        """Run the hooks of an ended step whose own process died (``error`` None: it had succeeded). False: cannot."""
+        return False
+
+    def wake(self) -> None:  # noqa: B027 (optional)
+        """Called from another thread or a signal handler: a ``poll`` that blocks, or the next one, returns at once."""
 
     def release(self, run_id: RunId) -> None:  # noqa: B027 (optional)
         """The run has ended: what is held for it may go (what readers of its outputs need stays for its retention)."""

@@ -35,7 +35,8 @@ class InputInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str = "Any"  #: display name
     nothing: bool = False  #: orders only, carries no value
     has_default: bool = False
-    loadable: bool = False  #: its type can be loaded from run config, or an input manager loads it
+    loadable: bool = False  #: its type can be loaded from run config
+    managed: bool = False  #: its own input manager loads it when nothing is wired to it
     description: str | None = None
 
 

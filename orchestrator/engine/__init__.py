@@ -1,0 +1,1 @@
+"""From a plan to a run: the machine that decides, and the one loop that records and obeys."""

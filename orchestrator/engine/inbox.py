@@ -1,0 +1,96 @@
+"""What reaches the run loop from outside while it runs: requests to cancel, further runs. For threads and signals."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, NamedTuple
+
+from opgrid.ids import RunId
+
+if TYPE_CHECKING:
+    from orchestrator.engine.loop import LiveRun
+
+
+class CancelRun(NamedTuple):
+    run_id: RunId | None  #: None: all runs
+    reason: str
+
+
+class AddRun(NamedTuple):
+    run: LiveRun
+
+
+Request = CancelRun | AddRun
+
+
+class Inbox:
+    """``open``: the loop stays, even without runs, until ``close``."""
+
+    def __init__(self, open: bool = False) -> None:
+        self.open = open
+        #: The loop is inside user code on its own thread: only an exception gets it out.
+        self.inline = False
+        self._requests: deque[Request] = deque()  # appending and popping are atomic: no lock, so signals may post
+        self._bell: Callable[[], None] | None = None
+
+    def request_cancel(self, run_id: RunId, reason: str = "") -> None:
+        self._post(CancelRun(run_id, reason))
+
+    def request_cancel_all(self, reason: str = "") -> None:
+        self._post(CancelRun(None, reason))
+
+    def add(self, run: LiveRun) -> None:
+        self._post(AddRun(run))
+
+    def close(self) -> None:
+        """The loop ends once its runs have."""
+        self.open = False
+        self._ring()
+
+    def take(self) -> list[Request]:
+        taken: list[Request] = []
+        while self._requests:
+            taken.append(self._requests.popleft())
+        return taken
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._requests)
+
+    def attach(self, bell: Callable[[], None] | None) -> None:
+        """What ends the loop's waiting; the loop calls this."""
+        self._bell = bell
+
+    def _post(self, request: Request) -> None:
+        self._requests.append(request)
+        self._ring()
+
+    def _ring(self) -> None:
+        bell = self._bell
+        if bell is not None:
+            bell()
+
+
+@contextmanager
+def cancel_on_signals(inbox: Inbox) -> Iterator[None]:
+    """SIGINT and SIGTERM cancel all runs; the second raises KeyboardInterrupt. Main thread only."""
+    seen = 0
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            inbox.request_cancel_all(f"The process that drives the run received {signal.Signals(number).name}.")
+        if seen > 1 or inbox.inline:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

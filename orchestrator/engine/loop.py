@@ -1,0 +1,339 @@
+"""The only run loop: for every executor, and for many runs at once.
+
+A turn: wait for events; let the machines decide; make events, decisions, run statuses and stream positions durable in
+one transaction; then tell the executors. What a crash leaves untold follows from the log: see ``recovery``, ``outbox``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self, assert_never
+
+import msgspec
+
+from opgrid.contracts.events import (
+    AnyEvent,
+    RunCanceling,
+    RunStarted,
+    StepCanceled,
+    StepEvent,
+    StepFailed,
+    StepLost,
+    StepSucceeded,
+)
+from opgrid.contracts.executor import Executor, Position
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.errors import UnknownExecutor
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
+from orchestrator.engine.inbox import AddRun, CancelRun, Inbox
+from orchestrator.engine.limits import Admission, from_config
+from orchestrator.engine.log import RunLog
+from orchestrator.engine.machine import RunMachine
+from orchestrator.engine.outbox import Hooks, Outbox, Release, Stop, Submit, never_started
+from orchestrator.engine.polling import Ears, Heard, ears
+from orchestrator.planner.plan import Plan
+
+Clock = Callable[[], float]
+Watch = Callable[[Sequence[AnyEvent]], None]
+
+_NEVER = 3600.0
+
+
+@dataclass(slots=True, eq=False)
+class LiveRun:
+    """A run that is being driven. ``first`` and ``orders`` are what recovery found to be done."""
+
+    brief: RunBrief
+    machine: RunMachine
+    limits: Admission | None = None
+    first: list[AnyEvent] = field(default_factory=list)
+    orders: list[Command] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, brief: RunBrief, plan: Plan) -> Self:
+        return cls(brief, RunMachine(brief.run_id, plan), from_config(brief.executor.config))
+
+    @property
+    def run_id(self) -> RunId:
+        return self.brief.run_id
+
+    def executor_of(self, name: str | None) -> str:
+        return name or self.brief.executor.name
+
+    def executors(self) -> set[str]:
+        return {self.executor_of(spec.executor) for spec in self.machine.plan.steps if spec.runs}
+
+
+def drive(
+    runs: Sequence[LiveRun],
+    executors: Mapping[str, Executor],
+    log: RunLog,
+    *,
+    clock: Clock = time.time,
+    watch: Watch | None = None,
+    inbox: Inbox | None = None,
+    stream: str = "",
+) -> dict[RunId, RunStatus]:
+    """Drive runs to their end; returns how each ended.
+
+    Steps go to ``executors[name]`` by the name of their executor; the executors stay open. ``watch`` sees what was
+    recorded, after it is durable. ``stream`` names this coordinator where positions are stored. KeyboardInterrupt
+    cancels all runs; the second one is raised.
+    """
+    driver = _Driver(dict(executors), log, clock, watch, inbox or Inbox(), stream)
+    try:
+        for run in runs:
+            driver.join(run)
+        return driver.until_done()
+    finally:
+        driver.close()
+
+
+class _Driver:
+    def __init__(
+        self,
+        executors: dict[str, Executor],
+        log: RunLog,
+        clock: Clock,
+        watch: Watch | None,
+        inbox: Inbox,
+        stream: str,
+    ) -> None:
+        self._executors = executors
+        self._log, self._clock, self._watch, self._inbox, self._stream = log, clock, watch, inbox, stream
+        self._live: dict[RunId, LiveRun] = {}
+        self._results: dict[RunId, RunStatus] = {}
+        self._outboxes = {name: Outbox(name, executor) for name, executor in executors.items()}
+        self._out: dict[str, set[tuple[RunId, StepKey, int]]] = {name: set() for name in executors}
+        self._timers: list[tuple[float, int, AnyEvent]] = []
+        self._order = itertools.count()
+        self._next: list[AnyEvent] = []  #: to be taken at the next turn
+        self._freed: list[tuple[LiveRun, StepTask]] = []  #: that waited for a limit
+        self._positions: dict[str, Position] = {}
+        for name, executor in executors.items():
+            self._positions[name] = log.position(self._stream_of(name))
+            if self._positions[name]:
+                executor.resume_at(self._positions[name])
+        self._ears: Ears = ears(executors, inbox, lambda name: bool(self._out[name]))
+
+    def join(self, run: LiveRun) -> None:
+        for name in run.executors():
+            if name not in self._executors:
+                raise UnknownExecutor("executor", name, sorted(self._executors), f"what drives run {run.run_id}")
+        machine = run.machine
+        if machine.finished:
+            self._results[run.run_id] = machine.status
+            return
+        self._live[run.run_id] = run
+        if machine.status is RunStatus.NOT_STARTED:
+            self._next.append(RunStarted(run_id=run.run_id, at=self._clock()))
+        self._next.extend(run.first)
+        self._obey([(run, command) for command in run.orders], self._clock())
+
+    def until_done(self) -> dict[RunId, RunStatus]:
+        while self._live or self._inbox.open:
+            try:
+                events, heard = self._gather()
+            except KeyboardInterrupt:
+                if any(run.machine.status is RunStatus.CANCELING for run in self._live.values()):
+                    raise
+                self._inbox.request_cancel_all("The process that drives the run was interrupted.")
+                continue
+            self._turn(events, heard)
+        return self._results
+
+    def close(self) -> None:
+        self._ears.close()
+
+    # ---- one turn
+
+    def _gather(self) -> tuple[list[AnyEvent], list[Heard]]:
+        events = self._requested()
+        events.extend(self._next)
+        self._next.clear()
+        heard = [] if events else self._ears.wait(self._patience())
+        if not events:
+            events = (
+                self._requested()
+            )  # before what was heard: a step that an interrupt ended was canceled with its run
+        for entry in heard:
+            events.extend(entry.polled.events)
+        events.extend(self._due())
+        return events, heard
+
+    def _requested(self) -> list[AnyEvent]:
+        events: list[AnyEvent] = []
+        for request in self._inbox.take():
+            match request:
+                case CancelRun(run_id, reason):
+                    now = self._clock()
+                    wanted = [run_id] if run_id is not None else list(self._live)
+                    events.extend(RunCanceling(run_id=each, at=now, reason=reason) for each in wanted)
+                case AddRun(run):
+                    self.join(run)
+                case _:
+                    assert_never(request)
+        return events
+
+    def _patience(self) -> float:
+        dues = [box.retry_at for box in self._outboxes.values() if box.retry_at is not None]
+        if self._timers:
+            dues.append(self._timers[0][0])
+        return max(0.0, min(dues) - self._clock()) if dues else _NEVER
+
+    def _due(self) -> list[AnyEvent]:
+        now = self._clock()
+        events: list[AnyEvent] = []
+        while self._timers and self._timers[0][0] <= now:
+            events.append(msgspec.structs.replace(heapq.heappop(self._timers)[2], at=now))
+        return events
+
+    def _turn(self, events: Iterable[AnyEvent], heard: Sequence[Heard]) -> None:
+        now = self._clock()
+        recorded: dict[RunId, list[AnyEvent]] = {}
+        statuses: dict[RunId, RunStatus] = {}
+        orders: list[tuple[LiveRun, Command]] = []
+        for event in events:
+            run = self._live.get(event.run_id)
+            if run is None:
+                continue
+            before = run.machine.status
+            commands = run.machine.take(event, now)
+            if commands is None:
+                continue
+            record = recorded.setdefault(event.run_id, [])
+            record.append(event)
+            for command in commands:
+                if isinstance(command, Note):
+                    record.append(command.event)
+                else:
+                    orders.append((run, command))
+            if run.machine.status is not before:
+                statuses[event.run_id] = run.machine.status
+            if isinstance(event, StepEvent) and type(event) in _ENDS:
+                self._came_back(run, event)
+        positions = {
+            entry.name: entry.polled.position
+            for entry in heard
+            if entry.polled.position != self._positions.get(entry.name, "")
+        }
+        if recorded or positions:
+            self._record(recorded, statuses, positions, now)
+        self._obey(orders, now)
+        for name, position in positions.items():
+            with self._ears.talking(name):
+                self._executors[name].acknowledge(position)
+
+    def _record(
+        self,
+        recorded: Mapping[RunId, list[AnyEvent]],
+        statuses: Mapping[RunId, RunStatus],
+        positions: Mapping[str, Position],
+        now: float,
+    ) -> None:
+        with self._log.turn() as turn:
+            for run_id, events in recorded.items():
+                turn.append(run_id, events)
+            for run_id, status in statuses.items():
+                turn.set_status(run_id, status, now)
+            for name, position in positions.items():
+                turn.set_position(self._stream_of(name), position)
+        self._positions.update(positions)
+        if self._watch is not None:
+            self._watch([event for events in recorded.values() for event in events])
+
+    def _stream_of(self, name: str) -> str:
+        return f"{self._stream}/{name}" if self._stream else name
+
+    # ---- obeying
+
+    def _obey(self, orders: Iterable[tuple[LiveRun, Command]], now: float) -> None:
+        """Launches first: what is canceled in the same turn is launched before it is stopped."""
+        launches: dict[RunId, tuple[LiveRun, list[StepTask]]] = {}
+        stops: dict[RunId, tuple[LiveRun, list[Cancel]]] = {}
+        ended: list[LiveRun] = []
+        for run, command in orders:
+            match command:
+                case Launch(task):
+                    launches.setdefault(run.run_id, (run, []))[1].append(task)
+                case Cancel():
+                    stops.setdefault(run.run_id, (run, []))[1].append(command)
+                case WakeAt(due, event):
+                    heapq.heappush(self._timers, (due, next(self._order), event))
+                case RunHook(task, hooks, error):
+                    name = run.executor_of(task.executor)
+                    self._outboxes[name].put(Hooks(run.brief, task, hooks, error))
+                case Finish():
+                    ended.append(run)
+                case Note():
+                    pass  # recorded with the turn
+                case _:
+                    assert_never(command)
+        self._launch(launches.values())
+        for run, cancels in stops.values():
+            self._stop(run, cancels, now)
+        for run in ended:
+            self._finish(run)
+        self._flush(now)
+
+    def _launch(self, launches: Iterable[tuple[LiveRun, list[StepTask]]]) -> None:
+        for run, tasks in launches:
+            self._freed.extend((run, task) for task in self._admitted(run, tasks))
+        batches: dict[tuple[RunId, str], tuple[LiveRun, list[StepTask]]] = {}
+        for run, task in self._freed:
+            name = run.executor_of(task.executor)
+            batches.setdefault((run.run_id, name), (run, []))[1].append(task)
+            self._out[name].add(task.id)
+        self._freed.clear()
+        for (_, name), (run, tasks) in batches.items():
+            tasks.sort(key=lambda task: -task.priority)
+            self._outboxes[name].put(Submit(run.brief, tasks))
+
+    def _finish(self, run: LiveRun) -> None:
+        self._results[run.run_id] = run.machine.status
+        del self._live[run.run_id]
+        for name in run.executors():
+            self._outboxes[name].put(Release(run.run_id))
+
+    def _admitted(self, run: LiveRun, tasks: list[StepTask]) -> list[StepTask]:
+        if run.limits is None:
+            return tasks
+        specs = {spec.key: spec for spec in run.machine.plan.steps}
+        return run.limits.admit(tasks, {task.step: specs[task.node].tags for task in tasks})
+
+    def _stop(self, run: LiveRun, cancels: Iterable[Cancel], now: float) -> None:
+        """Stop what was submitted; what was not is canceled here and now."""
+        by_executor: dict[str, list[tuple[StepKey, int]]] = {}
+        for cancel in cancels:
+            if run.limits is not None and run.limits.withdraw(cancel.step, cancel.attempt):
+                self._next.append(never_started(run.run_id, cancel.step, cancel.attempt, now))
+            else:
+                by_executor.setdefault(run.executor_of(cancel.executor), []).append((cancel.step, cancel.attempt))
+        for name, steps in by_executor.items():
+            unsent = self._outboxes[name].withdraw(run.run_id, steps)
+            self._next.extend(never_started(run.run_id, *step, now) for step in steps if step in unsent)
+            left = [step for step in steps if step not in unsent]
+            if left:
+                self._outboxes[name].put(Stop(run.run_id, left))
+
+    def _came_back(self, run: LiveRun, event: StepEvent) -> None:
+        task = (run.run_id, event.step, event.attempt)
+        for out in self._out.values():
+            out.discard(task)
+        if run.limits is not None:
+            self._freed.extend((run, freed) for freed in run.limits.done(event.step, event.attempt))
+
+    def _flush(self, now: float) -> None:
+        for name, box in self._outboxes.items():
+            if box.waiting and (box.retry_at is None or box.retry_at <= now):
+                with self._ears.talking(name):
+                    self._next.extend(box.flush(now))
+
+
+_ENDS = frozenset({StepSucceeded, StepFailed, StepLost, StepCanceled})

@@ -1,0 +1,443 @@
+"""The life of one run: events in, commands out. No clock, no I/O, no threads.
+
+One status per step, in one place. Two numbers that are never mixed: ``attempt`` fences (every start has its own),
+``retry_number`` counts the retries that were granted. Replaying a log gives the machine that wrote it: recovery is
+replay.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from opgrid.contracts.events import (
+    AnyEvent,
+    ErrorInfo,
+    Event,
+    HookCompleted,
+    HookErrored,
+    HookSkipped,
+    LossCause,
+    RetryDue,
+    RunCanceled,
+    RunCanceling,
+    RunFailed,
+    RunStarted,
+    RunSucceeded,
+    StepCanceled,
+    StepDispatched,
+    StepEvent,
+    StepFailed,
+    StepLost,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepUpForRetry,
+)
+from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.contracts.tasks import OutputRef, StepTask
+from opgrid.errors import listed
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
+from orchestrator.engine.instances import Absent, Instances, Step
+from orchestrator.engine.retries import granted, share_of
+from orchestrator.planner.plan import KnownStep, Plan
+
+#: Lost attempts of one step that are started again; the one that uses the budget up fails the step.
+LOSS_BUDGET = 3
+#: Seconds that the end of a run waits for hooks that have not reported.
+HOOK_PATIENCE = 30.0
+
+_OUT = frozenset({StepStatus.DISPATCHED, StepStatus.RUNNING})
+_ACTIVE = _OUT | {StepStatus.WAITING}
+
+
+class StepView(NamedTuple):
+    """What displays and tests see of a step."""
+
+    status: StepStatus
+    attempt: int
+    retry_number: int
+    losses: int
+    due: float | None
+    outputs: tuple[OutputRef, ...]
+
+
+class RunMachine:
+    def __init__(
+        self, run_id: RunId, plan: Plan, *, loss_budget: int = LOSS_BUDGET, hook_patience: float = HOOK_PATIENCE
+    ) -> None:
+        self.run_id = run_id
+        self.plan = plan
+        self.loss_budget = loss_budget
+        self.hook_patience = hook_patience
+        self.status = RunStatus.NOT_STARTED
+        self.started_at: float | None = None
+        self._instances = Instances(plan)
+        self._active = 0  #: steps that are out or wait for a retry
+        self._failed: list[StepKey] = []
+        self._hooks: dict[StepKey, set[str]] = {}  #: that have not reported, of steps that have ended
+        self._elsewhere: set[StepKey] = set()  #: whose hooks were sent to another process
+
+    @property
+    def steps(self) -> Mapping[StepKey, Step]:
+        return self._instances.steps
+
+    @property
+    def finished(self) -> bool:
+        return self.status.is_final
+
+    def handle(self, event: AnyEvent, now: float) -> list[Command]:
+        """Apply one event. Late and repeated events change nothing."""
+        return self.take(event, now) or []
+
+    def take(self, event: AnyEvent, now: float) -> list[Command] | None:
+        """As ``handle``; None for an event that is late, repeated or this machine's own, and is not to be recorded."""
+        decide = _DECIDE.get(type(event))
+        if decide is not None:
+            return None if self.finished else decide(self, event, now)
+        if isinstance(event, StepEvent) and event.step:
+            step = self.steps.get(event.step)
+            return [] if step is not None and step.attempt == event.attempt and _started(step) else None
+        return []
+
+    # ---- the run
+
+    def _start(self, event: RunStarted, now: float) -> list[Command] | None:
+        if self.status is not RunStatus.NOT_STARTED:
+            return None
+        self.status, self.started_at = RunStatus.STARTED, event.at
+        return [*self._deadline(), *self._advance(self._instances.begin(), now)]
+
+    def _deadline(self) -> list[Command]:
+        if self.plan.max_runtime is None or self.started_at is None:
+            return []
+        due = self.started_at + self.plan.max_runtime
+        reason = f"The run took longer than its limit of {self.plan.max_runtime:g} s."
+        return [WakeAt(due, RunCanceling(run_id=self.run_id, at=due, reason=reason))]
+
+    def _cancel(self, event: RunCanceling, now: float) -> list[Command] | None:
+        if self.status is RunStatus.CANCELING:
+            return None
+        started = self.status is RunStatus.STARTED
+        self.status = RunStatus.CANCELING
+        if not started:
+            return self._settle(now)
+        commands: list[Command] = []
+        for step in self.steps.values():
+            if step.status in _OUT:
+                commands.append(Cancel(step.key, step.attempt, step.spec.executor))
+            elif step.status is StepStatus.WAITING:
+                commands.append(self._canceled(step, now))
+        return commands + self._settle(now)
+
+    # ---- a step: what its executor reports
+
+    def _step_started(self, event: StepStarted, now: float) -> list[Command] | None:
+        step = self._out(event)
+        if step is None or step.status is StepStatus.RUNNING:
+            return None
+        step.status = StepStatus.RUNNING
+        return []
+
+    def _step_succeeded(self, event: StepSucceeded, now: float) -> list[Command] | None:
+        step = self._out(event)
+        if step is None:
+            return None
+        step.outputs = event.outputs
+        self._end(step, StepStatus.SUCCESS)
+        self._expect_hooks(step)
+        return self._advance(self._instances.release(step), now)
+
+    def _step_failed(self, event: StepFailed, now: float) -> list[Command] | None:
+        step = self._out(event)
+        return None if step is None else self._fail(step, event, now)
+
+    def _step_lost(self, event: StepLost, now: float) -> list[Command] | None:
+        step = self._out(event)
+        if step is None:
+            return self._hooks_lost(event, now)
+        return self._lose(step, event.cause, now)
+
+    def _step_canceled(self, event: StepCanceled, now: float) -> list[Command] | None:
+        step = self._out(event)
+        if step is None:
+            return None
+        if self.status is not RunStatus.CANCELING:
+            return self._lose(step, LossCause("it was stopped, though nobody canceled the run"), now)
+        self._end(step, StepStatus.CANCELED)
+        return self._settle(now)
+
+    def _out(self, event: StepEvent) -> Step | None:
+        """The step, if this event is about the attempt that is out."""
+        step = self.steps.get(event.step)
+        if step is None or step.attempt != event.attempt or step.status not in _OUT:
+            return None
+        return step
+
+    # ---- failures, losses, retries
+
+    def _fail(self, step: Step, failure: StepFailed, now: float, process_died: bool = False) -> list[Command]:
+        seconds = None
+        if self.plan.retries and self.status is RunStatus.STARTED:
+            share = share_of(self.run_id, step.key, step.attempt)
+            seconds = granted(step.spec.retry, failure, step.retry_number, share)
+        if seconds is not None:
+            return self._retry(step, failure, seconds, now)
+        self._end(step, StepStatus.FAILURE)
+        self._failed.append(step.key)
+        self._expect_hooks(step)
+        return [*(self._hooks_elsewhere(step, failure.error) if process_died else []), *self._settle(now)]
+
+    def _retry(self, step: Step, failure: StepFailed, seconds: float, now: float) -> list[Command]:
+        note = Note(
+            StepUpForRetry(
+                run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, delay=seconds, error=failure.error
+            )
+        )
+        step.attempt += 1
+        step.retry_number += 1
+        restart = RetryDue(run_id=self.run_id, at=now + seconds, step=step.key, attempt=step.attempt)
+        if seconds <= 0:
+            return [note, Note(restart), *self._launch(step, now)]
+        step.status, step.due = StepStatus.WAITING, restart.at
+        return [note, WakeAt(restart.at, restart)]
+
+    def _retry_due(self, event: RetryDue, now: float) -> list[Command] | None:
+        step = self.steps.get(event.step)
+        if step is None or step.attempt != event.attempt or step.status is not StepStatus.WAITING:
+            return None
+        return self._launch(step, now)
+
+    def _retry_noted(self, event: StepUpForRetry, now: float) -> None:
+        """When a log is replayed: the delay counts from the coordinator's clock, as it did."""
+        step = self.steps.get(event.step)
+        if step is not None and step.status is StepStatus.WAITING and step.attempt == event.attempt + 1:
+            step.due = event.at + event.delay
+
+    def _lose(self, step: Step, cause: LossCause, now: float) -> list[Command]:
+        step.losses += 1
+        if self.status is RunStatus.CANCELING:
+            return [self._canceled(step, now), *self._settle(now)]
+        if step.losses < self.loss_budget:
+            step.attempt += 1
+            return self._launch(step, now)
+        times = f"{step.losses} attempts of this step were lost" if step.losses > 1 else "The attempt was lost"
+        error = ErrorInfo("PoisonStep", f"{times}; the last because {_worded(cause)}.")
+        failure = StepFailed(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, error=error)
+        return [Note(failure), *self._fail(step, failure, now, process_died=True)]
+
+    # ---- going on
+
+    def _advance(self, ready: list[Step], now: float) -> list[Command]:
+        """Launch or skip what is ready, and what that makes ready."""
+        commands: list[Command] = []
+        if self.status is RunStatus.STARTED:
+            for step in ready:  # grows while it is walked
+                absent = self._instances.inputs(step)
+                if isinstance(absent, Absent):
+                    commands.append(self._skip(step, absent, now))
+                    ready.extend(self._instances.release(step))
+                else:
+                    self._active += 1
+                    commands.extend(self._launch(step, now))
+        return commands + self._settle(now)
+
+    def _launch(self, step: Step, now: float) -> list[Command]:
+        step.status, step.due = StepStatus.DISPATCHED, None
+        note = StepDispatched(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt)
+        return [Note(note), Launch(self._task(step))]
+
+    def _task(self, step: Step) -> StepTask:
+        spec = step.spec
+        inputs = self._instances.inputs(step)
+        assert not isinstance(inputs, Absent), f"{step.key} was launched without {inputs.input}"
+        return StepTask(
+            run_id=self.run_id,
+            step=step.key,
+            node=spec.key,
+            attempt=step.attempt,
+            retry_number=step.retry_number,
+            mapping_keys=step.keys,
+            inputs=inputs,
+            queue=spec.queue,
+            priority=spec.priority,
+            timeout=spec.timeout,
+            executor=spec.executor,
+        )
+
+    def _skip(self, step: Step, absent: Absent, now: float) -> Note:
+        step.status = StepStatus.SKIPPED
+        reason = f"Its input {absent.input!r} needs {absent.step}.{absent.output}, which was not yielded."
+        return Note(StepSkipped(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, reason=reason))
+
+    def _canceled(self, step: Step, now: float) -> Note:
+        self._end(step, StepStatus.CANCELED)
+        return Note(StepCanceled(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt))
+
+    def _end(self, step: Step, status: StepStatus) -> None:
+        step.status, step.due = status, None
+        self._active -= 1
+
+    def _settle(self, now: float) -> list[Command]:
+        """The run ends when nothing is out, nothing waits for a retry and all hooks have reported."""
+        if self._active or self.finished:
+            return []
+        if self._hooks:
+            return self._overdue_hooks(now)
+        event: RunSucceeded | RunFailed | RunCanceled
+        if self.status is RunStatus.CANCELING:
+            self.status, event = RunStatus.CANCELED, RunCanceled(run_id=self.run_id, at=now)
+        elif self._failed:
+            reason = f"Steps failed: {listed(self._failed)}."
+            self.status, event = RunStatus.FAILURE, RunFailed(run_id=self.run_id, at=now, reason=reason)
+        else:
+            self.status, event = RunStatus.SUCCESS, RunSucceeded(run_id=self.run_id, at=now)
+        return [Note(event), Finish(self.status)]
+
+    # ---- hooks
+
+    def _expect_hooks(self, step: Step) -> None:
+        if step.spec.hooks:
+            self._hooks[step.key] = set(step.spec.hooks)
+
+    def _hook_reported(self, event: HookCompleted | HookSkipped | HookErrored, now: float) -> list[Command] | None:
+        step = self.steps.get(event.step)
+        if step is None or step.attempt != event.attempt or event.hook not in self._hooks.get(event.step, ()):
+            return None
+        waiting = self._hooks[event.step]
+        waiting.discard(event.hook)
+        if not waiting:
+            del self._hooks[event.step]
+        return self._settle(now) if not self._hooks else []
+
+    def _hooks_lost(self, event: StepLost, now: float) -> list[Command] | None:
+        """The process died after its step had ended, but before its hooks were done."""
+        step = self.steps.get(event.step)
+        if step is None or step.attempt != event.attempt or step.key not in self._hooks:
+            return None
+        if step.key in self._elsewhere:
+            return None
+        failed = step.status is StepStatus.FAILURE
+        error = ErrorInfo("StepFailed", f"The step failed; then {_worded(event.cause)}.") if failed else None
+        return self._hooks_elsewhere(step, error)
+
+    def _hooks_elsewhere(self, step: Step, error: ErrorInfo | None) -> list[Command]:
+        if step.key not in self._hooks:
+            return []
+        self._elsewhere.add(step.key)
+        return [RunHook(self._task(step), tuple(sorted(self._hooks[step.key])), error)]
+
+    def _overdue_hooks(self, now: float) -> list[Command]:
+        """Nothing but hooks is left: those that stay silent are given up, so that no run waits for ever."""
+        due = now + self.hook_patience
+        error = ErrorInfo(
+            "HookLost", f"The hook did not report within {self.hook_patience:g} s after the run's last step."
+        )
+        return [
+            WakeAt(
+                due,
+                HookErrored(
+                    run_id=self.run_id, at=due, step=key, attempt=self.steps[key].attempt, hook=hook, error=error
+                ),
+            )
+            for key, hooks in self._hooks.items()
+            for hook in sorted(hooks)
+        ]
+
+    # ---- for others to see
+
+    def outstanding(self, now: float) -> list[Command]:
+        """What a coordinator that takes over has to see to: everything that was asked for and has not been answered."""
+        if self.finished or self.status is RunStatus.NOT_STARTED:
+            return []
+        commands: list[Command] = self._deadline()
+        for step in self.steps.values():
+            if step.status in _OUT:
+                canceling = self.status is RunStatus.CANCELING
+                commands.append(
+                    Cancel(step.key, step.attempt, step.spec.executor) if canceling else Launch(self._task(step))
+                )
+            elif step.status is StepStatus.WAITING and step.due is not None:
+                event = RetryDue(run_id=self.run_id, at=step.due, step=step.key, attempt=step.attempt)
+                commands.append(WakeAt(step.due, event))
+        return commands + (self._overdue_hooks(now) if self._hooks else [])
+
+    def counts(self) -> Counter[StepStatus]:
+        """Steps by status. Steps in fan-outs count once they exist."""
+        return Counter(step.status for step in self.steps.values())
+
+    def view(self) -> dict[StepKey, StepView]:
+        return {
+            key: StepView(step.status, step.attempt, step.retry_number, step.losses, step.due, step.outputs)
+            for key, step in self.steps.items()
+        }
+
+    def failed(self) -> list[StepKey]:
+        return list(self._failed)
+
+    def known(self) -> list[KnownStep]:
+        """What a re-execution of this run may count as done."""
+        return [
+            KnownStep(key, step.outputs, step.status is StepStatus.SKIPPED)
+            for key, step in self.steps.items()
+            if step.done
+        ]
+
+    def check(self) -> None:
+        """Raises AssertionError when what this machine holds contradicts itself."""
+        steps = self.steps.values()
+        assert self._active == sum(step.status in _ACTIVE for step in steps), "steps that are active were counted wrong"
+        assert sorted(self._failed) == sorted(step.key for step in steps if step.status is StepStatus.FAILURE)
+        for step in steps:
+            waits = self._instances.waits_for(step)
+            assert step.status is not StepStatus.PENDING or step.missing == waits, f"{step.key} waits for {waits}"
+            assert (step.status is StepStatus.WAITING) == (step.due is not None), f"{step.key}: {step.due}"
+            assert 1 + step.retry_number <= step.attempt <= 1 + step.retry_number + step.losses, f"{step.key}: attempts"
+            if step.status is StepStatus.PENDING and self.status in (RunStatus.STARTED, RunStatus.SUCCESS):
+                assert step.missing, f"{step.key} is ready and was not launched"
+        if self.finished:
+            assert not self._active, "the run has ended before its steps"
+            assert not self._hooks, "the run has ended before its hooks"
+        if self.status is RunStatus.SUCCESS:
+            assert all(step.done for step in steps), "a run with unfinished steps is no success"
+
+
+def _started(step: Step) -> bool:
+    return step.status is not StepStatus.PENDING and step.status is not StepStatus.SKIPPED
+
+
+def _worded(cause: LossCause) -> str:
+    how = f" (signal {cause.signal})" if cause.signal is not None else ""
+    how = how or (f" (exit code {cause.exit_code})" if cause.exit_code is not None else "")
+    where = f", on {cause.worker}" if cause.worker else ""
+    return f"{cause.reason}{how}{where}"
+
+
+def _own(machine: RunMachine, event: Event, now: float) -> None:
+    """What this machine told itself."""
+
+
+_Decide = Callable[[RunMachine, Any, float], "list[Command] | None"]
+
+#: What the machine decides on, by class of event; all others are only recorded.
+_DECIDE: dict[type[Event], _Decide] = {
+    RunStarted: RunMachine._start,
+    RunCanceling: RunMachine._cancel,
+    StepStarted: RunMachine._step_started,
+    StepSucceeded: RunMachine._step_succeeded,
+    StepFailed: RunMachine._step_failed,
+    StepLost: RunMachine._step_lost,
+    StepCanceled: RunMachine._step_canceled,
+    RetryDue: RunMachine._retry_due,
+    HookCompleted: RunMachine._hook_reported,
+    HookSkipped: RunMachine._hook_reported,
+    HookErrored: RunMachine._hook_reported,
+    StepUpForRetry: RunMachine._retry_noted,
+    StepDispatched: _own,
+    StepSkipped: _own,
+    RunSucceeded: _own,
+    RunFailed: _own,
+    RunCanceled: _own,
+}

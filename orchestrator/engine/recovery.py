@@ -1,0 +1,65 @@
+"""Going on with a run after the process that drove it has died: replay its log, ask what is still out, drive on.
+
+Commands are never stored. All of them follow from the log, because the machine that reads it is the machine that wrote
+it: what is dispatched and unknown to its executor is submitted again as the same attempt; what was running and is gone
+is a loss; a run that is being canceled has what is out stopped again; retries wait for the time that was noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from opgrid.contracts.events import AnyEvent, LossCause, StepLost
+from opgrid.contracts.executor import Executor
+from opgrid.contracts.status import StepStatus
+from opgrid.contracts.tasks import RunBrief
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.commands import Cancel, Command, Launch
+from orchestrator.engine.limits import from_config
+from orchestrator.engine.loop import LiveRun
+from orchestrator.engine.machine import RunMachine
+from orchestrator.planner.plan import Plan
+
+
+def replay(run_id: RunId, plan: Plan, events: Iterable[AnyEvent]) -> RunMachine:
+    """The machine as it was when the last of these events was recorded."""
+    machine = RunMachine(run_id, plan)
+    for event in events:
+        machine.take(event, event.at)
+    return machine
+
+
+def resume(
+    brief: RunBrief, plan: Plan, events: Iterable[AnyEvent], executors: Mapping[str, Executor], now: float
+) -> LiveRun:
+    """A run to be handed to ``drive``; nothing is submitted here. The executors are asked what of it is still out."""
+    machine = replay(brief.run_id, plan, events)
+    run = LiveRun(brief, machine, from_config(brief.executor.config))
+    alive: dict[str, frozenset[tuple[StepKey, int]] | None] = {}
+    for command in machine.outstanding(now):
+        attempt = _out(command)
+        if attempt is None:
+            run.orders.append(command)
+            continue
+        key, number, executor = attempt
+        name = run.executor_of(executor)
+        if name not in alive:
+            alive[name] = executors[name].recover(brief) if name in executors else None
+        there = alive[name]
+        if there is not None and (key, number) in there:
+            if isinstance(command, Cancel):
+                run.orders.append(command)
+        elif isinstance(command, Cancel) or machine.steps[key].status is StepStatus.RUNNING:
+            cause = LossCause("the process that drove the run ended, and the step with it")
+            run.first.append(StepLost(run_id=brief.run_id, at=now, step=key, attempt=number, cause=cause))
+        else:
+            run.orders.append(command)
+    return run
+
+
+def _out(command: Command) -> tuple[StepKey, int, str | None] | None:
+    if isinstance(command, Launch):
+        return command.task.step, command.task.attempt, command.task.executor
+    if isinstance(command, Cancel):
+        return command.step, command.attempt, command.executor
+    return None

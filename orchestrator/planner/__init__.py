@@ -1,0 +1,1 @@
+"""From a job as data to a plan: pure, without user code and without a clock."""

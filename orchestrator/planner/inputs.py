@@ -1,0 +1,67 @@
+"""What feeds each input: a wire, run config, a top-level input, its own manager, its default; or nothing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from opgrid.contracts.structure import InputInfo
+from opgrid.contracts.tasks import FromConfig, FromDefault, FromInputManager, FromJobInput
+from opgrid.errors import InvalidConfigError
+from opgrid.ids import NodePath
+from orchestrator.planner.flatten import TopInput
+from orchestrator.planner.plan import StaticFeed
+from orchestrator.planner.snapshot import JobSnapshot
+
+
+class Unsatisfied(NamedTuple):
+    """An input that nothing feeds."""
+
+    step: str
+    input: str
+    type: str
+    loadable: bool
+    top: str  #: the top-level input it is wired to, or ""
+    cut: str  #: the step that would feed it and is not selected, or ""
+
+
+class UnsatisfiedInputs(InvalidConfigError):
+    """Inputs of steps have no source; all of them are listed."""
+
+    def __init__(self, job: str, missing: list[Unsatisfied]) -> None:
+        super().__init__(job, missing)
+        self.job, self.missing = job, missing
+
+    def describe(self) -> str:
+        lines = [_worded(Unsatisfied(*some)) for some in self.missing]
+        head = f"The job {self.job!r} cannot start: {len(lines)} input(s) have no source."
+        return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def _worded(missing: Unsatisfied) -> str:
+    path = "ops." + ".ops.".join(missing.step.split("."))
+    ways: list[str] = []
+    if missing.cut:
+        ways.append(f"select {missing.cut!r}, too")
+    if missing.top:
+        ways.append(f"give a value for the job's input {missing.top!r} (input_values, or `inputs:` of the run config)")
+    if not missing.cut and not missing.top:
+        ways.append("wire an output to it")
+    value = "a value" if missing.loadable else "{value: ...}"
+    ways.append(f"set {path}.inputs.{missing.input} to {value} in the run config")
+    ways.append("give the parameter a default")
+    why = f" ({missing.cut!r}, which feeds it, is not selected)" if missing.cut else ""
+    return f"Input {missing.input!r} of step {missing.step!r}, of type {missing.type}{why}: {', or '.join(ways)}."
+
+
+def unwired(info: InputInfo, step: NodePath, top: TopInput | None, snapshot: JobSnapshot) -> StaticFeed | None:
+    """What feeds an input without a wire; None: nothing does."""
+    if top is not None and (top.name in snapshot.inputs or top.name in snapshot.config.inputs):
+        return FromJobInput(top.name)
+    node = snapshot.config.nodes.get(step)
+    if node is not None and info.name in node.inputs:
+        return FromConfig()
+    if info.managed:
+        return FromInputManager()
+    if info.has_default:
+        return FromDefault()
+    return None

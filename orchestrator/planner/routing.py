@@ -1,0 +1,80 @@
+"""What tags say about how a step is run: its queue, priority, executor and time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+from opgrid.errors import InvalidDefinitionError
+
+QUEUE = ("opgrid/queue", "dagster-celery/queue")
+PRIORITY = ("opgrid/priority", "dagster-celery/priority", "dagster/priority")
+RUN_PRIORITY = ("opgrid/priority", "dagster-celery/run_priority", "dagster/priority")
+EXECUTOR = ("opgrid/executor",)
+TIMEOUT = ("opgrid/timeout",)
+MAX_RUNTIME = ("opgrid/max_runtime", "dagster/max_runtime")
+
+T = TypeVar("T")
+
+
+class BadTag(InvalidDefinitionError):
+    """A tag that opgrid reads has a value that it cannot read."""
+
+    exit_code = 2
+
+    def __init__(self, where: str, tag: str, value: str, wanted: str) -> None:
+        super().__init__(where, tag, value, wanted)
+        self.where, self.tag, self.value, self.wanted = where, tag, value, wanted
+
+    def describe(self) -> str:
+        return f"The tag {self.tag!r} of {self.where} is {self.value!r}; it must be {self.wanted}."
+
+
+class Routing(NamedTuple):
+    queue: str | None = None
+    priority: int = 0
+    executor: str | None = None
+    timeout: float | None = None
+
+
+def of_step(tags: Mapping[str, str], step: str) -> Routing:
+    where = f"step {step!r}"
+    return Routing(
+        _text(tags, QUEUE),
+        _read(tags, PRIORITY, int, "a whole number", where) or 0,
+        _text(tags, EXECUTOR),
+        _read(tags, TIMEOUT, _seconds, "a number of seconds above 0", where),
+    )
+
+
+def of_run(tags: Mapping[str, str]) -> Routing:
+    """``timeout`` is that of the whole run; queue and executor are those of steps that name none."""
+    return Routing(
+        _text(tags, QUEUE),
+        _read(tags, RUN_PRIORITY, int, "a whole number", "the run") or 0,
+        _text(tags, EXECUTOR),
+        _read(tags, MAX_RUNTIME, _seconds, "a number of seconds above 0", "the run"),
+    )
+
+
+def _text(tags: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((tags[name] for name in names if tags.get(name)), None)
+
+
+def _read(
+    tags: Mapping[str, str], names: tuple[str, ...], read: Callable[[str], T], wanted: str, where: str
+) -> T | None:
+    for name in names:
+        if name in tags:
+            try:
+                return read(tags[name])
+            except ValueError:
+                raise BadTag(where, name, tags[name], wanted) from None
+    return None
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(text)
+    return seconds

@@ -1,0 +1,263 @@
+"""The run loop, driven for real with a fake executor and a log in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from opgrid.contracts.events import (
+    AnyEvent,
+    EngineNote,
+    RunStarted,
+    RunSucceeded,
+    StepCanceled,
+    StepSucceeded,
+    StepUpForRetry,
+)
+from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.contracts.structure import Retry
+from opgrid.contracts.tasks import Gathered, StepTask
+from opgrid.errors import UnknownExecutor
+from opgrid.ids import RunId
+from orchestrator.engine.inbox import Inbox
+from orchestrator.engine.loop import LiveRun, drive
+from orchestrator.planner.compile import compile
+from tests.unit.engine.fakes import RUN, Boom, FakeClock, FakeExecutor, Lost, MemoryLog, brief
+from tests.unit.engine.jobs import call, chain, collected, fan_in, fan_out_job, job, mapped, op, snapshot
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return MemoryLog()
+
+
+def test_a_chain_runs_in_order_and_its_log_tells_the_story(clock: FakeClock, log: MemoryLog) -> None:
+    executor = FakeExecutor(clock)
+    run = LiveRun.new(brief(), compile(snapshot(chain(5))))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    run.machine.check()
+    assert [task.step for task in executor.submitted] == ["s0", "s1", "s2", "s3", "s4"]
+    assert isinstance(log.events[RUN][0], RunStarted)
+    assert isinstance(log.events[RUN][-1], RunSucceeded)
+    assert log.statuses[RUN] == [RunStatus.STARTED, RunStatus.SUCCESS]
+    assert executor.released == [RUN]
+
+
+def test_a_fan_out_of_a_thousand_is_submitted_as_one_batch_and_collected_in_order(
+    clock: FakeClock, log: MemoryLog
+) -> None:
+    keys = [f"k{n}" for n in range(1000)]
+    executor = FakeExecutor(clock, {"keys": lambda task: keys})
+    run = LiveRun.new(brief(), compile(snapshot(fan_out_job())))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    run.machine.check()
+    assert executor.batches == [1, 1000, 1]
+    total = executor.submitted[-1]
+    assert total.step == "total"
+    assert isinstance(total.inputs[0].source, Gathered)
+    assert [ref.step for ref in total.inputs[0].source.items] == [f"work[{key}]" for key in keys]
+
+
+def test_what_is_done_is_recorded_before_anything_acts_on_it(clock: FakeClock, log: MemoryLog) -> None:
+    seen: list[str] = []
+
+    def body(task: StepTask) -> None:
+        done = {event.step for event in log.events[RUN] if isinstance(event, StepSucceeded)}
+        seen.append(f"{task.step} after {sorted(done)}")
+
+    executor = FakeExecutor(clock, {"s0": body, "s1": body})
+    drive([LiveRun.new(brief(), compile(snapshot(chain(2))))], {"fake": executor}, log, clock=clock)
+    assert seen == ["s0 after []", "s1 after ['s0']"]
+
+
+def test_observers_see_what_is_durable(clock: FakeClock, log: MemoryLog) -> None:
+    seen: list[AnyEvent] = []
+
+    def watch(events: Sequence[AnyEvent]) -> None:
+        seen.extend(events)
+        assert log.events[RUN] == seen
+
+    run = LiveRun.new(brief(), compile(snapshot(chain(3))))
+    drive([run], {"fake": FakeExecutor(clock)}, log, clock=clock, watch=watch)
+    assert seen == log.events[RUN]
+
+
+def test_a_failed_step_is_retried_after_its_delay(clock: FakeClock, log: MemoryLog) -> None:
+    attempts: list[tuple[int, int, float]] = []
+
+    def flaky(task: StepTask) -> None:
+        attempts.append((task.attempt, task.retry_number, clock.now))
+        if task.retry_number < 2:
+            raise Boom("not yet")
+
+    run = LiveRun.new(brief(), compile(snapshot(chain(1, Retry(3, delay=10.0)))))
+    assert drive([run], {"fake": FakeExecutor(clock, {"s0": flaky})}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    assert [entry[:2] for entry in attempts] == [(1, 0), (2, 1), (3, 2)]
+    assert attempts[1][2] - attempts[0][2] == pytest.approx(10, abs=0.1)
+    assert sum(isinstance(event, StepUpForRetry) for event in log.events[RUN]) == 2
+
+
+def test_two_retries_due_at_once_both_start(clock: FakeClock, log: MemoryLog) -> None:
+    def flaky(task: StepTask) -> None:
+        if task.retry_number == 0:
+            raise Boom("once")
+
+    ops = [op("a", retry=Retry(1, 5.0)), op("b", retry=Retry(1, 5.0))]
+    executor = FakeExecutor(clock, {"a": flaky, "b": flaky})
+    run = LiveRun.new(brief(), compile(snapshot(job(ops, call("a"), call("b")))))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+
+
+def test_a_lost_attempt_costs_no_retry(clock: FakeClock, log: MemoryLog) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def dies_twice(task: StepTask) -> None:
+        seen.append((task.attempt, task.retry_number))
+        if task.attempt < 3:
+            raise Lost
+
+    run = LiveRun.new(brief(), compile(snapshot(chain(1))))
+    assert drive([run], {"fake": FakeExecutor(clock, {"s0": dies_twice})}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    assert seen == [(1, 0), (2, 0), (3, 0)]
+
+
+def test_steps_below_a_failure_stay_untouched_while_other_branches_go_on(clock: FakeClock, log: MemoryLog) -> None:
+    def bad(task: StepTask) -> None:
+        raise Boom("no")
+
+    structure = job(
+        [op("bad"), op("below", "x"), op("good"), op("after", "x"), op("both", "xs")],
+        call("bad"),
+        call("below", x="bad"),
+        call("good"),
+        call("after", x="good"),
+        call("both", xs=fan_in("bad", "good")),
+    )
+    run = LiveRun.new(brief(), compile(snapshot(structure)))
+    assert drive([run], {"fake": FakeExecutor(clock, {"bad": bad})}, log, clock=clock) == {RUN: RunStatus.FAILURE}
+    statuses = {key: step.status for key, step in run.machine.steps.items()}
+    assert statuses == {
+        "bad": StepStatus.FAILURE,
+        "below": StepStatus.PENDING,
+        "good": StepStatus.SUCCESS,
+        "after": StepStatus.SUCCESS,
+        "both": StepStatus.PENDING,
+    }
+    touched = {getattr(event, "step", None) for event in log.events[RUN]}
+    assert not touched & {"below", "both"}
+
+
+def test_many_runs_share_one_loop_and_one_executor(clock: FakeClock, log: MemoryLog) -> None:
+    ids = [RunId(f"run-{n}") for n in range(20)]
+    runs = [LiveRun.new(brief(run_id), compile(snapshot(chain(4)))) for run_id in ids]
+    executor = FakeExecutor(clock)
+    assert drive(runs, {"fake": executor}, log, clock=clock) == dict.fromkeys(ids, RunStatus.SUCCESS)
+    assert executor.released == ids
+
+
+def test_one_run_may_use_several_executors(clock: FakeClock, log: MemoryLog) -> None:
+    ops = [op("here"), op("there", "x", tags={"opgrid/executor": "other"}), op("back", "x")]
+    structure = job(ops, call("here"), call("there", x="here"), call("back", x="there"))
+    fake, other = FakeExecutor(clock), FakeExecutor(clock)
+    run = LiveRun.new(brief(), compile(snapshot(structure)))
+    assert drive([run], {"fake": fake, "other": other}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    assert [task.step for task in other.submitted] == ["there"]
+    assert [task.step for task in fake.submitted] == ["here", "back"]
+    assert other.released == [RUN]
+
+
+def test_an_executor_that_is_not_there_is_named_before_anything_starts(clock: FakeClock, log: MemoryLog) -> None:
+    run = LiveRun.new(brief(executor="celry"), compile(snapshot(chain(1))))
+    with pytest.raises(UnknownExecutor, match=r"Did you mean 'celery'"):
+        drive([run], {"celery": FakeExecutor(clock)}, log, clock=clock)
+    assert not log.events
+
+
+def test_an_executor_out_of_reach_delays_a_run_and_does_not_fail_it(clock: FakeClock, log: MemoryLog) -> None:
+    executor = FakeExecutor(clock)
+    executor.unavailable = 4
+    run = LiveRun.new(brief(), compile(snapshot(chain(2))))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    assert [task.step for task in executor.submitted] == ["s0", "s1"]
+    notes = [event for event in log.events[RUN] if isinstance(event, EngineNote)]
+    assert len(notes) == 1
+    assert notes[0].error is not None
+    assert notes[0].error.message == "nobody at home"
+
+
+def test_positions_are_recorded_with_the_events_and_acknowledged_after(clock: FakeClock, log: MemoryLog) -> None:
+    executor = FakeExecutor(clock)
+    run = LiveRun.new(brief(), compile(snapshot(chain(3))))
+    drive([run], {"fake": executor}, log, clock=clock, stream="shard-7")
+    assert log.positions == {"shard-7/fake": "3"}
+    assert executor.acknowledged == ["1", "2", "3"]
+
+
+def test_a_turn_that_cannot_be_recorded_starts_nothing(clock: FakeClock) -> None:
+    class Refusing(MemoryLog):
+        def append(self, run_id: RunId, events: object) -> None:
+            raise RuntimeError("the lease is lost")
+
+    executor = FakeExecutor(clock)
+    with pytest.raises(RuntimeError, match="the lease is lost"):
+        drive([LiveRun.new(brief(), compile(snapshot(chain(1))))], {"fake": executor}, Refusing(), clock=clock)
+    assert not executor.submitted
+
+
+def test_a_run_that_is_canceled_stops_what_is_out_and_starts_nothing_more(clock: FakeClock, log: MemoryLog) -> None:
+    inbox = Inbox()
+    structure = job([op("a"), op("b"), op("c", "x")], call("a"), call("b"), call("c", x="a"))
+    executor = FakeExecutor(clock, {"a": lambda task: inbox.request_cancel(RUN, "enough")})
+    run = LiveRun.new(brief(), compile(snapshot(structure)))
+    assert drive([run], {"fake": executor}, log, clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
+    run.machine.check()
+    assert executor.canceled == [("a", 1), ("b", 1)]
+    statuses = [step.status for step in run.machine.steps.values()]
+    assert statuses == [StepStatus.SUCCESS, StepStatus.CANCELED, StepStatus.PENDING]
+    assert log.statuses[RUN] == [RunStatus.STARTED, RunStatus.CANCELING, RunStatus.CANCELED]
+
+
+def test_an_interrupt_cancels_all_runs(clock: FakeClock, log: MemoryLog) -> None:
+    def interrupted(task: StepTask) -> None:
+        # as run_step does: the step reports that it was canceled, then the interrupt goes on
+        who = {"run_id": task.run_id, "step": task.step, "attempt": task.attempt}
+        executor.events.append(StepCanceled(at=clock.now, **who))
+        raise KeyboardInterrupt
+
+    executor = FakeExecutor(clock, {"s0": interrupted})
+    run = LiveRun.new(brief(), compile(snapshot(job([op("s0"), op("s1")], call("s0"), call("s1")))))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.CANCELED}
+    run.machine.check()
+    assert executor.canceled == [("s0", 1), ("s1", 1)]
+
+
+def test_limits_by_tag_hold_steps_back(clock: FakeClock, log: MemoryLog) -> None:
+    keys = [f"k{n}" for n in range(10)]
+    ops = [op("keys", dynamic=True), op("work", "x", tags={"db": "main"}), op("total", "xs")]
+    nodes = [call("keys"), call("work", x=mapped("keys")), call("total", xs=collected("work"))]
+    limit = {"key": "db", "limit": 3}
+    executor = FakeExecutor(clock, {"keys": lambda task: keys})
+    run = LiveRun.new(brief(tag_concurrency_limits=[limit]), compile(snapshot(job(ops, *nodes))))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    assert executor.out_at_once == 3
+
+
+def test_a_loop_with_an_open_inbox_takes_runs_while_it_runs(clock: FakeClock, log: MemoryLog) -> None:
+    inbox = Inbox(open=True)
+    second = LiveRun.new(brief(RunId("run-2")), compile(snapshot(chain(2))))
+
+    def body(task: StepTask) -> None:
+        if task.run_id == RUN:
+            inbox.add(second)
+            inbox.close()
+
+    executor = FakeExecutor(clock, {"s0": body})
+    first = LiveRun.new(brief(), compile(snapshot(chain(2))))
+    statuses = drive([first], {"fake": executor}, log, clock=clock, inbox=inbox)
+    assert statuses == {RUN: RunStatus.SUCCESS, RunId("run-2"): RunStatus.SUCCESS}
