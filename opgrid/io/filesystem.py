@@ -7,6 +7,7 @@ accepted attempt only: what a lost attempt left behind is never read.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -85,7 +86,7 @@ def _write(path: str, packed: Packed) -> None:
     try:
         handle = os.open(temporary, flags, 0o600)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _make_folder(os.path.dirname(path))
         handle = os.open(temporary, flags, 0o600)
     try:
         _write_all(handle, parts)
@@ -95,6 +96,18 @@ def _write(path: str, packed: Packed) -> None:
     finally:
         os.close(handle)
     os.replace(temporary, path)
+
+
+def _make_folder(path: str) -> None:
+    """``os.makedirs`` without a look at each part: mostly, two folders are missing."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
 
 
 def _write_all(handle: int, parts: Sequence[Segment]) -> None:

@@ -1,0 +1,89 @@
+"""What the pool and its children say to each other: frames of one kind byte and a payload, each behind its length."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from opgrid.contracts.tasks import CodeTarget, StepTask
+
+# From the pool to a child.
+SETUP: Final = b"S"  #: Setup
+JOB: Final = b"J"  #: a job by value: cloudpickle
+RUN: Final = b"R"  #: RunBrief; once a run, before its first task
+DO: Final = b"D"  #: Do
+# From a child to the pool.
+READY: Final = b"I"  #: the child waits for its first task
+TOLD: Final = b"E"  #: events of the step that it runs
+DONE: Final = b"F"  #: the last events of that step; the child is free
+
+#: Runs that a child knows at a time; the pool forgets with it and tells it again.
+RUNS_KEPT: Final = 8
+
+_HEAD: Final = struct.Struct(">Ic")
+
+
+class Setup(msgspec.Struct, frozen=True, omit_defaults=True):
+    home: str
+    broker_url: str | None = None
+    code: CodeTarget | None = None
+
+
+class Do(msgspec.Struct, frozen=True):
+    task: StepTask
+    claim: str
+
+
+def send(to: socket.socket, kind: bytes, payload: bytes = b"") -> None:
+    to.sendall(_HEAD.pack(len(payload), kind) + payload)
+
+
+def receive(of: socket.socket) -> tuple[bytes, bytes] | None:
+    """One frame; None when the other side has gone."""
+    head = _exactly(of, _HEAD.size)
+    if head is None:
+        return None
+    length, kind = _HEAD.unpack(head)
+    payload = _exactly(of, length)
+    return None if payload is None else (kind, payload)
+
+
+def _exactly(of: socket.socket, length: int) -> bytes | None:
+    if length == 0:
+        return b""
+    data = of.recv(length)
+    if len(data) == length:
+        return data
+    parts = [data]
+    missing = length - len(data)
+    while missing and data:
+        data = of.recv(min(missing, 1 << 20))
+        parts.append(data)
+        missing -= len(data)
+    return None if missing else b"".join(parts)
+
+
+class Incoming:
+    """Bytes as they arrive, into whole frames."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        buffer = self._buffer
+        buffer += data
+        at = 0
+        while len(buffer) - at >= _HEAD.size:
+            length, kind = _HEAD.unpack_from(buffer, at)
+            end = at + _HEAD.size + length
+            if len(buffer) < end:
+                break
+            yield kind, bytes(buffer[at + _HEAD.size : end])
+            at = end
+        del buffer[:at]

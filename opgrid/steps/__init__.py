@@ -1,0 +1,1 @@
+"""Running one step, the same in every executor."""

@@ -1,0 +1,133 @@
+"""One attempt at one step while it runs: what the stages of the pipeline, contexts and IO managers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from contextvars import ContextVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from opgrid.contracts.executor import EventSink
+from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
+from opgrid.errors import InvariantViolationError
+
+if TYPE_CHECKING:
+    from opgrid.definitions.op import OpDefinition
+    from opgrid.io.setup import IOSetup
+    from opgrid.steps.context import OpExecutionContext
+    from opgrid.steps.logs import StepLogger
+    from opgrid.steps.resources import Resources
+    from opgrid.steps.scope import Node, RunScope
+
+#: The attempt whose user code runs here: what ``OpExecutionContext.get()`` and the logging bridge look at.
+CURRENT: ContextVar[Attempt | None] = ContextVar("opgrid_attempt", default=None)
+
+
+class Attempt:
+    def __init__(self, task: StepTask, scope: RunScope, node: Node, sink: EventSink, claim: str) -> None:
+        self.task = task
+        self.scope = scope
+        self.node = node
+        self.sink = sink
+        self.claim = claim
+        self.opened: Mapping[str, Any] = {}  #: resources by key
+        self.stack: ExitStack | None = None  #: ends the resources that live as long as the step
+        self.refs: list[OutputRef] = []
+        self.yielded: dict[str, set[str] | None] = {}  #: output -> mapping keys, None for one that is not dynamic
+        self.values: dict[str, Any] = {}  #: for hooks
+        self.metadata: dict[str, Any] = {}  #: of outputs, for hooks
+        self.added: dict[tuple[str, str | None], dict[str, Any]] = {}  #: context.add_output_metadata
+
+    # ---- what IO managers see (opgrid.io.context.Surroundings)
+    # ------------------------------------------------------------
+
+    @property
+    def brief(self) -> RunBrief:
+        return self.scope.brief
+
+    @property
+    def job_name(self) -> str:
+        return self.scope.job.name
+
+    @property
+    def op_def(self) -> OpDefinition:
+        return self.node.op
+
+    @property
+    def run_tags(self) -> Mapping[str, str]:
+        return self.scope.brief.tags
+
+    @property
+    def io(self) -> IOSetup:
+        return self.scope.io
+
+    @property
+    def step_context(self) -> OpExecutionContext:
+        return self.context
+
+    @cached_property
+    def context(self) -> OpExecutionContext:
+        from opgrid.steps.context import OpExecutionContext
+
+        return OpExecutionContext(self)
+
+    @cached_property
+    def log(self) -> StepLogger:
+        from opgrid.steps.logs import StepLogger
+
+        return StepLogger(self)
+
+    @cached_property
+    def resources(self) -> Resources:
+        from opgrid.steps.resources import Resources
+
+        return Resources({key: self.opened[key] for key in self.node.resource_keys}, self.node.path)
+
+    @cached_property
+    def config(self) -> Any:
+        """What the op's config parameter gets. References to the environment are resolved here, in the step's own
+        process.
+        """
+        field = self.node.op.config_field
+        raw = self.node.config.config
+        return raw if field is None else field.load(raw)
+
+    @property
+    def op_config(self) -> Any:
+        """The same as plain data."""
+        dump = getattr(self.config, "model_dump", None)
+        return self.config if dump is None else dump()
+
+    def log_event(self, event: Any) -> None:
+        from opgrid.steps.outputs import report
+
+        report(self, event)
+
+    # ---- metadata of outputs
+    # ------------------------------------------------------------------------------------------------
+
+    def add_metadata(self, metadata: Mapping[str, Any], output: str | None, mapping_key: str | None) -> None:
+        name = self._output(output)
+        if mapping_key is None and name in self.yielded and self.yielded[name] is None:
+            raise InvariantViolationError(
+                f"Output {name!r} of step {self.task.step!r} was yielded already: add its metadata before."
+            )
+        if mapping_key is not None and mapping_key in (self.yielded.get(name) or ()):
+            raise InvariantViolationError(
+                f"Output {name!r} of step {self.task.step!r} was yielded already for mapping key {mapping_key!r}: "
+                f"add its metadata before."
+            )
+        self.added.setdefault((name, mapping_key), {}).update(metadata)
+
+    def _output(self, name: str | None) -> str:
+        outs = self.node.outs
+        if name is None:
+            if len(outs) != 1:
+                raise InvariantViolationError(
+                    f"Op {self.node.op.name!r} has {len(outs)} outputs: say which one, with output_name=."
+                )
+            return next(iter(outs))
+        if name not in outs:
+            raise InvariantViolationError(f"Op {self.node.op.name!r} has no output {name!r}.")
+        return name

@@ -1,0 +1,59 @@
+"""The middle of a step: the op's own function, called the way its signature asks for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from opgrid.definitions.events import Failure, RetryRequested
+from opgrid.errors import ExecutionStepExecutionError
+
+if TYPE_CHECKING:
+    from opgrid.steps.attempt import Attempt
+
+
+def call_op(attempt: Attempt, inputs: dict[str, Any]) -> Any:
+    """What the function returned: a value, or a generator of what it yields. Async bodies run on the process's
+    event loop.
+    """
+    signature = attempt.node.signature
+    named = {name: inputs[name] for name in signature.inputs if name in inputs}
+    for parameter, key in signature.resources.items():
+        named[parameter] = attempt.opened[key]
+    if signature.config is not None:
+        named[signature.config] = attempt.config
+    positional = () if signature.context is None else (attempt.context,)
+    try:
+        result = attempt.node.op.compute_fn(*positional, **named)
+        if inspect.iscoroutine(result):
+            from opgrid.steps import event_loop
+
+            return event_loop.run(result)
+        if inspect.isasyncgen(result):
+            from opgrid.steps import event_loop
+
+            return event_loop.iterate(result)
+        return result
+    except (Failure, RetryRequested):
+        raise
+    except Exception as error:
+        raise _raised(attempt) from error
+
+
+def yielded_by(attempt: Attempt, body: Iterator[Any]) -> Iterator[Any]:
+    """The items of an op that yields, with what it raises told apart from what happens while its outputs are stored."""
+    while True:
+        try:
+            item = next(body)
+        except StopIteration:
+            return
+        except (Failure, RetryRequested):
+            raise
+        except Exception as error:
+            raise _raised(attempt) from error
+        yield item
+
+
+def _raised(attempt: Attempt) -> ExecutionStepExecutionError:
+    return ExecutionStepExecutionError(f"Op {attempt.node.op.name!r} raised in step {attempt.task.step!r}.")

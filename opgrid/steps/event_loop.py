@@ -1,0 +1,63 @@
+"""The one event loop of this process on which async ops run, on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from typing import Any, Final
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_END: Final = object()
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """Started when the first async op needs it."""
+    global _loop
+    with _lock:
+        if _loop is None or _loop.is_closed():
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="opgrid-event-loop", daemon=True).start()
+        return _loop
+
+
+def run(body: Coroutine[Any, Any, Any]) -> Any:
+    """The coroutine's result. It sees the caller's context variables; an interrupt of the caller cancels it."""
+    future = asyncio.run_coroutine_threadsafe(body, event_loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def iterate(body: AsyncIterator[Any]) -> Iterator[Any]:
+    """The items of an async generator, one by one; it is closed when the consumer stops early."""
+    try:
+        while True:
+            item = run(_next(body))
+            if item is _END:
+                return
+            yield item
+    finally:
+        if isinstance(body, AsyncGenerator):
+            run(_close(body))
+
+
+async def _next(body: AsyncIterator[Any]) -> Any:
+    return await anext(body, _END)
+
+
+async def _close(body: AsyncGenerator[Any, Any]) -> None:
+    await body.aclose()
+
+
+def _forget() -> None:
+    """A forked child has no thread that would run its parent's loop."""
+    global _loop, _lock
+    _loop, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,129 @@
+"""The first stage of a step: its inputs, loaded from wherever the plan says, and checked against their types."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, assert_never
+
+from opgrid.contracts.events import LoadedInput, StepInput
+from opgrid.contracts.tasks import (
+    FromConfig,
+    FromDefault,
+    FromInputManager,
+    FromJobInput,
+    Gathered,
+    OutputRef,
+    Stored,
+    TaskInput,
+)
+from opgrid.errors import ExecutionLoadInputError, InvariantViolationError
+from opgrid.steps.attempt import Attempt
+from opgrid.steps.reading import manager_for, read, read_without_upstream
+from opgrid.steps.type_checks import check
+
+
+def load_inputs(attempt: Attempt) -> dict[str, Any]:
+    return {each.name: _checked(attempt, each.name, _load(attempt, each)) for each in attempt.task.inputs}
+
+
+def _load(attempt: Attempt, wanted: TaskInput) -> Any:
+    name = wanted.name
+    match wanted.source:
+        case Stored(ref):
+            return _stored(attempt, name, ref)
+        case Gathered(items):
+            return [_stored(attempt, name, ref) for ref in items]
+        case FromDefault():
+            return attempt.node.ins[name].default_value
+        case FromConfig():
+            return _from_config(attempt, name, attempt.node.config.inputs.get(name))
+        case FromJobInput(job_input):
+            local = attempt.scope.local
+            if local is not None and job_input in local.input_values:
+                return local.input_values[job_input]
+            return _from_config(attempt, name, attempt.brief.config.inputs.get(job_input))
+        case FromInputManager():
+            return _from_manager(attempt, name)
+        case other:
+            assert_never(other)
+
+
+def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
+    if ref.manifest is None:
+        return None  # its type said that there is nothing to store
+    key, manager = manager_for(attempt, name, ref)
+    try:
+        value, metadata = read(attempt, name, ref, key, manager)
+    except Exception as error:
+        raise ExecutionLoadInputError(
+            f"Input {name!r} of step {attempt.task.step!r} could not be loaded by {key!r} "
+            f"(output {ref.output!r} of step {ref.step!r})."
+        ) from error
+    task = attempt.task
+    attempt.sink.emit(
+        LoadedInput(
+            run_id=task.run_id,
+            at=time.time(),
+            step=task.step,
+            attempt=task.attempt,
+            input=name,
+            manager=key,
+            upstream_step=ref.step,
+            upstream_output=ref.output,
+            metadata=metadata,
+        )
+    )
+    return value
+
+
+def _from_manager(attempt: Attempt, name: str) -> Any:
+    key = attempt.node.ins[name].input_manager_key
+    if key is None:
+        raise InvariantViolationError(f"Input {name!r} of step {attempt.task.step!r} has no input manager.")
+    try:
+        value, metadata = read_without_upstream(attempt, name, key)
+    except Exception as error:
+        raise ExecutionLoadInputError(
+            f"Input {name!r} of step {attempt.task.step!r} could not be loaded by {key!r}."
+        ) from error
+    task = attempt.task
+    attempt.sink.emit(
+        LoadedInput(
+            run_id=task.run_id,
+            at=time.time(),
+            step=task.step,
+            attempt=task.attempt,
+            input=name,
+            manager=key,
+            metadata=metadata,
+        )
+    )
+    return value
+
+
+def _from_config(attempt: Attempt, name: str, value: Any) -> Any:
+    loader = attempt.node.ins[name].type.loader
+    if loader is None:
+        return value
+    try:
+        return loader(attempt.context, value)
+    except Exception as error:
+        raise ExecutionLoadInputError(
+            f"Input {name!r} of step {attempt.task.step!r} could not be loaded from the run config."
+        ) from error
+
+
+def _checked(attempt: Attempt, name: str, value: Any) -> Any:
+    type = attempt.node.checked_ins.get(name)
+    if type is None:
+        return value
+    task = attempt.task
+    report, wrong = check(type, attempt, value, f"input {name!r}")
+    attempt.sink.emit(
+        StepInput(
+            run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, input=name, type_check=report
+        )
+    )
+    if wrong is not None:
+        raise wrong
+    return value

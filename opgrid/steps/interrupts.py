@@ -1,0 +1,126 @@
+"""How a running step is told to stop: a signal becomes ``ExecutionInterruptedError``, in user code and nowhere else."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeAlias
+
+from opgrid.errors import ExecutionInterruptedError
+
+Handler: TypeAlias = Callable[[int, FrameType | None], Any]
+
+_armed = False
+_pending: str | None = None
+
+
+@contextmanager
+def interruptible(*signals: signal.Signals) -> Iterator[None]:
+    """While it lasts, these signals (SIGTERM if none is named) interrupt the step that runs, or the next one to
+    start.
+    """
+    before = {each: signal.signal(each, _interrupt) for each in signals or (signal.SIGTERM,)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def passed_on() -> Iterator[None]:
+    """While it lasts, SIGINT and SIGTERM still reach the handlers that the caller has set, and interrupt the step too.
+
+    Python's own handlers stay: a KeyboardInterrupt is one without help, and an unhandled SIGTERM ends the process.
+    """
+    before: dict[signal.Signals, Handler] = {}
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(each)
+            if callable(handler) and handler is not signal.default_int_handler:
+                before[each] = handler
+                signal.signal(each, _after(handler))
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def deadline(seconds: float | None) -> Iterator[None]:
+    """Interrupt the step that runs after so many seconds. Without effect outside the main thread, where no signal
+    arrives.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        forget()
+
+
+def arm() -> bool:
+    """User code begins: from here on a signal is raised at once. Gives what ``disarm`` wants back."""
+    global _armed
+    before, _armed = _armed, True
+    if _pending is not None:
+        _raise(_pending)
+    return before
+
+
+def disarm(before: bool = False) -> None:
+    """User code is over: a signal that comes now is too late."""
+    global _armed
+    _armed = before
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """A signal that comes while this lasts is raised at its end: for what must not stop half-way."""
+    global _armed
+    if not _armed or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _armed = False
+    try:
+        yield
+    finally:
+        arm()
+
+
+def forget() -> None:
+    """A signal that arrived between two steps was not meant for the next one."""
+    global _pending
+    _pending = None
+
+
+def _after(handler: Handler) -> Handler:
+    def handle(number: int, frame: FrameType | None) -> None:
+        handler(number, frame)
+        if _armed:
+            _interrupt(number, frame)
+
+    return handle
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _pending
+    reason = f"interrupted by {signal.Signals(number).name}"
+    if _armed:
+        _raise(reason)
+    _pending = reason
+
+
+def _raise(reason: str) -> None:
+    global _pending
+    _pending = None
+    raise ExecutionInterruptedError(reason)

@@ -1,0 +1,145 @@
+"""Resources: opened in the order in which they need each other, once a run or once a step, and ended in the reverse
+order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from opgrid.contracts.events import ErrorInfo, ResourceInitFailed, ResourceInitStarted, ResourceInitSucceeded
+from opgrid.definitions.resource import InitResourceContext, ResourceDefinition
+from opgrid.errors import (
+    InvalidDefinitionError,
+    ResourceFunctionError,
+    UnknownResourceError,
+    UserCodeExecutionError,
+    listed,
+    nearest,
+)
+from opgrid.ids import StepKey
+
+if TYPE_CHECKING:
+    from opgrid.steps.attempt import Attempt
+
+
+class Resources:
+    """``context.resources``: what the op, hook or resource said that it needs, as attributes."""
+
+    __slots__ = ("_owner", "_values")
+
+    def __init__(self, values: Mapping[str, Any], owner: str) -> None:
+        self._values = values
+        self._owner = owner
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            if name.startswith("__"):
+                raise AttributeError(name) from None
+            raise UnknownResourceError(
+                f"{self._owner!r} has no resource {name!r}.{nearest(name, self._values)} It requires: "
+                f"{listed(self._values)}. "
+                f"Name it in required_resource_keys, or take it as an annotated parameter."
+            ) from None
+
+    def __dir__(self) -> Iterable[str]:
+        return list(self._values)
+
+    def _asdict(self) -> dict[str, Any]:
+        return dict(self._values)
+
+
+def open_resources(attempt: Attempt, hooks_only: bool = False) -> None:
+    """All that the step needs, its hooks and IO managers included."""
+    node = attempt.node
+    keys = frozenset(key for hook in node.hooks for key in hook.required_resource_keys) if hooks_only else node.opens
+    if keys:
+        _open(attempt, keys)
+
+
+def open_one(attempt: Attempt, key: str) -> Any:
+    """A resource that turns out to be needed while the step runs: the IO manager of an upstream output."""
+    _open(attempt, frozenset({key}))
+    return attempt.opened[key]
+
+
+def _open(attempt: Attempt, keys: frozenset[str]) -> None:
+    """What is open already stays; of a run's resources, those are found open that an earlier step needed."""
+    scope = attempt.scope
+    lasting = scope.lifetime == "run"
+    opened = scope.opened if lasting else dict(attempt.opened)
+    attempt.opened = opened
+    missing = [key for key in _in_order(keys, scope.job.resource_defs, attempt.task.step) if key not in opened]
+    if not missing:
+        return
+    if lasting:
+        stack = scope.stack
+    else:
+        stack = attempt.stack = attempt.stack or ExitStack()
+    step, number = (StepKey(""), 0) if lasting else (attempt.task.step, attempt.task.attempt)
+    common: dict[str, Any] = {"run_id": attempt.task.run_id, "step": step, "attempt": number, "keys": tuple(missing)}
+    started = time.time()
+    attempt.sink.emit(ResourceInitStarted(**common, at=started))
+    try:
+        for key in missing:
+            opened[key] = _open_one(attempt, key, opened, stack)
+    except UserCodeExecutionError as error:
+        attempt.sink.emit(ResourceInitFailed(**common, at=time.time(), error=ErrorInfo.of(error)))
+        raise
+    now = time.time()
+    attempt.sink.emit(ResourceInitSucceeded(**common, at=now, seconds=now - started))
+
+
+def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: ExitStack) -> Any:
+    scope = attempt.scope
+    if key in scope.failed:  # of this run's resources; each step that needs it fails with the same cause
+        raise ResourceFunctionError(f"Resource {key!r} could not be opened.") from scope.failed[key]
+    definition: ResourceDefinition = scope.job.resource_defs[key]
+    try:
+        config = scope.brief.config.resources.get(key)
+        field = definition.config_field
+        context = InitResourceContext(
+            resource_config=config if field is None else field.load(config),
+            resources=Resources({each: opened[each] for each in definition.required_resource_keys}, key),
+            resource_def=definition,
+            run_id=scope.brief.run_id,
+            run_tags=scope.brief.tags,
+            log=attempt.log,
+            instance=None if scope.local is None else scope.local.instance,
+        )
+        return stack.enter_context(definition.open(context))
+    except Exception as error:
+        if scope.lifetime == "run":
+            scope.failed[key] = error
+        raise ResourceFunctionError(f"Resource {key!r} could not be opened.") from error
+
+
+def _in_order(keys: frozenset[str], bound: Mapping[str, ResourceDefinition], step: str) -> Iterator[str]:
+    """Each key after those that it needs."""
+    done: set[str] = set()
+    doing: list[str] = []
+
+    def visit(key: str) -> Iterator[str]:
+        if key in done:
+            return
+        if key in doing:
+            raise InvalidDefinitionError(f"Resources need each other in a circle: {' -> '.join([*doing, key])}.")
+        if key not in bound:
+            needed = f"resource {doing[-1]!r}" if doing else f"step {step!r}"
+            raise InvalidDefinitionError(
+                f"There is no resource {key!r}, which {needed} needs.{nearest(key, bound)} Bound to the job: "
+                f"{listed(bound)}."
+            )
+        doing.append(key)
+        for each in sorted(bound[key].required_resource_keys):
+            yield from visit(each)
+        doing.pop()
+        done.add(key)
+        yield key
+
+    for key in sorted(keys):
+        yield from visit(key)

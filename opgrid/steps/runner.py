@@ -1,0 +1,179 @@
+"""Running one step, the same everywhere: load its inputs, call the op, store its outputs, report."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from opgrid.contracts.events import (
+    ErrorInfo,
+    RetryRequest,
+    StepCanceled,
+    StepFailed,
+    StepSucceeded,
+)
+from opgrid.contracts.executor import EventSink
+from opgrid.contracts.tasks import StepTask
+from opgrid.definitions.events import Failure, RetryRequested
+from opgrid.definitions.metadata import metadata_to_json
+from opgrid.errors import ExecutionInterruptedError, TypeCheckDidNotPass, UserCodeExecutionError
+from opgrid.steps import interrupts
+from opgrid.steps.attempt import CURRENT, Attempt
+from opgrid.steps.call import call_op
+from opgrid.steps.hooks import run_hooks
+from opgrid.steps.inputs import load_inputs
+from opgrid.steps.outputs import store_outputs
+from opgrid.steps.resources import open_resources
+from opgrid.steps.scope import RunScope
+
+Terminal = StepSucceeded | StepFailed | StepCanceled
+
+
+class Outcome:
+    """How an attempt ended, with what its hooks need. ``close`` it, whether its finish was accepted or not."""
+
+    def __init__(self, event: Terminal, attempt: Attempt | None, error: BaseException | None) -> None:
+        self.event = event
+        self.error = error  #: what user code raised
+        self._attempt = attempt
+
+    @property
+    def ok(self) -> bool:
+        return isinstance(self.event, StepSucceeded)
+
+    def run_hooks(self, sink: EventSink) -> None:
+        """Once the finish was accepted. Raises nothing: a hook's own error is an event."""
+        attempt = self._attempt
+        if attempt is not None and attempt.node.hooks and not isinstance(self.event, StepCanceled):
+            run_hooks(attempt, self.event, self.error, sink)
+
+    def close(self) -> None:
+        """End the resources that live as long as the step. May be called twice."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None and attempt.stack is not None:
+            stack, attempt.stack = attempt.stack, None
+            try:
+                stack.close()
+            except Exception as error:  # the outcome stands: what a resource does at its end cannot change it
+                attempt.log.error("A resource of step %r raised when it was closed.", attempt.task.step, exc_info=error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "") -> Outcome:
+    """Run one attempt; its last event is the outcome's. Raises KeyboardInterrupt alone, after it was reported."""
+    started = time.monotonic()
+    attempt: Attempt | None = None
+    error: BaseException | None = None
+    event: Terminal
+    token = None
+    try:
+        attempt = Attempt(task, scope, scope.node(task.node), sink, claim)
+        token = CURRENT.set(attempt)
+        _pipeline(attempt)
+        event = StepSucceeded(
+            run_id=task.run_id,
+            at=time.time(),
+            step=task.step,
+            attempt=task.attempt,
+            outputs=tuple(attempt.refs),
+            seconds=time.monotonic() - started,
+        )
+    except (KeyboardInterrupt, ExecutionInterruptedError) as interrupt:
+        error = interrupt
+        event = StepCanceled(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt)
+    except (Exception, SystemExit) as raised:
+        error = _users(raised)
+        event = _failed(task, raised, time.monotonic() - started)
+        if scope.local is not None:
+            scope.local.errors[task.step, task.attempt] = error
+    finally:
+        if token is not None:
+            CURRENT.reset(token)
+    sink.emit(event)
+    outcome = Outcome(event, attempt, error)
+    if isinstance(error, KeyboardInterrupt):
+        outcome.close()
+        raise error
+    return outcome
+
+
+def _pipeline(attempt: Attempt) -> None:
+    before = interrupts.arm()
+    try:
+        open_resources(attempt)
+        inputs = load_inputs(attempt)
+        store_outputs(attempt, call_op(attempt, inputs))
+    finally:
+        interrupts.disarm(before)
+
+
+def timed_out(task: StepTask, seconds: float) -> StepFailed:
+    """For executors that stopped an attempt because its time ran out."""
+    error = ErrorInfo(
+        "StepTimedOut", f"Step {task.step!r} was stopped after {seconds:g} s: its timeout is {task.timeout:g} s."
+    )
+    return StepFailed(
+        run_id=task.run_id,
+        at=time.time(),
+        step=task.step,
+        attempt=task.attempt,
+        error=error,
+        timed_out=True,
+        seconds=seconds,
+    )
+
+
+def _failed(task: StepTask, error: BaseException, seconds: float) -> StepFailed:
+    allow_retries, retry = True, None
+    metadata = {}
+    asked = error.__cause__ if isinstance(error, UserCodeExecutionError) else error
+    if isinstance(asked, RetryRequested):
+        retry = RetryRequest(asked.max_retries, asked.seconds_to_wait)
+    elif isinstance(asked, Failure):
+        allow_retries = asked.allow_retries
+        metadata = metadata_to_json(asked.metadata)
+    elif isinstance(asked, TypeCheckDidNotPass):
+        metadata = metadata_to_json(asked.metadata)
+    _without_our_frames(error)
+    info = ErrorInfo.of(error)
+    if metadata:
+        info = ErrorInfo(info.kind, info.message, info.traceback, info.cause, metadata)
+    return StepFailed(
+        run_id=task.run_id,
+        at=time.time(),
+        step=task.step,
+        attempt=task.attempt,
+        error=info,
+        allow_retries=allow_retries,
+        retry=retry,
+        seconds=seconds,
+    )
+
+
+def _users(error: BaseException) -> BaseException:
+    """What user code raised, without the error of ours that says where."""
+    if isinstance(error, UserCodeExecutionError) and error.__cause__ is not None:
+        return error.__cause__
+    return error
+
+
+def _without_our_frames(error: BaseException | None) -> None:
+    """A user's traceback begins in the user's code."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None and _is_ours(trace):
+            trace = trace.tb_next
+        error.__traceback__ = trace
+        error = error.__cause__
+
+
+def _is_ours(trace: TracebackType) -> bool:
+    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith("opgrid.steps.")

@@ -1,0 +1,130 @@
+"""The job that the executor contract runs: an op for each way in which a step can end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from opgrid.definitions.decorators import job, op
+from opgrid.definitions.definitions import Definitions
+from opgrid.definitions.events import DynamicOutput, Failure
+from opgrid.definitions.hooks import failure_hook, success_hook
+from opgrid.definitions.ports import DynamicOut, Out
+from opgrid.steps.context import HookContext, OpExecutionContext
+
+#: A run tag that names a folder where ops leave traces for the test.
+FOLDER = "contract/folder"
+
+
+@success_hook
+def applaud(context: HookContext) -> None:
+    assert context.op_exception is None
+
+
+@failure_hook
+def console(context: HookContext) -> None:
+    assert context.op_exception is not None
+
+
+@op
+def five() -> int:
+    return 5
+
+
+@op
+def add_one(number: int) -> int:
+    return number + 1
+
+
+@op
+def total(numbers: list[Any]) -> int:
+    return sum(numbers)
+
+
+@op(out={"low": Out(int), "high": Out(int, is_required=False)})
+def split() -> Iterator[Any]:
+    from opgrid.definitions.events import Output
+
+    yield Output(1, "low", metadata={"rows": 1})
+
+
+@op(out=DynamicOut(int))
+def spread() -> Iterator[DynamicOutput[int]]:
+    for number in range(3):
+        yield DynamicOutput(number, mapping_key=f"k{number}")
+
+
+@op
+def fail() -> None:
+    raise ValueError("no luck")
+
+
+@op
+def fail_for_good() -> None:
+    raise Failure("never again", metadata={"cause": "test"}, allow_retries=False)
+
+
+@op
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@op
+def leave() -> None:
+    os._exit(7)
+
+
+@op
+def sleep_alone() -> None:
+    time.sleep(60)
+
+
+@op
+def sleep_long(context: OpExecutionContext) -> None:
+    """Starts a process too: it has to go with the step."""
+    child = subprocess.Popen(["sleep", "300"])
+    Path(context.run_tags[FOLDER], f"child-{context.attempt}").write_text(str(child.pid))
+    time.sleep(60)
+
+
+@op
+def speak(context: OpExecutionContext) -> None:
+    context.log.info("hello from %s", context.step_key)
+
+
+@op
+def count(context: OpExecutionContext) -> int:
+    """How often it ran."""
+    with Path(context.run_tags[FOLDER], "count").open("a") as file:
+        file.write(".")
+    return Path(context.run_tags[FOLDER], "count").stat().st_size
+
+
+@op
+def pause() -> None:
+    time.sleep(0.2)
+
+
+@job(hooks={applaud, console})
+def contract() -> None:
+    add_one(five())
+    total([five.alias("other_five")(), add_one.alias("another_one")(five.alias("third_five")())])
+    split()
+    spread().map(add_one.alias("add_to_each"))
+    fail()
+    fail_for_good()
+    be_killed()
+    leave()
+    sleep_alone()
+    sleep_long()
+    speak()
+    count()
+    pause()
+
+
+defs = Definitions(jobs=[contract])
