@@ -180,14 +180,15 @@ class RunMachine:
 
     def _fail(self, step: Step, failure: StepFailed, now: float, process_died: bool = False) -> list[Command]:
         seconds = None
-        if self.plan.retries and self.status is RunStatus.STARTED:
+        if self.plan.retries:
             share = share_of(self.run_id, step.key, step.attempt)
             seconds = granted(step.spec.retry, failure, step.retry_number, share)
-        if seconds is not None:
+        if seconds is not None and self.status is RunStatus.STARTED:
             return self._retry(step, failure, seconds, now)
         self._end(step, StepStatus.FAILURE)
         self._failed.append(step.key)
-        self._expect_hooks(step)
+        if seconds is None:  # else its process expects a retry, and keeps the hooks for the last attempt
+            self._expect_hooks(step)
         return [*(self._hooks_elsewhere(step, failure.error) if process_died else []), *self._settle(now)]
 
     def _retry(self, step: Step, failure: StepFailed, seconds: float, now: float) -> list[Command]:

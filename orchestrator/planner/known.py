@@ -104,11 +104,11 @@ class _Check:
                         self._wire(spec, source, wire.delivery is Delivery.COLLECTED)
 
     def _wire(self, spec: StepSpec, source: StepSpec, collected: bool) -> None:
+        alike = source.runs and not collected and source.only == spec.only
         for depth, out in enumerate(source.scope):
-            if any(_anew(self.specs, self.known, out, keys) for keys in self._keys(source.scope[:depth])):
-                if source.runs and not collected and source.only == spec.only:
-                    return
-                raise MissingParentOutput(spec.key, source.key, out.step)
+            for keys in self._keys(source.scope[:depth]):
+                if _anew(self.specs, self.known, out, keys) and not (alike or source.covers(keys)):
+                    raise MissingParentOutput(spec.key, source.key, out.step)
         for keys in self._keys(source.scope):
             if self._needed(spec, source, keys, collected) and not self._given(source, keys):
                 raise MissingParentOutput(spec.key, step_key(source.key, keys))

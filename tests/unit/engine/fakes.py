@@ -145,13 +145,17 @@ class FakeExecutor(Executor):
         self.released.append(run_id)
 
     def _run(self, task: StepTask) -> list[AnyEvent]:
-        at, body = self.clock.now, self.bodies.get(task.node, lambda task: None)
-        who = {"run_id": task.run_id, "at": at, "step": task.step, "attempt": task.attempt}
-        started = StepStarted(**who)
+        run, at, step, attempt = task.run_id, self.clock.now, task.step, task.attempt
+        started = StepStarted(run_id=run, at=at, step=step, attempt=attempt)
+        end: AnyEvent
         try:
-            result = body(task)
+            body = self.bodies.get(task.node)
+            outputs = refs(task, None if body is None else body(task))
         except Boom as error:
-            return [started, StepFailed(**who, error=ErrorInfo.of(error))]
+            end = StepFailed(run_id=run, at=at, step=step, attempt=attempt, error=ErrorInfo.of(error))
         except Lost as error:
-            return [started, StepLost(**who, cause=LossCause(str(error) or "it was killed", signal=9))]
-        return [started, StepSucceeded(**who, outputs=refs(task, result))]
+            cause = LossCause(str(error) or "it was killed", signal=9)
+            end = StepLost(run_id=run, at=at, step=step, attempt=attempt, cause=cause)
+        else:
+            end = StepSucceeded(run_id=run, at=at, step=step, attempt=attempt, outputs=outputs)
+        return [started, end]

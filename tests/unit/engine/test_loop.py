@@ -226,8 +226,8 @@ def test_a_run_that_is_canceled_stops_what_is_out_and_starts_nothing_more(clock:
 def test_an_interrupt_cancels_all_runs(clock: FakeClock, log: MemoryLog) -> None:
     def interrupted(task: StepTask) -> None:
         # as run_step does: the step reports that it was canceled, then the interrupt goes on
-        who = {"run_id": task.run_id, "step": task.step, "attempt": task.attempt}
-        executor.events.append(StepCanceled(at=clock.now, **who))
+        canceled = StepCanceled(run_id=task.run_id, at=clock.now, step=task.step, attempt=task.attempt)
+        executor.events.append(canceled)
         raise KeyboardInterrupt
 
     executor = FakeExecutor(clock, {"s0": interrupted})
