@@ -11,9 +11,6 @@ from opgrid.broker.connection import HEALTH_CHECK_INTERVAL, SOCKET_TIMEOUT, Brok
 from opgrid.broker.keys import DEFAULT_QUEUE, PRIORITY_MARK, PRIORITY_STEPS, Keys
 from worker.settings import WorkerSettings
 
-#: Longer than any step: who runs what is decided by claims, and lost messages are found by the coordinator.
-VISIBILITY_TIMEOUT = 7 * 86400
-
 
 def celery_app(settings: WorkerSettings) -> Celery:
     app = Celery("opgrid", set_as_current=False)
@@ -29,9 +26,9 @@ def broker_conf(url: str, keys: Keys, client_name: str) -> dict[str, Any]:
             "global_keyprefix": keys.celery,
             "priority_steps": list(PRIORITY_STEPS),
             "sep": PRIORITY_MARK,
-            "visibility_timeout": VISIBILITY_TIMEOUT,
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
+            # Celery's own record of unacknowledged messages costs two transactions a message, and returns what a dead
+            # worker held after hours. Claims say who runs what, and the coordinator sends again what nobody claimed.
+            "ack_emulation": False,
             "socket_timeout": SOCKET_TIMEOUT,
             "socket_connect_timeout": SOCKET_TIMEOUT,
             "socket_keepalive": True,

@@ -198,7 +198,7 @@ class Child:
         at = Attempt(task.run_id, brief.stream, task.step, task.attempt)
         dispatch, _ = sign_tasks(content, [task], self.ring)  # what is stored beside it is there already
         shown = label(brief.job.name, [task])
-        key, message = self.messages.build(dispatch, shown, queue, task.priority, secrets.token_hex(8))
+        key, message = self.messages.build(dispatch, shown, queue, task.priority)
         reason = f"Worker {self.settings.name} hands back steps of this run: {error}"
         note = EngineNote(run_id=task.run_id, at=time.time(), message=reason, step=task.step)
         failure = StepFailed(

@@ -113,9 +113,11 @@ def run(settings: WorkerSettings) -> int:
     from worker.parent import Parent
     from worker.pool import install
     from worker.tasks import register
+    from worker.transport import install as install_transport
 
     code = Code(settings.code)
     code.warm()
+    install_transport()
     app = celery_app(settings)
     register(app)
     parent = Parent(settings)

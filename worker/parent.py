@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Parent:
         self.folder = Path(tempfile.mkdtemp(prefix="opgrid-worker-"))  # mode 0700
         self._stopped = threading.Event()
         self._is_ready = False
+        self._listen: Callable[[], object] = lambda: None
         self._ticking: threading.Thread | None = None
         self._process, self.connection = self._start()
 
@@ -49,8 +51,13 @@ class Parent:
         self._is_ready = True
         self._send(READY)
 
-    def follow(self, pool: Any) -> None:
-        """Tell the watch process how each child of billiard's pool ended."""
+    def follow(self, pool: Any, hub: Any) -> None:
+        """Exchange with the watch process: it tells at once that a child has ended, we tell how.
+
+        Celery itself notices the end of a child that replaced another only when it looks every five seconds.
+        """
+        self._listen = lambda: hub.add_reader(self.connection, self._on_word, hub, pool)
+        self._listen()
         before = pool.on_process_down
 
         def on_process_down(process: Any) -> None:
@@ -59,6 +66,16 @@ class Parent:
                 before(process)
 
         pool.on_process_down = on_process_down
+
+    def _on_word(self, hub: Any, pool: Any) -> None:
+        try:
+            heard = self.connection.recv(4096)
+        except OSError:
+            heard = b""
+        if heard:
+            pool.maintain_pool()
+        else:
+            hub.remove(self.connection)  # it has ended; the next tick starts it again
 
     def stop(self) -> None:
         """The children have ended. May be called twice."""
@@ -90,6 +107,7 @@ class Parent:
         with contextlib.suppress(OSError, WatchDidNotStart):
             self.connection.close()
             self._process, self.connection = self._start()
+            self._listen()
             if self._is_ready:
                 self._send(READY)
 

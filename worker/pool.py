@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery, bootsteps
 from celery.signals import worker_process_init, worker_ready
@@ -15,18 +15,42 @@ from worker.parent import Parent
 from worker.settings import WorkerSettings
 from worker.tasks import become
 
+_GATHER: Final = 0.2  #: seconds
+_GATHER_AT: Final = 256  #: events
+
 
 def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) -> None:
     class Watched(bootsteps.StartStopStep):
-        """After the pool has started."""
+        """After the pool has started; what we put into it comes after what the event loop puts there."""
 
         requires = ("celery.worker.components:Pool",)
 
         def start(self, worker: Any) -> None:
-            parent.follow(worker.pool._pool)
+            worker.hub.call_soon(parent.follow, worker.pool._pool, worker.hub)
             parent.tick()
 
+    class Gathered(bootsteps.StartStopStep):
+        """Events for Flower go out many at a time; each alone would cost as much as the message that it is about."""
+
+        requires = ("celery.worker.consumer.events:Events",)
+
+        def start(self, consumer: Any) -> None:
+            dispatcher, hub = consumer.event_dispatcher, consumer.hub
+            waiting: list[object] = []
+
+            def flush() -> None:
+                waiting.clear()
+                dispatcher.flush()
+
+            def soon() -> None:
+                if not waiting:
+                    waiting.append(hub.call_later(_GATHER, flush))
+
+            dispatcher.buffer_limit = _GATHER_AT
+            dispatcher.on_send_buffered = soon
+
     app.steps["worker"].add(Watched)
+    app.steps["consumer"].add(Gathered)
 
     def on_fork(**_: object) -> None:
         os.setsid()  # killing a step kills what it started, and nothing else

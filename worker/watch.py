@@ -104,6 +104,7 @@ class Watch:
     parent_is_gone: bool = False
     draining: bool = False
     announced: bool = False
+    silent: bool = False
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
@@ -176,6 +177,9 @@ class Watch:
         child.slot.path.unlink(missing_ok=True)
         self._let_go(child)
         _kill_group(child.pid)
+        if not self.parent_is_gone:
+            with contextlib.suppress(OSError):
+                self.parent.send(EXIT, socket.MSG_DONTWAIT)  # it answers with the exit code
         status = self.statuses.pop(child.pid, None)
         wait = 0.0 if self.parent_is_gone or status is not None else _WAIT_FOR_STATUS
         if claims:
@@ -284,8 +288,11 @@ class Watch:
                 if claim.timeout is not None and now - claim.since > claim.timeout + self.settings.cancel_grace:
                     self._stop(self.children[pid], claim.claim, Why.TIMEOUT, now)
         if now - self.last_tick > self.settings.longest_silence:
-            _log.error("The worker process has been silent for %.1f s: nobody beats for it.", now - self.last_tick)
+            if not self.silent:
+                self.silent = True
+                _log.error("The worker process has been silent for %.1f s: nobody beats for it.", now - self.last_tick)
             return
+        self.silent = False
         self._announce()
         self._beat_for([(pid, claim) for pid, held in claims.items() for claim in held], now)
 

@@ -96,18 +96,15 @@ class CeleryExecutor(Executor):
     def _publish(self, brief: RunBrief, content: str, tasks: Sequence[StepTask], again: bool = False) -> None:
         now = time.monotonic()
         outgoing: list[Outgoing] = []
-        tags: list[str] = []
         large: dict[str, bytes] = {}
         for task in tasks:
-            tag = uuid.uuid4().hex
             dispatch, beside = sign_tasks(content, [task], self.ring)
             if beside is not None:
                 large[self.keys.tasks(content, dispatch.tasks)] = beside
             queue = task.queue or self.settings.queue
             shown = label(brief.job.name, [task])
-            key, message = self._messages.build(dispatch, shown, queue, task.priority, tag)
+            key, message = self._messages.build(dispatch, shown, queue, task.priority)
             outgoing.append(Outgoing(task.step, task.attempt, key, message))
-            tags.append(tag)
         if large:
             with reaching(self.url):
                 pipe = self._protocol.client.pipeline(transaction=False)
@@ -115,20 +112,19 @@ class CeleryExecutor(Executor):
                     pipe.set(name, data, ex=RUN_TTL)
                 pipe.execute()
         said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again)
-        for task, tag, answer in zip(tasks, tags, said, strict=True):
+        for task, answer in zip(tasks, said, strict=True):
             if answer is not Said.STALE:
-                self._departed(brief, task, tag, now, again)
+                self._departed(brief, task, now, again)
 
-    def _departed(self, brief: RunBrief, task: StepTask, tag: str, now: float, again: bool) -> None:
+    def _departed(self, brief: RunBrief, task: StepTask, now: float, again: bool) -> None:
         known = self._flights.get(task.run_id, task.step)
         if known is not None and known.at.attempt == task.attempt:
             known.task = task
             if again:
-                self._flights.sent_again(known, tag, now)
+                self._flights.sent_again(known, now)
             return
         at = Attempt(task.run_id, brief.stream, task.step, task.attempt)
-        flight = self._flights.departs(at, task, task.queue or self.settings.queue, task.priority, now)
-        flight.tags.append(tag)
+        self._flights.departs(at, task, task.queue or self.settings.queue, task.priority, now)
 
     def _stored_brief(self, run: RunBrief) -> tuple[str, RunBrief]:
         """The brief as workers get it, and its hash; stored when it was not yet."""
@@ -258,23 +254,20 @@ class CeleryExecutor(Executor):
         _log.warning("Step %s, attempt %s: lease expired (%s).", flight.at.step, flight.at.attempt, said.value)
 
     def _search(self, now: float) -> None:
-        """Which messages are neither in a queue nor with a worker?"""
+        """Which messages are neither in a queue nor claimed?"""
         queued = self._flights.queued
         if not queued:
             return
         queues = sorted({flight.queue for flight in queued})
-        tags = [tag for flight in queued for tag in flight.tags]
         with reaching(self.url):
             pipe = self._protocol.client.pipeline(transaction=False)
             for queue in queues:
                 for name in self.keys.queue_lists(queue):
                     pipe.llen(name)
-            pipe.hmget(self.keys.unacked, tags)
-            *lengths, held = pipe.execute()
+            lengths = pipe.execute()
         lists = len(lengths) // len(queues)
         waiting = {queue: sum(lengths[at * lists : (at + 1) * lists]) for at, queue in enumerate(queues)}
-        unacked = [tag for tag, message in zip(tags, held, strict=True) if message is not None]
-        for flight in self._flights.lost(waiting, unacked, now):
+        for flight in self._flights.lost(waiting, now):
             self._send_again(flight, now)
 
     def _send_again(self, flight: Flight, now: float) -> None:

@@ -6,8 +6,8 @@ we could see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from opgrid.broker.keys import lease_field
 from opgrid.broker.scripts import Attempt
@@ -28,7 +28,6 @@ class Flight:
     queue: str
     priority: int
     order: int  #: of being sent; sent again, it gets a new one
-    tags: list[str] = field(default_factory=list)  #: of its messages
     claimed: bool = False
     lease: bytes = b""  #: as it was seen last
     seen: float = 0.0  #: since when it has read so
@@ -64,10 +63,9 @@ class Flights:
         self._by_step[_id(at)] = self._queued[_id(at)] = flight
         return flight
 
-    def sent_again(self, flight: Flight, tag: str, now: float) -> None:
+    def sent_again(self, flight: Flight, now: float) -> None:
         self._order += 1
         flight.order = self._order
-        flight.tags.append(tag)
         flight.suspected = False
         flight.resent += 1
         flight.resend_after = now + self.lease_ttl * 2 ** min(flight.resent, 6)
@@ -133,15 +131,15 @@ class Flights:
         """Sent and not claimed, in order of sending."""
         return sorted(self._queued.values(), key=lambda flight: flight.order)
 
-    def lost(self, in_queue: Mapping[str, int], unacked: Iterable[str], now: float) -> list[Flight]:
+    def lost(self, in_queue: Mapping[str, int], now: float) -> list[Flight]:
         """Those whose message is nowhere, the second time that this is found.
 
-        ``in_queue``: how many messages wait in each queue, ours or not; ``unacked``: tags of those that a worker holds.
+        ``in_queue``: how many messages wait in each queue, ours or not. What a worker has taken and not yet claimed is
+        in none for some milliseconds; what it took before it died stays so.
         """
-        held = set(unacked)
         missing: dict[str, list[Flight]] = {}
         for flight in self.queued:
-            if now >= max(flight.resend_after, flight.seen + self.lease_ttl / 4) and held.isdisjoint(flight.tags):
+            if now >= max(flight.resend_after, flight.seen + self.lease_ttl / 4):
                 missing.setdefault(flight.queue, []).append(flight)
         found: list[Flight] = []
         for queue, flights in missing.items():

@@ -73,12 +73,8 @@ class Keys:
 
     @property
     def celery(self) -> str:
-        """Before each of Celery's own keys: queues, ``unacked``, bindings."""
+        """Before each of Celery's own keys: queues and bindings."""
         return f"{self.deployment}:mq:"
-
-    @property
-    def unacked(self) -> str:
-        return f"{self.celery}unacked"
 
     def queue(self, name: str, step: int) -> str:
         """The list of one priority step of a queue."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
+import uuid
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -111,8 +112,8 @@ class CeleryMessages:
         self.keys = keys
         self.origin = f"opgrid@{socket.gethostname()}"
 
-    def build(self, dispatch: Dispatch, shown: Label, queue: str, priority: int, tag: str) -> tuple[str, bytes]:
-        """The key of its list, and the message. ``tag`` names this delivery, and no other, in ``unacked``."""
+    def build(self, dispatch: Dispatch, shown: Label, queue: str, priority: int) -> tuple[str, bytes]:
+        """The key of the list that it belongs on, and the message."""
         step = priority_step(priority)
         body = _json([list(dispatch), {}, _NO_CANVAS])
         message = {
@@ -134,7 +135,7 @@ class CeleryMessages:
                 "delivery_info": {"exchange": "", "routing_key": queue},
                 "priority": step,
                 "body_encoding": "base64",
-                "delivery_tag": tag,
+                "delivery_tag": uuid.uuid4().hex,
             },
         }
         return self.keys.queue(queue, step), _json(message)

@@ -38,7 +38,7 @@ def task(step: str = "clean[k1]") -> StepTask:
 
 def build(priority: int = 0) -> tuple[str, dict[str, Any]]:
     dispatch, _ = sign_tasks(BRIEF, [task()], RING)
-    key, message = CeleryMessages(Keys()).build(dispatch, label("job", [task()]), "q", priority, "tag")
+    key, message = CeleryMessages(Keys()).build(dispatch, label("job", [task()]), "q", priority)
     return key, json.loads(message)
 
 
