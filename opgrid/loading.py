@@ -117,6 +117,7 @@ def _attribute(module: ModuleType, name: str, where: str) -> Any:
 
 
 def _as_definitions(value: Any, what: str) -> Definitions:
+    from opgrid.definitions.composition import Invocable
     from opgrid.definitions.definitions import Definitions
     from opgrid.definitions.graph import GraphDefinition
     from opgrid.definitions.job import JobDefinition
@@ -127,7 +128,7 @@ def _as_definitions(value: Any, what: str) -> Definitions:
         return _built(lambda: Definitions(jobs=[value]), what)
     if isinstance(value, GraphDefinition):
         return _built(lambda: Definitions(jobs=[value.to_job()]), what)
-    if callable(value) and not isinstance(value, type):
+    if callable(value) and not isinstance(value, type | Invocable):
         return _as_definitions(_built(value, what), f"the value returned by {what}")
     raise LoadError(
         f"{what} is a {type(value).__name__}: it has to be Definitions, a job, a graph or a function that returns one."
@@ -227,7 +228,7 @@ def _failed(error: BaseException, where: str) -> BaseException:
 def _of_user(error: BaseException) -> str:
     """The traceback from the first line that is the user's own."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and _machinery(trace.tb_frame.f_code.co_filename):
+    while trace is not None and _machinery(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
 

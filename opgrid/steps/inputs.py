@@ -38,14 +38,22 @@ def _load(attempt: Attempt, wanted: TaskInput) -> Any:
         case FromConfig():
             return _from_config(attempt, name, attempt.node.config.inputs.get(name))
         case FromJobInput(job_input):
-            local = attempt.scope.local
-            if local is not None and job_input in local.input_values:
-                return local.input_values[job_input]
-            return _from_config(attempt, name, attempt.brief.config.inputs.get(job_input))
+            return _job_input(attempt, name, job_input)
         case FromInputManager():
             return _from_manager(attempt, name)
         case other:
             assert_never(other)
+
+
+def _job_input(attempt: Attempt, name: str, job_input: str) -> Any:
+    """What the caller passed, else what the run config says, else what the job brings along."""
+    local = attempt.scope.local
+    if local is not None and job_input in local.input_values:
+        return local.input_values[job_input]
+    configured = attempt.brief.config.inputs
+    if job_input not in configured and job_input in attempt.scope.job.input_values:
+        return attempt.scope.job.input_values[job_input]
+    return _from_config(attempt, name, configured.get(job_input))
 
 
 def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:

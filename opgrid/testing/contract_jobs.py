@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from opgrid.definitions.decorators import job, op
 from opgrid.definitions.definitions import Definitions
-from opgrid.definitions.events import DynamicOutput, Failure
+from opgrid.definitions.events import DynamicOutput, Failure, Output
 from opgrid.definitions.hooks import failure_hook, success_hook
+from opgrid.definitions.job import job
+from opgrid.definitions.op import op
 from opgrid.definitions.ports import DynamicOut, Out
 from opgrid.steps.context import HookContext, OpExecutionContext
 
@@ -48,8 +49,6 @@ def total(numbers: list[Any]) -> int:
 
 @op(out={"low": Out(int), "high": Out(int, is_required=False)})
 def split() -> Iterator[Any]:
-    from opgrid.definitions.events import Output
-
     yield Output(1, "low", metadata={"rows": 1})
 
 
@@ -93,6 +92,19 @@ def sleep_long(context: OpExecutionContext) -> None:
 
 
 @op
+def ignore_interrupts(context: OpExecutionContext) -> None:
+    """Only a kill ends it, and what it started."""
+    child = subprocess.Popen(["sleep", "300"])
+    Path(context.run_tags[FOLDER], f"child-{context.attempt}").write_text(str(child.pid))
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            time.sleep(1)
+        except BaseException:
+            continue
+
+
+@op
 def speak(context: OpExecutionContext) -> None:
     context.log.info("hello from %s", context.step_key)
 
@@ -122,6 +134,7 @@ def contract() -> None:
     leave()
     sleep_alone()
     sleep_long()
+    ignore_interrupts()
     speak()
     count()
     pause()

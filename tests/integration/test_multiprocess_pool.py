@@ -1,0 +1,192 @@
+"""The process pool with real processes: kept warm, grown when needed, killed when deaf, gone with their parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from executors.multiprocess import MultiprocessExecutor
+from opgrid.contracts.events import StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.executor import ExecutorSetup
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.testing.executors import Conversation, contract_setup
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[MultiprocessExecutor]:
+    executor = MultiprocessExecutor(contract_setup(tmp_path), max_concurrent=2, grace=0.3)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def run(pool: MultiprocessExecutor, tmp_path: Path) -> Conversation:
+    return Conversation(pool, tmp_path)
+
+
+def pids(run: Conversation) -> list[int]:
+    return [event.pid for event in run.events if isinstance(event, StepStarted)]
+
+
+def test_processes_are_kept_and_started_only_when_there_is_work(run: Conversation) -> None:
+    for number in range(5):
+        assert isinstance(run.run("five", step=f"five[{number}]"), StepSucceeded)
+    assert len(set(pids(run))) == 1
+    tasks = [run.start("pause", step=f"pause[{number}]") for number in range(6)]
+    for task in tasks:
+        run.end_of(task)
+    assert len(set(pids(run))) == 2
+
+
+def test_priority_decides_what_goes_first(tmp_path: Path) -> None:
+    executor = MultiprocessExecutor(contract_setup(tmp_path), max_concurrent=1)
+    try:
+        run = Conversation(executor, tmp_path)
+        tasks = [run.task("five", step=f"five[{number}]", priority=number) for number in (1, 3, 2)]
+        run.submit(*tasks)
+        for task in tasks:
+            run.end_of(task)
+        order = [event.step for event in run.events if isinstance(event, StepStarted)]
+        assert order == ["five[3]", "five[2]", "five[1]"]
+    finally:
+        executor.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_process_is_replaced(run: Conversation, number: int) -> None:
+    task = run.start("sleep_alone")
+    started = run.wait(task, StepStarted)
+    time.sleep(0.1)
+    os.kill(started.pid, number)
+    before = time.monotonic()
+    end = run.end_of(task)
+    assert isinstance(end, StepLost)
+    assert end.cause.signal == number
+    assert end.cause.pid == started.pid
+    assert signal.Signals(number).name in end.cause.reason
+    assert time.monotonic() - before < 1
+    assert isinstance(run.run("five"), StepSucceeded)
+
+
+def test_an_idle_process_that_dies_harms_nobody(run: Conversation) -> None:
+    run.run("five")
+    (pid,) = pids(run)
+    os.kill(pid, signal.SIGKILL)
+    assert isinstance(run.run("five", attempt=2), StepSucceeded | StepLost)
+    assert isinstance(run.run("five", attempt=3), StepSucceeded)
+
+
+@pytest.mark.parametrize("way", ["cancel", "timeout"])
+def test_a_step_that_does_not_listen_is_killed_with_what_it_started(
+    run: Conversation, tmp_path: Path, way: str
+) -> None:
+    task = run.start("ignore_interrupts", timeout=1.0 if way == "timeout" else None)
+    started = run.wait(task, StepStarted)
+    trace = tmp_path / "child-1"
+    eventually(lambda: trace.exists() and bool(trace.read_text()), run)
+    if way == "cancel":
+        run.executor.cancel(run.brief.run_id, [(task.step, task.attempt)])
+    end = run.end_of(task)
+    assert isinstance(end, StepCanceled if way == "cancel" else StepFailed)
+    eventually(lambda: not alive(started.pid) and not alive(int(trace.read_text())), run)
+
+
+def test_a_job_travels_by_value(tmp_path: Path) -> None:
+    setup = contract_setup(tmp_path)._replace(code=None)
+    executor = MultiprocessExecutor(setup, max_concurrent=1)
+    try:
+        assert isinstance(Conversation(executor, tmp_path).run("five"), StepSucceeded)
+    finally:
+        executor.close()
+
+
+def test_code_that_cannot_be_loaded_fails_the_step_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    setup = contract_setup(tmp_path)._replace(code=CodeTarget(file=str(tmp_path / "broken.py")))
+    executor = MultiprocessExecutor(setup, max_concurrent=1)
+    try:
+        end = Conversation(executor, tmp_path).run("five")
+        assert isinstance(end, StepFailed)
+        assert "nothing_of_that_name" in end.error.message
+        assert not end.allow_retries
+    finally:
+        executor.close()
+
+
+def test_children_that_cannot_start_are_told_as_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    executor = MultiprocessExecutor(contract_setup(tmp_path), max_concurrent=1)
+    try:
+        end = Conversation(executor, tmp_path).run("five")
+        assert isinstance(end, StepLost)
+        assert end.cause.exit_code == 1
+        assert "before it was ready" in end.cause.reason
+    finally:
+        executor.close()
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from executors.multiprocess import MultiprocessExecutor
+from opgrid.contracts.events import StepStarted
+from opgrid.testing.executors import Conversation, contract_setup
+folder = Path(sys.argv[1])
+executor = MultiprocessExecutor(contract_setup(folder), max_concurrent=2)
+run = Conversation(executor, folder)
+started = run.wait(run.start("sleep_long"), StepStarted)
+while not (folder / "child-1").exists():
+    run.poll(0.05)
+run.run("five")
+idle = [event.pid for event in run.events if isinstance(event, StepStarted)][-1]
+print(started.pid, idle, flush=True)
+run.poll(60)
+"""
+
+
+def test_children_go_when_their_parent_is_killed(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    children = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(set(children)) == 2
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    grandchild = int((tmp_path / "child-1").read_text())
+    until = time.monotonic() + 5
+    while any(alive(pid) for pid in (*children, grandchild)):
+        assert time.monotonic() < until, "a child outlived its parent"
+        time.sleep(0.02)
+
+
+def test_a_cold_pool_is_quick(tmp_path: Path) -> None:
+    setup: ExecutorSetup = contract_setup(tmp_path)
+    before = time.monotonic()
+    executor = MultiprocessExecutor(setup, max_concurrent=2)
+    try:
+        assert isinstance(Conversation(executor, tmp_path).run("five"), StepSucceeded)
+        assert time.monotonic() - before < 3  # 0.3 s on an idle machine
+    finally:
+        executor.close()
+
+
+def eventually(holds: Callable[[], bool], run: Conversation) -> None:
+    until = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < until, "waited in vain"
+        run.poll(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return state.rsplit(")", 1)[1].split()[0] != "Z"
