@@ -1,0 +1,680 @@
+"""Composition: what calls of ops and graphs mean while the function of a job or graph is being run to see how it is wired.
+
+A call adds a :class:`Node` and gives handles to its outputs; a handle that is passed on becomes a wire. Whatever does not fit is
+refused at the call, so that the traceback ends at the user's own line.
+
+Each node has a :class:`Scope`: the fan-outs that it is mapped over. An op whose inputs stand in scopes of which none is inside
+the other could not be run any number of times that makes sense, and is refused as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, NoReturn
+
+from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, NodeInfo, Wire
+from opgrid.definitions.hooks import HookDefinition, check_hooks
+from opgrid.definitions.names import check_name, place_of_caller, tags_of
+from opgrid.definitions.ports import In
+from opgrid.definitions.retry import RetryPolicy, check_retry_policy
+from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, InvariantViolationError, listed, nearest
+
+_CURRENT: ContextVar[Composition | None] = ContextVar("opgrid_composition", default=None)
+
+
+def current() -> Composition | None:
+    """The composition that is under way here."""
+    return _CURRENT.get()
+
+
+# ---- what can be called ----------------------------------------------------------------------------------
+
+
+class Invocable:
+    """The base of ops and graphs: both can stand in a graph."""
+
+    kind: str = "op"
+    is_graph: bool = False
+    name: str
+    location: str
+    ins: Mapping[str, In]
+    outs: Mapping[str, Any]
+    tags: dict[str, str]
+    _outputs: type[tuple[Any, ...]] | None = None
+
+    def alias(self, name: str) -> PendingInvocation:
+        """The same under another name, for the next call."""
+        return PendingInvocation(self).alias(name)
+
+    def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
+        """With more tags, for the next call."""
+        return PendingInvocation(self).tag(tags)
+
+    def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> Any:
+        """With hooks, for the next call."""
+        return PendingInvocation(self).with_hooks(hook_defs)
+
+    def with_retry_policy(self, retry_policy: RetryPolicy) -> PendingInvocation:
+        """With a retry policy that goes before the definition's own, for the next call."""
+        return PendingInvocation(self).with_retry_policy(retry_policy)
+
+    @property
+    def shape(self) -> Shape | None:
+        """How scopes go through it; None for an op, whose outputs are in the scope of its inputs."""
+        return None
+
+    def outputs_tuple(self) -> type[tuple[Any, ...]]:
+        """A named tuple class with the names of the outputs."""
+        if self._outputs is None:
+            self._outputs = _named_tuple(f"{self.name}_outputs", list(self.outs))
+        return self._outputs
+
+    def described(self) -> str:
+        """``op 'add_one' (jobs.py:12)``."""
+        return f"{self.kind} {self.name!r} ({self.location})" if self.location else f"{self.kind} {self.name!r}"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+class PendingInvocation:
+    """An op or graph with what was said about its next call."""
+
+    __slots__ = ("_alias", "_definition", "_hooks", "_retry", "_tags")
+
+    def __init__(
+        self,
+        definition: Invocable,
+        alias: str | None = None,
+        tags: dict[str, str] | None = None,
+        hooks: frozenset[HookDefinition] = frozenset(),
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self._definition = definition
+        self._alias = alias
+        self._tags = tags or {}
+        self._hooks = hooks
+        self._retry = retry
+
+    def alias(self, name: str) -> PendingInvocation:
+        check_name(name, f"an invocation of {self._definition.described()}")
+        return PendingInvocation(self._definition, name, self._tags, self._hooks, self._retry)
+
+    def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
+        more = tags_of(tags, f"an invocation of {self._definition.described()}")
+        return PendingInvocation(self._definition, self._alias, {**self._tags, **more}, self._hooks, self._retry)
+
+    def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> PendingInvocation:
+        more = check_hooks(hook_defs, f"an invocation of {self._definition.described()}")
+        return PendingInvocation(self._definition, self._alias, self._tags, self._hooks | more, self._retry)
+
+    def with_retry_policy(self, retry_policy: RetryPolicy) -> PendingInvocation:
+        policy = check_retry_policy(retry_policy, f"an invocation of {self._definition.described()}")
+        return PendingInvocation(self._definition, self._alias, self._tags, self._hooks, policy)
+
+    @property
+    def definition(self) -> Invocable:
+        return self._definition
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        composition = current()
+        if composition is None:
+            return self._definition(*args, **kwargs)
+        return composition.invoke(self._definition, args, kwargs, self._alias, self._tags, self._hooks, self._retry)
+
+    def __repr__(self) -> str:
+        return f"<{self._definition.described()}, not yet called>"
+
+
+class Node:
+    """One invocation of an op or a graph inside a graph."""
+
+    __slots__ = ("definition", "hook_defs", "name", "own_tags", "retry_policy", "wires")
+
+    def __init__(
+        self,
+        name: str,
+        definition: Invocable,
+        wires: dict[str, Wire],
+        own_tags: dict[str, str],
+        hook_defs: frozenset[HookDefinition],
+        retry_policy: RetryPolicy | None,
+    ) -> None:
+        self.name = name
+        self.definition = definition
+        self.wires = wires
+        self.own_tags = own_tags  #: of this invocation
+        self.hook_defs = hook_defs
+        self.retry_policy = retry_policy
+
+    @property
+    def is_graph(self) -> bool:
+        return self.definition.is_graph
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of the definition, then of this invocation."""
+        return {**self.definition.tags, **self.own_tags} if self.own_tags else self.definition.tags
+
+    def as_data(self) -> NodeInfo:
+        return NodeInfo(
+            self.name,
+            self.definition.name,
+            self.definition.is_graph,
+            self.wires,
+            self.own_tags,
+            None if self.retry_policy is None else self.retry_policy.as_data(),
+            tuple(sorted(hook.name for hook in self.hook_defs)) if self.hook_defs else (),
+        )
+
+    def __repr__(self) -> str:
+        return f"Node({self.name!r}, {self.definition!r})"
+
+
+# ---- scopes ----------------------------------------------------------------------------------------------
+
+
+class Scope:
+    """What a node is mapped over: the scopes of some inputs of its graph, and dynamic outputs inside it, the outermost first."""
+
+    __slots__ = ("bases", "keys")
+
+    def __init__(self, bases: frozenset[str], keys: tuple[str, ...]) -> None:
+        self.bases = bases
+        self.keys = keys
+
+    def inside(self, key: str) -> Scope:
+        return Scope(self.bases, (*self.keys, key))
+
+    def outside(self) -> Scope:
+        return ROOT if len(self.keys) == 1 and not self.bases else Scope(self.bases, self.keys[:-1])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scope) and self.keys == other.keys and self.bases == other.bases
+
+    def __hash__(self) -> int:
+        return hash((self.bases, self.keys))
+
+    def __repr__(self) -> str:
+        return " > ".join([*sorted(self.bases), *self.keys]) or "top level"
+
+
+ROOT: Final = Scope(frozenset(), ())
+#: Marks the key of a fan-out over an input of the graph.
+INPUT_KEY: Final = "<"
+
+
+def joined(one: Scope, other: Scope) -> Scope | None:
+    """The inner one of two scopes; None when neither is inside the other."""
+    if one is other or other is ROOT:
+        return one
+    if one is ROOT:
+        return other
+    longer, shorter = (one, other) if len(one.keys) >= len(other.keys) else (other, one)
+    if longer.keys[: len(shorter.keys)] != shorter.keys:
+        return None
+    return longer if longer.bases >= shorter.bases else Scope(longer.bases | shorter.bases, longer.keys)
+
+
+class OutputShape:
+    """Where an output of a graph stands."""
+
+    __slots__ = ("key", "scope")
+
+    def __init__(self, scope: Scope, key: str | None) -> None:
+        self.scope = scope
+        self.key = key  #: of the fan-out that it opens, when it is dynamic
+
+
+class Shape:
+    """What has to be known about a graph wherever it is used: its outputs' scopes, and how it uses its inputs."""
+
+    __slots__ = ("meetings", "outputs", "uses")
+
+    def __init__(self, outputs: Mapping[str, OutputShape], uses: Mapping[str, str], meetings: frozenset[Scope]) -> None:
+        self.outputs = outputs
+        self.uses = uses  #: input -> "value" or "dynamic"
+        self.meetings = meetings  #: scopes inside that several inputs share, or that an input opens
+
+
+# ---- handles ---------------------------------------------------------------------------------------------
+
+
+class Handle:
+    """An output of a node, or an input of the graph, on its way into another node."""
+
+    __slots__ = ("_key", "_owner", "_scope", "_wire")
+
+    def __init__(
+        self, owner: Composition, wire: FromNode | FromGraphInput, scope: Scope, key: str | None = None
+    ) -> None:
+        self._owner = owner
+        self._wire = wire
+        self._scope = scope
+        #: of the fan-out, for a dynamic output that is not yet mapped or collected
+        self._key = key
+
+    def map(self, fn: Callable[[Any], Any]) -> Any:
+        """Calls ``fn`` once, with a handle that stands for each value; what it calls runs once per mapping key."""
+        if not callable(fn):
+            self._refuse(f"map takes an op, a graph or a function, not {fn!r}")
+        return fn_result(fn(self.each()), self)
+
+    def collect(self) -> Handle:
+        """All values of the innermost fan-out, as a list."""
+        wire, scope, key = self._wire, self._scope, self._key
+        if wire.delivery is Delivery.COLLECTED:
+            self._refuse("it is collected already: pass it to an op, and collect the outputs of that op")
+        if key is None and isinstance(wire, FromGraphInput) and wire.delivery is Delivery.WHOLE:
+            self._owner.used(wire.name, "dynamic")
+        elif key is None:
+            if not scope.keys:
+                self._refuse(
+                    "it is not dynamic and not mapped, so there is nothing to collect. Declare it as DynamicOut()"
+                )
+            scope = scope.outside()
+        return Handle(self._owner, delivered(wire, Delivery.COLLECTED), scope)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether it still has to be mapped or collected."""
+        return self._key is not None
+
+    def each(self) -> Handle:
+        """Stands for each value of the fan-out."""
+        if self._wire.delivery is Delivery.COLLECTED:
+            self._refuse("it is collected: it is one list. Map before you collect")
+        if self._key is not None:
+            return Handle(self._owner, delivered(self._wire, Delivery.MAPPED), self._scope.inside(self._key))
+        if self._may_be_dynamic():
+            return Handle(self._owner, delivered(self._wire, Delivery.MAPPED), self._opened_by_input())
+        if not self._scope.keys:
+            self._refuse("it is not dynamic. Declare it as DynamicOut()")
+        return self
+
+    def _may_be_dynamic(self) -> bool:
+        """An input of a graph is what is passed for it."""
+        return isinstance(self._wire, FromGraphInput) and self._wire.delivery is Delivery.WHOLE
+
+    def _opened_by_input(self) -> Scope:
+        assert isinstance(self._wire, FromGraphInput)
+        self._owner.used(self._wire.name, "dynamic")
+        return Scope(frozenset(), (INPUT_KEY + self._wire.name,))
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise InvalidDefinitionError(f"{self._owner.at()}: {self._named()} cannot be used like this: {why}.")
+
+    def _named(self) -> str:
+        match self._wire:
+            case FromNode(node, output):
+                return f"output {output!r} of {node!r}"
+            case FromGraphInput(name):
+                return f"input {name!r}"
+
+    # ---- what is no way to use it, with what is -----------------------------------------------------------
+
+    def _too_late(self, method: str) -> NoReturn:
+        raise InvariantViolationError(
+            f"{self._owner.at()}: .{method}() came after the call that made {self._named()}. It has to come before: "
+            f"op.{method}(...)(inputs)."
+        )
+
+    def alias(self, _: Any) -> NoReturn:
+        self._too_late("alias")
+
+    def tag(self, _: Any) -> NoReturn:
+        self._too_late("tag")
+
+    def with_hooks(self, _: Any) -> NoReturn:
+        self._too_late("with_hooks")
+
+    def with_retry_policy(self, _: Any) -> NoReturn:
+        self._too_late("with_retry_policy")
+
+    def __iter__(self) -> NoReturn:
+        self._refuse(
+            "it is no sequence while the graph is composed. To unpack several outputs, declare them with out={...}; to run "
+            "something for each of its values, declare DynamicOut() and use .map(...)"
+        )
+
+    def __getitem__(self, _: Any) -> NoReturn:
+        self._refuse(
+            "there is no value to look into while the graph is composed. Do it in an op, or declare several outputs with out={...}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self._named()} of {self._owner.described()}>"
+
+
+def delivered(wire: FromNode | FromGraphInput, delivery: Delivery) -> FromNode | FromGraphInput:
+    if isinstance(wire, FromNode):
+        return FromNode(wire.node, wire.output, delivery)
+    return FromGraphInput(wire.name, delivery)
+
+
+def fn_result(result: Any, mapped: Handle) -> Any:
+    """What the function given to ``map`` returned; handles, or nothing."""
+    parts = result.values() if isinstance(result, dict) else result if isinstance(result, tuple | list) else [result]
+    for part in parts:
+        if part is None or isinstance(part, Handle) or (isinstance(part, tuple | list | dict) and part is not result):
+            continue
+        hint = " Did you forget the parentheses?" if isinstance(part, Invocable | PendingInvocation) else ""
+        mapped._refuse(
+            f"the function given to map returned {part!r}; it has to return outputs of ops, or nothing.{hint}"
+        )
+    return result
+
+
+def _named_tuple(name: str, fields: list[str]) -> type[tuple[Any, ...]]:
+    from collections import namedtuple
+
+    make: Any = namedtuple
+    made: type[tuple[Any, ...]] = make(name, fields, rename=True)
+    return made
+
+
+# ---- the composition -------------------------------------------------------------------------------------
+
+_NO_TAGS: Final[dict[str, str]] = {}
+_NO_HOOKS: Final[frozenset[HookDefinition]] = frozenset()
+
+
+class Composition:
+    """The nodes of one graph while they are being added."""
+
+    __slots__ = ("_counts", "definitions", "kind", "location", "meetings", "name", "nodes", "uses")
+
+    def __init__(self, kind: str, name: str, location: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.location = location
+        self.nodes: dict[str, Node] = {}
+        self.definitions: dict[str, Invocable] = {}  #: by name
+        self.uses: dict[str, str] = {}  #: of the graph's inputs
+        self.meetings: set[Scope] = set()
+        self._counts: dict[str, int] = {}
+
+    def run(self, function: Callable[..., Any], inputs: Iterable[str]) -> Any:
+        """Calls the function of the graph with handles for its inputs, and gives what it returned."""
+        token = _CURRENT.set(self)
+        try:
+            return function(**{name: self.input(name) for name in inputs})
+        finally:
+            _CURRENT.reset(token)
+
+    def input(self, name: str) -> Handle:
+        return Handle(self, FromGraphInput(name), Scope(frozenset((name,)), ()))
+
+    def invoke(
+        self,
+        definition: Invocable,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        alias: str | None = None,
+        tags: dict[str, str] = _NO_TAGS,
+        hooks: frozenset[HookDefinition] = _NO_HOOKS,
+        retry: RetryPolicy | None = None,
+    ) -> Any:
+        """What a call gives: one handle, a named tuple of them, or None."""
+        ins = definition.ins
+        if len(args) > len(ins):
+            self._too_many(definition, len(args))
+        given = dict(zip(ins, args, strict=False))
+        for name, value in kwargs.items():
+            if name in given or name not in ins:
+                self._no_such_input(definition, name)
+            given[name] = value
+        handles = self.add(definition, given, alias, tags, hooks, retry)
+        if len(handles) == 1:
+            (handle,) = handles.values()
+            return handle
+        return definition.outputs_tuple()(*handles.values()) if handles else None
+
+    def add(
+        self,
+        definition: Invocable,
+        given: Mapping[str, Any],
+        alias: str | None = None,
+        tags: dict[str, str] = _NO_TAGS,
+        hooks: frozenset[HookDefinition] = _NO_HOOKS,
+        retry: RetryPolicy | None = None,
+    ) -> dict[str, Handle]:
+        """A node, with handles to its outputs by name."""
+        name = self._name(definition, alias)
+        shape = definition.shape
+        wires: dict[str, Wire] = {}
+        scope = ROOT
+        for input_name, value in given.items():
+            if value.__class__ is not Handle:
+                wires[input_name], its = self._list(definition, input_name, value)
+            elif value._owner is not self:
+                self._foreign(definition, input_name, value)
+            else:
+                if shape is not None:
+                    self._check_use(definition, shape, input_name, value)
+                elif value._key is not None:
+                    self._unmapped(definition, input_name, value)
+                wire = wires[input_name] = value._wire
+                if wire.__class__ is FromGraphInput and wire.delivery is Delivery.WHOLE:
+                    self.used(wire.name, "value" if shape is None else shape.uses.get(input_name, "value"))
+                its = value._scope
+            if its is not scope:
+                inner = joined(scope, its)
+                if inner is None:
+                    self._unrelated(definition, input_name, given)
+                scope = inner
+        self.nodes[name] = Node(name, definition, wires, tags, hooks, retry)
+        if shape is not None:
+            return self._graph_outputs(name, definition, shape, given)
+        if scope.bases and (len(scope.bases) > 1 or scope.keys):
+            self.meetings.add(scope)
+        return {
+            output: Handle(self, FromNode(name, output), scope, f"{name}.{output}" if out.is_dynamic else None)
+            for output, out in definition.outs.items()
+        }
+
+    def used(self, name: str, use: str) -> None:
+        """An input of this graph is taken as a value, or as something that is dynamic."""
+        before = self.uses.setdefault(name, use)
+        if before != use:
+            raise InvalidDefinitionError(
+                f"{self.at()}: input {name!r} is mapped or collected in one place and taken as a value in another. What is passed "
+                f"for it is either dynamic or not: use two inputs."
+            )
+
+    def owns(self, value: object) -> bool:
+        return isinstance(value, Handle) and value._owner is self
+
+    # ---- names --------------------------------------------------------------------------------------------
+
+    def _name(self, definition: Invocable, alias: str | None) -> str:
+        called = definition.name
+        known = self.definitions.setdefault(called, definition)
+        if known is not definition:
+            raise InvalidDefinitionError(
+                f"{self.at()}: there are two different definitions named {called!r}: {known.described()} and "
+                f"{definition.described()}. Give one of them another name with name=."
+            )
+        if alias is not None:
+            if alias in self.nodes:
+                raise InvalidDefinitionError(
+                    f"{self.at()}: {definition.described()} invoked the same node twice: there is a node {alias!r} already. "
+                    f"Choose another alias."
+                )
+            return alias
+        if called not in self.nodes:
+            return called
+        number = self._counts.get(called, 1) + 1
+        while f"{called}_{number}" in self.nodes:
+            number += 1
+        self._counts[called] = number
+        return f"{called}_{number}"
+
+    def described(self) -> str:
+        return f"@{self.kind} {self.name!r} ({self.location})" if self.location else f"{self.kind} {self.name!r}"
+
+    def at(self) -> str:
+        """For errors: this graph, and the line of the call."""
+        return f"In {self.described()}, at {place_of_caller()}"
+
+    # ---- graphs inside graphs -----------------------------------------------------------------------------
+
+    def _check_use(self, definition: Invocable, shape: Shape, name: str, value: Handle) -> None:
+        wants_dynamic = shape.uses.get(name) == "dynamic"
+        is_input = value._may_be_dynamic()
+        if value._key is not None and not wants_dynamic:
+            self._unmapped(definition, name, value)
+        if wants_dynamic and value._key is None and not is_input:
+            raise InvalidDefinitionError(
+                f"{self.at()}: {definition.described()} maps or collects its input {name!r}, but {value._named()} is not dynamic. "
+                f"Pass a dynamic output itself, neither mapped nor collected."
+            )
+
+    def _graph_outputs(
+        self, node: str, definition: Invocable, shape: Shape, given: Mapping[str, Any]
+    ) -> dict[str, Handle]:
+        for meeting in shape.meetings:
+            found = self._seen_from_here(meeting, node, given)
+            if found is None:
+                self._unrelated(definition, next(iter(given), ""), given)
+            if found.bases and (len(found.bases) > 1 or found.keys):
+                self.meetings.add(found)
+        handles: dict[str, Handle] = {}
+        for name, output in shape.outputs.items():
+            scope = self._seen_from_here(output.scope, node, given)
+            if scope is None:
+                self._unrelated(definition, next(iter(given), ""), given)
+            key = output.key
+            if key is not None and key.startswith(INPUT_KEY):
+                passed = given.get(key[len(INPUT_KEY) :])
+                key = _key_of(passed) if isinstance(passed, Handle) else key
+            elif key is not None:
+                key = f"{node}/{key}"
+            handles[name] = Handle(self, FromNode(node, name), scope, key)
+        return handles
+
+    def _seen_from_here(self, inner: Scope, node: str, given: Mapping[str, Any]) -> Scope | None:
+        """A scope inside a graph, as a scope of this one."""
+        found: Scope | None = ROOT
+        for base in inner.bases:
+            found = None if found is None else joined(found, self._scope_of(given.get(base)))
+        for key in inner.keys:
+            if found is None:
+                return None
+            if not key.startswith(INPUT_KEY):
+                found = found.inside(f"{node}/{key}")
+                continue
+            passed = given.get(key[len(INPUT_KEY) :])
+            if isinstance(passed, Handle):
+                found = joined(found, passed._scope.inside(_key_of(passed)))
+        return found
+
+    def _scope_of(self, given: Any) -> Scope:
+        if isinstance(given, Handle):
+            return given._scope
+        found = ROOT
+        for item in given or ():
+            found = joined(found, item._scope) or found
+        return found
+
+    # ---- lists --------------------------------------------------------------------------------------------
+
+    def _list(self, definition: Invocable, name: str, value: Any) -> tuple[Wire, Scope]:
+        if not isinstance(value, list):
+            self._no_output(definition, name, value)
+        items: list[FromNode | FromGraphInput] = []
+        scope = ROOT
+        for number, item in enumerate(value):
+            place = f"{name}[{number}]"
+            if not isinstance(item, Handle):
+                self._no_output(definition, place, item)
+            if item._owner is not self:
+                self._foreign(definition, place, item)
+            if item._key is not None:
+                self._unmapped(definition, place, item)
+            if item._wire.delivery is Delivery.COLLECTED:
+                raise InvalidDefinitionError(
+                    f"{self.at()}: {definition.described()} got a collected output inside the list for input {name!r}. Collect gives "
+                    f"a list by itself: pass it as the whole input, or join the two lists in an op."
+                )
+            if isinstance(item._wire, FromGraphInput) and item._wire.delivery is Delivery.WHOLE:
+                self.used(item._wire.name, "value")
+            inner = joined(scope, item._scope)
+            if inner is None:
+                self._unrelated(definition, name, {str(i): each for i, each in enumerate(value)})
+            scope = inner
+            items.append(item._wire)
+        return FanIn(tuple(items)), scope
+
+    # ---- what cannot be -----------------------------------------------------------------------------------
+
+    def _too_many(self, definition: Invocable, count: int) -> NoReturn:
+        ins = definition.ins
+        raise InvalidDefinitionError(
+            f"{self.at()}: {definition.described()} has {len(ins)} inputs ({listed(list(ins))}), but it was called with {count}."
+        )
+
+    def _no_such_input(self, definition: Invocable, name: str) -> NoReturn:
+        if name in definition.ins:
+            raise InvalidInvocationError(
+                f"{self.at()}: {definition.described()} got its input {name!r} twice, by position and by name."
+            )
+        raise InvalidDefinitionError(
+            f"{self.at()}: {definition.described()} has no input {name!r}.{nearest(name, definition.ins)} "
+            f"Its inputs are: {listed(list(definition.ins))}."
+        )
+
+    def _no_output(self, definition: Invocable, name: str, value: Any) -> NoReturn:
+        call = f"{self.at()}: {definition.described()} got, for its input {name!r},"
+        if isinstance(value, Invocable | PendingInvocation):
+            what = value.definition if isinstance(value, PendingInvocation) else value
+            raise InvalidDefinitionError(
+                f"{call} {what.described()} itself instead of its output. Did you forget parentheses? {what.name}(...)"
+            )
+        fields = getattr(value, "_fields", None)
+        if fields is not None and isinstance(value, tuple):
+            raise InvalidDefinitionError(
+                f"{call} all outputs of a node at once. Choose one of them by its name: {listed(list(fields))}."
+            )
+        if isinstance(value, tuple):
+            raise InvalidDefinitionError(
+                f"{call} a tuple. Pass one output, or a list of outputs to have them gathered in one input."
+            )
+        if value is None:
+            raise InvalidDefinitionError(
+                f"{call} None. Leave the argument out where there is nothing to pass; an op that declares no outputs gives None."
+            )
+        raise InvalidDefinitionError(
+            f"{call} the constant {value!r}: only outputs of ops and inputs of the graph can be passed here. Put constants into "
+            f"the config, into a default value, or return them from an op."
+        )
+
+    def _foreign(self, definition: Invocable, name: str, value: Handle) -> NoReturn:
+        raise InvalidDefinitionError(
+            f"{self.at()}: {definition.described()} got, for its input {name!r}, {value._named()} of another graph, "
+            f"{value._owner.described()}. Pass it through an input of this graph."
+        )
+
+    def _unmapped(self, definition: Invocable, name: str, value: Handle) -> NoReturn:
+        raise InvalidDefinitionError(
+            f"{self.at()}: {definition.described()} got the dynamic {value._named()} for its input {name!r}. Use .map({definition.name}) "
+            f"to run it for each value, or .collect() to get all values as one list."
+        )
+
+    def _unrelated(self, definition: Invocable, name: str, given: Mapping[str, Any]) -> NoReturn:
+        scopes = {each: self._scope_of(value) for each, value in given.items()}
+        mapped = "; ".join(f"{each!r} over {scope}" for each, scope in scopes.items() if scope.keys or scope.bases)
+        raise InvalidDefinitionError(
+            f"{self.at()}: {definition.described()} takes inputs of several dynamic outputs that are not inside each other "
+            f"({mapped or name}), so it is not said how often it should run. Collect all but one of them first, or map one inside the "
+            f"function that is mapped over the other."
+        )
+
+
+def _key_of(handle: Handle) -> str:
+    """Of the fan-out that a dynamic handle opens."""
+    if handle._key is not None:
+        return handle._key
+    assert isinstance(handle._wire, FromGraphInput)
+    return INPUT_KEY + handle._wire.name

@@ -1,0 +1,410 @@
+"""Jobs: a graph with everything that running it needs, bound or left open."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, update_wrapper
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+
+from opgrid.contracts.structure import JobStructure
+from opgrid.contracts.wire import structure_hash
+from opgrid.definitions.composition import Invocable, current
+from opgrid.definitions.executor import ExecutorDefinition, check_executor
+from opgrid.definitions.graph import GraphDefinition
+from opgrid.definitions.hooks import HookDefinition, check_hooks
+from opgrid.definitions.metadata import check_metadata
+from opgrid.definitions.names import check_name, check_owners, tags_of
+from opgrid.definitions.retry import RetryPolicy, check_retry_policy
+from opgrid.definitions.structure import OpNode, UnsatisfiedInput, op_nodes, structure_of, unsatisfied_inputs
+from opgrid.errors import InvalidDefinitionError, InvariantViolationError, UnknownName, listed, nearest
+from opgrid.ids import NodePath
+
+if TYPE_CHECKING:
+    from opgrid.definitions.resource import ResourceDefinition
+    from opgrid.definitions.run_config import Resolution
+
+
+class JobDefinition:
+    """What is launched. Made by :func:`job`, or by ``to_job`` of a graph."""
+
+    def __init__(
+        self,
+        *,
+        graph_def: GraphDefinition,
+        resource_defs: Mapping[str, Any] | None = None,
+        executor_def: ExecutorDefinition | None = None,
+        logger_defs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        config: Any = None,
+        description: str | None = None,
+        partitions_def: Any = None,
+        tags: Mapping[str, Any] | None = None,
+        run_tags: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        hook_defs: Iterable[HookDefinition] | None = None,
+        op_retry_policy: RetryPolicy | None = None,
+        input_values: Mapping[str, Any] | None = None,
+        owners: Sequence[str] | None = None,
+        op_selection: Sequence[str] | None = None,
+    ) -> None:
+        if not isinstance(graph_def, GraphDefinition):
+            raise InvalidDefinitionError(f"A job is made of a graph, not of {graph_def!r}.")
+        self.graph = graph_def
+        self.name = check_name(name if name is not None else graph_def.name, "a job", graph_def.location)
+        what = f"Job {self.name!r} ({graph_def.location})"
+        self.description = description if description is not None else graph_def.description
+        self.tags = {**graph_def.tags, **tags_of(tags, what)}
+        self._run_tags = None if run_tags is None else tags_of(run_tags, what)
+        self.metadata = check_metadata(metadata, what)
+        self.owners = check_owners(owners, what)
+        self.hook_defs: set[HookDefinition] = set(check_hooks(hook_defs, what))
+        self.executor_def = check_executor(executor_def, what)
+        self.op_retry_policy = check_retry_policy(op_retry_policy, what)
+        self.resource_defs: dict[str, ResourceDefinition] = _resources(resource_defs, what)
+        self.logger_defs: dict[str, Any] = dict(logger_defs or {})
+        self.input_values = _input_values(graph_def, input_values, what)
+        self.op_selection = None if op_selection is None else tuple(op_selection)
+        #: As it was given; the four below say what it is.
+        self.config = config
+        self.run_config: dict[str, Any] | None = None  #: hard-coded: each part of it a default at launch
+        self.config_mapping: Any = None
+        self.partitioned_config: Any = None
+        self.partitions_def: Any = partitions_def
+        self._take_config(config, what)
+        self._check_inputs(what)
+        if config is not None or self.input_values:
+            self._check_config()
+
+    def _take_config(self, config: Any, what: str) -> None:
+        if config is None:
+            return
+        if isinstance(config, Mapping):
+            self.run_config = dict(config)
+        elif hasattr(config, "to_config_dict"):
+            self.run_config = config.to_config_dict()
+        elif _is_a(config, "opgrid.definitions.config_mapping", "ConfigMapping"):
+            self.config_mapping = config
+        elif _is_a(config, "opgrid.definitions.partitioned_config", "PartitionedConfig"):
+            self.partitioned_config = config
+            if self.partitions_def is not None and self.partitions_def != config.partitions_def:
+                raise InvalidDefinitionError(
+                    f"{what} has a PartitionedConfig and another partitions_def. Leave partitions_def out: the config brings its own."
+                )
+            self.partitions_def = config.partitions_def
+        else:
+            hint = " Pass it inside RunConfig(ops={...})." if _is_a(config, "opgrid.config.model", "Config") else ""
+            raise InvalidDefinitionError(
+                f"{what}: config= has to be a RunConfig, a dict, a ConfigMapping or a PartitionedConfig, not {config!r}.{hint}"
+            )
+
+    def _check_inputs(self, what: str) -> None:
+        for name, use in self.graph.shape.uses.items():
+            if use == "dynamic":
+                raise InvalidDefinitionError(
+                    f"{what} maps or collects its own input {name!r}, but what is given to a job is a single value. Take it in an op with "
+                    f"out=DynamicOut(), and yield a DynamicOutput for each part."
+                )
+
+    def _check_config(self) -> None:
+        from opgrid.definitions.run_config import check_job_config
+
+        check_job_config(self)
+
+    # ---- what it is made of -------------------------------------------------------------------------------
+
+    @property
+    def graph_def(self) -> GraphDefinition:
+        return self.graph
+
+    @property
+    def location(self) -> str:
+        return self.graph.location
+
+    @property
+    def run_tags(self) -> dict[str, str]:
+        """What its runs are tagged with: the job's own tags, unless others were given for them."""
+        return self.tags if self._run_tags is None else self._run_tags
+
+    @property
+    def loggers(self) -> dict[str, Any]:
+        return self.logger_defs
+
+    @property
+    def nodes(self) -> list[Any]:
+        return list(self.graph.nodes.values())
+
+    @property
+    def nodes_in_topological_order(self) -> list[Any]:
+        return list(self.graph.nodes.values())
+
+    @property
+    def structure(self) -> JobStructure:
+        """The job as data; linear in the number of its nodes, and made once."""
+        return self._structure
+
+    @cached_property
+    def _structure(self) -> JobStructure:
+        return structure_of(self)
+
+    @cached_property
+    def structure_hash(self) -> str:
+        return structure_hash(self._structure)
+
+    @cached_property
+    def op_table(self) -> dict[NodePath, OpNode]:
+        """Every op by its path, ``g.inc_2``."""
+        return {each.path: each for each in op_nodes(self)}
+
+    def node(self, path: str) -> OpNode:
+        """Raises UnknownName, naming the nearest."""
+        found = self.op_table.get(NodePath(path))
+        if found is None:
+            raise UnknownName("op", path, list(self.op_table), f"job {self.name!r}")
+        return found
+
+    @cached_property
+    def unsatisfied_inputs(self) -> tuple[UnsatisfiedInput, ...]:
+        """What the run config has to bring, unless the ops are left out of the selection."""
+        return tuple(unsatisfied_inputs(self.graph))
+
+    # ---- resources ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def required_resource_keys(self) -> frozenset[str]:
+        """Of its ops, hooks, inputs and outputs; ``io_manager`` has a default and is not among them unless it is bound."""
+        keys: set[str] = set()
+        for each in self.op_table.values():
+            keys |= each.op.required_resource_keys
+            for hook in each.hooks:
+                keys |= hook.required_resource_keys
+            keys |= {out.io_manager_key for out in each.op.outs.values() if not out.type.is_nothing}
+            keys |= {port.input_manager_key for port in each.op.ins.values() if port.input_manager_key is not None}
+        keys.discard("io_manager")
+        return frozenset(keys)
+
+    def check_resources(self) -> None:
+        """InvalidDefinitionError when something that it needs is not bound, with what is."""
+        wanted = {key: "" for key in self.required_resource_keys}
+        for key, definition in self.resource_defs.items():
+            for inner in getattr(definition, "required_resource_keys", ()):
+                wanted.setdefault(inner, f" (resource {key!r} needs it)")
+        for key in sorted(wanted):
+            if key not in self.resource_defs:
+                self._missing_resource(key, wanted[key])
+
+    def _missing_resource(self, key: str, why: str) -> NoReturn:
+        users: list[str] = [path for path, each in self.op_table.items() if key in each.op.required_resource_keys]
+        users += [
+            f"{path} (hook)"
+            for path, each in self.op_table.items()
+            if any(key in h.required_resource_keys for h in each.hooks)
+        ]
+        by = f" by {listed(users, 5)}" if users else why or " by an input or output"
+        raise InvalidDefinitionError(
+            f"Job {self.name!r} ({self.location}) needs a resource {key!r}{by}, and nothing is bound to that key."
+            f"{nearest(key, self.resource_defs)} Bound are: {listed(self.resource_defs)}. Bind it with "
+            f"resource_defs={{{key!r}: ...}} of the job, or Definitions(resources={{{key!r}: ...}})."
+        )
+
+    def bound(
+        self,
+        resources: Mapping[str, Any] | None = None,
+        executor_def: ExecutorDefinition | None = None,
+        loggers: Mapping[str, Any] | None = None,
+    ) -> JobDefinition:
+        """The same job, with what it left open filled in; its own values go first."""
+        found = self._copy()
+        found.resource_defs = {**_resources(resources, f"Job {self.name!r}"), **self.resource_defs}
+        found.executor_def = self.executor_def if self.executor_def is not None else executor_def
+        found.logger_defs = {**(loggers or {}), **self.logger_defs} if not self.logger_defs else self.logger_defs
+        return found
+
+    def with_top_level_resources(self, resource_defs: Mapping[str, Any]) -> JobDefinition:
+        return self.bound(resources=resource_defs)
+
+    def with_resources(self, resources: Mapping[str, Any]) -> JobDefinition:
+        """The same job with these resources in the place of its own: for tests and single executions."""
+        found = self._copy()
+        found.resource_defs = {**self.resource_defs, **_resources(resources, f"Job {self.name!r}")}
+        return found
+
+    def with_executor_def(self, executor_def: ExecutorDefinition) -> JobDefinition:
+        found = self._copy()
+        found.executor_def = check_executor(executor_def, f"Job {self.name!r}")
+        return found
+
+    def with_logger_defs(self, logger_defs: Mapping[str, Any]) -> JobDefinition:
+        found = self._copy()
+        found.logger_defs = dict(logger_defs)
+        return found
+
+    def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> JobDefinition:
+        found = self._copy()
+        found.hook_defs = self.hook_defs | check_hooks(hook_defs, f"Job {self.name!r}")
+        return found
+
+    def with_metadata(self, metadata: Mapping[str, Any]) -> JobDefinition:
+        found = self._copy()
+        found.metadata = check_metadata(metadata, f"Job {self.name!r}")
+        return found
+
+    def get_subset(self, *, op_selection: Iterable[str] | None = None) -> JobDefinition:
+        """The same job, of which a run takes only the selected ops."""
+        found = self._copy()
+        found.op_selection = None if op_selection is None else tuple(op_selection)
+        return found
+
+    def _copy(self) -> Self:
+        found = copy.copy(self)
+        for name in ("_structure", "structure_hash", "op_table", "required_resource_keys"):
+            found.__dict__.pop(name, None)
+        return found
+
+    # ---- launching ----------------------------------------------------------------------------------------
+
+    def resolve(self, run_config: Any = None, executor: str | None = None) -> Resolution:
+        """Run config made whole: merged with the job's own, validated, mapped, and laid out by op. Names every error at once."""
+        from opgrid.definitions.run_config import resolve_run_config
+
+        return resolve_run_config(self, run_config, executor)
+
+    def execute_in_process(self, run_config: Any = None, instance: Any = None, partition_key: str | None = None, raise_on_error: bool = True, op_selection: Sequence[str] | None = None, run_id: str | None = None, input_values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None, resources: Mapping[str, Any] | None = None) -> Any:  # fmt: skip
+        """Runs it here and now, with outputs in memory; gives an ExecuteInProcessResult."""
+        from opgrid.doors import through
+
+        return through("execute_in_process")(
+            self,
+            run_config=run_config,
+            instance=instance,
+            partition_key=partition_key,
+            raise_on_error=raise_on_error,
+            op_selection=op_selection,
+            run_id=run_id,
+            input_values=input_values,
+            tags=tags,
+            resources=resources,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        composition = current()
+        if composition is not None:
+            raise InvariantViolationError(
+                f"{composition.at()}: job {self.name!r} ({self.location}) was invoked inside it. A job cannot be part of another: make the "
+                f"shared part a @graph, and use that in both."
+            )
+        raise InvariantViolationError(
+            f"Job {self.name!r} ({self.location}) was called like a function. To run it: {self.name}.execute_in_process()."
+        )
+
+    def __repr__(self) -> str:
+        return f"JobDefinition({self.name!r})"
+
+
+def _is_a(value: object, module: str, name: str) -> bool:
+    """Without importing a module that nobody has imported yet."""
+    found = sys.modules.get(module)
+    kind = getattr(found, name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _resources(given: Mapping[str, Any] | None, what: str) -> dict[str, ResourceDefinition]:
+    if not given:
+        return {}
+    from opgrid.definitions.resource import wrap_resource
+
+    if not isinstance(given, Mapping):
+        raise InvalidDefinitionError(f"{what}: resources are given as a dict by key, not as {given!r}.")
+    return {check_name(key, f"a resource of {what}"): wrap_resource(key, value) for key, value in given.items()}
+
+
+def _input_values(graph: GraphDefinition, given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+    for name in given or ():
+        if name not in graph.ins:
+            raise InvalidDefinitionError(
+                f"{what}: input_values has {name!r}, which is no input of the job.{nearest(name, graph.ins)} "
+                f"Its inputs are: {listed(list(graph.ins))}."
+            )
+    return {**graph.input_defaults, **(given or {})}
+
+
+# ---- the decorator ---------------------------------------------------------------------------------------
+
+
+@overload
+def job(compose_fn: Callable[..., Any]) -> JobDefinition: ...
+@overload
+def job(
+    compose_fn: None = None,
+    *,
+    name: str | None = ...,
+    description: str | None = ...,
+    resource_defs: Mapping[str, Any] | None = ...,
+    config: Any = ...,
+    tags: Mapping[str, Any] | None = ...,
+    run_tags: Mapping[str, Any] | None = ...,
+    metadata: Mapping[str, Any] | None = ...,
+    logger_defs: Mapping[str, Any] | None = ...,
+    executor_def: ExecutorDefinition | None = ...,
+    hooks: Iterable[HookDefinition] | None = ...,
+    op_retry_policy: RetryPolicy | None = ...,
+    partitions_def: Any = ...,
+    input_values: Mapping[str, Any] | None = ...,
+    owners: Sequence[str] | None = ...,
+) -> Callable[[Callable[..., Any]], JobDefinition]: ...
+def job(
+    compose_fn: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    resource_defs: Mapping[str, Any] | None = None,
+    config: Any = None,
+    tags: Mapping[str, Any] | None = None,
+    run_tags: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    logger_defs: Mapping[str, Any] | None = None,
+    executor_def: ExecutorDefinition | None = None,
+    hooks: Iterable[HookDefinition] | None = None,
+    op_retry_policy: RetryPolicy | None = None,
+    partitions_def: Any = None,
+    input_values: Mapping[str, Any] | None = None,
+    owners: Sequence[str] | None = None,
+) -> Any:
+    """Makes a job of a function that calls ops and graphs.
+
+    @job
+    def do_stuff():
+        add_one(return_five())
+    """
+
+    def decorated(function: Any) -> JobDefinition:
+        if not callable(function) or isinstance(function, Invocable | JobDefinition):
+            raise InvalidDefinitionError(
+                f"@job goes on a function, not on {function!r}. For a job of a graph: graph.to_job()."
+            )
+        called = name if name is not None else function.__name__
+        made = JobDefinition(
+            graph_def=GraphDefinition(
+                called, composition_fn=function, description=inspect.getdoc(function), kind="job"
+            ),
+            name=called,
+            description=description,
+            resource_defs=resource_defs,
+            config=config,
+            tags=tags,
+            run_tags=run_tags,
+            metadata=metadata,
+            logger_defs=logger_defs,
+            executor_def=executor_def,
+            hook_defs=hooks,
+            op_retry_policy=op_retry_policy,
+            partitions_def=partitions_def,
+            input_values=input_values,
+            owners=owners,
+        )
+        update_wrapper(made, function, updated=())
+        return made
+
+    return decorated if compose_fn is None else decorated(compose_fn)

@@ -1,0 +1,140 @@
+"""What definitions may be called, what their tags look like, and where in the user's code they stand."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import CodeType
+from typing import Any, Final
+
+from opgrid.errors import InvalidDefinitionError
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_]+\Z")
+_TAG_KEY: Final = re.compile(r"([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}\Z")
+_OURS: Final = str(Path(__file__).resolve().parent.parent)
+
+#: Words that mean something in run config or in the signature of an op.
+RESERVED: Final = frozenset(
+    {
+        "context",
+        "conf",
+        "config",
+        "meta",
+        "arg_dict",
+        "dict",
+        "input_arg_dict",
+        "output_arg_dict",
+        "int",
+        "str",
+        "float",
+        "bool",
+        "input",
+        "output",
+        "type",
+        *keyword.kwlist,
+    }
+)
+
+
+def check_name(name: object, what: str, where: str = "") -> str:
+    """``name`` itself when it may name a definition; ``what`` says of what kind, for the error."""
+    place = f" ({where})" if where else ""
+    if not isinstance(name, str):
+        raise InvalidDefinitionError(
+            f"The name of {what}{place} has to be a string, not a {type(name).__name__}: {name!r}."
+        )
+    if not _NAME.match(name):
+        near = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
+        hint = f" For example: {near!r}." if near else ""
+        raise InvalidDefinitionError(
+            f"{name!r} cannot be the name of {what}{place}: names are made of letters, digits and underscores.{hint}"
+        )
+    if name in RESERVED:
+        raise InvalidDefinitionError(
+            f"{name!r} cannot be the name of {what}{place}: the word is reserved. Choose another, such as {name + '_value'!r}."
+        )
+    return name
+
+
+def check_mapping_key(key: object) -> str:
+    """Mapping keys become parts of step keys, so the rule of names holds for them; no word is reserved."""
+    if not isinstance(key, str):
+        raise InvalidDefinitionError(
+            f"The mapping key of a DynamicOutput has to be a string, not a {type(key).__name__}: {key!r}. Use str(...)."
+        )
+    if not _NAME.match(key):
+        near = re.sub(r"[^A-Za-z0-9_]", "_", key)
+        hint = f" For example: {near!r}." if near else ""
+        raise InvalidDefinitionError(
+            f"{key!r} cannot be a mapping key: mapping keys are made of letters, digits and underscores.{hint}"
+        )
+    return key
+
+
+def tags_of(tags: Mapping[str, object] | None, what: str) -> dict[str, str]:
+    """Tags as strings: other values become JSON. A key that breaks the rule of keys is a warning only."""
+    if not tags:
+        return {}
+    found: dict[str, str] = {}
+    for key, value in tags.items():
+        if not isinstance(key, str):
+            raise InvalidDefinitionError(f"A tag of {what} has the key {key!r}; keys have to be strings.")
+        if not _TAG_KEY.match(key):
+            warnings.warn(
+                f"The tag {key!r} of {what}: keys should be at most 63 letters, digits, '.', '_' and '-', "
+                f"with an optional prefix of the same kind before one '/'.",
+                DeprecationWarning,
+                stacklevel=4,
+            )
+        found[key] = value if isinstance(value, str) else _json(key, value, what)
+    return found
+
+
+def _json(key: str, value: object, what: str) -> str:
+    try:
+        encoded = json.dumps(value)
+        same = json.loads(encoded) == value
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise InvalidDefinitionError(
+            f"The tag {key!r} of {what} has the value {value!r}: values have to be strings or what JSON can hold."
+        )
+    return encoded
+
+
+def check_owners(owners: object, what: str) -> tuple[str, ...]:
+    """Each owner is an email address or ``team:name``."""
+    if owners is None:
+        return ()
+    if isinstance(owners, str) or not hasattr(owners, "__iter__"):
+        raise InvalidDefinitionError(f"The owners of {what} have to be a list of strings, not {owners!r}.")
+    found = tuple(owners)
+    for owner in found:
+        if not isinstance(owner, str) or not re.match(r"(team:[A-Za-z0-9_\-]+|[^@\s]+@[^@\s]+\.[^@\s]+)\Z", owner):
+            raise InvalidDefinitionError(
+                f"{owner!r} cannot own {what}: an owner is an email address (ana@example.com) or a team (team:data)."
+            )
+    return found
+
+
+# ---- places ----------------------------------------------------------------------------------------------
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """``file:line`` of a function, or nothing when it has none."""
+    code: CodeType | None = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+
+
+def place_of_caller() -> str:
+    """``file:line`` in the code of whoever called into opgrid."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
