@@ -11,12 +11,12 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opgrid.contracts.tasks import CodeTarget, JobRef
 from opgrid.errors import LoadError, OpGridError, ShadowedPackage, UnknownName, listed
@@ -24,6 +24,8 @@ from opgrid.errors import LoadError, OpGridError, ShadowedPackage, UnknownName, 
 if TYPE_CHECKING:
     from opgrid.definitions.definitions import Definitions
     from opgrid.definitions.job import JobDefinition
+
+T = TypeVar("T")
 
 OURS: Final = ("opgrid", "orchestrator", "executors", "worker")
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -98,13 +100,23 @@ def _of_loose_parts(module: ModuleType, where: str) -> Definitions:
     from opgrid.definitions.definitions import Definitions
     from opgrid.definitions.job import JobDefinition
 
-    jobs = list({id(value): value for value in vars(module).values() if isinstance(value, JobDefinition)}.values())
-    if not jobs:
+    def of(kind: Any) -> list[Any]:
+        return list({id(value): value for value in vars(module).values() if isinstance(value, kind)}.values())
+
+    jobs = of(JobDefinition)
+    schedules = of(_class("opgrid.definitions.schedule", "ScheduleDefinition"))
+    sensors = of(_class("opgrid.definitions.sensor", "SensorDefinition"))
+    if not (jobs or schedules or sensors):
         raise LoadError(
             f"{where} has no Definitions and no jobs at its top level. Put there: defs = Definitions(jobs=[...]), "
             f"or name what to load with -a."
         )
-    return _built(lambda: Definitions(jobs=jobs), where)
+    return _built(lambda: Definitions(jobs=jobs, schedules=schedules, sensors=sensors), where)
+
+
+def _class(module: str, name: str) -> Any:
+    """A class that the user's code may have imported; no class at all where it has not."""
+    return getattr(sys.modules.get(module), name, ())
 
 
 def _attribute(module: ModuleType, name: str, where: str) -> Any:
@@ -135,7 +147,7 @@ def _as_definitions(value: Any, what: str) -> Definitions:
     )
 
 
-def _built(make: Any, what: str) -> Any:
+def _built(make: Callable[[], T], what: str) -> T:
     try:
         return make()
     except OpGridError as error:

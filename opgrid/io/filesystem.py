@@ -21,7 +21,7 @@ from opgrid.errors import PayloadRejected
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
-from opgrid.io.serializers import Segment, serializer
+from opgrid.io.serializers import Segment, Serializer, serializer
 
 _HEAD: Final = struct.Struct(">4sI")
 _MAGIC: Final = b"OGF1"
@@ -37,14 +37,20 @@ class FilesystemStore(IOManager):
         self.serializer = serializer
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
-        ref = context.output_ref
-        packed = pack(obj, ref, context.io.keys, serializer(self.serializer))
-        _write(self._path(context, ref), packed)
-        context.manifest = {"size": packed.size}
+        self.write_to(self._path(context, context.output_ref), obj, context, serializer(self.serializer))
 
     def load_input(self, context: InputContext) -> Any:
+        return self.read_from(self._path(context, context.output_ref), context)
+
+    @staticmethod
+    def write_to(path: str, obj: Any, context: OutputContext, how: Serializer) -> None:
+        packed = pack(obj, context.output_ref, context.io.keys, how)
+        _write(path, packed)
+        context.manifest = {"size": packed.size}
+
+    @staticmethod
+    def read_from(path: str, context: InputContext) -> Any:
         ref = context.output_ref
-        path = self._path(context, ref)
         try:
             header, body = _read(path)
         except FileNotFoundError:

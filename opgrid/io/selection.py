@@ -55,8 +55,8 @@ def check_io(job: JobDefinition, executor: type[Executor], io: str | None = None
     """
     bound = job.resource_defs
     default = io or executor.default_io
-    for path in job.node_paths:
-        op = job.node(path).op
+    for path, node in job.op_table.items():
+        op = node.op
         for name, out in op.outs.items():
             key = out.io_manager_key
             _must_be_bound(key, bound, f"output {name!r} of {path!r}")

@@ -96,7 +96,8 @@ class Conversation:
         ]
 
     def end_of(self, task: StepTask) -> Terminal:
-        return self.wait(task, StepSucceeded | StepFailed | StepLost | StepCanceled)
+        end: Terminal = self.wait(task, StepSucceeded | StepFailed | StepLost | StepCanceled)
+        return end
 
     def wait(self, task: StepTask, kind: Any) -> Any:
         until = time.monotonic() + _PATIENCE
