@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -48,3 +51,40 @@ class Stoppable:
     def asked(self) -> bool:
         """The step that runs now must stop."""
         return bool(self.claim) and self.slot.stop_asked() == self.claim
+
+
+class Started:
+    """The moment at which a step began: what its process starts from now on is the step's own."""
+
+    def __init__(self) -> None:
+        self._at = _uptime()
+
+    def end_all(self) -> None:
+        """Kill what was started since and is still in this session. The step's process itself goes on."""
+        own, session = os.getpid(), os.getsid(0)
+        for pid in _processes():
+            if pid != own and _belongs(pid, session, self._at):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _uptime() -> float:
+    """Seconds, on the clock that start times of processes are given in."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0
+
+
+def _processes() -> Iterator[int]:
+    with contextlib.suppress(FileNotFoundError):  # no /proc: what a step leaves behind ends with its process
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                yield int(name)
+
+
+def _belongs(pid: int, session: int, since: float) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return int(fields[3]) == session and started >= since - 0.02  # start times are cut to a hundredth of a second

@@ -44,7 +44,7 @@ from opgrid.io.selection import DEFAULT_KEY
 from opgrid.steps.interrupts import deadline
 from opgrid.steps.runner import Outcome, run_step, timed_out
 from opgrid.steps.scope import RunScope
-from worker.cancellation import Stoppable
+from worker.cancellation import Started, Stoppable
 from worker.code import Code, CodeMissing, unpickled_job
 from worker.event_stream import EventStream, Flusher, Terminal
 from worker.leases import Claim, Slot, slot_path
@@ -163,10 +163,13 @@ class Child:
 
     def _run(self, task: StepTask, scope: RunScope, stream: EventStream, since: float) -> str:
         self.flusher.watch(stream)
+        started = Started()
         with self.stoppable.during(stream.claim):
             with deadline(task.timeout):
                 outcome = run_step(task, scope, stream, claim=stream.claim)
             canceled = self.stoppable.asked
+        if isinstance(outcome.event, StepCanceled):
+            started.end_all()
         try:
             return self._finish(task, scope, outcome, stream, since, canceled)
         finally:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import tempfile
-from pathlib import Path
 
 import click
 
-from opgrid.broker.connection import broker_url
+from opgrid.broker.connection import BrokerAddress, broker_url
 from opgrid.broker.keys import Keys
 from opgrid.errors import OpGridError, SettingsError
 
@@ -29,30 +27,19 @@ def flower(broker: str | None, address: str, port: int, url_prefix: str, user: s
         error = SettingsError("Flower needs the broker of your workers: set OPGRID_BROKER_URL.")
         raise click.ClickException(str(error))
     try:
-        keys = Keys.load()
+        Keys.load()
+        BrokerAddress.parse(url)
     except OpGridError as error:
         raise click.ClickException(str(error)) from error
     shown = password or secrets.token_urlsafe(12)
     if password is None:
         click.echo(f"Flower: http://{address}:{port}{url_prefix}  user {user}  password {shown}", err=True)
-    settings = _settings_file(url, keys, user, shown)
     environ = {name: value for name, value in os.environ.items() if name != "FLOWER_UNAUTHENTICATED_API"}
+    environ |= {
+        "OPGRID_BROKER_URL": url,
+        "FLOWER_BASIC_AUTH": f"{user}:{shown}",
+    }  # not an argument: those are listed
     command = [sys.executable, "-P", "-m", "celery", "-A", "worker.flower_app", "flower"]
-    command += [f"--conf={settings}", f"--address={address}", f"--port={port}"]
+    command += ["--read_only", f"--address={address}", f"--port={port}"]
     command += [f"--url_prefix={url_prefix}"] if url_prefix else []
-    os.execve(sys.executable, command, {**environ, "OPGRID_BROKER_URL": url})
-
-
-def _settings_file(url: str, keys: Keys, user: str, password: str) -> Path:
-    """The password is in a file of ours alone, not among the arguments that everybody can list."""
-    folder = Path(tempfile.mkdtemp(prefix="opgrid-flower-"))
-    path = folder / "flowerconfig.py"
-    path.touch(mode=0o600)
-    options = {
-        "basic_auth": [f"{user}:{password}"],
-        "read_only": True,
-        "natural_time": False,
-        "tasks_columns": "name,uuid,state,args,worker,received,started,runtime",
-    }
-    path.write_text("".join(f"{name} = {value!r}\n" for name, value in options.items()))
-    return path
+    os.execve(sys.executable, command, environ)

@@ -39,6 +39,7 @@ _START: Final = "0-0"
 _BATCH: Final = 200  #: messages that one script call publishes
 _READ: Final = 2000  #: entries that one poll takes at most
 _LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
+_TRIM_EVERY: Final = 1.0  #: seconds
 _PURPOSE_JOB: Final = "job"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
 _STREAM_TTL: Final = 7 * 86400
@@ -58,14 +59,15 @@ class CeleryExecutor(Executor):
         self.settings = settings
         self.keys = keys
         self.ring = ring
-        self._setup = setup
+        self.setup = setup
         self._messages = CeleryMessages(keys)
         self._protocol = Protocol(self.url, keys, f"coordinator-{self.stream}")
         self._flights = Flights(settings.lease_ttl)
         self._sent: dict[RunId, tuple[RunBrief, str, RunBrief]] = {}  #: the brief given, the hash and brief stored
         self._job: str | None = None  #: the hash of the job, when it travels by value
         self._position = _START
-        self._trimmed = _START
+        self._acknowledged = self._trimmed = _START
+        self._next_trim = 0.0
         self._generation: bytes | None = None
         self._next_look = 0.0
         self._next_search = 0.0
@@ -132,7 +134,7 @@ class CeleryExecutor(Executor):
         if known is not None and known[0] is run:
             return known[1], known[2]
         brief = run if run.stream else msgspec.structs.replace(run, stream=self.stream)
-        if self._setup.code is None and brief.job.value is None:
+        if self.setup.code is None and brief.job.value is None:
             job = msgspec.structs.replace(brief.job, value=self._stored_job())
             brief = msgspec.structs.replace(brief, job=job)
         content, data = encode_run(brief)
@@ -145,9 +147,9 @@ class CeleryExecutor(Executor):
     def _stored_job(self) -> str:
         """A job that no worker can load by name travels pickled and signed, once."""
         if self._job is None:
-            if self._setup.job is None:
+            if self.setup.job is None:
                 raise SettingsError("The Celery executor was given neither a code location nor a job.")
-            data = cloudpickle.dumps(self._setup.job, protocol=5)
+            data = cloudpickle.dumps(self.setup.job, protocol=5)
             self._job = hash_of(data)
             with reaching(self.url):
                 sealed = seal(_PURPOSE_JOB, [data], self.ring)
@@ -202,14 +204,7 @@ class CeleryExecutor(Executor):
             return []
 
     def acknowledge(self, position: Position) -> None:
-        if position in ("", _START, self._trimmed):
-            return
-        try:
-            with reaching(self.url):
-                self._protocol.client.xtrim(self.keys.events(self.stream), minid=position, approximate=False)
-            self._trimmed = position
-        except BrokerUnreachable:
-            return  # the next one does it
+        self._acknowledged = position or _START
 
     def resume_at(self, position: Position) -> None:
         self._position = position or _START
@@ -218,6 +213,9 @@ class CeleryExecutor(Executor):
 
     def _keep_up(self) -> None:
         now = time.monotonic()
+        if now >= self._next_trim and self._acknowledged != self._trimmed:
+            self._next_trim = now + _TRIM_EVERY
+            self._trim()
         if not len(self._flights):
             return
         if now >= self._next_look:
@@ -226,6 +224,11 @@ class CeleryExecutor(Executor):
         if now >= self._next_search:
             self._next_search = now + self.settings.lease_ttl * 5 / 8
             self._search(now)
+
+    def _trim(self) -> None:
+        with reaching(self.url):
+            self._protocol.client.xtrim(self.keys.events(self.stream), minid=self._acknowledged, approximate=False)
+        self._trimmed = self._acknowledged
 
     def _look(self, now: float) -> None:
         """Which leases have not been beaten for?"""
@@ -381,6 +384,7 @@ class CeleryExecutor(Executor):
             return
         self._closed = True
         try:
+            self._trim()
             with reaching(self.url):
                 self._protocol.client.expire(self.keys.events(self.stream), _STREAM_TTL)
         except BrokerUnreachable:

@@ -58,12 +58,14 @@ class RedisDidNotStart(OpGridError):
 class EmbeddedRedis:
     """A running server. ``stop()`` ends it and removes its folder; it also ends with the process that started it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], program: str, folder: Path, socket: Path, data: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], command: list[str], folder: Path, socket: Path, outlive: bool
+    ) -> None:
         self.process = process
-        self.program = program
+        self.command = command
         self.folder = folder
         self.socket = socket
-        self.data = data
+        self._outlive = outlive
 
     @classmethod
     def start(cls, data: Path | None = None, databases: int = 16, outlive: bool = False) -> EmbeddedRedis:
@@ -84,16 +86,7 @@ class EmbeddedRedis:
         command = [program, "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"]
         command += ["--dir", str(kept), "--databases", str(databases), "--maxmemory-policy", "noeviction"]
         command += ["--save", "", "--appendonly", "no" if data is None else "yes", "--daemonize", "no"]
-        with (folder / "redis.log").open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the one who started it, who then stops it in order
-                preexec_fn=None if outlive else die_with_parent(),
-            )
-        started = cls(process, program, folder, socket, kept)
+        started = cls(_run(command, folder, outlive), command, folder, socket, outlive)
         try:
             started._wait_until_it_answers()
         except BaseException:
@@ -119,6 +112,14 @@ class EmbeddedRedis:
                 self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def restart(self, pause: float = 0.0) -> None:
+        """Kill it and start it at the same place, ``pause`` seconds later; what it kept on disk is there again."""
+        self.process.kill()
+        self.process.wait()
+        time.sleep(pause)
+        self.process = _run(self.command, self.folder, self._outlive)
+        self._wait_until_it_answers()
+
     def __enter__(self) -> EmbeddedRedis:
         return self
 
@@ -136,8 +137,20 @@ class EmbeddedRedis:
                 except (redis.ConnectionError, redis.TimeoutError):
                     if self.process.poll() is not None or time.monotonic() > until:
                         output = (self.folder / "redis.log").read_text(errors="replace")
-                        raise RedisDidNotStart(self.program, output[-2000:]) from None
+                        raise RedisDidNotStart(self.command[0], output[-2000:]) from None
                 time.sleep(0.01)
+
+
+def _run(command: list[str], folder: Path, outlive: bool) -> subprocess.Popen[bytes]:
+    with (folder / "redis.log").open("wb") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the one who started it, who then stops it in order
+            preexec_fn=None if outlive else die_with_parent(),
+        )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,436 @@
+"""What breaks between coordinator and workers, with real processes and a real Redis, and what must come of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from executors.celery import CeleryExecutor
+from opgrid.broker.connection import connect
+from opgrid.broker.embedded import EmbeddedRedis
+from opgrid.broker.fleet import WorkerProcess, start_worker
+from opgrid.broker.keys import Keys
+from opgrid.contracts.events import EngineNote, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.tasks import CodeTarget, Gathered, JobRef, StepTask
+from opgrid.io.keys import KeyRing
+from opgrid.testing.contract_jobs import contract
+from opgrid.testing.executors import CODE, Conversation, contract_setup, given
+
+pytestmark = pytest.mark.celery
+
+TTL = 2.0
+StartWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    KeyRing.load(str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def worker(redis_url: str, home: Path) -> Iterator[StartWorker]:
+    """Starts workers, and sees to it that none is left."""
+    started: list[WorkerProcess] = []
+
+    def start(
+        code: CodeTarget | None = CODE, url: str = redis_url, options: tuple[str, ...] = (), **more: Any
+    ) -> WorkerProcess:
+        name = f"w{len(started)}-{os.getpid()}"
+        environ = {"OPGRID_LEASE_TTL": str(TTL)}
+        made = start_worker(
+            url,
+            code,
+            str(home),
+            name=name,
+            environ=environ,
+            options=["--cancel-grace", "1", *options],
+            log=home / f"{name}.log",
+            **more,
+        )
+        started.append(made)
+        return made
+
+    yield start
+    for each in started:
+        family = descendants(each.pid)
+        each.kill()
+        for pid in family:
+            kill(pid)
+
+
+@pytest.fixture
+def executor(redis_url: str, home: Path) -> Iterator[CeleryExecutor]:
+    made = CeleryExecutor.create(contract_setup(home, redis_url, lease_ttl=TTL))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run(executor: CeleryExecutor, tmp_path: Path) -> Conversation:
+    return Conversation(executor, tmp_path)
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids of a family, the eldest first."""
+    parents: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            parents.setdefault(int(fields[1]), []).append(int(name))
+    family = [pid]
+    for each in family:
+        family += parents.get(each, [])
+    return family
+
+
+def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def ends(run: Conversation, task: StepTask) -> list[Any]:
+    return [each for each in run.of(task) if isinstance(each, StepSucceeded | StepFailed | StepLost | StepCanceled)]
+
+
+# ---- who dies ------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_child_is_told_within_a_second_and_its_worker_goes_on(run: Conversation, worker: StartWorker) -> None:
+    worker()
+    task = run.start("sleep_alone")
+    started = run.wait(task, StepStarted)
+    before = time.monotonic()
+    os.kill(started.pid, signal.SIGKILL)
+    end = run.end_of(task)
+    assert time.monotonic() - before < 1
+    assert isinstance(end, StepLost)
+    assert (end.cause.signal, end.cause.pid) == (signal.SIGKILL, started.pid)
+    assert isinstance(run.run("five", attempt=2), StepSucceeded)
+    assert time.monotonic() - before < 3
+
+
+def test_a_killed_worker_is_told_within_two_seconds_and_leaves_nobody_behind(
+    run: Conversation, worker: StartWorker, tmp_path: Path
+) -> None:
+    victim = worker(concurrency=2)
+    task = run.start("sleep_long")
+    run.wait(task, StepStarted)
+    trace = tmp_path / "child-1"
+    eventually(trace.exists)
+    family = [*descendants(victim.pid), int(trace.read_text())]
+    before = time.monotonic()
+    os.kill(victim.pid, signal.SIGKILL)
+    end = run.end_of(task)
+    assert time.monotonic() - before < 2
+    assert isinstance(end, StepLost)
+    assert end.cause.worker == victim.name
+    victim.process.wait()
+    eventually(lambda: not any(alive(pid) for pid in family))
+
+
+def test_a_host_that_is_gone_is_noticed_by_its_silence(run: Conversation, worker: StartWorker) -> None:
+    victim = worker()
+    task = run.start("sleep_alone")
+    run.wait(task, StepStarted)
+    family = descendants(victim.pid)
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody of them gets to say a word
+        for pid in family:
+            kill(pid, number)
+    before = time.monotonic()
+    end = run.end_of(task)
+    assert time.monotonic() - before < TTL + 1.5
+    assert isinstance(end, StepLost)
+    assert "silent" in end.cause.reason
+    assert end.cause.worker.startswith(victim.name)
+
+
+def test_a_frozen_worker_loses_its_step_and_its_late_result(
+    run: Conversation, worker: StartWorker, tmp_path: Path
+) -> None:
+    frozen = worker()
+    task = run.start("pause")
+    run.wait(task, StepStarted)
+    family = descendants(frozen.pid)
+    for pid in family:
+        kill(pid, signal.SIGSTOP)
+    assert isinstance(run.end_of(task), StepLost)
+    worker()
+    second = run.start("pause", attempt=2)
+    assert isinstance(run.end_of(second), StepSucceeded)
+    for pid in family:
+        kill(pid, signal.SIGCONT)
+    assert isinstance(run.run("five"), StepSucceeded)
+    time.sleep(TTL)
+    run.poll()
+    assert [type(each) for each in ends(run, task)] == [StepLost]
+    assert [type(each) for each in ends(run, second)] == [StepSucceeded]
+
+
+def test_a_watch_process_that_dies_is_replaced_and_beats_for_what_runs(run: Conversation, worker: StartWorker) -> None:
+    there = worker()
+    task = run.start("sleep_alone", timeout=2 * TTL)
+    run.wait(task, StepStarted)
+    for pid in descendants(there.pid):
+        if b"worker.watch" in Path("/proc", str(pid), "cmdline").read_bytes():
+            kill(pid)
+    end = run.end_of(task)
+    assert isinstance(end, StepFailed)
+    assert end.timed_out
+    assert isinstance(run.run("five"), StepSucceeded)
+
+
+def test_a_worker_that_is_told_to_stop_lets_its_step_end(run: Conversation, worker: StartWorker) -> None:
+    there = worker()
+    task = run.start("pause")
+    run.wait(task, StepStarted)
+    there.process.terminate()
+    assert isinstance(run.end_of(task), StepSucceeded)
+    assert there.process.wait(20) == 0
+
+
+# ---- messages ------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_comes_three_times_starts_one_step(
+    run: Conversation, worker: StartWorker, redis_url: str, tmp_path: Path
+) -> None:
+    task = run.start("count")
+    with connect(redis_url) as client:
+        (name,) = (each for each in Keys().queue_lists("opgrid") if client.exists(each))
+        (message,) = client.lrange(name, 0, -1)
+        client.lpush(name, message, message)
+        worker(concurrency=2)
+        assert isinstance(run.end_of(task), StepSucceeded)
+        eventually(lambda: not client.exists(name))
+    assert isinstance(run.run("five"), StepSucceeded)
+    assert (tmp_path / "count").read_text() == "."
+    assert sum(isinstance(each, StepStarted) for each in run.of(task)) == 1
+
+
+def test_a_lost_message_is_sent_again(run: Conversation, worker: StartWorker, redis_url: str, tmp_path: Path) -> None:
+    task = run.start("count")
+    with connect(redis_url) as client:
+        client.delete(*Keys().queue_lists("opgrid"))
+    worker()
+    assert isinstance(run.end_of(task), StepSucceeded)
+    assert any(isinstance(each, EngineNote) and "sent again" in each.message for each in run.events)
+    assert (tmp_path / "count").read_text() == "."
+
+
+def test_higher_priorities_start_first(run: Conversation, worker: StartWorker) -> None:
+    tasks = [run.task("five", step=f"five_{priority}", priority=priority) for priority in (0, 7, 10, -2, 3)]
+    run.submit(*tasks)
+    worker()
+    assert all(isinstance(run.end_of(task), StepSucceeded) for task in tasks)
+    starts = [each.step for each in run.events if isinstance(each, StepStarted)]
+    assert starts == ["five_10", "five_7", "five_3", "five_0", "five_-2"]
+
+
+def test_queues_are_served_by_their_workers(run: Conversation, worker: StartWorker) -> None:
+    worker(queues=("cpu", "gpu"))
+    gpu = run.start("five", step="five_gpu", queue="gpu")
+    other = run.start("five", step="five_other")
+    assert isinstance(run.end_of(gpu), StepSucceeded)
+    assert run.of(other) == []
+    worker()
+    assert isinstance(run.end_of(other), StepSucceeded)
+
+
+def test_a_step_with_many_inputs_travels_by_reference(run: Conversation, worker: StartWorker, redis_url: str) -> None:
+    worker()
+    five = run.value_of(run.start("five"))
+    total = run.start("total", inputs=given(numbers=Gathered((five,) * 200)))
+    assert isinstance(run.end_of(total), StepSucceeded)
+
+
+# ---- stopping ------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_that_does_not_stop_is_killed_with_what_it_started(
+    run: Conversation, worker: StartWorker, tmp_path: Path
+) -> None:
+    worker()
+    task = run.start("ignore_interrupts")
+    run.wait(task, StepStarted)
+    trace = tmp_path / "child-1"
+    eventually(trace.exists)
+    run.executor.cancel(run.brief.run_id, [(task.step, 1)])
+    assert isinstance(run.end_of(task), StepCanceled)
+    eventually(lambda: not alive(int(trace.read_text())))
+    assert isinstance(run.run("five"), StepSucceeded)
+
+
+def test_a_step_that_outlives_its_timeout_is_killed(run: Conversation, worker: StartWorker) -> None:
+    worker()
+    end = run.run("ignore_interrupts", timeout=0.5)
+    assert isinstance(end, StepFailed)
+    assert end.timed_out
+    assert isinstance(run.run("five"), StepSucceeded)
+
+
+def test_what_is_canceled_while_no_worker_is_there_never_starts(
+    run: Conversation, worker: StartWorker, tmp_path: Path
+) -> None:
+    task = run.start("count")
+    run.executor.cancel(run.brief.run_id, [(task.step, 1)])
+    assert isinstance(run.end_of(task), StepCanceled)
+    worker()
+    assert isinstance(run.run("five"), StepSucceeded)
+    assert not (tmp_path / "count").exists()
+
+
+def test_a_released_run_stops_what_still_runs(run: Conversation, worker: StartWorker, tmp_path: Path) -> None:
+    worker()
+    task = run.start("sleep_long")
+    run.wait(task, StepStarted)
+    trace = tmp_path / "child-1"
+    eventually(trace.exists)
+    run.executor.release(run.brief.run_id)
+    eventually(lambda: not alive(int(trace.read_text())))
+
+
+# ---- Redis ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["with its data", "without its data"])
+def test_a_redis_that_restarts_costs_nothing(worker: StartWorker, home: Path, tmp_path: Path, keeps: bool) -> None:
+    with EmbeddedRedis.start(data=tmp_path / "redis" if keeps else None) as server:
+        executor = CeleryExecutor.create(contract_setup(home, server.url, lease_ttl=TTL))
+        run = Conversation(executor, tmp_path)
+        worker(url=server.url)
+        assert isinstance(run.run("five"), StepSucceeded)
+        running = run.start("pause", step="pause_running")
+        run.wait(running, StepStarted)
+        queued = [run.start("count", step=f"count_{number}") for number in range(3)]
+        server.restart(pause=0.5)
+        after = run.start("five", step="five_after")
+        assert isinstance(run.end_of(after), StepSucceeded)
+        assert isinstance(run.end_of(running), StepSucceeded | StepLost)
+        assert all(isinstance(run.end_of(task), StepSucceeded) for task in queued)
+        executor.close()
+
+
+def test_a_coordinator_that_takes_over_hears_everything(
+    run: Conversation, worker: StartWorker, executor: CeleryExecutor, tmp_path: Path
+) -> None:
+    done, queued = run.task("count"), run.task("count", step="count_2")
+    run.submit(done, queued)
+    executor.close()
+    worker()
+    run.executor = heir = CeleryExecutor.create(executor.setup._replace(stream=executor.stream))
+    assert heir.recover(run.brief) == {("count", 1), ("count_2", 1)}
+    run.submit(done, queued)  # as a coordinator does that is not sure
+    heir.resume_at("")
+    assert isinstance(run.end_of(done), StepSucceeded)
+    assert isinstance(run.end_of(queued), StepSucceeded)
+    assert (tmp_path / "count").read_text() == ".."
+    heir.close()
+
+
+# ---- code and keys -------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_with_other_code_leaves_the_step_to_one_that_matches(
+    run: Conversation, worker: StartWorker, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.py"
+    other.write_text(
+        "from opgrid.definitions.definitions import Definitions\n"
+        "from opgrid.definitions.job import job\nfrom opgrid.definitions.op import op\n"
+        "@op\ndef five():\n    return 6\n@job\ndef contract():\n    five()\ndefs = Definitions(jobs=[contract])\n"
+    )
+    worker(CodeTarget(file=str(other)))
+    task = run.start("five")
+    until = time.monotonic() + 10
+    while not any(isinstance(each, EngineNote) for each in run.events) and time.monotonic() < until:
+        run.poll()
+    (note,) = [each for each in run.events if isinstance(each, EngineNote)]
+    assert "hands back" in note.message
+    assert "another structure" in note.message
+    worker()
+    assert isinstance(run.end_of(task), StepSucceeded)
+
+
+def test_code_that_no_worker_has_fails_the_step_with_that_reason(run: Conversation, worker: StartWorker) -> None:
+    worker(None, options=("--code-patience", "1"))
+    end = run.run("five")
+    assert isinstance(end, StepFailed)
+    assert "no job 'contract'" in end.error.message
+    assert not end.allow_retries
+
+
+def test_a_job_without_a_location_travels_itself(worker: StartWorker, redis_url: str, home: Path) -> None:
+    setup = contract_setup(home, redis_url, lease_ttl=TTL)._replace(code=None)
+    executor = CeleryExecutor.create(setup)
+    run = Conversation(executor, home)
+    run.brief = msgspec.structs.replace(run.brief, job=JobRef(contract.name, contract.structure_hash))
+    worker(None)
+    assert isinstance(run.run("five"), StepSucceeded)
+    executor.close()
+
+
+def refusal(url: str, home: Path, **environ: str) -> str:
+    command = [sys.executable, "-P", "-m", "worker", "start", "-b", url, "-m", "opgrid.testing.contract_jobs"]
+    known = {name: value for name, value in os.environ.items() if not name.startswith("OPGRID_")}
+    done = subprocess.run(
+        command,
+        env={**known, "OPGRID_HOME": str(home), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_worker_without_a_key_refuses_to_start(redis_url: str, tmp_path: Path) -> None:
+    assert "There is no secret key" in refusal(redis_url, tmp_path / "elsewhere")
+
+
+def test_a_worker_with_another_key_refuses_to_start(executor: CeleryExecutor, redis_url: str, tmp_path: Path) -> None:
+    said = refusal(redis_url, tmp_path, OPGRID_SECRET_KEY="x" * 32)
+    assert "another secret key" in said
+    assert "x" * 32 not in said
+
+
+def test_a_worker_without_redis_refuses_to_start(home: Path) -> None:
+    said = refusal("redis://me:pw@127.0.0.1:1/0", home)
+    assert "cannot be reached" in said
+    assert "pw" not in said
+
+
+def test_a_worker_refuses_a_redis_that_evicts(home: Path) -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        assert "noeviction" in refusal(server.url, home)
