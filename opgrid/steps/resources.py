@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from opgrid.contracts.events import ErrorInfo, ResourceInitFailed, ResourceInitStarted, ResourceInitSucceeded
-from opgrid.definitions.resource import InitResourceContext, ResourceDefinition
 from opgrid.errors import (
     InvalidDefinitionError,
     ResourceFunctionError,
@@ -22,6 +21,7 @@ from opgrid.errors import (
 from opgrid.ids import StepKey
 
 if TYPE_CHECKING:
+    from opgrid.definitions.resource import ResourceDefinition
     from opgrid.steps.attempt import Attempt
 
 
@@ -73,7 +73,7 @@ def _open(attempt: Attempt, keys: frozenset[str]) -> None:
     lasting = scope.lifetime == "run"
     opened = scope.opened if lasting else dict(attempt.opened)
     attempt.opened = opened
-    missing = [key for key in _in_order(keys, scope.job.resource_defs, attempt.task.step) if key not in opened]
+    missing = [key for key in in_order(keys, scope.job.resource_defs, attempt.task.step) if key not in opened]
     if not missing:
         return
     if lasting:
@@ -95,6 +95,8 @@ def _open(attempt: Attempt, keys: frozenset[str]) -> None:
 
 
 def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: ExitStack) -> Any:
+    from opgrid.definitions.resource import InitResourceContext
+
     scope = attempt.scope
     if key in scope.failed:  # of this run's resources; each step that needs it fails with the same cause
         raise ResourceFunctionError(f"Resource {key!r} could not be opened.") from scope.failed[key]
@@ -118,7 +120,7 @@ def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: Exit
         raise ResourceFunctionError(f"Resource {key!r} could not be opened.") from error
 
 
-def _in_order(keys: frozenset[str], bound: Mapping[str, ResourceDefinition], step: str) -> Iterator[str]:
+def in_order(keys: frozenset[str], bound: Mapping[str, ResourceDefinition], step: str) -> Iterator[str]:
     """Each key after those that it needs."""
     done: set[str] = set()
     doing: list[str] = []

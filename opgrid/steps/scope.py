@@ -12,7 +12,6 @@ from opgrid.contracts.config import NodeConfig
 from opgrid.contracts.tasks import OutputRef, RunBrief
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.job import JobDefinition
-from opgrid.definitions.logger import InitLoggerContext
 from opgrid.definitions.ports import In, Out
 from opgrid.definitions.types import Type
 from opgrid.doors import through
@@ -133,6 +132,8 @@ class RunScope:
         return self._loggers
 
     def _logger(self, key: str, config: Any) -> logging.Logger:
+        from opgrid.definitions.logger import InitLoggerContext
+
         definition = self.job.logger_defs[key]
         field = definition.config_field
         context = InitLoggerContext(

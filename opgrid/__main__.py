@@ -1,0 +1,5 @@
+"""``python -m opgrid`` is ``opgrid``."""
+
+from opgrid.cli import main
+
+main()
