@@ -302,7 +302,7 @@ class ExecutorContract:
         task = run.start("sleep_long")
         run.wait(task, StepStarted)
         trace = tmp_path / "child-1"
-        _eventually(trace.exists, run)
+        _eventually(lambda: trace.exists() and trace.read_text() != "", run)
         run.executor.cancel(run.brief.run_id, [(task.step, task.attempt)])
         assert isinstance(run.end_of(task), StepCanceled)
         _eventually(lambda: not _alive(int(trace.read_text())), run)
@@ -333,9 +333,13 @@ class ExecutorContract:
             pytest.skip("nothing runs while nobody polls")
         run.wait(run.start("sleep_long"), StepStarted)
         trace = tmp_path / "child-1"
-        _eventually(trace.exists, run)
+        _eventually(lambda: trace.exists() and trace.read_text() != "", run)
+        pid = int(trace.read_text())
         run.executor.close()
-        assert not _alive(int(trace.read_text()))
+        until = time.monotonic() + 2
+        while _alive(pid):
+            assert time.monotonic() < until, "what the step started outlived the executor"
+            time.sleep(0.01)
 
 
 def _innermost(error: ErrorInfo) -> ErrorInfo:
