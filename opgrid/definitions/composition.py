@@ -1,10 +1,10 @@
-"""Composition: what calls of ops and graphs mean while the function of a job or graph is being run to see how it is wired.
+"""Composition: what calls of ops and graphs mean while the function of a job or graph runs to show how it is wired.
 
-A call adds a :class:`Node` and gives handles to its outputs; a handle that is passed on becomes a wire. Whatever does not fit is
-refused at the call, so that the traceback ends at the user's own line.
+A call adds a :class:`Node` and gives handles to its outputs; a handle that is passed on becomes a wire. Whatever does
+not fit is refused at the call, so that the traceback ends at the user's own line.
 
-Each node has a :class:`Scope`: the fan-outs that it is mapped over. An op whose inputs stand in scopes of which none is inside
-the other could not be run any number of times that makes sense, and is refused as well.
+Each node has a :class:`Scope`: the fan-outs that it is mapped over. An op whose inputs stand in scopes of which none
+is inside the other could not be run any number of times that makes sense, and is refused as well.
 """
 
 from __future__ import annotations
@@ -176,7 +176,10 @@ class Node:
 
 
 class Scope:
-    """What a node is mapped over: the scopes of some inputs of its graph, and dynamic outputs inside it, the outermost first."""
+    """What a node is mapped over.
+
+    The scopes of some inputs of its graph, and dynamic outputs inside it, the outermost first.
+    """
 
     __slots__ = ("bases", "keys")
 
@@ -334,13 +337,15 @@ class Handle:
 
     def __iter__(self) -> NoReturn:
         self._refuse(
-            "it is no sequence while the graph is composed. To unpack several outputs, declare them with out={...}; to run "
+            "it is no sequence while the graph is composed. To unpack several outputs, declare them with out={...}; to "
+            "run "
             "something for each of its values, declare DynamicOut() and use .map(...)"
         )
 
     def __getitem__(self, _: Any) -> NoReturn:
         self._refuse(
-            "there is no value to look into while the graph is composed. Do it in an op, or declare several outputs with out={...}"
+            "there is no value to look into while the graph is composed. Do it in an op, or declare several outputs "
+            "with out={...}"
         )
 
     def __repr__(self) -> str:
@@ -446,19 +451,11 @@ class Composition:
         wires: dict[str, Wire] = {}
         scope = ROOT
         for input_name, value in given.items():
-            if value.__class__ is not Handle:
-                wires[input_name], its = self._list(definition, input_name, value)
-            elif value._owner is not self:
-                self._foreign(definition, input_name, value)
-            else:
-                if shape is not None:
-                    self._check_use(definition, shape, input_name, value)
-                elif value._key is not None:
-                    self._unmapped(definition, input_name, value)
-                wire = wires[input_name] = value._wire
-                if wire.__class__ is FromGraphInput and wire.delivery is Delivery.WHOLE:
-                    self.used(wire.name, "value" if shape is None else shape.uses.get(input_name, "value"))
+            if value.__class__ is Handle:
+                wires[input_name] = self._wire(definition, shape, input_name, value)
                 its = value._scope
+            else:
+                wires[input_name], its = self._list(definition, input_name, value)
             if its is not scope:
                 inner = joined(scope, its)
                 if inner is None:
@@ -474,13 +471,25 @@ class Composition:
             for output, out in definition.outs.items()
         }
 
+    def _wire(self, definition: Invocable, shape: Shape | None, name: str, value: Handle) -> Wire:
+        if value._owner is not self:
+            self._foreign(definition, name, value)
+        if shape is not None:
+            self._check_use(definition, shape, name, value)
+        elif value._key is not None:
+            self._unmapped(definition, name, value)
+        wire = value._wire
+        if wire.__class__ is FromGraphInput and wire.delivery is Delivery.WHOLE:
+            self.used(wire.name, "value" if shape is None else shape.uses.get(name, "value"))
+        return wire
+
     def used(self, name: str, use: str) -> None:
         """An input of this graph is taken as a value, or as something that is dynamic."""
         before = self.uses.setdefault(name, use)
         if before != use:
             raise InvalidDefinitionError(
-                f"{self.at()}: input {name!r} is mapped or collected in one place and taken as a value in another. What is passed "
-                f"for it is either dynamic or not: use two inputs."
+                f"{self.at()}: input {name!r} is mapped or collected in one place and taken as a value in another. "
+                f"What is passed for it is either dynamic or not: use two inputs."
             )
 
     def owns(self, value: object) -> bool:
@@ -499,7 +508,8 @@ class Composition:
         if alias is not None:
             if alias in self.nodes:
                 raise InvalidDefinitionError(
-                    f"{self.at()}: {definition.described()} invoked the same node twice: there is a node {alias!r} already. "
+                    f"{self.at()}: {definition.described()} invoked the same node twice: there is a node {alias!r} "
+                    "already. "
                     f"Choose another alias."
                 )
             return alias
@@ -527,7 +537,8 @@ class Composition:
             self._unmapped(definition, name, value)
         if wants_dynamic and value._key is None and not is_input:
             raise InvalidDefinitionError(
-                f"{self.at()}: {definition.described()} maps or collects its input {name!r}, but {value._named()} is not dynamic. "
+                f"{self.at()}: {definition.described()} maps or collects its input {name!r}, but {value._named()} is "
+                "not dynamic. "
                 f"Pass a dynamic output itself, neither mapped nor collected."
             )
 
@@ -595,7 +606,8 @@ class Composition:
                 self._unmapped(definition, place, item)
             if item._wire.delivery is Delivery.COLLECTED:
                 raise InvalidDefinitionError(
-                    f"{self.at()}: {definition.described()} got a collected output inside the list for input {name!r}. Collect gives "
+                    f"{self.at()}: {definition.described()} got a collected output inside the list for input {name!r}. "
+                    "Collect gives "
                     f"a list by itself: pass it as the whole input, or join the two lists in an op."
                 )
             if isinstance(item._wire, FromGraphInput) and item._wire.delivery is Delivery.WHOLE:
@@ -612,7 +624,8 @@ class Composition:
     def _too_many(self, definition: Invocable, count: int) -> NoReturn:
         ins = definition.ins
         raise InvalidDefinitionError(
-            f"{self.at()}: {definition.described()} has {len(ins)} inputs ({listed(list(ins))}), but it was called with {count}."
+            f"{self.at()}: {definition.described()} has {len(ins)} inputs ({listed(list(ins))}), but it was called "
+            f"with {count}."
         )
 
     def _no_such_input(self, definition: Invocable, name: str) -> NoReturn:
@@ -643,10 +656,12 @@ class Composition:
             )
         if value is None:
             raise InvalidDefinitionError(
-                f"{call} None. Leave the argument out where there is nothing to pass; an op that declares no outputs gives None."
+                f"{call} None. Leave the argument out where there is nothing to pass; an op that declares no outputs "
+                "gives None."
             )
         raise InvalidDefinitionError(
-            f"{call} the constant {value!r}: only outputs of ops and inputs of the graph can be passed here. Put constants into "
+            f"{call} the constant {value!r}: only outputs of ops and inputs of the graph can be passed here. Put "
+            "constants into "
             f"the config, into a default value, or return them from an op."
         )
 
@@ -658,7 +673,8 @@ class Composition:
 
     def _unmapped(self, definition: Invocable, name: str, value: Handle) -> NoReturn:
         raise InvalidDefinitionError(
-            f"{self.at()}: {definition.described()} got the dynamic {value._named()} for its input {name!r}. Use .map({definition.name}) "
+            f"{self.at()}: {definition.described()} got the dynamic {value._named()} for its input {name!r}. Use "
+            f".map({definition.name}) "
             f"to run it for each value, or .collect() to get all values as one list."
         )
 
@@ -666,8 +682,10 @@ class Composition:
         scopes = {each: self._scope_of(value) for each, value in given.items()}
         mapped = "; ".join(f"{each!r} over {scope}" for each, scope in scopes.items() if scope.keys or scope.bases)
         raise InvalidDefinitionError(
-            f"{self.at()}: {definition.described()} takes inputs of several dynamic outputs that are not inside each other "
-            f"({mapped or name}), so it is not said how often it should run. Collect all but one of them first, or map one inside the "
+            f"{self.at()}: {definition.described()} takes inputs of several dynamic outputs that are not inside each "
+            "other "
+            f"({mapped or name}), so it is not said how often it should run. Collect all but one of them first, or map "
+            "one inside the "
             f"function that is mapped over the other."
         )
 

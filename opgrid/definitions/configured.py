@@ -47,7 +47,10 @@ def _set_schema(definition: Any, schema: Any) -> None:
 def configured_executor(
     made_from: ExecutorDefinition, config_or_fn: Any, config_schema: Any, description: str | None
 ) -> ExecutorDefinition:
-    """With constant config, the same definition holding it; with a function, one whose run config goes through the function."""
+    """With constant config, the same definition holding it.
+
+    With a function, one whose run config goes through the function.
+    """
     fn, schema = function_and_schema(config_or_fn, config_schema, f"executor {made_from.name!r}")
     text = description if description is not None else made_from.description
     if not callable(config_or_fn):
@@ -65,7 +68,8 @@ def function_and_schema(config_or_fn: Any, config_schema: Any, what: str) -> tup
     if not callable(config_or_fn):
         if config_schema is not None:
             raise InvalidConfigDefinitionError(
-                f"{what}: configured(...) got config and a config_schema; a schema goes with a function that makes the config."
+                f"{what}: configured(...) got config and a config_schema; a schema goes with a function that makes the "
+                "config."
             )
         return _Constant(config_or_fn), None
     if config_schema is None:

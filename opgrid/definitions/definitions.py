@@ -18,8 +18,8 @@ class Definitions:
 
     defs = Definitions(jobs=[do_stuff], resources={"server": Server(url="http://localhost")})
 
-    Jobs that schedules and sensors target are included. ``resources``, ``executor`` and ``loggers`` are for the jobs that have none
-    of their own under the same key.
+    Jobs that schedules and sensors target are included. ``resources``, ``executor`` and ``loggers`` are for the jobs
+    that have none of their own under the same key.
     """
 
     def __init__(
@@ -80,7 +80,10 @@ class Definitions:
         return name in self._jobs
 
     def get_job_def(self, name: str) -> JobDefinition:
-        """The job, with what it left open filled in from here. UnknownJob names the nearest; missing resources are an error now."""
+        """The job, with what it left open filled in from here.
+
+        UnknownJob names the nearest; missing resources are an error now.
+        """
         bound = self._bound.get(name)
         if bound is None:
             if name not in self._jobs:
@@ -120,7 +123,10 @@ class Definitions:
 
     @staticmethod
     def merge(*def_sets: Definitions) -> Definitions:
-        """One bundle of several. A key that two of them bind to different things is an error, as are two different executors."""
+        """One bundle of several.
+
+        A key that two of them bind to different things is an error, as are two different executors.
+        """
         for each in def_sets:
             if not isinstance(each, Definitions):
                 raise InvalidDefinitionError(f"Definitions.merge takes Definitions, not {each!r}.")
@@ -197,7 +203,8 @@ def _merged(parts: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Any]:
             known = found.setdefault(key, value)
             if known is not value and known != value:
                 raise InvariantViolationError(
-                    f"Definitions.merge: two of the Definitions bind the {kind} {key!r} to different things. Keep one of them."
+                    f"Definitions.merge: two of the Definitions bind the {kind} {key!r} to different things. Keep one "
+                    "of them."
                 )
     return found
 
@@ -226,7 +233,10 @@ def repository(
     default_executor_def: ExecutorDefinition | None = None,
     default_logger_defs: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A function that returns a list of jobs, graphs, schedules and sensors, as a bundle. New code uses :class:`Definitions`."""
+    """A function that returns a list of jobs, graphs, schedules and sensors, as a bundle.
+
+    New code uses :class:`Definitions`.
+    """
 
     def decorated(function: Callable[[], Any]) -> Definitions:
         called = check_name(name if name is not None else function.__name__, "a repository")

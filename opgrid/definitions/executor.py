@@ -1,4 +1,7 @@
-"""Executor definitions: which executor a job runs on, and how it is configured. What they name is found by entry point."""
+"""Executor definitions: which executor a job runs on, and how it is configured.
+
+What they name is found by entry point.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,10 @@ class ExecutorDefinition:
         config_schema: Any = None,
         description: str | None = None,
     ) -> ExecutorDefinition:
-        """The same executor with config of its own; ``name`` is accepted and says nothing new, as executors are found by name."""
+        """The same executor with config of its own.
+
+        ``name`` is accepted and says nothing new, as executors are found by name.
+        """
         from opgrid.definitions.configured import configured_executor
 
         return configured_executor(self, config_or_config_fn, config_schema, description)
@@ -85,9 +91,9 @@ def executor(
 def executor(name: Any = None, config_schema: Any = None, requirements: Any = None) -> Any:
     """Makes a definition for an executor of your own.
 
-    What it goes on is the executor's class, or a function named like its entry point: the executor itself is found in the
-    entry-point group ``opgrid.executors`` by this name, in whatever process it is needed. ``requirements`` is accepted: what an
-    executor needs, its class says (``crosses_processes``).
+    What it goes on is the executor's class, or a function named like its entry point: the executor itself is found in
+    the entry-point group ``opgrid.executors`` by this name, in whatever process it is needed. ``requirements`` is
+    accepted: what an executor needs, its class says (``crosses_processes``).
     """
 
     def decorated(target: Any) -> ExecutorDefinition:

@@ -170,7 +170,8 @@ class _Explicit:
                 raise InvalidDefinitionError(f"{self.what}: node_defs holds {each!r}; it has to hold ops and graphs.")
             if found.setdefault(each.name, each) is not each:
                 raise InvalidDefinitionError(
-                    f"{self.what}: node_defs holds two definitions named {each.name!r}: {found[each.name].described()} and "
+                    f"{self.what}: node_defs holds two definitions named {each.name!r}: {found[each.name].described()} "
+                    "and "
                     f"{each.described()}."
                 )
         return found
@@ -194,13 +195,15 @@ class _Explicit:
     def _check_place(self, node: str, port: str, kind: str) -> None:
         if node not in self.invocations:
             raise InvalidDefinitionError(
-                f"{self.what}: there is no node {node!r}.{nearest(node, self.invocations)} There are: {listed(self.invocations)}."
+                f"{self.what}: there is no node {node!r}.{nearest(node, self.invocations)} There are: "
+                f"{listed(self.invocations)}."
             )
         definition = self.definitions[self.invocations[node].name]
         ports: Mapping[str, Any] = definition.ins if kind == "input" else definition.outs
         if port not in ports:
             raise InvalidDefinitionError(
-                f"{self.what}: node {node!r} has no {kind} {port!r}.{nearest(port, ports)} It has: {listed(list(ports))}."
+                f"{self.what}: node {node!r} has no {kind} {port!r}.{nearest(port, ports)} It has: "
+                f"{listed(list(ports))}."
             )
 
     def _order(self) -> list[str]:
@@ -232,7 +235,8 @@ class _Explicit:
     def _check_node(self, source: str, name: str) -> None:
         if source not in self.invocations:
             raise InvalidDefinitionError(
-                f"{self.what}: node {name!r} depends on {source!r}, which is no node.{nearest(source, self.invocations)} "
+                f"{self.what}: node {name!r} depends on {source!r}, which is no "
+                f"node.{nearest(source, self.invocations)} "
                 f"There are: {listed(self.invocations)}."
             )
 
@@ -256,7 +260,8 @@ class _Explicit:
             mapped = self.mapped.get((node, name), [])
             if mapped and not isinstance(dependency, MultiDependencyDefinition):
                 raise InvalidDefinitionError(
-                    f"{self.what}: input {name!r} of node {node!r} has both a dependency and an input mapping. Keep one of them."
+                    f"{self.what}: input {name!r} of node {node!r} has both a dependency and an input mapping. Keep "
+                    "one of them."
                 )
             given[name] = self._value(dependency, node, name, mapped)
         for (mapped_node, name), mapped in self.mapped.items():
@@ -289,7 +294,8 @@ class _Explicit:
             if index in by_index:
                 return by_index[index]
             raise InvalidDefinitionError(
-                f"{self.what}: place {index} of input {name!r} of node {node!r} is left for an input of the graph, but no InputMapping "
+                f"{self.what}: place {index} of input {name!r} of node {node!r} is left for an input of the graph, but "
+                "no InputMapping "
                 f"has fan_in_index={index}."
             )
         raise InvalidDefinitionError(

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class GraphDefinition(Invocable):
-    """Nodes and wires between them. Made by :func:`graph`, or from ``node_defs`` and ``dependencies`` when they are generated.
+    """Nodes and wires between them. Made by :func:`graph`, or from ``node_defs`` and ``dependencies``.
 
     ``nodes`` are in an order in which each comes after all that it takes something from.
     """
@@ -126,7 +126,8 @@ class GraphDefinition(Invocable):
         for name in declared:
             if name not in types:
                 raise InvalidDefinitionError(
-                    f"{what} declares the input {name!r}, but its function has no such parameter.{nearest(name, types)} "
+                    f"{what} declares the input {name!r}, but its function has no such "
+                    f"parameter.{nearest(name, types)} "
                     f"Its parameters are: {listed(list(types))}."
                 )
         self._output_descriptions = {
@@ -138,7 +139,8 @@ class GraphDefinition(Invocable):
         for name in types:
             if name not in composition.uses:
                 raise InvalidDefinitionError(
-                    f"{what}: its input {name!r} is not passed to anything inside. Pass it to a node, or remove the parameter."
+                    f"{what}: its input {name!r} is not passed to anything inside. Pass it to a node, or remove the "
+                    "parameter."
                 )
         return types, {name: each.description for name, each in declared.items()}, outputs
 
@@ -287,7 +289,8 @@ class GraphDefinition(Invocable):
         composition = current()
         if composition is None:
             raise InvalidInvocationError(
-                f"{self.described()} was called outside of the function of a job or graph, where calling it means nothing. To run "
+                f"{self.described()} was called outside of the function of a job or graph, where calling it means "
+                "nothing. To run "
                 f"it: {self.name}.execute_in_process(), or {self.name}.to_job()."
             )
         return composition.invoke(self, args, kwargs)
@@ -344,14 +347,16 @@ def _returned(
         given = {}
     elif declared is not None and len(declared) > 1:
         raise InvalidDefinitionError(
-            f"{composition.described()} declares {len(declared)} outputs ({listed(declared)}), but it returned a single "
+            f"{composition.described()} declares {len(declared)} outputs ({listed(declared)}), but it returned a "
+            "single "
             f"{_kind(result)}. Return a dict of them by name."
         )
     else:
         given = {declared[0] if declared else "result": result}
     if composition.kind == "job" and given:
         raise InvalidDefinitionError(
-            f"{composition.described()} returned {_kind(next(iter(given.values())))}, but a job has no declared outputs. Remove the "
+            f"{composition.described()} returned {_kind(next(iter(given.values())))}, but a job has no declared "
+            "outputs. Remove the "
             f"return, or make it a @graph and call .to_job()."
         )
     return _checked(composition, given, declared)
@@ -375,7 +380,8 @@ def _tuple_by_name(composition: Composition, result: tuple[Any, ...], declared: 
         return dict(zip(fields, result, strict=True))
     if len(result) != len(declared):
         raise InvalidDefinitionError(
-            f"{composition.described()} declares {len(declared)} outputs ({listed(declared)}), but it returned a tuple of "
+            f"{composition.described()} declares {len(declared)} outputs ({listed(declared)}), but it returned a tuple "
+            "of "
             f"{len(result)}. Return a dict of them by name."
         )
     return dict(zip(declared, result, strict=True))
@@ -386,7 +392,8 @@ def _checked(composition: Composition, given: dict[str, Any], declared: list[str
     for name, value in given.items():
         if declared is not None and name not in declared:
             raise InvalidDefinitionError(
-                f"{what} returned an output {name!r} that it does not declare.{nearest(name, declared)} Declared: {listed(declared)}."
+                f"{what} returned an output {name!r} that it does not declare.{nearest(name, declared)} Declared: "
+                f"{listed(declared)}."
             )
         if declared is None and name != "result":
             raise InvalidDefinitionError(
@@ -399,7 +406,8 @@ def _checked(composition: Composition, given: dict[str, Any], declared: list[str
     missing = [name for name in declared or () if name not in given]
     if missing:
         raise InvalidDefinitionError(
-            f"{what} declares the outputs {listed(missing)}, but its function did not return them. Return a dict of outputs by name."
+            f"{what} declares the outputs {listed(missing)}, but its function did not return them. Return a dict of "
+            "outputs by name."
         )
     return {name: given[name] for name in declared or given}
 

@@ -13,7 +13,10 @@ HookKind: TypeAlias = Literal["success", "failure"]
 
 
 class HookDefinition:
-    """A function of a HookContext; made with :func:`success_hook` or :func:`failure_hook`. Two of one name are the same hook."""
+    """A function of a HookContext; made with :func:`success_hook` or :func:`failure_hook`.
+
+    Two of one name are the same hook.
+    """
 
     __slots__ = ("description", "fn", "kind", "location", "name", "required_resource_keys")
 
@@ -33,13 +36,17 @@ class HookDefinition:
         self.description = description
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """On a job or a graph, the same with this hook on all that is inside; with a hook context, the hook's own function."""
+        """On a job or a graph, the same with this hook on all that is inside.
+
+        With a hook context, the hook's own function.
+        """
         from opgrid.definitions.graph import GraphDefinition
         from opgrid.definitions.job import JobDefinition
 
         if len(args) + len(kwargs) != 1:
             raise InvalidInvocationError(
-                f"Hook {self.name!r} ({self.location}) takes one argument: a hook context, or the job or graph to put it on."
+                f"Hook {self.name!r} ({self.location}) takes one argument: a hook context, or the job or graph to put "
+                "it on."
             )
         (given,) = (*args, *kwargs.values())
         if isinstance(given, JobDefinition | GraphDefinition):
@@ -83,7 +90,10 @@ def failure_hook(
 def failure_hook(
     name: HookFn | str | None = None, required_resource_keys: Iterable[str] | None = None
 ) -> HookDefinition | Callable[[HookFn], HookDefinition]:
-    """Makes a hook of a function: it is called with a HookContext after each step that failed and is not tried again."""
+    """Makes a hook of a function.
+
+    It is called with a HookContext after each step that failed and is not tried again.
+    """
     if callable(name):
         return _hook(name, "failure", None, required_resource_keys)
     return _hook(None, "failure", name, required_resource_keys)

@@ -55,7 +55,8 @@ def _context(op: OpDefinition, args: list[Any], kwargs: dict[str, Any]) -> tuple
         given = args.pop(0)
     elif name is not None:
         raise InvalidInvocationError(
-            f"{op.described()} takes a context, and none was given. Pass build_op_context() first, or None if it is not used."
+            f"{op.described()} takes a context, and none was given. Pass build_op_context() first, or None if it is "
+            "not used."
         )
     if given is not None and not _looks_like_context(given):
         raise InvalidInvocationError(
@@ -100,7 +101,8 @@ def _take_resources(op: OpDefinition, context: Any, named: dict[str, Any], call:
             call[parameter] = getattr(context.resources, key)
         else:
             raise InvalidInvocationError(
-                f"{op.described()} needs the resource {key!r}: pass {parameter}=..., or a context from build_op_context(resources=...)."
+                f"{op.described()} needs the resource {key!r}: pass {parameter}=..., or a context from "
+                "build_op_context(resources=...)."
             )
 
 
@@ -164,7 +166,8 @@ def _check_item(op: OpDefinition, item: Any, seen: set[tuple[str, str | None]], 
     name = item.output_name
     if name not in op.outs:
         raise InvariantViolationError(
-            f"{op.described()} yielded an output {name!r} that it does not declare.{nearest(name, op.outs)} Declared: {listed(op.outs)}."
+            f"{op.described()} yielded an output {name!r} that it does not declare.{nearest(name, op.outs)} Declared: "
+            f"{listed(op.outs)}."
         )
     key = (name, item.mapping_key if isinstance(item, DynamicOutput) else None)
     if key in seen:

@@ -91,20 +91,23 @@ class JobDefinition:
             self.partitioned_config = config
             if self.partitions_def is not None and self.partitions_def != config.partitions_def:
                 raise InvalidDefinitionError(
-                    f"{what} has a PartitionedConfig and another partitions_def. Leave partitions_def out: the config brings its own."
+                    f"{what} has a PartitionedConfig and another partitions_def. Leave partitions_def out: the config "
+                    "brings its own."
                 )
             self.partitions_def = config.partitions_def
         else:
             hint = " Pass it inside RunConfig(ops={...})." if _is_a(config, "opgrid.config.model", "Config") else ""
             raise InvalidDefinitionError(
-                f"{what}: config= has to be a RunConfig, a dict, a ConfigMapping or a PartitionedConfig, not {config!r}.{hint}"
+                f"{what}: config= has to be a RunConfig, a dict, a ConfigMapping or a PartitionedConfig, not "
+                f"{config!r}.{hint}"
             )
 
     def _check_inputs(self, what: str) -> None:
         for name, use in self.graph.shape.uses.items():
             if use == "dynamic":
                 raise InvalidDefinitionError(
-                    f"{what} maps or collects its own input {name!r}, but what is given to a job is a single value. Take it in an op with "
+                    f"{what} maps or collects its own input {name!r}, but what is given to a job is a single value. "
+                    "Take it in an op with "
                     f"out=DynamicOut(), and yield a DynamicOutput for each part."
                 )
 
@@ -174,7 +177,10 @@ class JobDefinition:
 
     @cached_property
     def required_resource_keys(self) -> frozenset[str]:
-        """Of its ops, hooks, inputs and outputs; ``io_manager`` has a default and is not among them unless it is bound."""
+        """Of its ops, hooks, inputs and outputs.
+
+        ``io_manager`` has a default and is not among them unless it is bound.
+        """
         keys: set[str] = set()
         for each in self.op_table.values():
             keys |= each.op.required_resource_keys
@@ -266,12 +272,26 @@ class JobDefinition:
     # ---- launching ----------------------------------------------------------------------------------------
 
     def resolve(self, run_config: Any = None, executor: str | None = None) -> Resolution:
-        """Run config made whole: merged with the job's own, validated, mapped, and laid out by op. Names every error at once."""
+        """Run config made whole: merged with the job's own, validated, mapped, and laid out by op.
+
+        Names every error at once.
+        """
         from opgrid.definitions.run_config import resolve_run_config
 
         return resolve_run_config(self, run_config, executor)
 
-    def execute_in_process(self, run_config: Any = None, instance: Any = None, partition_key: str | None = None, raise_on_error: bool = True, op_selection: Sequence[str] | None = None, run_id: str | None = None, input_values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None, resources: Mapping[str, Any] | None = None) -> Any:  # fmt: skip
+    def execute_in_process(
+        self,
+        run_config: Any = None,
+        instance: Any = None,
+        partition_key: str | None = None,
+        raise_on_error: bool = True,
+        op_selection: Sequence[str] | None = None,
+        run_id: str | None = None,
+        input_values: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        resources: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Runs it here and now, with outputs in memory; gives an ExecuteInProcessResult."""
         from opgrid.doors import through
 
@@ -292,11 +312,13 @@ class JobDefinition:
         composition = current()
         if composition is not None:
             raise InvariantViolationError(
-                f"{composition.at()}: job {self.name!r} ({self.location}) was invoked inside it. A job cannot be part of another: make the "
+                f"{composition.at()}: job {self.name!r} ({self.location}) was invoked inside it. A job cannot be part "
+                "of another: make the "
                 f"shared part a @graph, and use that in both."
             )
         raise InvariantViolationError(
-            f"Job {self.name!r} ({self.location}) was called like a function. To run it: {self.name}.execute_in_process()."
+            f"Job {self.name!r} ({self.location}) was called like a function. To run it: "
+            f"{self.name}.execute_in_process()."
         )
 
     def __repr__(self) -> str:

@@ -160,24 +160,19 @@ class TableSchema:
         return {"columns": columns}
 
 
+_PLAIN: Mapping[type, str] = {type(None): "null", bool: "bool", int: "int", float: "float", str: "text"}
+
 # ---- as JSON ---------------------------------------------------------------------------------------------
 
 
 def metadata_value(label: str, value: Any) -> MetadataValue:
     """A plain value as the kind of metadata it is most likely meant to be."""
+    kind = _PLAIN.get(type(value))
+    if kind is not None:
+        return MetadataValue(kind, value)
     match value:
         case MetadataValue():
             return value
-        case None:
-            return MetadataValue.null()
-        case bool():
-            return MetadataValue("bool", value)
-        case int():
-            return MetadataValue("int", value)
-        case float():
-            return MetadataValue("float", value)
-        case str():
-            return MetadataValue("text", value)
         case os.PathLike():
             return MetadataValue.path(value)
         case dict() | list():
@@ -192,7 +187,8 @@ def metadata_value(label: str, value: Any) -> MetadataValue:
             return MetadataValue.python_artifact(value)
         case _:
             raise InvalidDefinitionError(
-                f"The metadata {label!r} has the value {value!r}, a {type(value).__name__}. Use a string, a number, a bool, None, "
+                f"The metadata {label!r} has the value {value!r}, a {type(value).__name__}. Use a string, a number, a "
+                "bool, None, "
                 f"a dict or list that JSON can hold, a path, or one of MetadataValue's."
             )
 

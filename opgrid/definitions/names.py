@@ -56,7 +56,8 @@ def check_name(name: object, what: str, where: str = "") -> str:
         )
     if name in RESERVED:
         raise InvalidDefinitionError(
-            f"{name!r} cannot be the name of {what}{place}: the word is reserved. Choose another, such as {name + '_value'!r}."
+            f"{name!r} cannot be the name of {what}{place}: the word is reserved. Choose another, such as "
+            f"{name + '_value'!r}."
         )
     return name
 

@@ -241,7 +241,7 @@ def op(
     pool: str | None = None,
     timeout: float | None = None,
 ) -> Any:
-    """Makes an op of a function. Parameters are inputs, except a leading ``context``, a ``config: MyConfig`` and resources.
+    """Makes an op of a function. Parameters are inputs, except a leading ``context``, a ``config`` and resources.
 
     ``timeout`` is in seconds, from start to end of one attempt; ``pool`` names a limit on how many run at once.
 

@@ -145,7 +145,10 @@ class Out:
 
 
 class DynamicOut(Out):
-    """An output with any number of values, each with a mapping key: what takes it is mapped over them, or collects them."""
+    """An output with any number of values, each with a mapping key.
+
+    What takes it is mapped over them, or collects them.
+    """
 
     __slots__ = ()
 

@@ -14,9 +14,9 @@ __all__ = ["Backoff", "Jitter", "RetryPolicy"]
 class RetryPolicy:
     """How often a failed step is tried again, and after which delay (in seconds).
 
-    With ``d`` the delay and ``n`` the number of the retry: LINEAR waits ``n * d``, EXPONENTIAL ``(2**n - 1) * d``. Of the result
-    ``D``, FULL jitter takes a random part, and PLUS_MINUS adds or removes up to ``d``. An invocation's policy goes before the op's, and
-    the op's before the job's; they are never merged.
+    With ``d`` the delay and ``n`` the number of the retry: LINEAR waits ``n * d``, EXPONENTIAL ``(2**n - 1) * d``. Of
+    the result ``D``, FULL jitter takes a random part, and PLUS_MINUS adds or removes up to ``d``. An invocation's
+    policy goes before the op's, and the op's before the job's; they are never merged.
 
         @op(retry_policy=RetryPolicy(max_retries=3, delay=0.2, backoff=Backoff.EXPONENTIAL))
         def fetch(): ...
@@ -38,7 +38,8 @@ class RetryPolicy:
             for name, value in (("backoff", self.backoff), ("jitter", self.jitter)):
                 if value is not None:
                     raise InvalidDefinitionError(
-                        f"RetryPolicy({name}={value.name}) has no delay that it could change: give delay= in seconds, too."
+                        f"RetryPolicy({name}={value.name}) has no delay that it could change: give delay= in seconds, "
+                        "too."
                     )
         elif isinstance(delay, bool) or not isinstance(delay, int | float) or delay < 0:
             raise InvalidDefinitionError(

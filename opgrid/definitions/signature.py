@@ -88,7 +88,7 @@ def read_function(function: Any, what: str) -> FunctionShape:
 
 
 def parameters_of(function: Callable[..., Any], what: str) -> tuple[dict[str, Parameter], Any]:
-    """Every parameter by name (``*args`` and ``**kwargs`` with their stars, positional-only ones with ``/``), and the return annotation."""
+    """Every parameter by name (variadic with stars, positional-only with ``/``), and the return annotation."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
@@ -169,7 +169,8 @@ def is_resource(annotation: Any) -> bool:
 def _only_config(given: Parameter, before: Parameter | None, what: str) -> Parameter:
     if before is not None:
         raise InvalidDefinitionError(
-            f"{what} has two config parameters, {before.name!r} and {given.name!r}: put the fields into one Config class."
+            f"{what} has two config parameters, {before.name!r} and {given.name!r}: put the fields into one Config "
+            "class."
         )
     if given.annotation is ABSENT:
         raise InvalidDefinitionError(
@@ -193,7 +194,10 @@ def _refuse(name: str, what: str, function: Callable[..., Any]) -> None:
 
 
 def inputs_of(shape: FunctionShape, declared: Mapping[str, In] | None, what: str) -> dict[str, In]:
-    """Declared inputs first, in their order, completed by the parameters; then the parameters that were not declared."""
+    """Declared inputs first, in their order, completed by the parameters.
+
+    Then the parameters that were not declared.
+    """
     found: dict[str, In] = {}
     for name, port in (declared or {}).items():
         found[check_name(name, f"an input of {what}")] = _declared_input(name, port, shape, what)
@@ -212,7 +216,8 @@ def _declared_input(name: str, port: Any, shape: FunctionShape, what: str) -> In
     if port.type is Nothing:
         if parameter is not None:
             raise InvalidDefinitionError(
-                f"The input {name!r} of {what} is Nothing: it carries no value, so the function must not have a parameter "
+                f"The input {name!r} of {what} is Nothing: it carries no value, so the function must not have a "
+                "parameter "
                 f"of that name. Remove the parameter."
             )
         return port
@@ -289,7 +294,8 @@ def _result_type(annotation: Any, dynamic: bool, what: str) -> Type:
     if any((get_origin(part) or part) is DynamicOutput for part in parts):
         if not dynamic:
             raise InvalidDefinitionError(
-                f"{what} is annotated to return DynamicOutput, but it does not declare a dynamic output: add out=DynamicOut()."
+                f"{what} is annotated to return DynamicOutput, but it does not declare a dynamic output: add "
+                "out=DynamicOut()."
             )
         values = get_args(parts[0])
         return resolve_type(values[0], what) if values else AnyType

@@ -76,7 +76,8 @@ def structure_of(job: JobDefinition) -> JobStructure:
 
 def _two_of_one_name(job: JobDefinition, known: Invocable, other: Invocable) -> None:
     raise InvalidDefinitionError(
-        f"Job {job.name!r} holds two different definitions named {known.name!r}: {known.described()} and {other.described()}. "
+        f"Job {job.name!r} holds two different definitions named {known.name!r}: {known.described()} and "
+        f"{other.described()}. "
         f"Give one of them another name with name=."
     )
 

@@ -20,7 +20,10 @@ TYPE_OF_CLASS: Final = "__opgrid_type__"
 
 
 class TypeLoader:
-    """Makes a value of a type from run config: ``loader(context, config)``; ``config_schema`` is what that config has to be."""
+    """Makes a value of a type from run config: ``loader(context, config)``.
+
+    ``config_schema`` is what that config has to be.
+    """
 
     __slots__ = ("_schema", "fn", "required_resource_keys")
 
@@ -46,7 +49,7 @@ class TypeLoader:
 
 
 class Type:
-    """What a value has to be. The check function gets the context and the value, and returns a bool or a :class:`TypeCheck`.
+    """What a value has to be. The check function is given the context and the value, and returns a bool or a TypeCheck.
 
     Even = Type(lambda _, value: value % 2 == 0, name="Even")
 
@@ -187,7 +190,10 @@ def _short(value: object, most: int = 80) -> str:
 def type_loader(
     config_schema: AnyValue = None, required_resource_keys: Iterable[str] | None = None
 ) -> Callable[[LoaderFn], TypeLoader]:
-    """Makes a loader of a function ``(context, config) -> value``: inputs of the type can then be given in the run config."""
+    """Makes a loader of a function ``(context, config) -> value``.
+
+    Inputs of the type can then be given in the run config.
+    """
 
     def decorated(fn: LoaderFn) -> TypeLoader:
         return TypeLoader(fn, config_schema, required_resource_keys or ())
@@ -495,7 +501,8 @@ def make_python_type_usable_as_type(python_type: type, type: Type) -> None:
         setattr(python_type, TYPE_OF_CLASS, type)
     except TypeError as error:
         raise InvalidDefinitionError(
-            f"{python_type.__name__!r} is built into Python and cannot carry a type: use it in In(...) and Out(...) directly."
+            f"{python_type.__name__!r} is built into Python and cannot carry a type: use it in In(...) and Out(...) "
+            "directly."
         ) from error
 
 
