@@ -210,11 +210,9 @@ class Instances:
             return None if ref is None else Stored(ref)
         if not self._over_instances(feed):
             maker = self._source(feed, step)
-            return (
-                None
-                if maker.status is StepStatus.SKIPPED
-                else Gathered(tuple(self._branch(maker, feed.output).values()))
-            )
+            if maker.status is StepStatus.SKIPPED:
+                return None
+            return Gathered(tuple(self._branch(maker, feed.output).values()))
         members = self._gate(feed.step, step.keys[: self._depth[feed.step] - 1]).members
         refs = tuple(ref for member in members if (ref := member.output(feed.output)) is not None)
         return Gathered(refs) if refs or not (members or self._maker_skipped(feed, step)) else None
