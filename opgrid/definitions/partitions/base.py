@@ -1,0 +1,146 @@
+"""What all partitions definitions are: a set of keys, in an order, that may depend on the time and on what was added
+to it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from opgrid.errors import InvalidDefinitionError, InvariantViolationError, UnknownPartitionError, nearest
+
+PARTITION_TAG: Final = "opgrid/partition"
+PARTITION_SET_TAG: Final = "opgrid/partition_set"
+
+
+class DynamicPartitionsStore(Protocol):
+    """Where the keys of dynamic partitions are kept: an instance."""
+
+    def get_dynamic_partitions(self, partitions_def_name: str) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionKeyRange:
+    """All keys from ``start`` to ``end``, both included."""
+
+    start: str
+    end: str
+
+
+class PartitionsDefinition(ABC):
+    """The partitions of a job. ``current_time`` is now where it is not given."""
+
+    @abstractmethod
+    def get_partition_keys(
+        self, current_time: datetime | None = None, dynamic_partitions_store: DynamicPartitionsStore | None = None
+    ) -> Sequence[str]:
+        """In their order, computed anew for each call."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What this is, in a few words, for errors and lists."""
+
+    def has_partition_key(
+        self,
+        partition_key: str,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: DynamicPartitionsStore | None = None,
+    ) -> bool:
+        return partition_key in self.get_partition_keys(current_time, dynamic_partitions_store)
+
+    def validate_partition_key(
+        self,
+        partition_key: str,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: DynamicPartitionsStore | None = None,
+    ) -> None:
+        """Raises UnknownPartitionError, naming the nearest."""
+        if not isinstance(partition_key, str):
+            raise UnknownPartitionError(
+                f"A partition key has to be a string, not a {type(partition_key).__name__}: {partition_key!r}."
+            )
+        if not self.has_partition_key(partition_key, current_time, dynamic_partitions_store):
+            raise self.unknown(partition_key, current_time, dynamic_partitions_store)
+
+    def unknown(
+        self, key: str, current_time: datetime | None, store: DynamicPartitionsStore | None
+    ) -> UnknownPartitionError:
+        keys = self.get_partition_keys(current_time, store)
+        span = f" There are {len(keys)}, from {keys[0]!r} to {keys[-1]!r}." if keys else " There are none."
+        return UnknownPartitionError(f"{self.describe()} has no partition {key!r}.{nearest(key, keys)}{span}")
+
+    def get_first_partition_key(
+        self, current_time: datetime | None = None, dynamic_partitions_store: DynamicPartitionsStore | None = None
+    ) -> str | None:
+        keys = self.get_partition_keys(current_time, dynamic_partitions_store)
+        return keys[0] if keys else None
+
+    def get_last_partition_key(
+        self, current_time: datetime | None = None, dynamic_partitions_store: DynamicPartitionsStore | None = None
+    ) -> str | None:
+        keys = self.get_partition_keys(current_time, dynamic_partitions_store)
+        return keys[-1] if keys else None
+
+    def get_num_partitions(
+        self, current_time: datetime | None = None, dynamic_partitions_store: DynamicPartitionsStore | None = None
+    ) -> int:
+        return len(self.get_partition_keys(current_time, dynamic_partitions_store))
+
+    def get_partition_keys_in_range(
+        self,
+        partition_key_range: PartitionKeyRange,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: DynamicPartitionsStore | None = None,
+    ) -> Sequence[str]:
+        """Raises UnknownPartitionError for an end that is no key; a range that runs backwards is an error, too."""
+        start, end = partition_key_range.start, partition_key_range.end
+        for key in (start, end):
+            self.validate_partition_key(key, current_time, dynamic_partitions_store)
+        keys = list(self.get_partition_keys(current_time, dynamic_partitions_store))
+        first, last = keys.index(start), keys.index(end)
+        if first > last:
+            raise InvariantViolationError(
+                f"The range from {start!r} to {end!r} runs backwards: in {self.describe()}, {end!r} comes first. "
+                "Swap them."
+            )
+        return keys[first : last + 1]
+
+    def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
+        return {PARTITION_TAG: partition_key}
+
+    def __str__(self) -> str:
+        return self.describe()
+
+
+def check_keys(keys: Iterable[object], what: str) -> tuple[str, ...]:
+    """Strings, each once, and none that other notations of partitions could not hold."""
+    if isinstance(keys, str):
+        raise InvalidDefinitionError(
+            f"The partition keys of {what} have to be a list of strings, not the string {keys!r}."
+        )
+    found = tuple(keys)
+    seen: set[str] = set()
+    for key in found:
+        if not isinstance(key, str) or not key:
+            raise InvalidDefinitionError(
+                f"{key!r} cannot be a partition key of {what}: keys are strings that are not empty. Use str(...)."
+            )
+        if "..." in key or not key.isprintable():
+            raise InvalidDefinitionError(
+                f"{key!r} cannot be a partition key of {what}: '...' writes ranges, and control characters cannot be "
+                "shown."
+            )
+        if key in seen:
+            raise InvalidDefinitionError(f"The partition key {key!r} of {what} is there twice: keys have to be unique.")
+        seen.add(key)
+    return tuple(key for key in found if isinstance(key, str))
+
+
+def moment(current_time: datetime | None) -> datetime:
+    """The one place where partitions look at the clock: when a caller gave no time. Times without a zone are UTC."""
+    if current_time is None:
+        return datetime.now(UTC)
+    return current_time if current_time.tzinfo is not None else current_time.replace(tzinfo=UTC)

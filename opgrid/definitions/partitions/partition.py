@@ -1,0 +1,22 @@
+"""One partition as a value: what the older functions of a partitioned config are called with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWindow:
+    """From ``start`` on, up to and without ``end``."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    name: str
+    value: Any = None
+    time_window: TimeWindow | None = None

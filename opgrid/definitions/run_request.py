@@ -1,0 +1,153 @@
+"""What schedules and sensors ask for: runs, nothing for a reason, and changes to dynamic partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from opgrid.definitions.names import tags_of
+from opgrid.errors import InvalidDefinitionError
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run to launch. Of one sensor or schedule, a ``run_key`` is launched once and never again.
+
+    yield RunRequest(run_key="orders.csv", run_config={"ops": {"load": {"config": {"file": "orders.csv"}}}})
+    """
+
+    run_key: str | None = None
+    run_config: Any = None  #: a dict or a RunConfig; kept as a dict
+    tags: Mapping[str, Any] | None = None  #: kept as strings
+    job_name: str | None = None  #: needed where the schedule or sensor has several jobs
+    asset_selection: Any = None
+    stale_assets_only: bool = False
+    partition_key: str | None = None
+    asset_check_keys: Any = None
+
+    def __post_init__(self) -> None:
+        what = f"RunRequest(run_key={self.run_key!r})"
+        for name in ("run_key", "job_name", "partition_key"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise InvalidDefinitionError(f"{what} has {name}={value!r}: it has to be a string. Use str(...).")
+        if self.asset_selection is not None or self.stale_assets_only or self.asset_check_keys is not None:
+            raise InvalidDefinitionError(f"{what} selects assets; opgrid runs jobs of ops. Name a job with job_name=.")
+        object.__setattr__(self, "run_config", plain_config(self.run_config, what))
+        object.__setattr__(self, "tags", tags_of(self.tags, what))
+
+    def with_replaced_attrs(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+    def with_tags(self, tags: Mapping[str, str]) -> Self:
+        """The request's own tags go before these."""
+        return replace(self, tags={**tags, **(self.tags or {})})
+
+
+@dataclass(frozen=True, slots=True)
+class SkipReason:
+    """Nothing to launch this time, and why."""
+
+    skip_message: str | None = None
+
+
+class _PartitionsRequest:
+    partitions_def_name: str
+    partition_keys: Sequence[str]
+
+    def __post_init__(self) -> None:
+        what = type(self).__name__
+        if not _is_text(self.partitions_def_name):
+            raise InvalidDefinitionError(
+                f"{what} has the name {self.partitions_def_name!r}: it has to be that of a DynamicPartitionsDefinition."
+            )
+        if isinstance(self.partition_keys, str) or not all(map(_is_text, self.partition_keys)):
+            raise InvalidDefinitionError(
+                f"{what} has the keys {self.partition_keys!r}: they have to be a list of strings."
+            )
+        object.__setattr__(self, "partition_keys", tuple(self.partition_keys))
+
+
+@dataclass(frozen=True)
+class AddDynamicPartitionsRequest(_PartitionsRequest):
+    """Keys to add to the dynamic partitions of this name; those that are there stay."""
+
+    partitions_def_name: str
+    partition_keys: Sequence[str]
+
+
+@dataclass(frozen=True)
+class DeleteDynamicPartitionsRequest(_PartitionsRequest):
+    """Keys to take out of the dynamic partitions of this name."""
+
+    partitions_def_name: str
+    partition_keys: Sequence[str]
+
+
+DynamicPartitionsRequest = AddDynamicPartitionsRequest | DeleteDynamicPartitionsRequest
+
+
+@dataclass(frozen=True)
+class SensorResult:
+    """All that a sensor has to say at once.
+
+    return SensorResult([RunRequest(run_key=name) for name in new], cursor=new[-1])
+    """
+
+    run_requests: Sequence[RunRequest] | None = None
+    skip_reason: SkipReason | str | None = None
+    cursor: str | None = None
+    dynamic_partitions_requests: Sequence[DynamicPartitionsRequest] | None = None
+    asset_events: Sequence[Any] = ()
+
+    def __post_init__(self) -> None:
+        if self.run_requests and self.skip_reason is not None:
+            raise InvalidDefinitionError("A SensorResult has both run requests and a skip reason: give one of them.")
+        for each in self.run_requests or ():
+            if not isinstance(each, RunRequest):
+                raise InvalidDefinitionError(
+                    f"The run_requests of a SensorResult have {each!r} among them, which is no RunRequest."
+                )
+        for request in self.dynamic_partitions_requests or ():
+            if not isinstance(request, AddDynamicPartitionsRequest | DeleteDynamicPartitionsRequest):
+                raise InvalidDefinitionError(
+                    f"The dynamic_partitions_requests of a SensorResult have {request!r} among them. Make them with "
+                    "build_add_request() "
+                    f"or build_delete_request() of a DynamicPartitionsDefinition."
+                )
+        if self.cursor is not None and not isinstance(self.cursor, str):
+            raise InvalidDefinitionError(
+                f"A SensorResult has the cursor {self.cursor!r}: it has to be a string. Use str() or json.dumps()."
+            )
+        if isinstance(self.skip_reason, str):
+            object.__setattr__(self, "skip_reason", SkipReason(self.skip_reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one evaluation of a schedule or sensor decided. Requests are complete: job, tags and partition's config
+    are in them.
+    """
+
+    run_requests: tuple[RunRequest, ...] = ()
+    skip_message: str | None = None  #: None when there are run requests
+    cursor: str | None = None  #: of a sensor, to be kept when the tick succeeded
+    dynamic_partitions_requests: tuple[DynamicPartitionsRequest, ...] = ()
+    asset_events: tuple[Any, ...] = field(default=())
+
+
+def _is_text(given: object) -> bool:
+    return isinstance(given, str) and bool(given)
+
+
+def plain_config(config: Any, what: str) -> dict[str, Any]:
+    """Run config as a dict, whichever way the user wrote it."""
+    if config is None:
+        return {}
+    to_dict = getattr(config, "to_config_dict", None)
+    if to_dict is not None:
+        config = to_dict()
+    if not isinstance(config, Mapping):
+        raise InvalidDefinitionError(f"The run config of {what} has to be a dict or a RunConfig, not {config!r}.")
+    return dict(config)
