@@ -18,6 +18,8 @@ from opgrid.definitions.job import JobDefinition
 from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
+from opgrid.steps.bell import Bell
+from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import deadline, passed_on
 from opgrid.steps.runner import run_step, timed_out
 from opgrid.steps.scope import LocalRun, RunScope
@@ -45,6 +47,7 @@ class InProcessExecutor(Executor):
         self._scopes: dict[RunId, RunScope] = {}
         self._events: deque[AnyEvent] = deque()
         self._sink = _Sink(self._events)
+        self._bell = Bell()
 
     @classmethod
     def create(cls, setup: ExecutorSetup) -> Self:
@@ -61,8 +64,8 @@ class InProcessExecutor(Executor):
         if self._waiting:
             with passed_on():
                 self._work()
-        elif not self._events and timeout > 0:
-            time.sleep(timeout)
+        elif not self._events:
+            self._bell.wait(timeout)
         events = []
         while self._events:  # a thread that user code started may log meanwhile
             events.append(self._events.popleft())
@@ -80,6 +83,13 @@ class InProcessExecutor(Executor):
         heapq.heapify(kept)
         self._waiting = kept
 
+    def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
+        run_hooks_elsewhere(task, self._scope(run), self._sink, error, success=error is None)
+        return True
+
+    def wake(self) -> None:
+        self._bell.ring()
+
     def release(self, run_id: RunId) -> None:
         self._seen.pop(run_id, None)
         scope = self._scopes.pop(run_id, None)
@@ -93,6 +103,7 @@ class InProcessExecutor(Executor):
         self._waiting.clear()
         for run_id in list(self._scopes):
             self.release(run_id)
+        self._bell.close()
 
     def _work(self) -> None:
         until = time.monotonic() + _TURN

@@ -22,6 +22,7 @@ from opgrid.definitions.job import JobDefinition
 from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId
 from opgrid.loading import check_packages, job_for, load
+from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import interruptible, shielded
 from opgrid.steps.runner import run_step
 from opgrid.steps.scope import RunScope
@@ -86,20 +87,26 @@ class Child:
         sink = _Sink(self._channel)
         try:
             scope = self._scope(task.run_id)
-        except Exception as error:
+        except Exception as problem:
             sink.emit(
                 StepFailed(
                     run_id=task.run_id,
                     at=time.time(),
                     step=task.step,
                     attempt=task.attempt,
-                    error=ErrorInfo.of(error),
+                    error=ErrorInfo.of(problem),
                     allow_retries=False,
                 )
             )
         else:
-            with run_step(task, scope, sink, claim=wanted.claim) as outcome:
-                outcome.run_hooks(sink)
+            if wanted.after is not None:
+                error = wanted.after.error
+                run_hooks_elsewhere(task, scope, sink, error, success=error is None)
+            else:
+                with run_step(task, scope, sink, claim=wanted.claim) as outcome:
+                    if outcome.has_hooks:
+                        sink.flush(frames.ENDED)
+                        outcome.run_hooks(sink)
         sink.flush(frames.DONE)
 
     def _scope(self, run_id: RunId) -> RunScope:

@@ -17,17 +17,29 @@ import msgspec
 
 from executors.multiprocess import frames
 from executors.multiprocess.process import Process, Reason
-from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import (
+    AnyEvent,
+    ErrorInfo,
+    LossCause,
+    StepCanceled,
+    StepFailed,
+    StepLost,
+    StepStarted,
+    StepSucceeded,
+)
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_events, encode_brief
 from opgrid.errors import SettingsError
 from opgrid.ids import RunId, StepKey
+from opgrid.steps.bell import Bell
 from opgrid.steps.runner import timed_out
 
 #: Seconds from the interrupt of a step to the end of its process.
 GRACE: Final = 10.0
 _HOST: Final = socket.gethostname()
+
+_TERMINAL: Final = (StepSucceeded, StepFailed, StepCanceled)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -47,11 +59,13 @@ class MultiprocessExecutor(Executor):
         self._setup = setup
         self._most = max_concurrent or os.cpu_count() or 1
         self._grace = grace
-        self._waiting: list[tuple[int, int, RunBrief, StepTask]] = []
+        self._waiting: list[tuple[int, int, RunBrief, frames.Do]] = []
         self._order = itertools.count()
         self._seen: dict[RunId, set[tuple[StepKey, int]]] = {}
         self._events: list[AnyEvent] = []
+        self._bell = Bell()
         self._selector = selectors.DefaultSelector()
+        self._selector.register(self._bell, selectors.EVENT_READ)
         self._children: set[Process] = set()
         self._idle: list[Process] = []
         self._claims = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(3)] for number in itertools.count())
@@ -75,8 +89,16 @@ class MultiprocessExecutor(Executor):
         for task in tasks:
             if (task.step, task.attempt) not in seen:
                 seen.add((task.step, task.attempt))
-                heapq.heappush(self._waiting, (-task.priority, next(self._order), run, task))
+                self._queue(run, frames.Do(task))
         self._dispatch()
+
+    def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
+        self._queue(run, frames.Do(task, after=frames.After(error)))
+        self._dispatch()
+        return True
+
+    def wake(self) -> None:
+        self._bell.ring()
 
     def poll(self, timeout: float) -> Polled:
         until = time.monotonic() + timeout
@@ -84,10 +106,15 @@ class MultiprocessExecutor(Executor):
             self._watch_time()
             now = time.monotonic()
             wait = 0.0 if self._events else max(0.0, min(until, self._next_alarm()) - now)
+            rung = False
             for key, _ in self._selector.select(wait):
-                self._hear(key.data)
+                if isinstance(key.data, Process):
+                    self._hear(key.data)
+                else:
+                    self._bell.hear()
+                    rung = True
             self._dispatch()
-            if self._events or time.monotonic() >= until:
+            if self._events or rung or time.monotonic() >= until:
                 events, self._events = self._events, []
                 return Polled(events, "")
 
@@ -95,8 +122,8 @@ class MultiprocessExecutor(Executor):
         unwanted = set(steps)
         kept = []
         for entry in self._waiting:
-            task = entry[3]
-            if task.run_id == run_id and (task.step, task.attempt) in unwanted:
+            task, hooks = entry[3].task, entry[3].after
+            if hooks is None and task.run_id == run_id and (task.step, task.attempt) in unwanted:
                 self._events.append(_canceled(task))
             else:
                 kept.append(entry)
@@ -104,7 +131,12 @@ class MultiprocessExecutor(Executor):
         self._waiting = kept
         for child in self._children:
             task_ = child.task
-            if task_ is not None and task_.run_id == run_id and (task_.step, task_.attempt) in unwanted:
+            if (
+                task_ is not None
+                and not child.ended
+                and task_.run_id == run_id
+                and (task_.step, task_.attempt) in unwanted
+            ):
                 self._stop(child, "canceled")
 
     def release(self, run_id: RunId) -> None:
@@ -134,17 +166,21 @@ class MultiprocessExecutor(Executor):
         self._children.clear()
         self._idle.clear()
         self._selector.close()
+        self._bell.close()
 
     # ---- children
     # --------------------------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         while self._waiting and self._idle:
-            _, _, brief, task = heapq.heappop(self._waiting)
-            self._give(self._idle.pop(), brief, task)
+            _, _, brief, wanted = heapq.heappop(self._waiting)
+            self._give(self._idle.pop(), brief, wanted)
         starting = sum(1 for child in self._children if not child.ready)
         for _ in range(min(len(self._waiting) - starting, self._most - len(self._children))):
             self._start()
+
+    def _queue(self, run: RunBrief, wanted: frames.Do) -> None:
+        heapq.heappush(self._waiting, (-wanted.task.priority, next(self._order), run, wanted))
 
     def _start(self) -> None:
         child = Process()
@@ -158,23 +194,25 @@ class MultiprocessExecutor(Executor):
         except ConnectionError:
             pass  # it died already: its end is heard like any other
 
-    def _give(self, child: Process, brief: RunBrief, task: StepTask) -> None:
-        child.task, child.claim, child.started = task, next(self._claims), time.monotonic()
-        self._events.append(
-            StepStarted(
-                run_id=task.run_id,
-                at=time.time(),
-                step=task.step,
-                attempt=task.attempt,
-                claim=child.claim,
-                worker=_HOST,
-                pid=child.pid,
+    def _give(self, child: Process, brief: RunBrief, wanted: frames.Do) -> None:
+        task, claim = wanted.task, next(self._claims)
+        child.task, child.ended, child.started = task, wanted.after is not None, time.monotonic()
+        if not child.ended:
+            self._events.append(
+                StepStarted(
+                    run_id=task.run_id,
+                    at=time.time(),
+                    step=task.step,
+                    attempt=task.attempt,
+                    claim=claim,
+                    worker=_HOST,
+                    pid=child.pid,
+                )
             )
-        )
         try:
             if not child.knows(task.run_id):
                 frames.send(child.channel, frames.RUN, encode_brief(brief))
-            frames.send(child.channel, frames.DO, _encode(frames.Do(task, child.claim)))
+            frames.send(child.channel, frames.DO, _encode(frames.Do(task, claim, wanted.after)))
         except ConnectionError:
             pass
 
@@ -190,25 +228,30 @@ class MultiprocessExecutor(Executor):
                     self._idle.append(child)
                 case frames.TOLD:
                     self._events.extend(decode_events(payload))
+                case frames.ENDED:
+                    self._take(child, decode_events(payload))
+                    child.ended = True
                 case frames.DONE:
-                    self._done(child, decode_events(payload))
+                    self._take(child, decode_events(payload))
+                    self._done(child)
                 case _:
                     raise ValueError(f"unknown frame {kind!r} from process {child.pid}")
 
-    def _done(self, child: Process, events: Sequence[AnyEvent]) -> None:
+    def _take(self, child: Process, events: Sequence[AnyEvent]) -> None:
         task = child.task
-        if child.reason is None or task is None:
-            self._events.extend(events)
-            child.task = None
-            self._idle.append(child)
-            return
-        # It was interrupted: its signal may still be on the way, so that it gets no other step.
         for event in events:
-            late = child.reason == "timed out" and isinstance(event, StepCanceled | StepFailed | StepSucceeded)
-            self._events.append(timed_out(task, time.monotonic() - child.started) if late else event)
+            if child.reason == "timed out" and task is not None and isinstance(event, _TERMINAL):
+                self._events.append(timed_out(task, time.monotonic() - child.started))
+            else:
+                self._events.append(event)
+
+    def _done(self, child: Process) -> None:
         child.task = None
-        child.hang_up()
-        self._forget(child)
+        if child.reason is None:
+            self._idle.append(child)
+        else:  # its signal may still be on the way, so that it gets no other step
+            child.hang_up()
+            self._forget(child)
 
     def _bury(self, child: Process) -> None:
         task, reason = child.task, child.reason
@@ -218,9 +261,9 @@ class MultiprocessExecutor(Executor):
             if not child.ready:
                 self._fail_to_start(code)
             return
-        if reason == "canceled":
+        if reason == "canceled" and not child.ended:
             self._events.append(_canceled(task))
-        elif reason == "timed out":
+        elif reason == "timed out" and not child.ended:
             self._events.append(timed_out(task, seconds))
         else:
             self._events.append(_lost(task, child.pid, code))
@@ -230,7 +273,7 @@ class MultiprocessExecutor(Executor):
         pays.
         """
         if self._waiting:
-            _, _, _, task = heapq.heappop(self._waiting)
+            task = heapq.heappop(self._waiting)[3].task
             self._events.append(
                 StepStarted(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, worker=_HOST)
             )
@@ -258,7 +301,12 @@ class MultiprocessExecutor(Executor):
             task = child.task
             if task is None:
                 continue
-            if task.timeout is not None and child.reason is None and now >= child.started + task.timeout:
+            if (
+                task.timeout is not None
+                and not child.ended
+                and child.reason is None
+                and now >= child.started + task.timeout
+            ):
                 self._stop(child, "timed out")
             if child.kill_at is not None and now >= child.kill_at:
                 child.kill()
@@ -267,7 +315,7 @@ class MultiprocessExecutor(Executor):
     def _next_alarm(self) -> float:
         alarms = [child.kill_at for child in self._children if child.kill_at is not None]
         for child in self._children:
-            if child.task is not None and child.task.timeout is not None and child.reason is None:
+            if child.task is not None and child.task.timeout is not None and child.reason is None and not child.ended:
                 alarms.append(child.started + child.task.timeout)
         return min(alarms, default=float("inf"))
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from opgrid.contracts.events import ErrorInfo
 from opgrid.contracts.tasks import CodeTarget, StepTask
 
 # From the pool to a child.
@@ -19,7 +20,8 @@ DO: Final = b"D"  #: Do
 # From a child to the pool.
 READY: Final = b"I"  #: the child waits for its first task
 TOLD: Final = b"E"  #: events of the step that it runs
-DONE: Final = b"F"  #: the last events of that step; the child is free
+ENDED: Final = b"O"  #: the events up to the outcome; its hooks follow
+DONE: Final = b"F"  #: the last events; the child is free
 
 #: Runs that a child knows at a time; the pool forgets with it and tells it again.
 RUNS_KEPT: Final = 8
@@ -33,9 +35,16 @@ class Setup(msgspec.Struct, frozen=True, omit_defaults=True):
     code: CodeTarget | None = None
 
 
-class Do(msgspec.Struct, frozen=True):
+class After(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a step ended whose own process died."""
+
+    error: ErrorInfo | None = None
+
+
+class Do(msgspec.Struct, frozen=True, omit_defaults=True):
     task: StepTask
-    claim: str
+    claim: str = ""
+    after: After | None = None  #: not the step, only its hooks
 
 
 def send(to: socket.socket, kind: bytes, payload: bytes = b"") -> None:

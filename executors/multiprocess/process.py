@@ -37,7 +37,7 @@ class Process:
         self.incoming = frames.Incoming()
         self.ready = False
         self.task: StepTask | None = None
-        self.claim = ""
+        self.ended = False  #: the task's outcome is known, its hooks are not done
         self.started = 0.0  #: of the task, monotonic
         self.reason: Reason | None = None
         self.kill_at: float | None = None  #: monotonic

@@ -89,7 +89,10 @@ class Attempt:
         """What the op's config parameter gets. References to the environment are resolved here, in the step's own
         process.
         """
-        field = self.node.op.config_field
+        op = self.node.op
+        while op.base is not None:  # run config was taken through the functions of ``configured`` when it was resolved
+            op = op.base
+        field = op.config_field
         raw = self.node.config.config
         return raw if field is None else field.load(raw)
 

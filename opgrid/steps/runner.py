@@ -42,6 +42,12 @@ class Outcome:
     def ok(self) -> bool:
         return isinstance(self.event, StepSucceeded)
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether anything is to be done once the finish was accepted."""
+        attempt = self._attempt
+        return attempt is not None and bool(attempt.node.hooks) and not isinstance(self.event, StepCanceled)
+
     def run_hooks(self, sink: EventSink) -> None:
         """Once the finish was accepted. Raises nothing: a hook's own error is an event."""
         attempt = self._attempt
