@@ -20,6 +20,8 @@ from opgrid.contracts.structure import (
     Retry,
     Wire,
 )
+from opgrid.ids import NodePath
+from orchestrator.planner.plan import FanOut, FromStep
 from orchestrator.planner.snapshot import JobSnapshot
 
 
@@ -62,6 +64,15 @@ def collected(source: str) -> FromNode:
 
 def fan_in(*sources: str) -> FanIn:
     return FanIn(tuple(_from(source, Delivery.WHOLE) for source in sources))
+
+
+def feed(source: str, delivery: Delivery = Delivery.WHOLE) -> FromStep:
+    """What a plan says about an input that takes ``source``."""
+    return FromStep(NodePath(source), "result", delivery)
+
+
+def over(source: str) -> FanOut:
+    return FanOut(NodePath(source), "result")
 
 
 def given(name: str) -> FromGraphInput:

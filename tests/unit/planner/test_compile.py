@@ -8,6 +8,7 @@ import pytest
 
 from opgrid.contracts.config import ExecutorChoice, NodeConfig, ResolvedConfig
 from opgrid.contracts.structure import (
+    Delivery,
     FanIn,
     FromGraphInput,
     GraphInfo,
@@ -24,7 +25,7 @@ from orchestrator.planner.compile import CyclicJob, compile
 from orchestrator.planner.dynamic import DynamicError
 from orchestrator.planner.flatten import BadWire
 from orchestrator.planner.inputs import UnsatisfiedInputs
-from orchestrator.planner.plan import FanOut, FromStep, FromSteps, Plan, StepSpec
+from orchestrator.planner.plan import FromSteps, Plan, StepSpec
 from orchestrator.planner.routing import BadTag
 from orchestrator.planner.snapshot import JobSnapshot
 from tests.unit.engine.jobs import (
@@ -33,10 +34,12 @@ from tests.unit.engine.jobs import (
     collected,
     fan_in,
     fan_out_job,
+    feed,
     given,
     job,
     mapped,
     op,
+    over,
     snapshot,
     whole,
 )
@@ -58,12 +61,12 @@ def test_an_empty_job_is_an_empty_plan() -> None:
 
 def test_inputs_know_their_source() -> None:
     plan = steps(job([A, INC], call("a"), call("b", "inc", x="a")))
-    assert feeds(plan["b"]) == {"x": FromStep("a", "result")}
+    assert feeds(plan["b"]) == {"x": feed("a")}
 
 
 def test_a_list_keeps_its_order() -> None:
     plan = steps(job([A, op("sum", "xs")], call("a"), call("b", "a"), call("sum", xs=fan_in("b", "a"))))
-    assert feeds(plan["sum"]) == {"xs": FromSteps((FromStep("b"), FromStep("a")))}
+    assert feeds(plan["sum"]) == {"xs": FromSteps((feed("b"), feed("a")))}
 
 
 def test_an_empty_list_is_a_list() -> None:
@@ -92,9 +95,9 @@ def test_nested_graphs_are_flattened_and_their_inputs_and_outputs_followed() -> 
     )
     plan = steps(structure)
     assert list(plan) == ["a", "o.g.inc", "o.g.inc_2", "last"]
-    assert feeds(plan["o.g.inc"]) == {"x": FromStep("a")}
-    assert feeds(plan["o.g.inc_2"]) == {"x": FromStep("o.g.inc")}
-    assert feeds(plan["last"]) == {"x": FromStep("o.g.inc_2")}
+    assert feeds(plan["o.g.inc"]) == {"x": feed("a")}
+    assert feeds(plan["o.g.inc_2"]) == {"x": feed("o.g.inc")}
+    assert feeds(plan["last"]) == {"x": feed("o.g.inc_2")}
 
 
 def test_a_graph_that_contains_itself_is_an_error() -> None:
@@ -170,7 +173,7 @@ class TestInputsWithoutAWire:
     def test_a_list_is_shortened_by_a_selection_but_not_emptied(self) -> None:
         structure = job([A, op("sum", "xs")], call("a"), call("b", "a"), call("sum", xs=fan_in("b", "a")))
         plan = compile(snapshot(structure), op_selection=["a", "sum"])
-        assert feeds(plan.steps[1]) == {"xs": FromSteps((FromStep("a"),))}
+        assert feeds(plan.steps[1]) == {"xs": FromSteps((feed("a"),))}
         with pytest.raises(UnsatisfiedInputs):
             compile(snapshot(structure), op_selection=["sum"])
 
@@ -178,8 +181,8 @@ class TestInputsWithoutAWire:
 class TestFanOuts:
     def test_what_is_mapped_is_a_template_and_what_collects_is_not(self) -> None:
         plan = steps(fan_out_job())
-        assert plan["work"].scope == (FanOut("keys", "result"),)
-        assert feeds(plan["work"]) == {"x": FromStep("keys", delivery=mapped("keys").delivery)}
+        assert plan["work"].scope == (over("keys"),)
+        assert feeds(plan["work"]) == {"x": feed("keys", Delivery.MAPPED)}
         assert plan["total"].scope == ()
 
     def test_a_step_below_a_mapped_one_is_in_its_branch(self) -> None:
@@ -190,7 +193,7 @@ class TestFanOuts:
             call("f", "inc", x=mapped("keys")),
             call("g", "two", x="f", y="a"),
         )
-        assert steps(structure)["g"].scope == (FanOut("keys", "result"),)
+        assert steps(structure)["g"].scope == (over("keys"),)
 
     def test_fan_outs_nest(self) -> None:
         structure = job(
@@ -202,7 +205,7 @@ class TestFanOuts:
             call("all", "join", xs=collected("join")),
         )
         plan = steps(structure)
-        outer, inner = FanOut("keys", "result"), FanOut("parts", "result")
+        outer, inner = over("keys"), over("parts")
         assert plan["f"].scope == (outer, inner)
         assert plan["join"].scope == (outer,)
         assert plan["all"].scope == ()
@@ -222,8 +225,8 @@ class TestFanOuts:
             graphs=[inner],
         )
         plan = steps(structure)
-        assert plan["g.inc"].scope == plan["g.inc_2"].scope == (FanOut("keys", "result"),)
-        assert feeds(plan["sum"]) == {"xs": FromStep("g.inc_2", delivery=collected("g").delivery)}
+        assert plan["g.inc"].scope == plan["g.inc_2"].scope == (over("keys"),)
+        assert feeds(plan["sum"]) == {"xs": feed("g.inc_2", Delivery.COLLECTED)}
 
     def test_a_graph_can_return_a_dynamic_output_or_a_collection(self) -> None:
         make = GraphInfo("make", (call("keys"),), (), (GraphOutput("result", whole("keys")),))
@@ -242,9 +245,9 @@ class TestFanOuts:
             graphs=[make, both],
         )
         plan = steps(structure)
-        assert plan["f"].scope == (FanOut("m.keys", "result"),)
+        assert plan["f"].scope == (over("m.keys"),)
         assert plan["sum"].scope == ()
-        assert feeds(plan["sum"]) == {"xs": FromStep("b.inc", delivery=collected("x").delivery)}
+        assert feeds(plan["sum"]) == {"xs": feed("b.inc", Delivery.COLLECTED)}
 
     def test_the_values_of_a_dynamic_output_can_be_collected_directly(self) -> None:
         structure = job([op("keys", dynamic=True), op("sum", "xs")], call("keys"), call("sum", xs=collected("keys")))
@@ -333,7 +336,7 @@ class TestTheWire:
 def test_a_nothing_output_orders() -> None:
     quiet = op("quiet", out=[OutputInfo("result", nothing=True)])
     plan = steps(job([quiet, op("f", InputInfo("after", nothing=True))], call("quiet"), call("f", after="quiet")))
-    assert feeds(plan["f"]) == {"after": FromStep("quiet")}
+    assert feeds(plan["f"]) == {"after": feed("quiet")}
 
 
 def test_a_graph_input_without_a_wire_is_fed_at_the_leaf() -> None:
