@@ -155,8 +155,12 @@ class Child:
             return f"not run: {said.value}"
         since = time.monotonic()
         self.slot.hold([Claim(*at, claim, self.owner, since, task.timeout)])
+        stream = EventStream(at, claim, self.protocol, self.ring)
         try:
-            return self._run(task, scope, EventStream(at, claim, self.protocol, self.ring), since)
+            return self._run(task, scope, stream, since)
+        except Exception as error:  # ours: what user code raises is an outcome
+            _log.exception("Step %s of run %s was given up.", task.step, task.run_id)
+            return self._give_up(task, stream, f"its worker failed: {type(error).__name__}: {error}")
         finally:
             self.flusher.watch(None)
             self.slot.hold([])
@@ -182,18 +186,21 @@ class Child:
         seconds = time.monotonic() - since
         if isinstance(event, StepCanceled) and not canceled and task.timeout is not None and seconds >= task.timeout:
             event = timed_out(task, seconds)
-        said = stream.finish(event, _output_keys(outcome, scope), self.settings.redis_grace)
+        said = stream.finish(event, _output_keys(task, outcome, scope), self.settings.redis_grace)
         if said is Said.MISSING:
-            cause = LossCause("an output that it had stored is not in Redis any more", worker=self.settings.name)
-            lost = StepLost(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause)
-            said = stream.finish(lost, [], self.settings.redis_grace)
-            return f"lost its output: {said.value}"
+            return self._give_up(task, stream, "an output that it had stored is not in Redis any more")
         if said is not Said.OK:
             _log.warning("The end of step %s, attempt %s, came too late: %s", task.step, task.attempt, said.value)
             return f"{event.TYPE.value}, refused: {said.value}"
         outcome.run_hooks(stream)
         stream.flush()
         return event.TYPE.value
+
+    def _give_up(self, task: StepTask, stream: EventStream, reason: str) -> str:
+        cause = LossCause(reason, worker=self.settings.name, pid=os.getpid())
+        lost = StepLost(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause)
+        said = stream.finish(lost, [], self.settings.redis_grace)
+        return f"lost ({reason}): {said.value}"
 
     # ---- other code than the run was planned from ------------------------------------------------------------------
 
@@ -255,10 +262,13 @@ class Child:
         self.protocol.close()
 
 
-def _output_keys(outcome: Outcome, scope: RunScope) -> list[str]:
+def _output_keys(task: StepTask, outcome: Outcome, scope: RunScope) -> list[str]:
     """What has to be in this Redis for the outcome to be accepted."""
     event = outcome.event
     if scope.brief.io != "redis" or not isinstance(event, StepSucceeded):
         return []
-    refs = [ref for ref in event.outputs if ref.manifest is not None and scope.manager_key(ref) == DEFAULT_KEY]
-    return [key for ref in refs if DEFAULT_KEY not in scope.job.resource_defs for key in keys_of(ref)]
+    if DEFAULT_KEY in scope.job.resource_defs:
+        return []
+    outs = scope.node(task.node).outs
+    refs = [ref for ref in event.outputs if ref.manifest is not None]
+    return [key for ref in refs if outs[ref.output].io_manager_key == DEFAULT_KEY for key in keys_of(ref)]
