@@ -7,7 +7,7 @@ message from these in :meth:`OpGridError.describe`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 
 class OpGridError(Exception):
@@ -64,9 +64,13 @@ class InvalidSubsetError(OpGridError):
 
 
 class InvalidConfigError(OpGridError):
-    """Run config does not fit its schema; the message lists every error with its path."""
+    """Run config does not fit its schema; the message lists every error with its path, ``errors`` holds them one by one."""
 
     exit_code = 2
+
+    def __init__(self, message: str, errors: Sequence[object] = ()) -> None:
+        super().__init__(message, errors)
+        self.message, self.errors = message, errors
 
 
 class ConfigMappingFunctionError(OpGridError):

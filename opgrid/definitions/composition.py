@@ -9,6 +9,7 @@ is inside the other could not be run any number of times that makes sense, and i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, NoReturn
@@ -148,6 +149,11 @@ class Node:
         self.hook_defs = hook_defs
         self.retry_policy = retry_policy
 
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        for name, value in state[1].items():
+            setattr(self, name, value)
+        self.wires = {name: interned(wire) for name, wire in self.wires.items()}
+
     @property
     def is_graph(self) -> bool:
         return self.definition.is_graph
@@ -170,6 +176,22 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({self.name!r}, {self.definition!r})"
+
+
+def interned(wire: Wire) -> Wire:
+    """The same with names that are the same objects everywhere.
+
+    Defaults are left out of JSON when they are the very object, so that the hash of a pickled job would change.
+    """
+    match wire:
+        case FanIn(items):
+            return FanIn(tuple(interned_source(each) for each in items))
+        case _:
+            return interned_source(wire)
+
+
+def interned_source(wire: FromNode | FromGraphInput) -> FromNode | FromGraphInput:
+    return FromNode(wire.node, sys.intern(wire.output), wire.delivery) if isinstance(wire, FromNode) else wire
 
 
 # ---- scopes ----------------------------------------------------------------------------------------------

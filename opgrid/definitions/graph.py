@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, overload
@@ -26,6 +27,7 @@ from opgrid.definitions.composition import (
     PendingInvocation,
     Shape,
     current,
+    interned,
 )
 from opgrid.definitions.explicit import Dependencies, InputMapping, OutputMapping, compose_explicitly
 from opgrid.definitions.hooks import HookDefinition
@@ -105,6 +107,10 @@ class GraphDefinition(Invocable):
             composition.uses,
             frozenset(composition.meetings),
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.outs = {name: GraphOutput(name, interned(out.source), out.description) for name, out in self.outs.items()}
 
     # ---- from a function ----------------------------------------------------------------------------------
 
@@ -191,7 +197,7 @@ class GraphDefinition(Invocable):
         ins = tuple(
             InputInfo(
                 name,
-                port.type.display_name,
+                sys.intern(port.type.display_name),
                 nothing=port.type.is_nothing,
                 has_default=name in self.input_defaults,
                 loadable=port.type.loader is not None,

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, update_wrapper
-from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
 from opgrid.contracts.structure import JobStructure
 from opgrid.contracts.wire import structure_hash
@@ -23,8 +23,11 @@ from opgrid.errors import InvalidDefinitionError, InvariantViolationError, Unkno
 from opgrid.ids import NodePath
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from opgrid.definitions.resource import ResourceDefinition
     from opgrid.definitions.run_config import Resolution
+    from opgrid.definitions.run_request import RunRequest
 
 
 class JobDefinition:
@@ -248,12 +251,12 @@ class JobDefinition:
         return found
 
     def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> JobDefinition:
-        found = self._copy()
+        found = self._copy(restructured=True)
         found.hook_defs = self.hook_defs | check_hooks(hook_defs, f"Job {self.name!r}")
         return found
 
     def with_metadata(self, metadata: Mapping[str, Any]) -> JobDefinition:
-        found = self._copy()
+        found = self._copy(restructured=True)
         found.metadata = check_metadata(metadata, f"Job {self.name!r}")
         return found
 
@@ -263,11 +266,15 @@ class JobDefinition:
         found.op_selection = None if op_selection is None else tuple(op_selection)
         return found
 
-    def _copy(self) -> Self:
+    def _copy(self, restructured: bool = False) -> Self:
+        """What is bound is no part of the structure, so that most copies share it."""
         found = copy.copy(self)
-        for name in ("_structure", "structure_hash", "op_table", "required_resource_keys"):
-            found.__dict__.pop(name, None)
+        if restructured:
+            found.__dict__ = {name: value for name, value in found.__dict__.items() if name not in _DERIVED}
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
 
     # ---- launching ----------------------------------------------------------------------------------------
 
@@ -279,6 +286,52 @@ class JobDefinition:
         from opgrid.definitions.run_config import resolve_run_config
 
         return resolve_run_config(self, run_config, executor)
+
+    # ---- partitions ---------------------------------------------------------------------------------------
+
+    def run_request_for_partition(
+        self,
+        partition_key: str,
+        run_key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        asset_selection: Any = None,
+        run_config: Any = None,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: Any = None,
+    ) -> RunRequest:
+        """For schedules and sensors: a run of one partition."""
+        from opgrid.definitions.partitioned_config import run_request_for_partition
+
+        return run_request_for_partition(
+            self, partition_key, run_key, tags, run_config, current_time, dynamic_partitions_store
+        )
+
+    def get_run_config_for_partition_key(self, partition_key: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._partitioned().get_run_config_for_partition_key(partition_key)
+        return found
+
+    def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
+        found: Mapping[str, str] = self._partitioned().get_tags_for_partition_key(partition_key, self.name)
+        return found
+
+    def validate_partition_key(
+        self, partition_key: str, current_time: datetime | None = None, dynamic_partitions_store: Any = None
+    ) -> None:
+        """UnknownPartitionError for a key that there is not."""
+        self._partitioned()
+        self.partitions_def.validate_partition_key(partition_key, current_time, dynamic_partitions_store)
+
+    def _partitioned(self) -> Any:
+        if self.partitions_def is None:
+            raise InvariantViolationError(
+                f"Job {self.name!r} ({self.location}) is not partitioned: give it config=PartitionedConfig(...) or "
+                f"partitions_def=."
+            )
+        from opgrid.definitions.partitioned_config import partitioned_config_of
+
+        return partitioned_config_of(self)
+
+    # ---- running ------------------------------------------------------------------------------------------
 
     def execute_in_process(
         self,
@@ -323,6 +376,11 @@ class JobDefinition:
 
     def __repr__(self) -> str:
         return f"JobDefinition({self.name!r})"
+
+
+_DERIVED: Final = frozenset(
+    {"_structure", "structure_hash", "op_table", "required_resource_keys", "unsatisfied_inputs"}
+)
 
 
 def _is_a(value: object, module: str, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -30,6 +31,8 @@ class OpDefinition(Invocable):
 
     kind = "op"
     is_graph = False
+    __name__: str
+    __qualname__: str
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class OpDefinition(Invocable):
         ins = tuple(
             InputInfo(
                 name,
-                port.type.display_name,
+                sys.intern(port.type.display_name),
                 nothing=port.type.is_nothing,
                 has_default=port.has_default,
                 loadable=port.type.loader is not None,
@@ -114,11 +117,11 @@ class OpDefinition(Invocable):
         outs = tuple(
             OutputInfo(
                 name,
-                out.type.display_name,
+                sys.intern(out.type.display_name),
                 out.type.is_nothing,
                 out.is_dynamic,
                 out.is_required,
-                out.io_manager_key,
+                sys.intern(out.io_manager_key),
                 out.description,
             )
             for name, out in self.outs.items()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 from opgrid.definitions.configurable import ConfigurableResource
@@ -45,15 +45,11 @@ class FilesystemIOManager(ConfigurableIOManager):
     base_dir: str | None = None
     serializer: str = "cloudpickle"
 
-    @cached_property
-    def _store(self) -> FilesystemStore:
-        return FilesystemStore(self.base_dir, self.serializer)
-
     def handle_output(self, context: OutputContext, obj: Any) -> None:
-        self._store.handle_output(context, obj)
+        FilesystemStore(self.base_dir, self.serializer).handle_output(context, obj)
 
     def load_input(self, context: InputContext) -> Any:
-        return self._store.load_input(context)
+        return FilesystemStore(self.base_dir, self.serializer).load_input(context)
 
 
 class RedisIOManager(ConfigurableIOManager):
@@ -65,12 +61,15 @@ class RedisIOManager(ConfigurableIOManager):
     ttl: int | None = None  #: seconds
     max_bytes: int | None = None
 
-    @cached_property
-    def _store(self) -> RedisStore:
-        return RedisStore(self.url, self.serializer, self.compress, self.ttl, self.max_bytes)
-
     def handle_output(self, context: OutputContext, obj: Any) -> None:
-        self._store.handle_output(context, obj)
+        self._store().handle_output(context, obj)
 
     def load_input(self, context: InputContext) -> Any:
-        return self._store.load_input(context)
+        return self._store().load_input(context)
+
+    def _store(self) -> RedisStore:
+        return _store(self.url, self.serializer, self.compress, self.ttl, self.max_bytes)
+
+
+#: One per process and setting: it knows what this process has stored lately.
+_store = lru_cache(maxsize=16)(RedisStore)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.contracts.executor import Executor
 from opgrid.errors import InvalidDefinitionError, UnknownName, UnmetExecutorRequirementsError, listed, nearest
-from opgrid.io.manager import InputManager, IOManager
+from opgrid.io.manager import IOManager
 from opgrid.plugins import IO_MANAGERS
 
 if TYPE_CHECKING:
@@ -88,10 +88,13 @@ def _must_cross(key: str, bound: Any, default: str, what: str, executor: type[Ex
 
 
 def keeps_in_memory(resource: Any) -> bool:
-    """As far as can be told without opening it: from the object or class behind the definition."""
-    for behind in (resource, getattr(resource, "value", None), getattr(resource, "manager_class", None)):
-        if isinstance(behind, InputManager) or (isinstance(behind, type) and issubclass(behind, InputManager)):
-            return getattr(behind, "crosses_processes", True) is False
-        if getattr(behind, "crosses_processes", None) is False:
-            return True
-    return False
+    """As far as can be told without opening it: from the object, class or definition behind a definition."""
+    behind = [
+        getattr(resource, "manager_class", None),
+        getattr(resource, "given", None),
+        getattr(getattr(resource, "resource_fn", None), "value", None),
+    ]
+    base = getattr(resource, "base", None)
+    return any(getattr(each, "crosses_processes", True) is False for each in behind) or (
+        base is not None and keeps_in_memory(base)
+    )

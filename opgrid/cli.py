@@ -1,0 +1,70 @@
+"""The root of the command line: it finds command groups by entry point and imports one only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from opgrid.errors import OpGridError
+
+GROUP = "opgrid.commands"
+
+#: One line for each group that ships with opgrid: ``--help`` must not import what it describes.
+_HELP = {
+    "flower": "Show workers and tasks in Flower.",
+    "job": "List, print and execute jobs.",
+    "run": "List, show and resume runs.",
+    "worker": "Start workers that run steps.",
+}
+
+
+class _Root(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_groups())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _groups().get(cmd_name)
+        return None if entry is None else entry.load()
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, _HELP.get(name, f"From {entry.value.partition(':')[0]}.")) for name, entry in sorted(_groups().items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="opgrid", message="opgrid %(version)s")
+def root() -> None:
+    """Run op jobs: in process, on local processes, or on a fleet of Celery workers."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script. Exit codes: 0 ok, 1 run failed, 2 usage, 3 definitions do not load, 4 broker or database, 130 interrupt."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args[:1] and args[0].startswith("_"):
+        from opgrid.doors import through
+
+        through(args[0][1:])(args[1:])
+        return
+    try:
+        root.main(args, prog_name="opgrid", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except OpGridError as error:
+        if os.environ.get("OPGRID_TRACEBACK"):
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _groups() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

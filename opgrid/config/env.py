@@ -1,0 +1,81 @@
+"""References to environment variables. They travel as ``{"env": "NAME"}`` and are resolved where a step runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from opgrid.errors import InvalidConfigError
+
+
+class EnvVar(str):
+    """The name of a variable, in the place of its value: ``Server(password=EnvVar("PASSWORD"))``."""
+
+    __slots__ = ()
+
+    @property
+    def env_var_name(self) -> str:
+        return str(self)
+
+    def get_value(self, default: str | None = None) -> str | None:
+        """Its value now, in this process."""
+        return os.environ.get(str(self), default)
+
+    def reference(self) -> dict[str, str]:
+        return {"env": str(self)}
+
+    @classmethod
+    def int(cls, name: str) -> IntEnvVar:
+        return IntEnvVar(name)
+
+    def __repr__(self) -> str:
+        return f"EnvVar({str(self)!r})"
+
+
+class IntEnvVar(int):
+    """As :class:`EnvVar`, for a field of type int."""
+
+    env_var_name: str
+
+    def __new__(cls, name: str) -> IntEnvVar:
+        made = super().__new__(cls, 0)
+        made.env_var_name = name
+        return made
+
+    def get_value(self, default: int | None = None) -> int | None:
+        text = os.environ.get(self.env_var_name)
+        return default if text is None else int(text)
+
+    def reference(self) -> dict[str, str]:
+        return {"env": self.env_var_name}
+
+    def __repr__(self) -> str:
+        return f"EnvVar.int({self.env_var_name!r})"
+
+
+def is_reference(value: object) -> bool:
+    return isinstance(value, Mapping) and len(value) == 1 and isinstance(value.get("env"), str)
+
+
+def value_of(reference: Mapping[str, str], path: str = "config") -> str:
+    """Raises InvalidConfigError, naming the variable."""
+    name = reference["env"]
+    found = os.environ.get(name)
+    if found is None:
+        raise InvalidConfigError(
+            f"The environment variable {name!r} is not set where this step runs; the config at {path} refers to it. "
+            f"Set it for the worker, or write the value itself."
+        )
+    return found
+
+
+def resolve_env(value: Any) -> Any:
+    """Plain config with every reference in it replaced by the variable's text."""
+    if is_reference(value):
+        return value_of(value)
+    if isinstance(value, Mapping):
+        return {key: resolve_env(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [resolve_env(each) for each in value]
+    return value

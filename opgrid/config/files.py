@@ -1,0 +1,73 @@
+"""Run config from YAML: several documents, the later laid over the earlier."""
+
+from __future__ import annotations
+
+import copy
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from opgrid.errors import InvalidConfigError
+
+
+def config_from_files(config_files: Sequence[str]) -> dict[str, Any]:
+    """Files or patterns; a pattern that finds nothing is an error."""
+    texts: list[tuple[str, str]] = []
+    for pattern in config_files:
+        found = sorted(glob.glob(pattern)) or [pattern]
+        for path in found:
+            try:
+                with open(path, encoding="utf-8") as file:
+                    texts.append((path, file.read()))
+            except OSError as error:
+                raise InvalidConfigError(f"The config file {path} cannot be read: {error.strerror}.") from error
+    return merged([_parsed(name, text) for name, text in texts])
+
+
+def config_from_pkg_resources(pkg_resource_defs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """(package, file name) pairs."""
+    from importlib.resources import files
+
+    parts = []
+    for package, name in pkg_resource_defs:
+        try:
+            text = files(package).joinpath(name).read_text(encoding="utf-8")
+        except (OSError, ModuleNotFoundError) as error:
+            raise InvalidConfigError(f"Package {package!r} has no config file {name!r}: {error}.") from error
+        parts.append(_parsed(f"{package}/{name}", text))
+    return merged(parts)
+
+
+def config_from_yaml_strings(yaml_strings: Sequence[str]) -> dict[str, Any]:
+    return merged([_parsed(f"document {number}", text) for number, text in enumerate(yaml_strings, start=1)])
+
+
+def merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mappings merge key by key, all else is replaced; the parts stay as they are."""
+    result: dict[str, Any] = {}
+    for part in parts:
+        _lay_over(result, part)
+    return result
+
+
+def _lay_over(under: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        below = under.get(key)
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            _lay_over(below, value)
+        else:
+            under[key] = copy.deepcopy(dict(value)) if isinstance(value, Mapping) else value
+
+
+def _parsed(name: str, text: str) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidConfigError(f"{name} is not YAML: {error}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InvalidConfigError(f"{name} has to hold a mapping at its top, not a {type(found).__name__}.")
+    return found

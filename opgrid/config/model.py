@@ -1,0 +1,232 @@
+"""Config classes: pydantic models whose values in run config are checked strictly."""
+
+from __future__ import annotations
+
+import enum
+import json
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pydantic
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from opgrid.config.env import EnvVar, IntEnvVar, is_reference, value_of
+from opgrid.config.report import Report
+from opgrid.config.schema import ABSENT, ConfigType, Field, Permissive, as_type
+from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, listed, nearest
+
+
+class Config(pydantic.BaseModel):
+    """The config of an op or a resource, by its annotation: ``def crunch(config: CrunchConfig): ...``. Immutable."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, validate_default=False, ser_json_inf_nan="constants")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _names_of_enums(cls, data: Any) -> Any:
+        """Run config may name the member of an enum."""
+        if not isinstance(data, Mapping):
+            return data
+        changed = dict(data)
+        for key, kind in _enums_of(cls).items():
+            given = changed.get(key)
+            if isinstance(given, str) and given in kind.__members__ and given not in {each.value for each in kind}:
+                changed[key] = kind[given].value
+        return changed
+
+    @classmethod
+    def to_config_schema(cls) -> ConfigType:
+        return ModelType(cls)
+
+    def _convert_to_config_dictionary(self) -> dict[str, Any]:
+        return to_plain(self)
+
+
+class PermissiveConfig(Config):
+    """A Config that keeps what it does not know."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+
+class ModelType(ConfigType):
+    """A Config class as a config schema."""
+
+    def __init__(self, model: type[Config]) -> None:
+        self.model = model
+        try:
+            model.model_json_schema()
+        except pydantic.errors.PydanticInvalidForJsonSchema:
+            pass
+        except pydantic.errors.PydanticUserError as error:
+            raise InvalidConfigDefinitionError(f"{model.__name__} cannot be used as config: {error}") from error
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if isinstance(value, Config):
+            return to_plain(value)
+        if not isinstance(value, Mapping):
+            report.wrong(path, f"expected {self.shown()}, got {value!r}.")
+            return value
+        plain = _plain(value)
+        references: set[tuple[str | int, ...]] = set()
+        without = _without_references(plain, (), references)
+        try:
+            self.model.model_validate_json(json.dumps(without), strict=True)
+        except pydantic.ValidationError as error:
+            for problem in error.errors(include_url=False):
+                self._tell(problem, path, report, references)
+        return plain
+
+    def _tell(self, problem: Any, path: str, report: Report, references: set[tuple[str | int, ...]]) -> None:
+        place = tuple(problem["loc"])
+        if place in references or any(place[: len(each)] == each for each in references):
+            return
+        at = path + "".join(f"[{part}]" if isinstance(part, int) else f":{part}" for part in place)
+        if problem["type"] == "missing":
+            field = self.model.model_fields.get(str(place[-1])) if len(place) == 1 else None
+            kind = f": {_name_of(field.annotation)}" if field is not None else ""
+            report.missing(at, f"this is required{kind}.")
+        elif problem["type"] == "extra_forbidden":
+            known = list(self.model.model_fields) if len(place) == 1 else []
+            there = f"{nearest(str(place[-1]), known)} There are: {listed(known)}." if known else ""
+            report.unknown(at, f"there is no such field.{there}")
+        else:
+            report.wrong(at, f"{problem['msg']}, got {problem['input']!r}.")
+
+    def load(self, value: Any) -> Config:
+        """The instance that user code gets. Raises InvalidConfigError."""
+        if isinstance(value, self.model):
+            return value
+        texts: dict[str, Any] = _resolved(value or {}, self.model)
+        try:
+            return self.model.model_validate_json(json.dumps(texts))
+        except pydantic.ValidationError as error:
+            raise InvalidConfigError(f"The config of {self.model.__name__} does not fit where it is used: {error}") from error
+
+    def default(self) -> Any:
+        required = any(field.is_required() for field in self.model.model_fields.values())
+        return ABSENT if required else {}
+
+    def shown(self) -> str:
+        inside = ", ".join(
+            f"{name}: {_name_of(field.annotation)}" + ("" if field.is_required() else " (optional)")
+            for name, field in self.model.model_fields.items()
+        )
+        return f"{self.model.__name__} {{{inside}}}"
+
+    def example(self) -> Any:
+        return {name: f"<{_name_of(field.annotation)}>" for name, field in self.model.model_fields.items() if field.is_required()}
+
+    def fields(self) -> Mapping[str, Field]:
+        return {name: _field_of(field) for name, field in self.model.model_fields.items()}
+
+
+def to_plain(model: pydantic.BaseModel) -> dict[str, Any]:
+    """A model as JSON, with environment references kept as such; what was not set is left to its default."""
+    set_fields = model.model_fields_set
+    values = {name: getattr(model, name) for name in type(model).model_fields if name in set_fields}
+    values.update(model.model_extra or {})
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, EnvVar | IntEnvVar):
+        return value.reference()
+    if isinstance(value, pydantic.BaseModel):
+        return to_plain(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    return to_jsonable_python(value)
+
+
+def _without_references(value: Any, at: tuple[str | int, ...], found: set[tuple[str | int, ...]]) -> Any:
+    if is_reference(value):
+        found.add(at)
+        return ABSENT
+    if isinstance(value, Mapping):
+        inner = {key: _without_references(each, (*at, key), found) for key, each in value.items()}
+        return {key: each for key, each in inner.items() if each is not ABSENT}
+    if isinstance(value, list):
+        kept = [_without_references(each, (*at, index), found) for index, each in enumerate(value)]
+        return [each for each in kept if each is not ABSENT]
+    return value
+
+
+def _resolved(value: Any, model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """References become texts, and numbers where the field is one."""
+    result: dict[str, Any] = {}
+    for key, each in value.items():
+        field = model.model_fields.get(key)
+        annotation = field.annotation if field is not None else None
+        if is_reference(each):
+            text = value_of(each, key)
+            result[key] = text if annotation is str else _number(text, annotation)
+        elif isinstance(each, Mapping) and isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+            result[key] = _resolved(each, annotation)
+        else:
+            result[key] = _deep(each)
+    return result
+
+
+def _deep(value: Any) -> Any:
+    if is_reference(value):
+        return value_of(value)
+    if isinstance(value, Mapping):
+        return {key: _deep(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_deep(each) for each in value]
+    return value
+
+
+def _number(text: str, annotation: Any) -> Any:
+    kinds = {annotation, *typing.get_args(annotation)}
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(text)
+            except ValueError:
+                return text
+    return text
+
+
+def _enums_of(model: type[Config]) -> dict[str, type[enum.Enum]]:
+    cached = model.__dict__.get("__opgrid_enums__")
+    if cached is None:
+        cached = {}
+        for name, field in model.model_fields.items():
+            for kind in _kinds(field.annotation):
+                if isinstance(kind, type) and issubclass(kind, enum.Enum):
+                    cached[name] = kind
+        type.__setattr__(model, "__opgrid_enums__", cached)
+    found: dict[str, type[enum.Enum]] = cached
+    return found
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    yield from typing.get_args(annotation)
+
+
+def _field_of(field: Any) -> Field:
+    try:
+        kind = as_type(field.annotation)
+    except InvalidConfigDefinitionError:
+        kind = as_type(Any)
+    if field.is_required():
+        return Field(kind, is_required=True, description=field.description)
+    default = field.default if field.default is not PydanticUndefined else ABSENT
+    plain = ABSENT if default is ABSENT else _plain(default)
+    try:
+        return Field(kind, default_value=plain, description=field.description)
+    except InvalidConfigDefinitionError:
+        return Field(Permissive() if isinstance(plain, dict) else as_type(Any), default_value=plain, description=field.description)
+
+
+def _name_of(annotation: Any) -> str:
+    return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")

@@ -1,0 +1,435 @@
+"""The dict-style schema types, and what every kind of config schema can do: check, load, describe itself.
+
+``check`` looks at JSON before a run starts and reports every problem; ``load`` makes of it what user code sees, in the
+process where the step runs, with references to the environment resolved.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from opgrid.config.env import is_reference, value_of
+from opgrid.config.report import Report
+from opgrid.errors import InvalidConfigDefinitionError, listed, nearest
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __reduce__(self) -> str:
+        return "ABSENT"
+
+
+#: Nothing was given, which is not the same as None.
+ABSENT: Final = _Absent()
+
+
+class ConfigType(ABC):
+    """One kind of config value."""
+
+    @abstractmethod
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        """The value as it is to be stored: JSON, with defaults filled in where the schema has them."""
+
+    def load(self, value: Any) -> Any:
+        return value
+
+    @abstractmethod
+    def shown(self) -> str:
+        """For messages: ``str``, ``{host: str, port: int = 80}``."""
+
+    def default(self) -> Any:
+        """What stands in when nothing is given; ABSENT: something must be."""
+        return ABSENT
+
+    def example(self) -> Any:
+        return f"<{self.shown()}>"
+
+    def fields(self) -> Mapping[str, Field]:
+        """For scaffolds: what is inside."""
+        return {}
+
+
+class Scalar(ConfigType):
+    def __init__(self, name: str, kinds: tuple[type, ...], example: Any) -> None:
+        self.name, self.kinds, self._example = name, kinds, example
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
+            report.wrong(path, f"expected {self.name}, got {value!r} ({type(value).__name__}).")
+        return value
+
+    def shown(self) -> str:
+        return self.name
+
+    def example(self) -> Any:
+        return self._example
+
+
+class AnyType(ConfigType):
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        return value
+
+    def shown(self) -> str:
+        return "anything"
+
+    def example(self) -> Any:
+        return {}
+
+
+class Source(ConfigType):
+    """A scalar, or ``{"env": "NAME"}``."""
+
+    def __init__(self, scalar: Scalar, parse: typing.Callable[[str], Any]) -> None:
+        self.scalar, self._parse = scalar, parse
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        return value if is_reference(value) else self.scalar.check(value, path, report)
+
+    def load(self, value: Any) -> Any:
+        return self._parse(value_of(value)) if is_reference(value) else value
+
+    def shown(self) -> str:
+        return f"{self.scalar.name} or {{env: NAME}}"
+
+    def example(self) -> Any:
+        return self.scalar.example()
+
+
+def _truth(text: str) -> bool:
+    return text.strip().lower() in {"1", "true", "yes", "on"}
+
+
+STRING = Scalar("str", (str,), "...")
+INT = Scalar("int", (int,), 0)
+FLOAT = Scalar("float", (float, int), 0.0)
+BOOL = Scalar("bool", (bool,), False)
+ANY = AnyType()
+StringSource = Source(STRING, str)
+IntSource = Source(INT, int)
+BoolSource = Source(BOOL, _truth)
+
+_SCALARS: dict[Any, ConfigType] = {str: STRING, int: INT, float: FLOAT, bool: BOOL, typing.Any: ANY}
+
+
+class Field:
+    """A schema with a default and a description: ``Field(int, default_value=3)``."""
+
+    def __init__(
+        self,
+        config: Any,
+        default_value: Any = ABSENT,
+        is_required: bool | None = None,
+        description: str | None = None,
+        is_secret: bool = False,
+    ) -> None:
+        self.type = as_type(config)
+        self.default_value = default_value
+        self.description = description
+        self.is_secret = is_secret
+        if is_required and default_value is not ABSENT:
+            raise InvalidConfigDefinitionError("A Field with a default_value cannot have is_required=True.")
+        self._required = is_required
+        if default_value is not ABSENT:
+            report = Report()
+            self.type.check(default_value, "default_value", report)
+            if report.problems:
+                raise InvalidConfigDefinitionError(f"The default_value of a Field does not fit its type: {report.problems[0].message}")
+
+    @property
+    def is_required(self) -> bool:
+        if self._required is not None:
+            return self._required
+        return self.default() is ABSENT
+
+    def default(self) -> Any:
+        return self.default_value if self.default_value is not ABSENT else self.type.default()
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        """``value`` may be ABSENT."""
+        if value is not ABSENT:
+            return self.type.check(value, path, report)
+        if self.is_required:
+            report.missing(path, f"this is required: {self.type.shown()}. For example: {self.type.example()!r}.")
+            return None
+        default = self.default()
+        return ABSENT if default is ABSENT else self.type.check(default, path, report)
+
+    def load(self, value: Any) -> Any:
+        """What user code sees. None stands for nothing given where nothing is possible."""
+        if value is None or value is ABSENT:
+            default = self.default()
+            value = None if default is ABSENT else default
+            if value is None and not isinstance(self.type, Noneable):
+                return None
+        return self.type.load(value)
+
+    def fields(self) -> Mapping[str, Field]:
+        return self.type.fields()
+
+
+ConfigField = Field
+
+
+class Shape(ConfigType):
+    """Exactly these keys: ``{"host": str, "port": Field(int, default_value=80)}``."""
+
+    def __init__(self, fields: Mapping[str, Any], description: str | None = None) -> None:
+        self._fields = {str(key): as_field(each) for key, each in fields.items()}
+        self.description = description
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report.wrong(path, f"expected {self.shown()}, got {value!r}.")
+            return value
+        for key in value:
+            if key not in self._fields:
+                self._undefined(str(key), path, report)
+        checked = {key: field.check(value.get(key, ABSENT), f"{path}:{key}", report) for key, field in self._fields.items()}
+        kept = {key: each for key, each in checked.items() if each is not ABSENT}
+        return {**self._more(value), **kept}
+
+    def _undefined(self, key: str, path: str, report: Report) -> None:
+        report.unknown(
+            f"{path}:{key}", f"there is no such field.{nearest(key, self._fields)} There are: {listed(self._fields)}."
+        )
+
+    def _more(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def load(self, value: Any) -> Any:
+        loaded = dict(value)
+        for key, field in self._fields.items():
+            if key in loaded:
+                loaded[key] = field.load(loaded[key])
+        return loaded
+
+    def default(self) -> Any:
+        return {} if not any(field.is_required for field in self._fields.values()) else ABSENT
+
+    def example(self) -> Any:
+        return {key: field.type.example() for key, field in self._fields.items() if field.is_required}
+
+    def shown(self) -> str:
+        inside = ", ".join(
+            f"{key}: {field.type.shown()}" + ("" if field.is_required else " (optional)")
+            for key, field in self._fields.items()
+        )
+        return f"{{{inside}}}"
+
+    def fields(self) -> Mapping[str, Field]:
+        return self._fields
+
+
+class Permissive(Shape):
+    """These keys, and any other."""
+
+    def __init__(self, fields: Mapping[str, Any] | None = None, description: str | None = None) -> None:
+        super().__init__(fields or {}, description)
+
+    def _undefined(self, key: str, path: str, report: Report) -> None:
+        pass
+
+    def _more(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: each for key, each in value.items() if key not in self._fields}
+
+    def shown(self) -> str:
+        inside = super().shown()[1:-1]
+        return f"{{{inside + ', ' if inside else ''}...}}"
+
+
+class Selector(ConfigType):
+    """Exactly one of these keys."""
+
+    def __init__(self, fields: Mapping[str, Any], description: str | None = None) -> None:
+        self._fields = {str(key): as_field(each) for key, each in fields.items()}
+        self.description = description
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if isinstance(value, str) and value in self._fields and not self._fields[value].is_required:
+            value = {value: {}}
+        if not isinstance(value, Mapping) or len(value) != 1:
+            report.selector(path, f"exactly one of {listed(self._fields)} has to be given, got {value!r}.")
+            return value
+        ((key, inner),) = value.items()
+        field = self._fields.get(key)
+        if field is None:
+            report.selector(f"{path}:{key}", f"no such choice.{nearest(str(key), self._fields)} There are: {listed(self._fields)}.")
+            return value
+        checked = field.check(ABSENT if inner is None and field.default() is not ABSENT else inner, f"{path}:{key}", report)
+        return {key: None if checked is ABSENT else checked}
+
+    def load(self, value: Any) -> Any:
+        return {key: self._fields[key].load(inner) for key, inner in value.items()}
+
+    def default(self) -> Any:
+        if len(self._fields) == 1:
+            ((key, field),) = self._fields.items()
+            if not field.is_required:
+                return {key: field.default()}
+        return ABSENT
+
+    def example(self) -> Any:
+        key, field = next(iter(self._fields.items()))
+        return {key: field.type.example()}
+
+    def shown(self) -> str:
+        return "one of " + " | ".join(f"{{{key}: {field.type.shown()}}}" for key, field in self._fields.items())
+
+    def fields(self) -> Mapping[str, Field]:
+        return self._fields
+
+
+class Noneable(ConfigType):
+    def __init__(self, inner_type: Any) -> None:
+        self.inner = as_type(inner_type)
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        return None if value is None else self.inner.check(value, path, report)
+
+    def load(self, value: Any) -> Any:
+        return None if value is None else self.inner.load(value)
+
+    def default(self) -> Any:
+        return None
+
+    def shown(self) -> str:
+        return f"{self.inner.shown()} or null"
+
+
+class Array(ConfigType):
+    def __init__(self, inner_type: Any) -> None:
+        self.inner = as_type(inner_type)
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if not isinstance(value, list | tuple):
+            report.wrong(path, f"expected {self.shown()}, got {value!r}.")
+            return value
+        return [self.inner.check(each, f"{path}[{index}]", report) for index, each in enumerate(value)]
+
+    def load(self, value: Any) -> Any:
+        return [self.inner.load(each) for each in value]
+
+    def shown(self) -> str:
+        return f"a list of {self.inner.shown()}"
+
+    def example(self) -> Any:
+        return [self.inner.example()]
+
+
+class Map(ConfigType):
+    def __init__(self, key_type: Any, inner_type: Any, key_label_name: str | None = None) -> None:
+        self.key, self.inner, self.key_label_name = as_type(key_type), as_type(inner_type), key_label_name
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report.wrong(path, f"expected {self.shown()}, got {value!r}.")
+            return value
+        for key in value:
+            self.key.check(key, f"{path}:{key}", report)
+        return {key: self.inner.check(each, f"{path}:{key}", report) for key, each in value.items()}
+
+    def load(self, value: Any) -> Any:
+        return {key: self.inner.load(each) for key, each in value.items()}
+
+    def shown(self) -> str:
+        return f"a mapping of {self.key_label_name or self.key.shown()} to {self.inner.shown()}"
+
+    def example(self) -> Any:
+        return {}
+
+
+class EnumValue:
+    def __init__(self, config_value: str, python_value: Any = ABSENT, description: str | None = None) -> None:
+        self.config_value = config_value
+        self.python_value = config_value if python_value is ABSENT else python_value
+        self.description = description
+
+
+class Enum(ConfigType):
+    def __init__(self, name: str, enum_values: Sequence[EnumValue]) -> None:
+        self.name = name
+        self.values = {each.config_value: each for each in enum_values}
+
+    @classmethod
+    def from_python_enum(cls, enum_cls: type[enum.Enum], name: str | None = None) -> Enum:
+        return cls(name or enum_cls.__name__, [EnumValue(each.name, each) for each in enum_cls])
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if isinstance(value, enum.Enum):
+            value = value.name
+        if value not in self.values:
+            report.wrong(path, f"{value!r} is no {self.name}.{nearest(str(value), self.values)} There are: {listed(self.values)}.")
+        return value
+
+    def load(self, value: Any) -> Any:
+        return self.values[value].python_value
+
+    def shown(self) -> str:
+        return f"{self.name} ({' | '.join(self.values)})"
+
+    def example(self) -> Any:
+        return next(iter(self.values))
+
+
+class ScalarUnion(ConfigType):
+    """A scalar, or something that is no scalar."""
+
+    def __init__(self, scalar_type: Any, non_scalar_schema: Any) -> None:
+        self.scalar, self.other = as_type(scalar_type), as_type(non_scalar_schema)
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        return self._kind(value).check(value, path, report)
+
+    def load(self, value: Any) -> Any:
+        return self._kind(value).load(value)
+
+    def shown(self) -> str:
+        return f"{self.scalar.shown()}, or {self.other.shown()}"
+
+    def example(self) -> Any:
+        return self.scalar.example()
+
+    def _kind(self, value: Any) -> ConfigType:
+        return self.other if isinstance(value, Mapping | list | tuple) else self.scalar
+
+
+def as_type(raw: Any) -> ConfigType:
+    """Whatever may stand for a schema. Raises InvalidConfigDefinitionError."""
+    if isinstance(raw, ConfigType):
+        return raw
+    if isinstance(raw, Mapping):
+        return Shape(raw)
+    if isinstance(raw, list):
+        if len(raw) != 1:
+            raise InvalidConfigDefinitionError(f"A list in a config schema holds one type, the one of its items: {raw!r}.")
+        return Array(raw[0])
+    try:
+        if raw in _SCALARS:
+            return _SCALARS[raw]
+    except TypeError:
+        pass
+    if raw is dict:
+        return Permissive()
+    if raw is list:
+        return Array(ANY)
+    if isinstance(raw, type) and issubclass(raw, enum.Enum):
+        return Enum.from_python_enum(raw)
+    model = sys.modules.get("opgrid.config.model")
+    if model is not None and isinstance(raw, type) and issubclass(raw, model.Config):
+        found: ConfigType = model.ModelType(raw)
+        return found
+    raise InvalidConfigDefinitionError(
+        f"{raw!r} is no config schema. Use a Config class, a dict of fields, str, int, float, bool, or a type such as "
+        f"Array, Selector or Noneable."
+    )
+
+
+def as_field(raw: Any) -> Field:
+    return raw if isinstance(raw, Field) else Field(raw)

@@ -1,0 +1,127 @@
+"""Loggers of a job: where ``context.log`` goes besides the event log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    from opgrid.config import ConfigField
+
+LoggerFn = Callable[["InitLoggerContext"], logging.Logger]
+
+
+class InitLoggerContext:
+    """What the function of a logger gets."""
+
+    def __init__(
+        self,
+        logger_config: Any = None,
+        logger_def: LoggerDefinition | None = None,
+        job_def: Any = None,
+        run_id: str | None = None,
+    ) -> None:
+        self.logger_config = logger_config
+        self.logger_def = logger_def
+        self.job_def = job_def
+        self.run_id = run_id
+
+
+class LoggerDefinition:
+    def __init__(self, logger_fn: LoggerFn, config_schema: Any = None, description: str | None = None) -> None:
+        self.logger_fn = logger_fn
+        self.config_schema = config_schema
+        self.description = description
+
+    @cached_property
+    def config_field(self) -> ConfigField | None:
+        if self.config_schema is None:
+            return None
+        from opgrid.config import as_field
+
+        return as_field(self.config_schema)
+
+    def configured(self, config: Mapping[str, Any], description: str | None = None) -> LoggerDefinition:
+        fixed = dict(config)
+
+        def made(context: InitLoggerContext) -> logging.Logger:
+            return self.logger_fn(InitLoggerContext(fixed, self, context.job_def, context.run_id))
+
+        return LoggerDefinition(made, None, description or self.description)
+
+    def __call__(self, context: InitLoggerContext) -> logging.Logger:
+        return self.logger_fn(context)
+
+
+@overload
+def logger(config_schema: LoggerFn) -> LoggerDefinition: ...
+@overload
+def logger(config_schema: Any = None, description: str | None = None) -> Callable[[LoggerFn], LoggerDefinition]: ...
+def logger(config_schema: Any = None, description: str | None = None) -> Any:
+    """Makes a logger definition of a function ``(context) -> logging.Logger``."""
+    if callable(config_schema) and not isinstance(config_schema, type):
+        return LoggerDefinition(config_schema, None, config_schema.__doc__)
+
+    def decorated(fn: LoggerFn) -> LoggerDefinition:
+        return LoggerDefinition(fn, config_schema, description or fn.__doc__)
+
+    return decorated
+
+
+def _schema() -> dict[str, Any]:
+    from opgrid.config.schema import Field
+
+    return {"log_level": Field(str, default_value="INFO"), "name": Field(str, default_value="opgrid")}
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"time": record.created, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        for name in ("run_id", "job_name", "step_key"):
+            if hasattr(record, name):
+                fields[name] = getattr(record, name)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+class _Colored(logging.Formatter):
+    _COLORS = {"DEBUG": 36, "INFO": 34, "WARNING": 33, "ERROR": 31, "CRITICAL": 35}
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"\x1b[{self._COLORS.get(record.levelname, 0)}m{text}\x1b[0m"
+
+
+def _console(context: InitLoggerContext, formatter: logging.Formatter) -> logging.Logger:
+    config = context.logger_config or {"log_level": "INFO", "name": "opgrid"}
+    made = logging.Logger(config["name"], level=config["log_level"].upper())
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    made.addHandler(handler)
+    return made
+
+
+def _colored_console(context: InitLoggerContext) -> logging.Logger:
+    return _console(context, _Colored("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
+
+
+def _json_console(context: InitLoggerContext) -> logging.Logger:
+    return _console(context, _Json())
+
+
+class _Console(LoggerDefinition):
+    """Its schema is made when it is asked for: most processes never do."""
+
+    @cached_property
+    def config_field(self) -> ConfigField | None:
+        from opgrid.config import as_field
+
+        return as_field(_schema())
+
+
+colored_console_logger = _Console(_colored_console, None, "Lines in colour on stderr.")
+json_console_logger = _Console(_json_console, None, "A JSON object a line on stderr.")

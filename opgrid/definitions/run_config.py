@@ -1,0 +1,371 @@
+"""Run config made whole: laid over what the job hard-codes, validated, mapped, and laid out by the nodes that use it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opgrid.config.files import merged
+from opgrid.config.report import Report
+from opgrid.config.schema import ABSENT, Field, as_field
+from opgrid.contracts.config import ExecutorChoice, NodeConfig, ResolvedConfig
+from opgrid.errors import InvalidConfigError, listed, nearest
+from opgrid.plugins import executor_class
+
+if TYPE_CHECKING:
+    from opgrid.definitions.executor import ExecutorDefinition
+    from opgrid.definitions.graph import GraphDefinition, Node
+    from opgrid.definitions.job import JobDefinition
+    from opgrid.definitions.op import OpDefinition
+
+_ROOT = "root"
+_TOP = ("ops", "resources", "execution", "loggers", "inputs")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    config: ResolvedConfig
+    executor: ExecutorChoice
+    run_config: dict[str, Any]  #: as users see it: theirs laid over the job's
+    notices: tuple[str, ...] = ()  #: what was ignored, in words
+
+
+def resolve_run_config(
+    job: JobDefinition, given: Any = None, executor: str | None = None, selected: Collection[str] | None = None
+) -> Resolution:
+    """Raises InvalidConfigError with every problem; UnknownExecutor; ConfigMappingFunctionError.
+
+    ``selected``: the paths of the ops that will run, None for all; what others lack is no problem.
+    """
+    walk = _Walk(job, selected)
+    own = as_plain(given, f"The run config of job {job.name!r}")
+    hard = job.run_config or {}
+    if job.config_mapping is not None:
+        shown, whole = own, walk.mapped(job.config_mapping, own)
+        own = {}
+    else:
+        whole = merged([hard, own])
+        shown = whole
+    choice, notices = _executor(job, own, hard if job.config_mapping is None else whole, executor, walk.report)
+    config = walk.resolve(whole)
+    walk.report.raise_if_any(f"The run config of job {job.name!r} does not fit")
+    return Resolution(config, choice, copy.deepcopy(shown), tuple(notices))
+
+
+def check_job_config(job: JobDefinition) -> None:
+    """What a job hard-codes has to fit as far as it goes. Raises InvalidConfigError."""
+    if job.run_config is None:
+        return
+    walk = _Walk(job, selected=())
+    walk.resolve(job.run_config)
+    walk.report.raise_if_any(f"The config of job {job.name!r} ({job.location}) does not fit")
+
+
+def validate_run_config(job: JobDefinition, run_config: Any = None) -> dict[str, Any]:
+    """The run config as it would be used. Raises InvalidConfigError."""
+    return resolve_run_config(job, run_config).run_config
+
+
+def as_plain(given: Any, what: str) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if hasattr(given, "to_config_dict"):
+        found: dict[str, Any] = given.to_config_dict()
+        return found
+    if not isinstance(given, Mapping):
+        raise InvalidConfigError(f"{what} has to be a RunConfig or a dict, not {given!r}.")
+    from opgrid.config.run import RunConfig
+
+    known = {key: value for key, value in given.items() if key in ("ops", "resources", "loggers", "execution", "inputs")}
+    if any(_holds_objects(value) for value in known.values()):
+        plain = RunConfig(**known).to_config_dict()
+        return {**dict(given), **plain}
+    return dict(given)
+
+
+def _holds_objects(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds_objects(each) for each in value.values())
+    return hasattr(value, "_convert_to_config_dictionary")
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One walk over a job, with every problem it meets."""
+
+    job: JobDefinition
+    selected: Collection[str] | None
+    report: Report = field(default_factory=Report)
+    nodes: dict[str, NodeConfig] = field(default_factory=dict)
+
+    def mapped(self, mapping: Any, outer: Mapping[str, Any]) -> dict[str, Any]:
+        checked: Any = outer
+        if mapping.config_field is not None:
+            checked = mapping.config_field.check(outer or ABSENT, _ROOT, self.report)
+        if self.report.problems:
+            self.report.raise_if_any(f"The run config of job {self.job.name!r} does not fit its config mapping")
+        found: dict[str, Any] = mapping.resolve({} if checked is ABSENT else checked, f"job {self.job.name!r}")
+        return found
+
+    def resolve(self, whole: Mapping[str, Any]) -> ResolvedConfig:
+        for key in whole:
+            if key not in _TOP:
+                self.report.unknown(
+                    f"{_ROOT}:{key}", f"there is no such section.{nearest(str(key), _TOP)} There are: {listed(_TOP)}."
+                )
+        ops = self._section(whole, "ops")
+        graph = self.job.graph
+        if graph.config is not None:
+            ops = self._graph_config(graph, ops, f"{_ROOT}:ops", "")
+        self._graph(graph, ops, f"{_ROOT}:ops", "")
+        return ResolvedConfig(
+            nodes=self.nodes,
+            resources=self._resources(self._section(whole, "resources")),
+            loggers=self._loggers(self._section(whole, "loggers")),
+            inputs=self._inputs(self._section(whole, "inputs")),
+        )
+
+    def _section(self, whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        return self._mapping(whole.get(key), f"{_ROOT}:{key}")
+
+    def _mapping(self, value: Any, path: str) -> Mapping[str, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.report.wrong(path, f"expected a mapping, got {value!r}.")
+            return {}
+        return value
+
+    # ---- ops -------------------------------------------------------------------------------------------------------
+
+    def _graph(self, graph: GraphDefinition, given: Mapping[str, Any], path: str, prefix: str) -> None:
+        for name in given:
+            if name not in graph.nodes:
+                self.report.unknown(
+                    f"{path}:{name}",
+                    f"{graph.name!r} has no op or graph of that name.{nearest(str(name), graph.nodes)} There are: "
+                    f"{listed(list(graph.nodes))}.",
+                )
+        for name, node in graph.nodes.items():
+            entry = given.get(name)
+            if node.is_graph:
+                self._subgraph(node, self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}")
+            elif entry is not None or _takes_config(node.definition):
+                self._op(node, self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}")
+
+    def _subgraph(self, node: Node, given: Mapping[str, Any], path: str, at: str) -> None:
+        graph: Any = node.definition
+        mapped = graph.config is not None or graph.config_fn is not None
+        self._known(given, ("config", "inputs", "outputs") if mapped else ("ops", "inputs", "outputs"), path)
+        if mapped:
+            inner = self._graph_config(graph, given, path, at)
+        else:
+            inner = self._mapping(given.get("ops"), f"{path}:ops")
+        self._graph(graph, inner, f"{path}:ops", f"{at}.")
+
+    def _graph_config(self, graph: Any, given: Mapping[str, Any], path: str, at: str) -> Mapping[str, Any]:
+        """Through ``configured`` and the config mapping, to the config of what is inside."""
+        value = given.get("config", ABSENT)
+        while graph.config_fn is not None:
+            checked = self._checked(as_field(graph.config_schema) if graph.config_schema else None, value, f"{path}:config", at)
+            value = graph.config_fn(None if checked is ABSENT else checked)
+            graph = graph.base
+        mapping = graph.config
+        if mapping is None:
+            return self._mapping(value.get("ops", value) if isinstance(value, Mapping) else value, path)
+        before = len(self.report.problems)
+        checked = self._checked(mapping.config_field, value, f"{path}:config", at)
+        if len(self.report.problems) > before or (checked is ABSENT and self._left_out(at)):
+            return {}
+        inner: dict[str, Any] = mapping.resolve({} if checked is ABSENT else checked, f"graph {graph.name!r}")
+        found: Mapping[str, Any] = inner.get("ops", inner)
+        return found
+
+    def _op(self, node: Node, given: Mapping[str, Any], path: str, at: str) -> None:
+        op: Any = node.definition
+        self._known(given, ("config", "inputs", "outputs"), path)
+        config: Any = given.get("config", ABSENT)
+        if op.config_field is None and op.config_fn is None and config is not ABSENT:
+            self.report.unknown(f"{path}:config", f"op {op.name!r} takes no config.")
+        config = self._op_config(op, config, path, at)
+        inputs = self._op_inputs(node, self._mapping(given.get("inputs"), f"{path}:inputs"), f"{path}:inputs")
+        outputs = given.get("outputs")
+        if config is not ABSENT or inputs or outputs is not None:
+            self.nodes[at] = NodeConfig(None if config is ABSENT else config, inputs, outputs)
+
+    def _op_config(self, op: Any, config: Any, path: str, at: str) -> Any:
+        """Through each ``configured`` down to the op that was written."""
+        while op.config_fn is not None:
+            field = op.config_field
+            checked = self._checked(field, config, f"{path}:config", at)
+            value = None if checked is ABSENT else checked
+            config = op.config_fn(value if field is None else field.load(value))
+            if hasattr(config, "_convert_to_config_dictionary"):
+                config = config._convert_to_config_dictionary()
+            op = op.base
+        if op.config_field is None:
+            return ABSENT
+        return self._checked(op.config_field, config, f"{path}:config", at)
+
+    def _checked(self, schema: Field | None, value: Any, path: str, at: str) -> Any:
+        if schema is None:
+            return value
+        if value is ABSENT and self._left_out(at):
+            return ABSENT
+        return schema.check(value, path, self.report)
+
+    def _left_out(self, at: str) -> bool:
+        return self.selected is not None and not any(each == at or each.startswith(f"{at}.") for each in self.selected)
+
+    def _op_inputs(self, node: Node, given: Mapping[str, Any], path: str) -> dict[str, Any]:
+        op: Any = node.definition
+        found: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in op.ins:
+                self.report.unknown(
+                    f"{path}:{name}", f"op {op.name!r} has no such input.{nearest(str(name), op.ins)} There are: {listed(op.ins)}."
+                )
+            elif name in node.wires and (self.selected is None):
+                self.report.unknown(f"{path}:{name}", "this input is fed by an output of another step; it takes no config.")
+            else:
+                found[name] = self._input_value(op.ins[name].type, value, f"{path}:{name}")
+        return found
+
+    def _input_value(self, kind: Any, value: Any, path: str) -> Any:
+        loader = kind.loader
+        if loader is None:
+            self.report.unknown(path, f"a {kind.display_name} cannot be written in run config: its type has no loader.")
+            return value
+        schema = loader.config_schema
+        schema = schema() if callable(schema) and not isinstance(schema, type) else schema
+        return value if schema is None else as_field(schema).check(value, path, self.report)
+
+    # ---- the rest --------------------------------------------------------------------------------------------------
+
+    def _resources(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        bound = self.job.resource_defs
+        self._known(given, bound, f"{_ROOT}:resources", "resource")
+        found: dict[str, Any] = {}
+        for key, definition in bound.items():
+            schema = definition.config_field
+            entry = self._mapping(given.get(key), f"{_ROOT}:resources:{key}")
+            self._known(entry, ("config",), f"{_ROOT}:resources:{key}")
+            if schema is None:
+                if "config" in entry and entry["config"] not in (None, {}):
+                    self.report.unknown(f"{_ROOT}:resources:{key}:config", f"resource {key!r} takes no config.")
+                continue
+            given_config = entry.get("config", ABSENT)
+            if given_config is ABSENT and self.selected is not None and not self.selected:
+                continue
+            checked = schema.check(given_config, f"{_ROOT}:resources:{key}:config", self.report)
+            if checked is not ABSENT:
+                found[key] = checked
+        return found
+
+    def _loggers(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        defined = self.job.logger_defs
+        found: dict[str, Any] = {}
+        for key, entry in given.items():
+            path = f"{_ROOT}:loggers:{key}"
+            if key not in defined:
+                if key != "console":
+                    self.report.unknown(path, f"the job has no such logger.{nearest(key, defined)} There are: {listed(defined)}.")
+                continue
+            config = self._mapping(entry, path).get("config", ABSENT)
+            schema = defined[key].config_field
+            checked = config if schema is None else schema.check(config, f"{path}:config", self.report)
+            found[key] = None if checked is ABSENT else checked
+        return found
+
+    def _inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        ins = self.job.graph.ins
+        self._known(given, ins, f"{_ROOT}:inputs", "input")
+        return {
+            name: self._input_value(ins[name].type, value, f"{_ROOT}:inputs:{name}")
+            for name, value in given.items()
+            if name in ins
+        }
+
+    def _known(self, given: Mapping[str, Any], known: Collection[str], path: str, what: str = "field") -> None:
+        for key in given:
+            if key not in known:
+                self.report.unknown(
+                    f"{path}:{key}", f"there is no such {what}.{nearest(str(key), known)} There are: {listed(known)}."
+                )
+
+
+def _takes_config(op: OpDefinition | GraphDefinition) -> bool:
+    return op.config_schema is not None or op.config_fn is not None
+
+
+# ---- the executor ------------------------------------------------------------------------------------------------
+
+
+def _executor(
+    job: JobDefinition, own: Mapping[str, Any], hard: Mapping[str, Any], asked: str | None, report: Report
+) -> tuple[ExecutorChoice, list[str]]:
+    """What was asked for, else what the run config says, else the job's own, else a pool of processes."""
+    mine, theirs = _execution(own, report), _execution(hard, report)
+    definition = job.executor_def
+    default = definition.name if definition is not None else "multi_or_in_process"
+    name = asked or mine.get("executor") or theirs.get("executor") or default
+    notices: list[str] = []
+    config: Any = {}
+    if theirs.get("config"):
+        if (theirs.get("executor") or default) == name:
+            config = theirs["config"]
+        else:
+            notices.append(f"The job's own execution config is for another executor than {name!r}: it is ignored.")
+    config = merged([config, mine.get("config") or {}])
+    found = definition if definition is not None and definition.name == name else _built_in(name)
+    config = _through_configured(found, config, report)
+    if name == "multi_or_in_process":
+        ((name, inner),) = (config or {"multiprocess": {}}).items()
+        config = inner or {}
+    elif found is None:
+        executor_class(name)  # UnknownExecutor
+    return ExecutorChoice(name, dict(config)), notices
+
+
+def _execution(config: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
+    found = config.get("execution") or {}
+    path = f"{_ROOT}:execution"
+    if not isinstance(found, Mapping):
+        report.wrong(path, f"expected a mapping, got {found!r}.")
+        return {}
+    for key in found:
+        if key not in ("executor", "config"):
+            known = ("executor", "config")
+            report.unknown(f"{path}:{key}", f"there is no such field.{nearest(str(key), known)} There are: {listed(known)}.")
+    return found
+
+
+def _built_in(name: str) -> ExecutorDefinition | None:
+    from opgrid.definitions import executor
+
+    known = (
+        executor.in_process_executor,
+        executor.multiprocess_executor,
+        executor.celery_executor,
+        executor.multi_or_in_process_executor,
+    )
+    return next((each for each in known if each.name == name), None)
+
+
+def _through_configured(definition: ExecutorDefinition | None, config: Any, report: Report) -> Any:
+    path = f"{_ROOT}:execution:config"
+    while definition is not None and definition.config_fn is not None and definition.base is not None:
+        schema = definition.config_field
+        checked = config if schema is None else schema.check(config, path, report)
+        config = merged([definition.config, definition.config_fn(checked)])
+        definition = definition.base
+    if definition is None:
+        return config
+    config = merged([definition.config, config])
+    schema = definition.config_field
+    if schema is None:
+        return config
+    checked = schema.check(config or ABSENT, path, report)
+    return {} if checked is ABSENT or checked is None else checked
