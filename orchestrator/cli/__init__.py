@@ -1,0 +1,1 @@
+"""The commands of the orchestrator: parse, call a service, print."""

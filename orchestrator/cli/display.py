@@ -1,0 +1,160 @@
+"""How a run looks while it goes: a live table on a terminal, a line an event on a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from opgrid.contracts.events import (
+    AnyEvent,
+    EngineNote,
+    LogMessage,
+    RetryDue,
+    RunCanceled,
+    RunCanceling,
+    RunFailed,
+    RunStarted,
+    RunSucceeded,
+    StepCanceled,
+    StepFailed,
+    StepLost,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepUpForRetry,
+)
+from opgrid.contracts.status import StepStatus
+from opgrid.ids import split_step_key
+from orchestrator.storage.projection import changes
+
+Watch = Callable[[Sequence[AnyEvent]], None]
+
+_SHOWN = (
+    RunStarted | RunSucceeded | RunFailed | RunCanceling | RunCanceled | StepStarted | StepSucceeded | StepFailed
+    | StepLost | StepCanceled | RetryDue | StepUpForRetry | StepSkipped | LogMessage | EngineNote
+)  # fmt: skip
+
+
+@contextmanager
+def watching(job: str, quiet: bool = False) -> Iterator[Watch]:
+    """What to call with recorded events. With ``quiet`` the lines go to stderr, so that stdout stays for the result."""
+    if _is_terminal(sys.stderr if quiet else sys.stdout):
+        with _live(job, quiet) as watch:
+            yield watch
+    else:
+        yield _Lines(sys.stderr if quiet else sys.stdout)
+
+
+def _is_terminal(stream: Any) -> bool:
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
+
+
+class _Lines:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __call__(self, events: Sequence[AnyEvent]) -> None:
+        lines = [line(event) for event in events if isinstance(event, _SHOWN)]
+        if lines:
+            self._stream.write("".join(f"{text}\n" for text in lines))
+            self._stream.flush()
+
+
+def line(event: AnyEvent) -> str:
+    """One event in one line."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event.at)) + f".{int(event.at % 1 * 1000):03d}"
+    step = getattr(event, "step", None) or ""
+    text = f"{clock} {event.TYPE.name:<18} {step}"
+    return f"{text}  {detail}".rstrip() if (detail := _detail(event)) else text.rstrip()
+
+
+def _detail(event: AnyEvent) -> str:
+    match event:
+        case StepSucceeded(seconds=seconds):
+            return f"{seconds:.3f} s"
+        case StepFailed(error=error):
+            return f"{error.kind}: {error.message}" + (_cause(error.cause) if error.cause else "")
+        case StepLost(cause=cause):
+            return cause.reason
+        case StepUpForRetry(delay=delay):
+            return f"again in {delay:g} s"
+        case StepSkipped(reason=reason) | RunFailed(reason=reason) | RunCanceling(reason=reason):
+            return reason
+        case LogMessage(message=message) | EngineNote(message=message):
+            return message
+        case _:
+            return ""
+
+
+def _cause(error: Any) -> str:
+    return f" ({error.kind}: {error.message})"
+
+
+@contextmanager
+def _live(job: str, quiet: bool) -> Iterator[Watch]:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=quiet)
+    table = _Table(job)
+    with Live(table, console=console, refresh_per_second=8, transient=False) as live:
+
+        def watch(events: Sequence[AnyEvent]) -> None:
+            table.take(events)
+            for event in events:
+                if isinstance(event, LogMessage | EngineNote) or (
+                    isinstance(event, StepFailed | StepLost | StepUpForRetry)
+                ):
+                    live.console.print(line(event), markup=False, highlight=False)
+
+        yield watch
+        live.refresh()
+
+
+class _Table:
+    """One row a node; the instances of a mapped one are counted in it."""
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        self.began = time.monotonic()
+        self.steps: dict[str, StepStatus] = {}
+        self.nodes: dict[str, Counter[StepStatus]] = {}
+        self.seconds: Counter[str] = Counter()
+        self.ended: str = ""
+
+    def take(self, events: Sequence[AnyEvent]) -> None:
+        for key, change in changes(events).items():
+            node = split_step_key(key)[0]
+            counts = self.nodes.setdefault(node, Counter())
+            before = self.steps.get(key)
+            if before is not None:
+                counts[before] -= 1
+            self.steps[key] = change.status
+            counts[change.status] += 1
+        for event in events:
+            if isinstance(event, StepSucceeded):
+                self.seconds[event.node] += event.seconds
+            elif isinstance(event, RunSucceeded | RunFailed | RunCanceled):
+                self.ended = event.TYPE.name.removeprefix("RUN_")
+
+    def __rich__(self) -> Any:
+        from rich.table import Table
+
+        table = Table(title=f"{self.job}  {self.ended or 'running'}  {time.monotonic() - self.began:.1f} s", title_justify="left")
+        table.add_column("op")
+        for name in ("waiting", "running", "done", "failed"):
+            table.add_column(name, justify="right")
+        table.add_column("op time", justify="right")
+        for node, counts in self.nodes.items():
+            waiting = counts[StepStatus.DISPATCHED] + counts[StepStatus.WAITING]
+            done = counts[StepStatus.SUCCESS] + counts[StepStatus.SKIPPED]
+            failed = counts[StepStatus.FAILURE] + counts[StepStatus.CANCELED]
+            style = "red" if failed else "green" if not waiting and not counts[StepStatus.RUNNING] else None
+            cells = [str(count) if count else "" for count in (waiting, counts[StepStatus.RUNNING], done, failed)]
+            table.add_row(node, *cells, f"{self.seconds[node]:.2f} s", style=style)
+        return table

@@ -1,0 +1,131 @@
+"""Driving a run from the command line: what runs around it, what is shown, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import click
+
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from orchestrator.cli.display import Watch, watching
+from orchestrator.engine.inbox import Inbox, cancel_on_signals
+from orchestrator.instance import Instance
+from orchestrator.services.execute import drive_here
+from orchestrator.services.launching import Request, prepare
+from orchestrator.services.runs import resume_run
+from orchestrator.settings import Settings
+from orchestrator.storage.records import RunRecord
+
+_EXIT = {RunStatus.SUCCESS: 0, RunStatus.FAILURE: 1}
+
+
+def run_and_show(request: Request, as_json: bool) -> int:
+    """Execute a job; returns the exit code."""
+    prepared = prepare(request)
+    settings = Settings.load()
+    with ExitStack() as stack:
+        broker_url = settings.broker_url
+        if prepared.brief.executor.name == "celery":
+            broker_url = stack.enter_context(_fleet(settings, request.code))
+        instance = stack.enter_context(Instance.of(settings))
+        click.echo(f"Run {prepared.brief.run_id}: {request.job.name} on {prepared.brief.executor.name}", err=as_json)
+        return _shown(
+            instance,
+            prepared.brief.run_id,
+            request.job.name,
+            as_json,
+            lambda watch, inbox: drive_here(
+                prepared, instance.store, settings.home, broker_url, watch=watch, inbox=inbox
+            ),
+        )
+
+
+def resume_and_show(run_id: str, as_json: bool) -> int:
+    """Go on with a run whose coordinator died; returns the exit code."""
+    settings = Settings.load()
+    with ExitStack() as stack:
+        instance = stack.enter_context(Instance.of(settings))
+        record = instance.record(run_id)
+        if record.status.is_final:
+            click.echo(f"Run {run_id} has ended already: {record.status.value}.", err=True)
+            return 2
+        broker_url = settings.broker_url
+        if record.brief.executor.name == "celery":
+            broker_url = stack.enter_context(_fleet(settings, record.code))
+        return _shown(
+            instance,
+            record.run_id,
+            record.job,
+            as_json,
+            lambda watch, inbox: resume_run(
+                record, instance.store, settings.home, broker_url, watch=watch, inbox=inbox
+            ),
+        )
+
+
+def _shown(
+    instance: Instance, run_id: str, job: str, as_json: bool, drive: Callable[[Watch, Inbox], RunStatus]
+) -> int:
+    inbox = Inbox()
+    with watching(job, quiet=as_json) as watch, cancel_on_signals(inbox):
+        status = drive(watch, inbox)
+    record = instance.record(run_id)
+    if as_json:
+        click.echo(json.dumps(summary(instance, record)))
+    else:
+        click.echo(_closing(instance, record), err=False)
+    if status is RunStatus.CANCELED:
+        return 130
+    return _EXIT.get(status, 1)
+
+
+def summary(instance: Instance, record: RunRecord) -> dict[str, object]:
+    """What scripts read: ``seconds`` is from the start of the run to its end, None while it runs."""
+    counts = Counter(step.status.value for step in instance.store.steps(record.run_id))
+    return {
+        "run_id": record.run_id,
+        "job": record.job,
+        "status": record.status.value,
+        "executor": record.brief.executor.name,
+        "steps": dict(sorted(counts.items())),
+        "seconds": seconds(record),
+    }
+
+
+def seconds(record: RunRecord) -> float | None:
+    if record.started is None or record.ended is None:
+        return None
+    return round(record.ended - record.started, 6)
+
+
+def _closing(instance: Instance, record: RunRecord) -> str:
+    counts = Counter(step.status.value for step in instance.store.steps(record.run_id))
+    steps = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    took = f" in {seconds(record):.2f} s" if seconds(record) is not None else ""
+    return f"Run {record.run_id} ended: {record.status.value}{took} ({steps or 'no steps'}). See: opgrid run show {record.run_id}"
+
+
+@contextmanager
+def _fleet(settings: Settings, code: CodeTarget | None) -> Iterator[str]:
+    """The broker that is given, with whatever workers it has; or an embedded one with a worker of our own."""
+    if settings.broker_url is not None:
+        yield settings.broker_url
+        return
+    from opgrid.broker.embedded import EmbeddedRedis
+    from opgrid.broker.fleet import start_worker
+    from opgrid.io.keys import KeyRing
+
+    home = settings.make_home()
+    KeyRing.load(str(home))
+    with EmbeddedRedis.start() as redis:
+        worker = start_worker(redis.url, code, str(home), concurrency=os.cpu_count() or 1)
+        try:
+            yield redis.url
+        finally:
+            worker.stop()
+

@@ -1,0 +1,108 @@
+"""What runs were stored where: a thin face over the store, for users' code."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from opgrid.contracts.events import AnyEvent
+from opgrid.errors import InvariantViolationError, RunNotFoundError
+from orchestrator.settings import Settings
+from orchestrator.storage.memory import MemoryStore
+from orchestrator.storage.protocols import Store
+from orchestrator.storage.records import RunRecord, RunsFilter
+
+
+class Instance:
+    """``Instance.get()`` in a project, ``Instance.ephemeral()`` in tests. ``with`` it, or ``dispose`` of it."""
+
+    def __init__(
+        self,
+        store: Store,
+        home: Path | None = None,
+        broker_url: str | None = None,
+        folder: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.store = store
+        self.home = home
+        self.broker_url = broker_url
+        self._folder = folder
+
+    @classmethod
+    def get(cls) -> Self:
+        """The one that OPGRID_HOME names. Raises HomeNotSetError."""
+        return cls.of(Settings.load(home_required=True))
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        from orchestrator.storage.sql.store import SqlStore
+
+        return cls(SqlStore(settings.database_url), settings.make_home(), settings.broker_url)
+
+    @classmethod
+    def ephemeral(cls) -> Self:
+        """Keeps nothing and needs nothing."""
+        return cls(MemoryStore())
+
+    @classmethod
+    def local_temp(cls) -> Self:
+        """Stored in a folder that goes with it."""
+        folder = tempfile.TemporaryDirectory(prefix="opgrid-")
+        home = Path(folder.name)
+        made = cls.of(Settings(home, f"sqlite:///{home / 'opgrid.db'}"))
+        made._folder = folder
+        return made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.dispose()
+
+    def dispose(self) -> None:
+        self.store.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    @property
+    def is_ephemeral(self) -> bool:
+        return self.home is None
+
+    def require_home(self) -> Path:
+        """Raises InvariantViolationError for an ephemeral instance."""
+        if self.home is None:
+            raise InvariantViolationError(
+                "An ephemeral instance has no folder for what other processes must read. "
+                "Use Instance.get() or Instance.local_temp(), or job.execute_in_process()."
+            )
+        return self.home
+
+    def get_run_by_id(self, run_id: str) -> RunRecord | None:
+        return self.store.run(run_id)
+
+    def record(self, run_id: str) -> RunRecord:
+        """Raises RunNotFoundError."""
+        found = self.store.run(run_id)
+        if found is None:
+            known = [run.run_id for run in self.store.runs(limit=20)]
+            raise RunNotFoundError("run", run_id, known, "this installation", "See: opgrid run list")
+        return found
+
+    def get_runs(self, filters: RunsFilter | None = None, limit: int | None = None) -> Sequence[RunRecord]:
+        """Newest first."""
+        return self.store.runs(filters, limit)
+
+    get_run_records = get_runs
+
+    def get_runs_count(self, filters: RunsFilter | None = None) -> int:
+        return len(self.store.runs(filters))
+
+    def all_logs(self, run_id: str) -> list[AnyEvent]:
+        """Every event of a run, oldest first."""
+        return [event for _, event in self.store.events(run_id)]
+
+    def delete_run(self, run_id: str) -> None:
+        self.store.delete_run(run_id)

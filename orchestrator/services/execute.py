@@ -1,0 +1,150 @@
+"""Running a job from Python and waiting for its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.resource import wrap_resource
+from opgrid.errors import InvariantViolationError, RunFailedError
+from opgrid.steps.scope import LocalRun, RunScope
+from orchestrator.engine.inbox import Inbox
+from orchestrator.engine.loop import Watch
+from orchestrator.instance import Instance
+from orchestrator.services.launching import Prepared, Request, close_all, drive_new, make_executors, prepare
+from orchestrator.services.results import ExecuteInProcessResult, JobExecutionResult
+from orchestrator.storage.protocols import Store
+
+
+def execute_in_process(
+    job: JobDefinition,
+    run_config: Any = None,
+    instance: Instance | None = None,
+    partition_key: str | None = None,
+    raise_on_error: bool = True,
+    op_selection: Sequence[str] | None = None,
+    run_id: str | None = None,
+    input_values: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    resources: Mapping[str, object] | None = None,
+) -> ExecuteInProcessResult:
+    """Run all steps here and now, whatever the job's executor is; outputs stay in memory.
+
+    ``raise_on_error`` re-raises what user code raised, as it was raised.
+    """
+    if resources:
+        job = job.bound(resources={key: wrap_resource(key, value) for key, value in resources.items()})
+    instance = instance or Instance.ephemeral()
+    local = LocalRun(input_values={**job.input_values, **(input_values or {})}, instance=instance)
+    request = Request(
+        job=job,
+        run_config=job.run_config_for_partition(partition_key, run_config) if partition_key else run_config,
+        executor="in_process",
+        op_selection=op_selection,
+        tags=tags or {},
+        run_id=run_id,
+        input_values=input_values or {},
+        io="memory",
+    )
+    prepared = prepare(request)
+    home = instance.home or Path(gettempdir())
+    executors = make_executors(
+        prepared.brief.executor,
+        prepared.plan,
+        home=home,
+        code=None,
+        job=job,
+        broker_url=None,
+        stream=prepared.brief.stream,
+        local=local,
+    )
+    try:
+        drive_new(prepared, executors, instance.store)
+    finally:
+        close_all(executors)
+    result = ExecuteInProcessResult(
+        job,
+        instance.record(prepared.brief.run_id),
+        list(instance.store.read(prepared.brief.run_id)),
+        lambda ref: local.outputs[ref.step, ref.output, ref.mapping_key],
+        lambda: None,
+    )
+    if raise_on_error and not result.success:
+        _raise(result, local)
+    return result
+
+
+def execute_job(
+    job: JobDefinition,
+    instance: Instance,
+    run_config: Any = None,
+    tags: Mapping[str, str] | None = None,
+    raise_on_error: bool = False,
+    op_selection: Sequence[str] | None = None,
+    *,
+    code: CodeTarget | None = None,
+    executor: str | None = None,
+    run_id: str | None = None,
+) -> JobExecutionResult:
+    """Run a job on its own executor and wait for its end."""
+    request = Request(
+        job=job,
+        run_config=run_config,
+        executor=executor,
+        op_selection=op_selection,
+        tags=tags or {},
+        run_id=run_id,
+        code=code,
+    )
+    prepared = prepare(request)
+    home = instance.require_home()
+    drive_here(prepared, instance.store, home, instance.broker_url)
+    run_id = prepared.brief.run_id
+    scope = RunScope(prepared.brief, job, home=str(home), broker_url=instance.broker_url)
+    result = JobExecutionResult(
+        job, instance.record(run_id), list(instance.store.read(prepared.brief.run_id)), scope.load, scope.close
+    )
+    if raise_on_error and not result.success:
+        _raise(result, LocalRun())
+    return result
+
+
+def drive_here(
+    prepared: Prepared,
+    store: Store,
+    home: Path,
+    broker_url: str | None,
+    *,
+    watch: Watch | None = None,
+    inbox: Inbox | None = None,
+) -> RunStatus:
+    """Drive a prepared run in this process, on executors of its own."""
+    brief = prepared.brief
+    executors = make_executors(
+        brief.executor,
+        prepared.plan,
+        home=home,
+        code=prepared.code,
+        job=prepared.job,
+        broker_url=broker_url,
+        stream=brief.stream,
+        local=LocalRun(input_values=dict(prepared.job.input_values), capture=False),
+    )
+    try:
+        return drive_new(prepared, executors, store, watch=watch, inbox=inbox)
+    finally:
+        close_all(executors)
+
+
+def _raise(result: JobExecutionResult, local: LocalRun) -> None:
+    for failure in result.get_step_failure_events():
+        raised = local.errors.get((failure.step, failure.attempt))
+        if raised is not None:
+            raise raised
+        raise RunFailedError(f"Step {failure.step!r} failed: {failure.error.kind}: {failure.error.message}")
+    raise InvariantViolationError(f"Run {result.run_id} ended as {result.run.status.value}.")

@@ -1,0 +1,147 @@
+"""From a job to a run that is being driven: resolve, snapshot, plan, check, store, drive. Nothing starts before all checks passed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.executor import Executor, ExecutorSetup
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief
+from opgrid.definitions.job import JobDefinition
+from opgrid.ids import RunId, new_run_id
+from opgrid.io.selection import check_io
+from opgrid.plugins import executor_class
+from opgrid.steps.scope import LocalRun
+from orchestrator.engine.inbox import Inbox
+from orchestrator.engine.loop import LiveRun, Watch, drive
+from orchestrator.planner.compile import compile
+from orchestrator.planner.plan import KnownStep, Plan
+from orchestrator.planner.snapshot import JobSnapshot, take
+from orchestrator.services.ownership import driving
+from orchestrator.storage.protocols import Store
+from orchestrator.storage.records import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks to run."""
+
+    job: JobDefinition
+    run_config: Any = None
+    executor: str | None = None  #: overrides the job's
+    op_selection: Sequence[str] | None = None
+    step_selection: Sequence[str] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    run_id: str | None = None
+    code: CodeTarget | None = None  #: how other processes load the job
+    input_values: Mapping[str, Any] = field(default_factory=dict)
+    io: str | None = None  #: overrides the executor's default IO manager
+    known: Iterable[KnownStep] = ()
+    root_run_id: str | None = None
+    parent_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that has passed every check and exists nowhere yet."""
+
+    brief: RunBrief
+    plan: Plan
+    snapshot: JobSnapshot
+    job: JobDefinition
+    code: CodeTarget | None
+
+    @property
+    def record(self) -> RunRecord:
+        return RunRecord(
+            run_id=self.brief.run_id,
+            job=self.job.name,
+            status=RunStatus.NOT_STARTED,
+            brief=self.brief,
+            plan=self.plan.hash,
+            snapshot=self.snapshot.hash,
+            code=self.code,
+            created=time.time(),
+        )
+
+
+def prepare(request: Request) -> Prepared:
+    """Raises the first thing that is wrong with a request: config, selection, executor, IO."""
+    job = request.job
+    resolution = job.resolve(request.run_config, executor=request.executor)
+    chosen = executor_class(resolution.executor.name)
+    tags = {**job.tags, **job.run_tags, **request.tags}
+    snapshot = take(job, resolution, tags, tuple({**job.input_values, **request.input_values}))
+    plan = compile(
+        snapshot,
+        op_selection=request.op_selection,
+        step_selection=request.step_selection,
+        known=request.known,
+    )
+    io = request.io or chosen.default_io
+    check_io(job, chosen, io)
+    run_id = RunId(request.run_id or new_run_id())
+    brief = RunBrief(
+        run_id=run_id,
+        job=JobRef(job.name, job.structure_hash, request.code.location if request.code else ""),
+        executor=resolution.executor,
+        config=resolution.config,
+        run_config=resolution.run_config,
+        tags=tags,
+        root_run_id=RunId(request.root_run_id) if request.root_run_id else None,
+        parent_run_id=RunId(request.parent_run_id) if request.parent_run_id else None,
+        io=io,
+        stream=run_id,
+    )
+    return Prepared(brief, plan, snapshot, job, request.code)
+
+
+def make_executors(
+    choice: ExecutorChoice,
+    plan: Plan,
+    *,
+    home: Path,
+    code: CodeTarget | None,
+    job: JobDefinition | None,
+    broker_url: str | None,
+    stream: str,
+    local: LocalRun | None = None,
+) -> dict[str, Executor]:
+    """The run's own executor, and those that single ops ask for. Raises UnknownExecutor, BrokerUnreachable, ..."""
+    names = {choice.name} | {spec.executor for spec in plan.steps if spec.executor and spec.runs}
+    made: dict[str, Executor] = {}
+    try:
+        for name in sorted(names):
+            config: dict[str, object] = dict(choice.config) if name == choice.name else {}
+            setup = ExecutorSetup(config, str(home), code, job, broker_url, stream, local)
+            made[name] = executor_class(name).create(setup)
+    except BaseException:
+        close_all(made)
+        raise
+    return made
+
+
+def close_all(executors: Mapping[str, Executor]) -> None:
+    for executor in executors.values():
+        executor.close()
+
+
+def drive_new(
+    prepared: Prepared,
+    executors: Mapping[str, Executor],
+    store: Store,
+    *,
+    watch: Watch | None = None,
+    inbox: Inbox | None = None,
+) -> RunStatus:
+    """Store a prepared run and drive it to its end."""
+    store.create_run(prepared.record, prepared.plan.to_json(), prepared.snapshot.to_json())
+    run = LiveRun.new(prepared.brief, prepared.plan)
+    with driving(store, run.run_id) as log:
+        ended = drive([run], executors, log, watch=watch, inbox=inbox, stream=prepared.brief.stream)
+    return ended[run.run_id]

@@ -1,0 +1,123 @@
+"""One writer per run: who drives one holds its lease, and every transaction checks that it still does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opgrid.contracts.events import AnyEvent
+from opgrid.errors import OpGridError
+from opgrid.ids import RunId
+from orchestrator.engine.log import RunLog, Turn
+from orchestrator.storage.protocols import Store
+
+#: Seconds that others wait for an owner on another machine who no longer renews.
+LEASE = 10.0
+_RENEW = 3.0
+
+
+class RunIsDriven(OpGridError):
+    """Another process drives this run."""
+
+    exit_code = 2
+
+    def __init__(self, run_id: str, owner: str) -> None:
+        super().__init__(run_id, owner)
+        self.run_id, self.owner = run_id, owner
+
+    def describe(self) -> str:
+        return f"Run {self.run_id} is being driven by {self.owner}. End that process first, or wait for the run."
+
+
+class LeaseLost(OpGridError):
+    """Another process has taken over a run that this one was driving."""
+
+
+@contextmanager
+def driving(store: Store, run_id: RunId) -> Iterator[RunLog]:
+    """The log to write while this process drives the run. Raises RunIsDriven."""
+    owner = _owner()
+    lease = store.take_lease(run_id, owner, time.time(), LEASE)
+    if lease is None:
+        held = store.lease(run_id)
+        if held is None or not _is_dead(held.owner):
+            raise RunIsDriven(run_id, held.owner if held else "another process")
+        store.drop_lease(run_id, held.owner)
+        lease = store.take_lease(run_id, owner, time.time(), LEASE)
+        if lease is None:
+            raise RunIsDriven(run_id, "another process")
+    stop = threading.Event()
+    thread = threading.Thread(target=_renew, args=(store, run_id, owner, stop), name="opgrid-lease", daemon=True)
+    thread.start()
+    try:
+        yield FencedLog(store, run_id, lease.epoch)
+    finally:
+        stop.set()
+        thread.join()
+        store.drop_lease(run_id, owner)
+
+
+class FencedLog:
+    """A run's log, for as long as the lease's epoch is ours."""
+
+    def __init__(self, store: Store, run_id: RunId, epoch: int) -> None:
+        self._store, self._run_id, self._epoch = store, run_id, epoch
+
+    @contextmanager
+    def turn(self) -> Iterator[Turn]:
+        with self._store.turn() as turn:
+            yield turn
+            if not turn.still(self._run_id, self._epoch):
+                raise LeaseLost(f"Run {self._run_id} is driven by another process now; this one stops.")
+
+    def read(self, run_id: RunId) -> Iterable[AnyEvent]:
+        return self._store.read(run_id)
+
+    def position(self, stream: str) -> str:
+        return self._store.position(stream)
+
+
+def _renew(store: Store, run_id: RunId, owner: str, stop: threading.Event) -> None:
+    while not stop.wait(_RENEW):
+        store.take_lease(run_id, owner, time.time(), LEASE)
+
+
+def _owner() -> str:
+    """host:pid:start, where the start of the process tells it from a later one with the same number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}"
+
+
+def _is_dead(owner: str) -> bool:
+    """Known for this machine only."""
+    host, _, rest = owner.partition(":")
+    pid, _, start = rest.partition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    return _start_of(int(pid)) != start
+
+
+def _start_of(pid: int) -> str:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return _by_signal(pid)
+    fields = text.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _by_signal(pid: int) -> str:
+    """Where there is no /proc: whether a process of that number lives."""
+    if Path("/proc/self/stat").exists():
+        return ""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"

@@ -1,0 +1,61 @@
+"""Runs that exist: finding them, and going on with one whose coordinator has died."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from opgrid.contracts.status import RunStatus
+from opgrid.errors import RunNotFoundError
+from opgrid.loading import load_job
+from orchestrator.engine.inbox import Inbox
+from orchestrator.engine.loop import Watch, drive
+from orchestrator.engine.recovery import resume
+from orchestrator.instance import Instance
+from orchestrator.planner.plan import Plan
+from orchestrator.services.launching import close_all, make_executors
+from orchestrator.services.ownership import driving
+from orchestrator.storage.protocols import Store
+from orchestrator.storage.records import RunRecord
+
+
+def find_run(instance: Instance, text: str) -> RunRecord:
+    """By id, or by the beginning of one. Raises RunNotFoundError."""
+    found = instance.store.run(text)
+    if found is None:
+        near = instance.store.find(text, limit=2)
+        if len(near) > 1:
+            raise RunNotFoundError("single run", text, near, "this installation", "Give more of its id.")
+        found = instance.record(near[0] if near else text)
+    return found
+
+
+def resume_run(
+    record: RunRecord,
+    store: Store,
+    home: Path,
+    broker_url: str | None,
+    *,
+    watch: Watch | None = None,
+    inbox: Inbox | None = None,
+) -> RunStatus:
+    """Drive on from the log. Steps that succeeded do not run again. Raises RunIsDriven."""
+    brief = record.brief
+    plan = Plan.from_json(store.content(record.plan))
+    needs_job = brief.executor.name != "celery"
+    job = load_job(record.code, record.job) if needs_job and record.code is not None else None
+    with driving(store, record.run_id) as log:
+        executors = make_executors(
+            brief.executor,
+            plan,
+            home=home,
+            code=record.code,
+            job=job,
+            broker_url=broker_url,
+            stream=brief.stream,
+        )
+        try:
+            run = resume(brief, plan, store.read(record.run_id), executors, time.time())
+            return drive([run], executors, log, watch=watch, inbox=inbox, stream=brief.stream)[record.run_id]
+        finally:
+            close_all(executors)

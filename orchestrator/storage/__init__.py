@@ -1,0 +1,1 @@
+"""What a coordinator remembers: runs, their plans, and the log of everything that happened."""

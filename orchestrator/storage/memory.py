@@ -1,0 +1,139 @@
+"""A store that lives and dies with its process: for runs in process, and for tests."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.status import RunStatus
+from opgrid.errors import RunAlreadyExists
+from opgrid.ids import RunId
+from orchestrator.storage.projection import changes
+from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._runs: dict[str, RunRecord] = {}
+        self._events: dict[str, list[AnyEvent]] = {}
+        self._contents: dict[str, bytes] = {}
+        self._positions: dict[str, str] = {}
+        self._leases: dict[str, Lease] = {}
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def turn(self) -> Iterator[_MemoryTurn]:
+        with self._lock:
+            turn = _MemoryTurn(self._leases)
+            yield turn
+            for run_id, events in turn.events:
+                self._events.setdefault(run_id, []).extend(events)
+            for run_id, status, at in turn.statuses:
+                if run_id in self._runs:
+                    self._runs[run_id] = with_status(self._runs[run_id], status, at)
+            self._positions.update(turn.positions)
+
+    def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
+        with self._lock:
+            if record.run_id in self._runs:
+                raise RunAlreadyExists(f"There is a run {record.run_id!r} already; a new run needs another id.")
+            self._runs[record.run_id] = record
+            self._contents[record.plan], self._contents[record.snapshot] = plan, snapshot
+            self._events[record.run_id] = list(first)
+
+    def run(self, run_id: str) -> RunRecord | None:
+        return self._runs.get(run_id)
+
+    def find(self, prefix: str, limit: int = 10) -> list[RunId]:
+        return [RunId(run_id) for run_id in reversed(self._runs) if run_id.startswith(prefix)][:limit]
+
+    def runs(self, wanted: RunsFilter | None = None, limit: int | None = None) -> list[RunRecord]:
+        with self._lock:
+            found = [run for run in reversed(self._runs.values()) if wanted is None or _fits(run, wanted)]
+        return found[:limit] if limit is not None else found
+
+    def content(self, hash: str) -> bytes:
+        return self._contents[hash]
+
+    def read(self, run_id: RunId) -> Iterable[AnyEvent]:
+        return list(self._events.get(run_id, ()))
+
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[tuple[int, AnyEvent]]:
+        numbered = list(enumerate(self._events.get(run_id, ()), start=1))[after:]
+        return numbered[:limit] if limit is not None else numbered
+
+    def steps(self, run_id: str) -> list[StepRecord]:
+        return [StepRecord(key, *change) for key, change in changes(self._events.get(run_id, ())).items()]
+
+    def position(self, stream: str) -> str:
+        return self._positions.get(stream, "")
+
+    def take_lease(self, run_id: RunId, owner: str, now: float, seconds: float) -> Lease | None:
+        with self._lock:
+            before = self._leases.get(run_id)
+            if before is not None and before.owner != owner and before.expires > now:
+                return None
+            epoch = 1 if before is None else before.epoch + (before.owner != owner)
+            lease = self._leases[run_id] = Lease(owner, now + seconds, epoch)
+            return lease
+
+    def lease(self, run_id: RunId) -> Lease | None:
+        return self._leases.get(run_id)
+
+    def drop_lease(self, run_id: RunId, owner: str) -> None:
+        with self._lock:
+            before = self._leases.get(run_id)
+            if before is not None and before.owner == owner:
+                self._leases[run_id] = Lease("", 0.0, before.epoch)
+
+    def delete_run(self, run_id: str) -> None:
+        with self._lock:
+            self._runs.pop(run_id, None)
+            self._events.pop(run_id, None)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class _MemoryTurn:
+    def __init__(self, leases: Mapping[str, Lease]) -> None:
+        self._leases = leases
+        self.events: list[tuple[RunId, Sequence[AnyEvent]]] = []
+        self.statuses: list[tuple[RunId, RunStatus, float]] = []
+        self.positions: dict[str, str] = {}
+
+    def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
+        self.events.append((run_id, events))
+
+    def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
+        self.statuses.append((run_id, status, at))
+
+    def set_position(self, stream: str, position: str) -> None:
+        self.positions[stream] = position
+
+    def still(self, run_id: RunId, epoch: int) -> bool:
+        lease = self._leases.get(run_id)
+        return lease is not None and lease.epoch == epoch
+
+
+def with_status(record: RunRecord, status: RunStatus, at: float) -> RunRecord:
+    """The record after its status changed; start and end follow from it."""
+    changes: dict[str, Any] = {"status": status}
+    if status is RunStatus.STARTED:
+        changes["started"] = at
+    if status.is_final:
+        changes["ended"] = at
+    return dataclasses.replace(record, **changes)
+
+
+def _fits(run: RunRecord, wanted: RunsFilter) -> bool:
+    return (
+        (not wanted.run_ids or run.run_id in wanted.run_ids)
+        and (wanted.job_name is None or run.job == wanted.job_name)
+        and (not wanted.statuses or run.status in wanted.statuses)
+        and wanted.tags.items() <= run.brief.tags.items()
+    )

@@ -1,0 +1,58 @@
+"""What services ask of a store. ``memory`` and ``sql`` answer; one contract suite holds both to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from opgrid.contracts.events import AnyEvent
+from opgrid.ids import RunId
+from orchestrator.engine.log import RunLog, Turn
+from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
+
+
+class FencedTurn(Turn, Protocol):
+    def still(self, run_id: RunId, epoch: int) -> bool:
+        """Whether the lease of a run is of this epoch, in this transaction."""
+        ...
+
+
+class Store(RunLog, Protocol):
+    def turn(self) -> AbstractContextManager[FencedTurn]: ...
+
+    def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
+        """All of it or nothing. Raises RunAlreadyExists."""
+        ...
+
+    def run(self, run_id: str) -> RunRecord | None: ...
+
+    def find(self, prefix: str, limit: int = 10) -> list[RunId]:
+        """Run ids that begin so, newest first."""
+        ...
+
+    def runs(self, wanted: RunsFilter | None = None, limit: int | None = None) -> list[RunRecord]:
+        """Newest first."""
+        ...
+
+    def content(self, hash: str) -> bytes:
+        """A stored plan or snapshot. Raises KeyError."""
+        ...
+
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[tuple[int, AnyEvent]]:
+        """(number, event) behind ``after``, oldest first. Numbers grow, with gaps."""
+        ...
+
+    def steps(self, run_id: str) -> list[StepRecord]: ...
+
+    def take_lease(self, run_id: RunId, owner: str, now: float, seconds: float) -> Lease | None:
+        """Become the one who drives this run, or stay it. None while somebody else is."""
+        ...
+
+    def lease(self, run_id: RunId) -> Lease | None: ...
+
+    def drop_lease(self, run_id: RunId, owner: str) -> None: ...
+
+    def delete_run(self, run_id: str) -> None: ...
+
+    def close(self) -> None: ...

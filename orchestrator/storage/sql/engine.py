@@ -1,0 +1,52 @@
+"""Connections: SQLite as one machine needs it, PostgreSQL as it comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from opgrid.errors import DatabaseUnreachable, SettingsError
+
+
+def open_engine(url: str) -> Engine:
+    """Raises SettingsError for what is no usable URL."""
+    try:
+        address = make_url(url)
+    except ArgumentError as error:
+        raise SettingsError(
+            f"OPGRID_DATABASE_URL is not a database URL: {url!r}. "
+            f"Write sqlite:////path/to/file.db or postgresql://user@host/name."
+        ) from error
+    backend = address.get_backend_name()
+    if backend == "postgresql":
+        return create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    if backend != "sqlite":
+        raise SettingsError(f"opgrid stores its runs in sqlite or postgresql, not in {backend!r} (OPGRID_DATABASE_URL).")
+    if address.database:
+        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(address, connect_args={"timeout": 30, "check_same_thread": False})
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin_to_write)
+    return engine
+
+
+def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:
+    shown = engine.url.render_as_string(hide_password=True)
+    return DatabaseUnreachable(f"The database {shown} cannot be used: {error.orig}. See OPGRID_DATABASE_URL.")
+
+
+def _configure(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the driver
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_to_write(connection: Any) -> None:
+    """A transaction that may write takes the lock at once: waiting works then, upgrading a read would fail."""
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")

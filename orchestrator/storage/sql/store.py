@@ -1,0 +1,280 @@
+"""The store over SQLAlchemy Core: what the run loop writes in one transaction a turn, and what others read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.contracts.wire import decode_brief, decode_event, encode_brief, encode_event
+from opgrid.errors import RunAlreadyExists
+from opgrid.ids import RunId, StepKey
+from orchestrator.storage.projection import changes
+from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.sql.engine import open_engine, unreachable
+from orchestrator.storage.sql.migrate import upgrade
+from orchestrator.storage.sql.tables import contents, events, positions, runs, steps
+
+_FINAL = {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED}
+
+
+class SqlStore:
+    """Runs, logs and positions. One object per process; its methods may be called from any thread."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine: Engine = open_engine(url)
+        self._read = self._engine.execution_options(reading=True)
+        try:
+            upgrade(self._engine)
+        except DBAPIError as error:
+            raise unreachable(self._engine, error) from error
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # ---- what the loop writes --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def turn(self) -> Iterator[_SqlTurn]:
+        with self._writing() as connection:
+            turn = _SqlTurn(connection)
+            yield turn
+            turn.write()
+
+    def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
+        """Raises RunAlreadyExists."""
+        try:
+            with self._writing() as connection:
+                self._keep(connection, record.plan, plan)
+                self._keep(connection, record.snapshot, snapshot)
+                connection.execute(
+                    insert(runs),
+                    {
+                        "run_id": record.run_id,
+                        "job": record.job,
+                        "status": record.status.value,
+                        "brief": encode_brief(record.brief).decode(),
+                        "code": msgspec.json.encode(record.code).decode() if record.code else None,
+                        "plan": record.plan,
+                        "snapshot": record.snapshot,
+                        "created": record.created,
+                        "epoch": 0,
+                    },
+                )
+                turn = _SqlTurn(connection)
+                if first:
+                    turn.append(record.run_id, first)
+                turn.write()
+        except IntegrityError as error:
+            raise RunAlreadyExists(f"There is a run {record.run_id!r} already; a new run needs another id.") from error
+
+    def take_lease(self, run_id: RunId, owner: str, now: float, seconds: float) -> Lease | None:
+        """Become the one who drives this run, or stay it. None while somebody else is."""
+        with self._writing() as connection:
+            row = connection.execute(
+                select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == run_id)
+            ).one()
+            mine = row.owner == owner
+            if not mine and row.owner is not None and (row.owner_expires or 0.0) > now:
+                return None
+            epoch = row.epoch if mine else row.epoch + 1
+            connection.execute(
+                update(runs)
+                .where(runs.c.run_id == run_id)
+                .values(owner=owner, owner_expires=now + seconds, epoch=epoch)
+            )
+            return Lease(owner, now + seconds, epoch)
+
+    def lease(self, run_id: RunId) -> Lease | None:
+        row = self._one(select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == run_id))
+        return None if row is None or row.owner is None else Lease(row.owner, row.owner_expires or 0.0, row.epoch)
+
+    def drop_lease(self, run_id: RunId, owner: str) -> None:
+        with self._writing() as connection:
+            connection.execute(
+                update(runs)
+                .where(runs.c.run_id == run_id, runs.c.owner == owner)
+                .values(owner=None, owner_expires=None)
+            )
+
+    # ---- what others read ------------------------------------------------------------------------------------------
+
+    def run(self, run_id: str) -> RunRecord | None:
+        row = self._one(select(runs).where(runs.c.run_id == run_id))
+        return None if row is None else _record(row)
+
+    def find(self, prefix: str, limit: int = 10) -> list[RunId]:
+        """Run ids that begin so, newest first."""
+        query = select(runs.c.run_id).where(runs.c.run_id.startswith(prefix, autoescape=True))
+        return [RunId(row.run_id) for row in self._all(query.order_by(runs.c.id.desc()).limit(limit))]
+
+    def runs(self, wanted: RunsFilter | None = None, limit: int | None = None) -> list[RunRecord]:
+        """Newest first."""
+        query = select(runs).order_by(runs.c.id.desc())
+        wanted = wanted or RunsFilter()
+        if wanted.run_ids:
+            query = query.where(runs.c.run_id.in_(wanted.run_ids))
+        if wanted.job_name is not None:
+            query = query.where(runs.c.job == wanted.job_name)
+        if wanted.statuses:
+            query = query.where(runs.c.status.in_([status.value for status in wanted.statuses]))
+        if limit is not None and not wanted.tags:
+            query = query.limit(limit)
+        found = [_record(row) for row in self._all(query)]
+        if wanted.tags:
+            found = [run for run in found if wanted.tags.items() <= run.brief.tags.items()]
+        return found[:limit] if limit is not None else found
+
+    def content(self, hash: str) -> bytes:
+        row = self._one(select(contents.c.body).where(contents.c.hash == hash))
+        if row is None:
+            raise KeyError(hash)
+        return bytes(row.body)
+
+    def read(self, run_id: RunId) -> Iterable[AnyEvent]:
+        """The whole log of a run, oldest first."""
+        return (event for _, event in self.events(run_id))
+
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[tuple[int, AnyEvent]]:
+        """(number, event) behind ``after``, oldest first. Numbers grow, with gaps."""
+        query = select(events.c.id, events.c.body).where(events.c.run_id == run_id, events.c.id > after)
+        query = query.order_by(events.c.id)
+        if limit is not None:
+            query = query.limit(limit)
+        return [(row.id, decode_event(row.body)) for row in self._all(query)]
+
+    def steps(self, run_id: str) -> list[StepRecord]:
+        """In the order in which they were first heard of."""
+        query = select(steps).where(steps.c.run_id == run_id).order_by(steps.c.started, steps.c.step)
+        return [
+            StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended)
+            for row in self._all(query)
+        ]
+
+    def position(self, stream: str) -> str:
+        row = self._one(select(positions.c.position).where(positions.c.stream == stream))
+        return "" if row is None else str(row.position)
+
+    def delete_run(self, run_id: str) -> None:
+        with self._writing() as connection:
+            for table in (events, steps, runs):
+                connection.execute(delete(table).where(table.c.run_id == run_id))
+
+    # ---- connections -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            raise unreachable(self._engine, error) from error
+
+    def _all(self, query: Any) -> Sequence[Any]:
+        try:
+            with self._read.connect() as connection:
+                return connection.execute(query).all()
+        except DBAPIError as error:
+            raise unreachable(self._engine, error) from error
+
+    def _one(self, query: Any) -> Any:
+        rows = self._all(query)
+        return rows[0] if rows else None
+
+    def _keep(self, connection: Connection, hash: str, body: bytes) -> None:
+        statement = _upsert(connection)(contents).values(hash=hash, body=body)
+        connection.execute(statement.on_conflict_do_nothing(index_elements=[contents.c.hash]))
+
+
+class _SqlTurn:
+    """Gathers what a turn says and writes it in few statements."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._events: list[dict[str, Any]] = []
+        self._steps: list[dict[str, Any]] = []
+
+    def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
+        for event in events:
+            step = getattr(event, "step", None) or None
+            body = encode_event(event).decode()
+            self._events.append(
+                {"run_id": run_id, "type": event.TYPE.value, "step": step, "at": event.at, "body": body}
+            )
+        for key, change in changes(events).items():
+            self._steps.append(
+                {
+                    "run_id": run_id,
+                    "step": key,
+                    "status": change.status.value,
+                    "attempt": change.attempt,
+                    "started": change.started,
+                    "ended": change.ended,
+                }
+            )
+
+    def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
+        values: dict[str, Any] = {"status": status.value}
+        if status is RunStatus.STARTED:
+            values["started"] = at
+        if status in _FINAL:
+            values["ended"] = at
+        self._connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+
+    def set_position(self, stream: str, position: str) -> None:
+        statement = _upsert(self._connection)(positions).values(stream=stream, position=position)
+        self._connection.execute(
+            statement.on_conflict_do_update(index_elements=[positions.c.stream], set_={"position": position})
+        )
+
+    def still(self, run_id: RunId, epoch: int) -> bool:
+        return self._connection.execute(select(runs.c.epoch).where(runs.c.run_id == run_id)).scalar() == epoch
+
+    def write(self) -> None:
+        if self._events:
+            self._connection.execute(insert(events), self._events)
+        if self._steps:
+            statement = _upsert(self._connection)(steps)
+            new = statement.excluded
+            self._connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=[steps.c.run_id, steps.c.step],
+                    set_={
+                        "status": new.status,
+                        "attempt": new.attempt,
+                        "started": func.coalesce(new.started, steps.c.started),
+                        "ended": new.ended,
+                    },
+                ),
+                self._steps,
+            )
+
+
+def _upsert(connection: Connection) -> Any:
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+
+
+def _record(row: Any) -> RunRecord:
+    return RunRecord(
+        run_id=RunId(row.run_id),
+        job=row.job,
+        status=RunStatus(row.status),
+        brief=decode_brief(row.brief),
+        plan=row.plan,
+        snapshot=row.snapshot,
+        code=msgspec.json.decode(row.code, type=CodeTarget) if row.code else None,
+        created=row.created,
+        started=row.started,
+        ended=row.ended,
+    )
