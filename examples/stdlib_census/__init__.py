@@ -1,0 +1,1 @@
+"""A census of the Python standard library: about a thousand files, a step each."""
