@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opgrid.definitions.executor import ExecutorDefinition
 from opgrid.definitions.names import check_name, place_of_caller
-from opgrid.errors import InvalidConfigDefinitionError, InvalidDefinitionError
+from opgrid.errors import InvalidConfigDefinitionError, InvalidDefinitionError, InvalidInvocationError
 
 if TYPE_CHECKING:
     from opgrid.definitions.graph import GraphDefinition
     from opgrid.definitions.op import OpDefinition
 
 D = TypeVar("D", "OpDefinition", "GraphDefinition")
+AnyDefinition = TypeVar("AnyDefinition")
+
+
+def configured(
+    configurable: AnyDefinition, config_schema: Any = None, **kwargs: Any
+) -> Callable[[Any], AnyDefinition]:
+    """Gives the config of an op, graph, resource, IO manager, executor or logger.
+
+    ``configured(postgres)({"host": "db"})``, or as the decorator of a function that makes the config from a smaller
+    one. An op or graph so made is named by ``name=``, or after the function.
+    """
+    configure = getattr(configurable, "configured", None)
+    if configure is None:
+        raise InvalidInvocationError(
+            f"configured(...) takes an op, a graph, a resource, an IO manager, an executor or a logger, not "
+            f"{configurable!r}."
+        )
+
+    def decorated(config_or_fn: Any) -> AnyDefinition:
+        given = dict(kwargs)
+        if "name" not in given and callable(config_or_fn):
+            parameters = inspect.signature(configure).parameters
+            if "name" in parameters:
+                given["name"] = config_or_fn.__name__
+        if config_schema is not None:
+            given["config_schema"] = config_schema
+        made: AnyDefinition = configure(config_or_fn, **given)
+        return made
+
+    return decorated
 
 
 def configured_copy(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
+from opgrid.definitions.configured import function_and_schema
+
 if TYPE_CHECKING:
     from opgrid.config import ConfigField
 
@@ -44,13 +46,16 @@ class LoggerDefinition:
 
         return as_field(self.config_schema)
 
-    def configured(self, config: Mapping[str, Any], description: str | None = None) -> LoggerDefinition:
-        fixed = dict(config)
+    def configured(
+        self, config_or_config_fn: Any, config_schema: Any = None, description: str | None = None
+    ) -> LoggerDefinition:
+        """The same logger with its config given, or made by a function from a smaller one."""
+        fn, schema = function_and_schema(config_or_config_fn, config_schema, "a logger")
 
         def made(context: InitLoggerContext) -> logging.Logger:
-            return self.logger_fn(InitLoggerContext(fixed, self, context.job_def, context.run_id))
+            return self.logger_fn(InitLoggerContext(fn(context.logger_config), self, context.job_def, context.run_id))
 
-        return LoggerDefinition(made, None, description or self.description)
+        return LoggerDefinition(made, schema, description or self.description)
 
     def __call__(self, context: InitLoggerContext) -> logging.Logger:
         return self.logger_fn(context)
@@ -79,7 +84,12 @@ def _schema() -> dict[str, Any]:
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = {"time": record.created, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        fields = {
+            "time": record.created,
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
         for name in ("run_id", "job_name", "step_key"):
             if hasattr(record, name):
                 fields[name] = getattr(record, name)
