@@ -103,7 +103,7 @@ def test_a_signature_for_another_purpose_is_none() -> None:
         open_sealed(sealed, "payload", RING)
 
 
-@pytest.mark.parametrize("junk", [b"", b"OG1", os.urandom(100), b"OG1\x07payload" + bytes(60)])
+@pytest.mark.parametrize("junk", [b"", b"OG1", bytes(range(1, 101)), b"OG1\x07payload" + bytes(60)])
 def test_junk_is_rejected(junk: bytes) -> None:
     with pytest.raises(PayloadRejected):
         open_sealed(junk, "payload", RING)
