@@ -39,8 +39,8 @@ def main(arguments: Sequence[str]) -> None:
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     check_packages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    with interruptible(signal.SIGTERM):
-        Child(channel).serve()
+    with interruptible(signal.SIGTERM), contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        Child(channel).serve()  # it ends with its pool, be it while an answer is on the way
 
 
 def _die_with_parent(lifeline: int) -> None:

@@ -78,10 +78,10 @@ def read_function(function: Any, what: str) -> FunctionShape:
             takes_any = True
         elif name.startswith(("*", "/")):
             _refuse(name, what, function)
-        elif name == "config" or _is_config_class(each.annotation):
-            config = _only_config(each, config, what)
         elif is_resource(each.annotation):
             resources[name] = name
+        elif name == "config" or _is_config_class(each.annotation):
+            config = _only_config(each, config, what)
         else:
             inputs[name] = each
     return FunctionShape(context, config, resources, inputs, takes_any, returns)

@@ -123,7 +123,8 @@ def _fleet(settings: Settings, code: CodeTarget | None) -> Iterator[str]:
     home = settings.make_home()
     KeyRing.load(str(home))
     with EmbeddedRedis.start() as redis:
-        worker = start_worker(redis.url, code, str(home), concurrency=os.cpu_count() or 1)
+        log = home / "worker.log"
+        worker = start_worker(redis.url, code, str(home), concurrency=os.cpu_count() or 1, log=log)
         try:
             yield redis.url
         finally:
