@@ -31,7 +31,10 @@ class _Root(click.Group):
         return None if entry is None else entry.load()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, _HELP.get(name, f"From {entry.value.partition(':')[0]}.")) for name, entry in sorted(_groups().items())]
+        rows = [
+            (name, _HELP.get(name, f"From {entry.value.partition(':')[0]}."))
+            for name, entry in sorted(_groups().items())
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -43,7 +46,10 @@ def root() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The console script. Exit codes: 0 ok, 1 run failed, 2 usage, 3 definitions do not load, 4 broker or database, 130 interrupt."""
+    """The console script.
+
+    Exit codes: 0 ok, 1 run failed, 2 usage, 3 definitions do not load, 4 no broker or database, 130 interrupt.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] and args[0].startswith("_"):
         from opgrid.doors import through

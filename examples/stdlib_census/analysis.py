@@ -21,7 +21,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """``from base import names``, or ``import base`` without names. ``lazy``: not when the module itself is imported."""
+    """``from base import names``, or ``import base`` without names. ``lazy``: not while the module is imported."""
 
     base: str
     names: tuple[str, ...] = ()

@@ -74,7 +74,8 @@ def bars(packages: Sequence[Total], python: str, most: int = 20) -> str:
         parts += [
             f'<text x="{left - 12}" y="{base}" text-anchor="end" font-size="13">{escape(each.name)}</text>',
             f'<rect x="{left}" y="{y}" width="{long:.1f}" height="{bar}" rx="3" fill="{_shade(each.coverage)}">'
-            f"<title>{escape(each.name)}: {each.modules} modules, {each.functions:,} functions, {each.classes:,} classes</title></rect>",
+            f"<title>{escape(each.name)}: {each.modules} modules, {each.functions:,} functions, "
+            f"{each.classes:,} classes</title></rect>",
             f'<text x="{left + long + 8:.1f}" y="{base}" font-size="12">{each.complexity:,}</text>',
             f'<text class="quiet" x="{width - 124}" y="{base}" text-anchor="end">{each.lines:,}</text>',
             f'<text class="quiet" x="{width - 32}" y="{base}" text-anchor="end">{each.coverage:.0%}</text>',
@@ -131,8 +132,10 @@ def ring(edges: Sequence[Edge], packages: Sequence[Total], most: int = 56) -> st
         )
         lines.append(
             f'<path d="{_bow(start, end, middle)}" stroke="url(#e{number})" stroke-width="{0.7 + 2.6 * weight:.2f}" '
-            f'opacity="{0.22 + 0.5 * weight:.2f}"{_dashes(edge)}><title>{escape(edge.source)} imports {escape(edge.target)}'
-            f"{f' in {edge.count} places' if edge.count > 1 else ''}{' (inside functions only)' if edge.lazy else ''}</title></path>"
+            f'opacity="{0.22 + 0.5 * weight:.2f}"{_dashes(edge)}>'
+            f"<title>{escape(edge.source)} imports {escape(edge.target)}"
+            f"{f' in {edge.count} places' if edge.count > 1 else ''}"
+            f"{' (inside functions only)' if edge.lazy else ''}</title></path>"
         )
     into, out = _degrees(between)
     dots = [
@@ -142,8 +145,10 @@ def ring(edges: Sequence[Edge], packages: Sequence[Total], most: int = 56) -> st
         '<text class="title" x="32" y="44">Who imports whom</text>',
         f'<text class="quiet" x="32" y="66">The {len(order)} best connected packages, {len(between)} links; '
         "each line runs from the importer to what it imports, dashed where only functions do</text>",
-        f'<circle cx="40" cy="{height - 38}" r="6" fill="{_IMPORTS}"/><text class="quiet" x="52" y="{height - 34}">mostly imports</text>',
-        f'<circle cx="170" cy="{height - 38}" r="6" fill="{_IMPORTED}"/><text class="quiet" x="182" y="{height - 34}">mostly imported</text>',
+        f'<circle cx="40" cy="{height - 38}" r="6" fill="{_IMPORTS}"/>'
+        f'<text class="quiet" x="52" y="{height - 34}">mostly imports</text>',
+        f'<circle cx="170" cy="{height - 38}" r="6" fill="{_IMPORTED}"/>'
+        f'<text class="quiet" x="182" y="{height - 34}">mostly imported</text>',
         f'<text class="quiet" x="{width - 32}" y="{height - 34}" text-anchor="end">size: lines of code</text>',
         "<defs>",
         *shades,
@@ -245,7 +250,8 @@ def _dot(
         f'<circle class="halo" cx="{spot[0]:.1f}" cy="{spot[1]:.1f}" r="{r + 1.5:.1f}"/>'
         f'<circle cx="{spot[0]:.1f}" cy="{spot[1]:.1f}" r="{r:.1f}" fill="{_between(into / ((into + out) or 1))}">'
         f"<title>{escape(name)}: imports {out}, imported by {into}, {lines:,} lines</title></circle>"
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="12" dominant-baseline="central" text-anchor="{"end" if flipped else "start"}" '
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="12" dominant-baseline="central" '
+        f'text-anchor="{"end" if flipped else "start"}" '
         f'transform="rotate({degrees:.1f} {x:.1f} {y:.1f})">{escape(name)}</text>'
     )
 

@@ -41,7 +41,7 @@ def link(measures: Sequence[Measure]) -> ImportGraph:
 
 
 def targets(statement: Import, known: Collection[str]) -> Iterable[str]:
-    """The modules that an import means: ``from xml import dom`` means ``xml.dom``, ``from os import sep`` means ``os``."""
+    """What is meant: ``from xml import dom`` the module ``xml.dom``, ``from os import sep`` the module ``os``."""
     wanted = [f"{statement.base}.{name}" for name in statement.names] or [statement.base]
     return sorted({found for name in wanted if (found := _nearest(name, known))})
 

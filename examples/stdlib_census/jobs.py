@@ -31,7 +31,7 @@ from opgrid import (
 
 
 class Library(ConfigurableResource):
-    """A folder of Python files. Every worker opens its own, and says so when its files are not those that were listed."""
+    """A folder of Python files. A worker says so when its own files are not those that were listed."""
 
     root: str = ""  #: empty: the standard library of the Python that runs the step
     tests: bool = False  #: the package ``test`` too
@@ -51,8 +51,8 @@ class Library(ConfigurableResource):
             content = None
         if content is None or sha_of(content) != source.sha:
             raise Failure(
-                description=f"{path} is {'missing' if content is None else 'another file'} here: all workers of a census "
-                "need the same Python, or a root that they share.",
+                description=f"{path} is {'missing' if content is None else 'another file'} here: all workers of a "
+                "census need the same Python, or a root that they share.",
                 allow_retries=False,
             )
         return content

@@ -105,7 +105,8 @@ def _page(report: Report, most: int) -> Iterator[str]:
     yield f"# The standard library of Python {report['python']}, counted"
     yield ""
     yield (
-        f"**{total['modules']:,}** modules with **{total['lines']:,}** lines hold **{total['functions']:,}** functions, "
+        f"**{total['modules']:,}** modules with **{total['lines']:,}** lines hold "
+        f"**{total['functions']:,}** functions, "
         f"**{total['classes']:,}** classes and **{total['branches']:,}** branches. "
         f"**{total['coverage']:.0%}** of what is public has a docstring."
     )

@@ -52,7 +52,8 @@ def sha_of(content: bytes) -> str:
 def mapping_keys(names: Sequence[str]) -> list[str]:
     """A key for each name, of letters, digits and underscores only, no two alike even where case does not count.
 
-    ``xml.dom`` and ``xml_dom`` would both be ``xml_dom``: such names get a suffix from their hash, the others stay readable.
+    ``xml.dom`` and ``xml_dom`` would both be ``xml_dom``: such names get a suffix from their
+    hash, the others stay readable.
     """
     plain = [re.sub(r"[^A-Za-z0-9_]", "_", name) for name in names]
     seen = Counter(key.lower() for key in plain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -107,9 +107,7 @@ def _live(job: str, quiet: bool) -> Iterator[Watch]:
         def watch(events: Sequence[AnyEvent]) -> None:
             table.take(events)
             for event in events:
-                if isinstance(event, LogMessage | EngineNote) or (
-                    isinstance(event, StepFailed | StepLost | StepUpForRetry)
-                ):
+                if isinstance(event, LogMessage | EngineNote | StepFailed | StepLost | StepUpForRetry):
                     live.console.print(line(event), markup=False, highlight=False)
 
         yield watch
@@ -124,7 +122,7 @@ class _Table:
         self.began = time.monotonic()
         self.steps: dict[str, StepStatus] = {}
         self.nodes: dict[str, Counter[StepStatus]] = {}
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.ended: str = ""
 
     def take(self, events: Sequence[AnyEvent]) -> None:
@@ -145,7 +143,9 @@ class _Table:
     def __rich__(self) -> Any:
         from rich.table import Table
 
-        table = Table(title=f"{self.job}  {self.ended or 'running'}  {time.monotonic() - self.began:.1f} s", title_justify="left")
+        table = Table(
+            title=f"{self.job}  {self.ended or 'running'}  {time.monotonic() - self.began:.1f} s", title_justify="left"
+        )
         table.add_column("op")
         for name in ("waiting", "running", "done", "failed"):
             table.add_column(name, justify="right")

@@ -68,9 +68,7 @@ def resume_and_show(run_id: str, as_json: bool) -> int:
         )
 
 
-def _shown(
-    instance: Instance, run_id: str, job: str, as_json: bool, drive: Callable[[Watch, Inbox], RunStatus]
-) -> int:
+def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Callable[[Watch, Inbox], RunStatus]) -> int:
     inbox = Inbox()
     with watching(job, quiet=as_json) as watch, cancel_on_signals(inbox):
         status = drive(watch, inbox)
@@ -107,7 +105,8 @@ def _closing(instance: Instance, record: RunRecord) -> str:
     counts = Counter(step.status.value for step in instance.store.steps(record.run_id))
     steps = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     took = f" in {seconds(record):.2f} s" if seconds(record) is not None else ""
-    return f"Run {record.run_id} ended: {record.status.value}{took} ({steps or 'no steps'}). See: opgrid run show {record.run_id}"
+    ended = f"Run {record.run_id} ended: {record.status.value}{took} ({steps or 'no steps'})."
+    return f"{ended} See: opgrid run show {record.run_id}"
 
 
 @contextmanager
@@ -129,4 +128,3 @@ def _fleet(settings: Settings, code: CodeTarget | None) -> Iterator[str]:
             yield redis.url
         finally:
             worker.stop()
-

@@ -57,10 +57,13 @@ def print_job(code: CodeTarget, name: str, as_json: bool) -> None:
 @job.command("execute")
 @code_options
 @click.option("-j", "--job", "name", required=True, help="Name of the job.")
-@click.option("-c", "--config", "files", multiple=True, type=click.Path(path_type=Path), help="YAML run config; may be repeated.")
+@click.option(
+    "-c", "--config", "files", multiple=True, type=click.Path(path_type=Path), help="YAML run config; may be repeated."
+)
 @click.option("--config-json", "config_text", help="Run config as JSON, on top of the files.")
 @click.option("--executor", help="in_process, multiprocess, celery, or one that is installed.")
 @click.option("-o", "--op-selection", "selection", multiple=True, help="Run only these ops: name, *name, name*, +name.")
+@click.option("--partition", help="Run this partition of a partitioned job.")
 @click.option("--tags", help="Tags of the run as a JSON object.")
 @click.option("--run-id", help="Id of the new run.")
 @click.option("--json", "as_json", is_flag=True, help="The last line on stdout is the result as JSON.")
@@ -71,6 +74,7 @@ def execute(
     config_text: str | None,
     executor: str | None,
     selection: Sequence[str],
+    partition: str | None,
     tags: str | None,
     run_id: str | None,
     as_json: bool,
@@ -88,6 +92,7 @@ def execute(
         op_selection=clauses or None,
         tags={key: _text(value) for key, value in json_object(tags, "--tags").items()} if tags else {},
         run_id=run_id,
+        partition_key=partition,
         code=code,
     )
     sys.exit(run_and_show(request, as_json))

@@ -18,11 +18,15 @@ from opgrid.errors import InvalidConfigError
 def code_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds -f, -m, --package-name, -a and -d; the command gets one CodeTarget as ``code``."""
 
-    @click.option("-f", "--python-file", "file", type=click.Path(path_type=Path), help="Python file with the definitions.")
+    @click.option(
+        "-f", "--python-file", "file", type=click.Path(path_type=Path), help="Python file with the definitions."
+    )
     @click.option("-m", "--module-name", "module", help="Importable module with the definitions.")
     @click.option("--package-name", "package", help="Importable package with the definitions.")
     @click.option("-a", "--attribute", help="Name of the Definitions, job or graph in it.")
-    @click.option("-d", "--working-directory", "folder", type=click.Path(path_type=Path), help="Where imports start from.")
+    @click.option(
+        "-d", "--working-directory", "folder", type=click.Path(path_type=Path), help="Where imports start from."
+    )
     @wraps(command)
     def with_code(
         file: Path | None,

@@ -10,7 +10,6 @@ from typing import Any
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.definitions.job import JobDefinition
-from opgrid.definitions.resource import wrap_resource
 from opgrid.errors import InvariantViolationError, RunFailedError
 from opgrid.steps.scope import LocalRun, RunScope
 from orchestrator.engine.inbox import Inbox
@@ -38,17 +37,18 @@ def execute_in_process(
     ``raise_on_error`` re-raises what user code raised, as it was raised.
     """
     if resources:
-        job = job.bound(resources={key: wrap_resource(key, value) for key, value in resources.items()})
+        job = job.with_resources(resources)
     instance = instance or Instance.ephemeral()
     local = LocalRun(input_values={**job.input_values, **(input_values or {})}, instance=instance)
     request = Request(
         job=job,
-        run_config=job.run_config_for_partition(partition_key, run_config) if partition_key else run_config,
+        run_config=run_config,
         executor="in_process",
         op_selection=op_selection,
         tags=tags or {},
         run_id=run_id,
         input_values=input_values or {},
+        partition_key=partition_key,
         io="memory",
     )
     prepared = prepare(request)

@@ -1,4 +1,7 @@
-"""From a job to a run that is being driven: resolve, snapshot, plan, check, store, drive. Nothing starts before all checks passed."""
+"""From a job to a run that is being driven: resolve, snapshot, plan, check, store, drive.
+
+Nothing starts before all checks passed.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ class Request:
     run_id: str | None = None
     code: CodeTarget | None = None  #: how other processes load the job
     input_values: Mapping[str, Any] = field(default_factory=dict)
+    partition_key: str | None = None  #: its config where none is given, and its tags
     io: str | None = None  #: overrides the executor's default IO manager
     known: Iterable[KnownStep] = ()
     root_run_id: str | None = None
@@ -73,9 +77,14 @@ class Prepared:
 def prepare(request: Request) -> Prepared:
     """Raises the first thing that is wrong with a request: config, selection, executor, IO."""
     job = request.job
-    resolution = job.resolve(request.run_config, executor=request.executor)
+    run_config, tags = request.run_config, {**job.tags, **job.run_tags}
+    if request.partition_key is not None:
+        job.validate_partition_key(request.partition_key)
+        run_config = run_config or job.get_run_config_for_partition_key(request.partition_key)
+        tags.update(job.get_tags_for_partition_key(request.partition_key))
+    tags.update(request.tags)
+    resolution = job.resolve(run_config, executor=request.executor)
     chosen = executor_class(resolution.executor.name)
-    tags = {**job.tags, **job.run_tags, **request.tags}
     snapshot = take(job, resolution, tags, tuple({**job.input_values, **request.input_values}))
     plan = compile(
         snapshot,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from opgrid.contracts.events import (
     AnyEvent,
@@ -22,12 +22,14 @@ from opgrid.contracts.events import (
     StepUpForRetry,
 )
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.structure import FanIn, FromNode, Wire
 from opgrid.contracts.tasks import OutputRef
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import InvariantViolationError, listed, nearest
 from opgrid.ids import split_step_key
 from orchestrator.storage.records import RunRecord
 
+E = TypeVar("E", bound=AnyEvent)
 Load = Callable[[OutputRef], Any]
 
 
@@ -45,7 +47,9 @@ class JobExecutionResult:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close()
 
     @property
@@ -149,7 +153,8 @@ class JobExecutionResult:
             return {",".join(keys): value for keys, value in found.items()}
         if not found:
             raise InvariantViolationError(
-                f"Op {node!r} has no output {output_name!r} in this run: it was not yielded, or the step did not succeed."
+                f"Op {node!r} has no output {output_name!r} in this run: it was not yielded, or the step did not "
+                "succeed."
             )
         return found[()]
 
@@ -160,10 +165,12 @@ class JobExecutionResult:
                 return self._wired(output.source)
         raise InvariantViolationError(f"Job {self.job_def.name!r} has no output {output_name!r}.")
 
-    def _wired(self, source: Any) -> Any:
-        if hasattr(source, "items"):
+    def _wired(self, source: Wire) -> Any:
+        if isinstance(source, FanIn):
             return [self._wired(item) for item in source.items]
-        return self.output_for_node(source.node, source.output)
+        if isinstance(source, FromNode):
+            return self.output_for_node(source.node, source.output)
+        raise InvariantViolationError(f"That output of job {self.job_def.name!r} is an input passed through.")
 
     def _leaf(self, node: str, output: str) -> tuple[str, str]:
         """Follow the output of a graph down to the op that yields it."""
@@ -175,7 +182,7 @@ class JobExecutionResult:
             inner = next(each for each in graph.nodes if each.name == name)
             graph = structure.graphs[inner.definition]
         for each in graph.outputs:
-            if each.name == output and hasattr(each.source, "node"):
+            if each.name == output and isinstance(each.source, FromNode):
                 return self._leaf(f"{node}.{each.source.node}", each.source.output)
         raise InvariantViolationError(f"Graph {node!r} has no output {output!r}.")
 
@@ -183,7 +190,7 @@ class JobExecutionResult:
 
     @property
     def _paths(self) -> Sequence[str]:
-        return list(self.job_def.node_paths)
+        return list(self.job_def.op_table)
 
     def _check(self, node: str) -> None:
         paths = self._paths
@@ -198,11 +205,13 @@ class JobExecutionResult:
             if isinstance(event, StepFailed) and (event.step, event.attempt) not in retried:
                 yield event
 
-    def _only(self, type: type[Any]) -> Any:
+    def _only(self, type: type[E]) -> E:
         for event in reversed(self.all_events):
             if isinstance(event, type):
                 return event
-        raise InvariantViolationError(f"Run {self.run_id} has no {type.TYPE.name} event: it is {self.run.status.value}.")
+        raise InvariantViolationError(
+            f"Run {self.run_id} has no {type.TYPE.name} event: it is {self.run.status.value}."
+        )
 
 
 class ExecuteInProcessResult(JobExecutionResult):
