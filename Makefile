@@ -63,7 +63,7 @@ bench: setup ## measure; figures go to stdout
 # --- checking --------------------------------------------------------------------------------------------------------
 
 PACKAGES := opgrid orchestrator executors worker
-TYPED := $(PACKAGES) $(wildcard examples tests/typing requirements/lock.py)
+TYPED := $(PACKAGES) $(wildcard examples benchmarks tests/typing requirements/lock.py)
 # What git knows or would take; empty lists skip their tool.
 files = $(shell git ls-files --cached --others --exclude-standard -- $(1))
 COMPOSE = $(call files,'docker-compose*.yml' 'deploy/compose*.yml' 'deploy/**/compose*.yml')
