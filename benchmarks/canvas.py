@@ -1,4 +1,4 @@
-"""The same work as Celery canvas: a chain, and a chord over a group. Its worker: ``celery -A benchmarks.canvas worker``."""
+"""The same work as Celery canvas: a chain, and a chord over a group. Worker: ``celery -A benchmarks.canvas worker``."""
 
 from __future__ import annotations
 
