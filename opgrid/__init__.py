@@ -244,9 +244,9 @@ if TYPE_CHECKING:
         UserCodeExecutionError,
     )
     from opgrid.io.configurable import (
+        ConfigurableInputManager,
         ConfigurableIOManager,
         ConfigurableIOManagerFactory,
-        ConfigurableInputManager,
         FilesystemIOManager,
         RedisIOManager,
     )
@@ -264,11 +264,16 @@ if TYPE_CHECKING:
         redis_io_manager,
     )
     from opgrid.io.manager import (
-        IOManager,
         InputManager,
+        IOManager,
     )
     from opgrid.io.memory import (
         InMemoryIOManager,
+    )
+    from opgrid.reconstruction import (
+        ReconstructableJob,
+        build_reconstructable_job,
+        reconstructable,
     )
     from opgrid.steps.context import (
         HookContext,
@@ -284,6 +289,24 @@ if TYPE_CHECKING:
         build_input_context,
         build_op_context,
         build_output_context,
+    )
+    from orchestrator.instance import (
+        Instance,
+        instance_for_test,
+    )
+    from orchestrator.services.execute import (
+        execute_job,
+    )
+    from orchestrator.services.reexecution import (
+        ReexecutionOptions,
+    )
+    from orchestrator.services.results import (
+        ExecuteInProcessResult,
+        JobExecutionResult,
+    )
+    from orchestrator.storage.records import (
+        RunRecord,
+        RunsFilter,
     )
 
 __all__ = [  # noqa: RUF022 (grouped)
@@ -440,6 +463,9 @@ __all__ = [  # noqa: RUF022 (grouped)
     "build_schedule_context",
     "build_schedule_from_partitioned_job",
     # running
+    "ReconstructableJob",
+    "reconstructable",
+    "build_reconstructable_job",
     "ExecutorDefinition",
     "celery_executor",
     "executor",
@@ -451,6 +477,14 @@ __all__ = [  # noqa: RUF022 (grouped)
     "get_logger",
     "RunStatus",
     "EventType",
+    "Instance",
+    "instance_for_test",
+    "execute_job",
+    "ReexecutionOptions",
+    "JobExecutionResult",
+    "ExecuteInProcessResult",
+    "RunRecord",
+    "RunsFilter",
     # testing
     "build_op_context",
     "build_hook_context",
@@ -694,6 +728,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "build_schedule_context",
     ),
     "opgrid.definitions.partitioned_schedule": ("build_schedule_from_partitioned_job",),
+    "opgrid.reconstruction": (
+        "ReconstructableJob",
+        "reconstructable",
+        "build_reconstructable_job",
+    ),
     "opgrid.definitions.executor": (
         "ExecutorDefinition",
         "celery_executor",
@@ -753,14 +792,28 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "HomeNotSetError",
     ),
 }
+#: What the orchestrator brings, by the name of its door: a worker without an orchestrator does not have it.
+_DOORS = {
+    "Instance": "instance",
+    "instance_for_test": "instance_for_test",
+    "execute_job": "execute_job",
+    "ReexecutionOptions": "reexecution_options",
+    "JobExecutionResult": "job_execution_result",
+    "ExecuteInProcessResult": "execute_in_process_result",
+    "RunRecord": "run_record",
+    "RunsFilter": "runs_filter",
+}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
     module = _HOME_OF.get(name)
-    if module is None:
+    if module is not None:
+        found = getattr(importlib.import_module(module), name)
+    elif name in _DOORS:
+        found = importlib.import_module("opgrid.doors").through(_DOORS[name])
+    else:
         raise AttributeError(f"module 'opgrid' has no attribute {name!r}")
-    found = getattr(importlib.import_module(module), name)
     globals()[name] = found
     return found
 

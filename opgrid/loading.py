@@ -6,8 +6,10 @@ out, and from then on ``orchestrator``, ``executors`` and ``worker`` are ours wh
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import traceback
@@ -79,7 +81,11 @@ def _definitions(module: ModuleType, target: CodeTarget) -> Definitions:
 
     where = _named(target)
     if target.attribute is not None:
-        return _as_definitions(_attribute(module, target.attribute, where), f"{target.attribute!r} in {where}")
+        value = _attribute(module, target.attribute, where)
+        if target.arguments is not None:
+            args, kwargs = json.loads(target.arguments)
+            value = functools.partial(value, *args, **kwargs)
+        return _as_definitions(value, f"{target.attribute!r} in {where}")
     bundles = {id(value): name for name, value in vars(module).items() if isinstance(value, Definitions)}
     if len(bundles) > 1:
         raise LoadError(

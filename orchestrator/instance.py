@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +16,21 @@ from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import RunRecord, RunsFilter
+
+
+@contextmanager
+def instance_for_test() -> Iterator[Instance]:
+    """An instance in a folder of its own, that OPGRID_HOME names meanwhile, so that ``Instance.get()`` finds it."""
+    before = os.environ.get("OPGRID_HOME")
+    with Instance.local_temp() as made:
+        os.environ["OPGRID_HOME"] = str(made.home)
+        try:
+            yield made
+        finally:
+            if before is None:
+                del os.environ["OPGRID_HOME"]
+            else:
+                os.environ["OPGRID_HOME"] = before
 
 
 class Instance:
@@ -59,7 +76,9 @@ class Instance:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.dispose()
 
     def dispose(self) -> None:

@@ -86,6 +86,7 @@ class CodeTarget(msgspec.Struct, frozen=True, omit_defaults=True):
     package: str | None = None
     attribute: str | None = None
     working_directory: str | None = None
+    arguments: str | None = None  #: JSON ``[args, kwargs]`` for the attribute, which is then a function
 
     @property
     def location(self) -> str:

@@ -29,7 +29,8 @@ def encode_event(event: AnyEvent) -> bytes:
 
 def decode_event(data: bytes | str) -> AnyEvent:
     """Raises msgspec.ValidationError for what no version of opgrid wrote."""
-    return _event.decode(data)
+    found: AnyEvent = _event.decode(data)
+    return found
 
 
 def encode_events(events: Sequence[AnyEvent]) -> bytes:

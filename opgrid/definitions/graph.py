@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from opgrid.definitions.executor import ExecutorDefinition
     from opgrid.definitions.job import JobDefinition
     from opgrid.definitions.retry import RetryPolicy
+    from orchestrator.services.results import ExecuteInProcessResult
 
 
 class GraphDefinition(Invocable):
@@ -267,7 +268,7 @@ class GraphDefinition(Invocable):
         op_selection: Sequence[str] | None = None,
         run_id: str | None = None,
         input_values: Mapping[str, Any] | None = None,
-    ) -> Any:
+    ) -> ExecuteInProcessResult:
         """Runs it as a job without anything else, in this process."""
         return self.to_job().execute_in_process(
             run_config=run_config,

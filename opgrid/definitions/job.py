@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opgrid.definitions.resource import ResourceDefinition
     from opgrid.definitions.run_config import Resolution
     from opgrid.definitions.run_request import RunRequest
+    from orchestrator.services.results import ExecuteInProcessResult
 
 
 class JobDefinition:
@@ -344,11 +345,11 @@ class JobDefinition:
         input_values: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         resources: Mapping[str, Any] | None = None,
-    ) -> Any:
+    ) -> ExecuteInProcessResult:
         """Runs it here and now, with outputs in memory; gives an ExecuteInProcessResult."""
         from opgrid.doors import through
 
-        return through("execute_in_process")(
+        result: ExecuteInProcessResult = through("execute_in_process")(
             self,
             run_config=run_config,
             instance=instance,
@@ -360,6 +361,7 @@ class JobDefinition:
             tags=tags,
             resources=resources,
         )
+        return result
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         composition = current()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import InvariantViolationError, RunFailedError
+from opgrid.reconstruction import ReconstructableJob
 from opgrid.steps.scope import LocalRun, RunScope
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch
 from orchestrator.instance import Instance
 from orchestrator.services.launching import Prepared, Request, close_all, drive_new, make_executors, prepare
+from orchestrator.services.reexecution import ReexecutionOptions, reexecution
 from orchestrator.services.results import ExecuteInProcessResult, JobExecutionResult
 from orchestrator.storage.protocols import Store
 
@@ -80,34 +83,50 @@ def execute_in_process(
 
 
 def execute_job(
-    job: JobDefinition,
+    job: JobDefinition | ReconstructableJob,
     instance: Instance,
     run_config: Any = None,
     tags: Mapping[str, str] | None = None,
     raise_on_error: bool = False,
     op_selection: Sequence[str] | None = None,
+    reexecution_options: ReexecutionOptions | None = None,
     *,
-    code: CodeTarget | None = None,
+    partition_key: str | None = None,
     executor: str | None = None,
     run_id: str | None = None,
+    code: CodeTarget | None = None,
 ) -> JobExecutionResult:
-    """Run a job on its own executor and wait for its end."""
-    request = Request(
-        job=job,
-        run_config=run_config,
-        executor=executor,
-        op_selection=op_selection,
-        tags=tags or {},
-        run_id=run_id,
-        code=code,
-    )
+    """Run a job on its own executor and wait for its end. ``with`` the result to read outputs.
+
+    Workers load a ``reconstructable(job)`` by name; a plain job is pickled for them. ``reexecution_options`` repeat an
+    earlier run, with its config, tags and executor where none are given.
+    """
+    if isinstance(job, ReconstructableJob):
+        code, job = job.code, job.get_definition()
+    changed: dict[str, Any] = {
+        "run_config": run_config,
+        "executor": executor,
+        "op_selection": op_selection,
+        "tags": tags,
+        "run_id": run_id,
+        "code": code,
+        "partition_key": partition_key,
+    }
+    if reexecution_options is not None:
+        request = reexecution(instance, reexecution_options, job, **changed)
+    else:
+        request = Request(job, **{**changed, "tags": tags or {}})
     prepared = prepare(request)
-    home = instance.require_home()
+    closing = ExitStack()
+    home = instance.home
+    if home is None and prepared.brief.executor.name == "in_process":
+        home = Path(closing.enter_context(TemporaryDirectory(prefix="opgrid-")))
+    home = home or instance.require_home()
     drive_here(prepared, instance.store, home, instance.broker_url)
     run_id = prepared.brief.run_id
-    scope = RunScope(prepared.brief, job, home=str(home), broker_url=instance.broker_url)
+    scope = closing.enter_context(RunScope(prepared.brief, job, home=str(home), broker_url=instance.broker_url))
     result = JobExecutionResult(
-        job, instance.record(run_id), list(instance.store.read(prepared.brief.run_id)), scope.load, scope.close
+        job, instance.record(run_id), list(instance.store.read(prepared.brief.run_id)), scope.load, closing.close
     )
     if raise_on_error and not result.success:
         _raise(result, LocalRun())

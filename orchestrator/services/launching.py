@@ -45,7 +45,8 @@ class Request:
     input_values: Mapping[str, Any] = field(default_factory=dict)
     partition_key: str | None = None  #: its config where none is given, and its tags
     io: str | None = None  #: overrides the executor's default IO manager
-    known: Iterable[KnownStep] = ()
+    known: Iterable[KnownStep] | None = None  #: of the parent run
+    resume: bool = False  #: known steps do not run again, selected or not
     root_run_id: str | None = None
     parent_run_id: str | None = None
 
@@ -91,6 +92,7 @@ def prepare(request: Request) -> Prepared:
         op_selection=request.op_selection,
         step_selection=request.step_selection,
         known=request.known,
+        resume=request.resume,
     )
     io = request.io or chosen.default_io
     check_io(job, chosen, io)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError
-from opgrid.loading import load_job
+from opgrid.loading import job_for
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch, drive
 from orchestrator.engine.recovery import resume
@@ -43,7 +43,7 @@ def resume_run(
     brief = record.brief
     plan = Plan.from_json(store.content(record.plan))
     needs_job = brief.executor.name != "celery"
-    job = load_job(record.code, record.job) if needs_job and record.code is not None else None
+    job = job_for(brief.job, record.code) if needs_job and record.code is not None else None
     with driving(store, record.run_id) as log:
         executors = make_executors(
             brief.executor,
