@@ -93,7 +93,7 @@ locks: setup
 
 .PHONY: spelling
 spelling: setup
-	$(BIN)/codespell $(call files)
+	@$(BIN)/codespell $(call files)
 
 .PHONY: deploy-files
 deploy-files: setup

@@ -1,7 +1,7 @@
 """The error tree. An error names the thing, the place and the way out; its fields are its arguments, so it pickles.
 
-``ErrorClass("a message")`` works for every class of the public tree; specific errors below them take fields and build the
-message from these in :meth:`OpGridError.describe`.
+``ErrorClass("a message")`` works for every class of the public tree; specific errors below them take fields and build
+the message from these in :meth:`OpGridError.describe`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class InvalidSubsetError(OpGridError):
 
 
 class InvalidConfigError(OpGridError):
-    """Run config does not fit its schema; the message lists every error with its path, ``errors`` holds them one by one."""
+    """Run config does not fit its schema; the message lists every error with its path, ``errors`` holds them one by
+    one.
+    """
 
     exit_code = 2
 
@@ -142,7 +144,7 @@ class ShadowedPackage(LoadError):
         )
 
 
-# ---- running -----------------------------------------------------------------------------------------------------------
+# ---- running ---------------------------------------------------------------------------------------------------------
 
 
 class UserCodeExecutionError(OpGridError):

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from opgrid.contracts.events import AnyEvent
+from opgrid.doors import through
 from opgrid.errors import InvariantViolationError, RunNotFoundError
 from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
@@ -55,9 +56,9 @@ class Instance:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        from orchestrator.storage.sql.store import SqlStore
-
-        return cls(SqlStore(settings.database_url), settings.make_home(), settings.broker_url)
+        """Raises DatabaseUnreachable."""
+        home = settings.make_home()
+        return cls(through("store")(settings), home, settings.broker_url)
 
     @classmethod
     def ephemeral(cls) -> Self:

@@ -1,4 +1,7 @@
-"""Settings of this installation: environment first, then ``opgrid.yaml`` in the home. Frozen, read once by whoever starts."""
+"""Settings of this installation: environment first, then ``opgrid.yaml`` in the home.
+
+Frozen, read once by whoever starts.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, home_required: bool = False) -> Settings:
-        """Raises SettingsError, naming the file and the key; HomeNotSetError where OPGRID_HOME must be set and is not."""
+        """Raises SettingsError, naming the file and the key; HomeNotSetError where OPGRID_HOME must be set and is
+        not.
+        """
         given = environ.get("OPGRID_HOME")
         if home_required and not given:
             raise HomeNotSetError(
@@ -32,7 +37,9 @@ class Settings:
         stored = _read(home / FILE)
         return cls(
             home=home,
-            database_url=environ.get("OPGRID_DATABASE_URL") or stored.get("database_url") or f"sqlite:///{home / 'opgrid.db'}",
+            database_url=environ.get("OPGRID_DATABASE_URL")
+            or stored.get("database_url")
+            or f"sqlite:///{home / 'opgrid.db'}",
             broker_url=environ.get("OPGRID_BROKER_URL") or stored.get("broker_url") or None,
         )
 
@@ -58,7 +65,9 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise SettingsError(f"{path} must hold settings by name, not a {type(found).__name__}.")
     for key, value in found.items():
         if key not in _KEYS:
-            raise SettingsError(f"{path}: there is no setting {key!r}.{nearest(str(key), _KEYS)} There are: {', '.join(sorted(_KEYS))}.")
+            raise SettingsError(
+                f"{path}: there is no setting {key!r}.{nearest(str(key), _KEYS)} There are: {', '.join(sorted(_KEYS))}."
+            )
         if not isinstance(value, str):
             raise SettingsError(f"{path}: {key} must be a text, not {value!r}.")
     return found

@@ -20,7 +20,9 @@ from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, list
 class Config(pydantic.BaseModel):
     """The config of an op or a resource, by its annotation: ``def crunch(config: CrunchConfig): ...``. Immutable."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, validate_default=False, ser_json_inf_nan="constants")
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, validate_default=False, ser_json_inf_nan="constants"
+    )
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -101,7 +103,9 @@ class ModelType(ConfigType):
         try:
             return self.model.model_validate_json(json.dumps(texts))
         except pydantic.ValidationError as error:
-            raise InvalidConfigError(f"The config of {self.model.__name__} does not fit where it is used: {error}") from error
+            raise InvalidConfigError(
+                f"The config of {self.model.__name__} does not fit where it is used: {error}"
+            ) from error
 
     def default(self) -> Any:
         required = any(field.is_required() for field in self.model.model_fields.values())
@@ -115,7 +119,11 @@ class ModelType(ConfigType):
         return f"{self.model.__name__} {{{inside}}}"
 
     def example(self) -> Any:
-        return {name: f"<{_name_of(field.annotation)}>" for name, field in self.model.model_fields.items() if field.is_required()}
+        return {
+            name: f"<{_name_of(field.annotation)}>"
+            for name, field in self.model.model_fields.items()
+            if field.is_required()
+        }
 
     def fields(self) -> Mapping[str, Field]:
         return {name: _field_of(field) for name, field in self.model.model_fields.items()}
@@ -225,7 +233,11 @@ def _field_of(field: Any) -> Field:
     try:
         return Field(kind, default_value=plain, description=field.description)
     except InvalidConfigDefinitionError:
-        return Field(Permissive() if isinstance(plain, dict) else as_type(Any), default_value=plain, description=field.description)
+        return Field(
+            Permissive() if isinstance(plain, dict) else as_type(Any),
+            default_value=plain,
+            description=field.description,
+        )
 
 
 def _name_of(annotation: Any) -> str:

@@ -10,7 +10,7 @@ import enum
 import sys
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 from opgrid.config.env import is_reference, value_of
@@ -140,7 +140,9 @@ class Field:
             report = Report()
             self.type.check(default_value, "default_value", report)
             if report.problems:
-                raise InvalidConfigDefinitionError(f"The default_value of a Field does not fit its type: {report.problems[0].message}")
+                raise InvalidConfigDefinitionError(
+                    f"The default_value of a Field does not fit its type: {report.problems[0].message}"
+                )
 
     @property
     def is_required(self) -> bool:
@@ -191,7 +193,9 @@ class Shape(ConfigType):
         for key in value:
             if key not in self._fields:
                 self._undefined(str(key), path, report)
-        checked = {key: field.check(value.get(key, ABSENT), f"{path}:{key}", report) for key, field in self._fields.items()}
+        checked = {
+            key: field.check(value.get(key, ABSENT), f"{path}:{key}", report) for key, field in self._fields.items()
+        }
         kept = {key: each for key, each in checked.items() if each is not ABSENT}
         return {**self._more(value), **kept}
 
@@ -260,9 +264,13 @@ class Selector(ConfigType):
         ((key, inner),) = value.items()
         field = self._fields.get(key)
         if field is None:
-            report.selector(f"{path}:{key}", f"no such choice.{nearest(str(key), self._fields)} There are: {listed(self._fields)}.")
+            report.selector(
+                f"{path}:{key}", f"no such choice.{nearest(str(key), self._fields)} There are: {listed(self._fields)}."
+            )
             return value
-        checked = field.check(ABSENT if inner is None and field.default() is not ABSENT else inner, f"{path}:{key}", report)
+        checked = field.check(
+            ABSENT if inner is None and field.default() is not ABSENT else inner, f"{path}:{key}", report
+        )
         return {key: None if checked is ABSENT else checked}
 
     def load(self, value: Any) -> Any:
@@ -365,7 +373,10 @@ class Enum(ConfigType):
         if isinstance(value, enum.Enum):
             value = value.name
         if value not in self.values:
-            report.wrong(path, f"{value!r} is no {self.name}.{nearest(str(value), self.values)} There are: {listed(self.values)}.")
+            report.wrong(
+                path,
+                f"{value!r} is no {self.name}.{nearest(str(value), self.values)} There are: {listed(self.values)}.",
+            )
         return value
 
     def load(self, value: Any) -> Any:
@@ -408,17 +419,21 @@ def as_type(raw: Any) -> ConfigType:
         return Shape(raw)
     if isinstance(raw, list):
         if len(raw) != 1:
-            raise InvalidConfigDefinitionError(f"A list in a config schema holds one type, the one of its items: {raw!r}.")
+            raise InvalidConfigDefinitionError(
+                f"A list in a config schema holds one type, the one of its items: {raw!r}."
+            )
         return Array(raw[0])
-    try:
-        if raw in _SCALARS:
-            return _SCALARS[raw]
-    except TypeError:
-        pass
+    known = _SCALARS.get(raw) if isinstance(raw, Hashable) else None
+    if known is not None:
+        return known
     if raw is dict:
         return Permissive()
     if raw is list:
         return Array(ANY)
+    return _of_class(raw)
+
+
+def _of_class(raw: Any) -> ConfigType:
     if isinstance(raw, type) and issubclass(raw, enum.Enum):
         return Enum.from_python_enum(raw)
     model = sys.modules.get("opgrid.config.model")

@@ -8,7 +8,10 @@ import msgspec
 
 
 class NodeConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one op node gets. Values are JSON; references such as ``{"env": "NAME"}`` are resolved in the step's process."""
+    """What one op node gets.
+
+    Values are JSON; references such as ``{"env": "NAME"}`` are resolved in the step's process.
+    """
 
     config: Any = None
     inputs: dict[str, Any] = {}

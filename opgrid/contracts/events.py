@@ -1,6 +1,7 @@
 """What happened, one frozen class an event. The append-only log of these is the truth about a run.
 
-``EventType`` values are the names users see and the tags on the wire (``opgrid.contracts.wire``). Times are Unix seconds.
+``EventType`` values are the names users see and the tags on the wire (``opgrid.contracts.wire``). Times are Unix
+seconds.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class RunCanceled(Event, frozen=True, kw_only=True, tag=EventType.RUN_CANCELED.v
     TYPE = EventType.RUN_CANCELED
 
 
-# ---- a step: what executors report and the machine decides on -----------------------------------------------------------
+# ---- a step: what executors report and the machine decides on --------------------------------------------------------
 
 
 class StepStarted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.STEP_START.value):
@@ -209,7 +210,7 @@ class StepSkipped(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=
     reason: str = ""
 
 
-# ---- a step: what it tells about itself; the machine does not look at these -------------------------------------------------
+# ---- a step: what it tells about itself; the machine does not look at these ------------------------------------------
 
 
 class StepInput(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.STEP_INPUT.value):
@@ -280,7 +281,9 @@ class HookErrored(HookEvent, frozen=True, kw_only=True, tag=EventType.HOOK_ERROR
     TYPE = EventType.HOOK_ERRORED
 
 
-class AssetMaterialized(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.ASSET_MATERIALIZATION.value):
+class AssetMaterialized(
+    StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.ASSET_MATERIALIZATION.value
+):
     TYPE = EventType.ASSET_MATERIALIZATION
     asset_key: tuple[str, ...]
     description: str | None = None

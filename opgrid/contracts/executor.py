@@ -28,9 +28,9 @@ class EventSink(Protocol):
 class Executor(ABC):
     """The base of all executors: ``submit`` and ``poll`` are enough for a simple one.
 
-    ``poll`` blocks for at most ``timeout`` seconds and returns as soon as there is something. ``submit`` is idempotent per
-    ``StepTask.id`` and may raise :class:`opgrid.errors.ExecutorUnavailable`: the same tasks are then submitted again later.
-    Events of one attempt come in order; an event may come twice.
+    ``poll`` blocks for at most ``timeout`` seconds and returns as soon as there is something. ``submit`` is
+    idempotent per ``StepTask.id`` and may raise :class:`opgrid.errors.ExecutorUnavailable`: the same tasks are then
+    submitted again later. Events of one attempt come in order; an event may come twice.
     """
 
     #: Steps run in processes other than the one that submits: values cannot be handed over in memory.

@@ -1,6 +1,7 @@
 """A job as data: what it is made of and how it is wired, without user code.
 
-Definitions emit a :class:`JobStructure`; the planner compiles it; its hash tells whether two processes hold the same job.
+Definitions emit a :class:`JobStructure`; the planner compiles it; its hash tells whether two processes hold the same
+job.
 """
 
 from __future__ import annotations

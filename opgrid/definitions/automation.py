@@ -1,16 +1,18 @@
-"""What schedules and sensors have in common: the jobs they target, their functions, what these are given and may return."""
+"""What schedules and sensors have in common: the jobs they target, their functions, what these are given and may
+return.
+"""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from enum import StrEnum
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from opgrid.definitions.graph import GraphDefinition
@@ -79,7 +81,9 @@ def _target(given: Any, what: str, way: str) -> Target:
         made = given.to_job()
         return Target(made.name, made)
     hint = " Decorate it with @job." if callable(given) else ""
-    raise InvalidDefinitionError(f"{what} has {given!r} as its {way}: it has to be a job, a graph or a job's name.{hint}")
+    raise InvalidDefinitionError(
+        f"{what} has {given!r} as its {way}: it has to be a job, a graph or a job's name.{hint}"
+    )
 
 
 def complete(
@@ -90,7 +94,9 @@ def complete(
     system_tags: Mapping[str, str],
     context: EvaluationContext,
 ) -> RunRequest:
-    """With the job's name, with ``tags`` below its own and opgrid's above, and for a partition with what belongs to it."""
+    """With the job's name, with ``tags`` below its own and opgrid's above, and for a partition with what belongs to
+    it.
+    """
     target = _chosen(request, targets, what)
     job = target.job
     if job is None and context.repository_def is not None and context.repository_def.has_job(target.name):
@@ -123,7 +129,8 @@ def _chosen(request: RunRequest, targets: Sequence[Target], what: str) -> Target
     if not targets:
         raise InvariantViolationError(f"{what} asked for a run but targets no job: give it job=.")
     raise InvariantViolationError(
-        f"{what} targets several jobs, and a RunRequest of it does not say which. Give job_name=, one of {listed(names)}."
+        f"{what} targets several jobs, and a RunRequest of it does not say which. Give job_name=, one of "
+        f"{listed(names)}."
     )
 
 
@@ -135,16 +142,20 @@ class EvaluationFunction:
 
     __slots__ = ("context", "extra", "fn", "location", "resources")
 
-    def __init__(self, fn: Callable[..., Any], what: str, extra: int = 0) -> None:
+    def __init__(self, fn: Any, what: str, extra: int = 0) -> None:
         """``extra`` says how many parameters, after the context, are filled by place."""
         if not callable(fn) or isinstance(fn, type):
             raise InvalidDefinitionError(f"{what} has to be made of a function, not of {fn!r}.")
         if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
-            raise InvalidDefinitionError(f"{what} is made of an async function; it has to be a plain one. Use asyncio.run() inside.")
+            raise InvalidDefinitionError(
+                f"{what} is made of an async function; it has to be a plain one. Use asyncio.run() inside."
+            )
         parameters, _ = parameters_of(fn, what)
         self.fn = fn
         self.location = place_of(fn)
-        self.resources: tuple[str, ...] = tuple(name for name, each in parameters.items() if is_resource(each.annotation))
+        self.resources: tuple[str, ...] = tuple(
+            name for name, each in parameters.items() if is_resource(each.annotation)
+        )
         places = [name for name, each in parameters.items() if name not in self.resources and not name.startswith("*")]
         needed = [name for name in places if parameters[name].default is ABSENT]
         if len(needed) > extra + 1:
@@ -163,11 +174,14 @@ class EvaluationFunction:
         return self.fn(**named)
 
     def invoke(self, what: str, kind: type[EvaluationContext], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Called by a user, in a test: as the function is written; resources come from the context where they are not given."""
+        """Called by a user, in a test: as the function is written; resources come from the context where they are not
+        given.
+        """
         given = [each for each in (*args, *kwargs.values()) if isinstance(each, EvaluationContext)]
         if self.context is not None and not given:
             raise InvalidInvocationError(
-                f"{what} takes a context, and was called without one. Make one with {kind.builder}(), and pass it as {self.context!r}."
+                f"{what} takes a context, and was called without one. Make one with {kind.builder}(), and pass it as "
+                f"{self.context!r}."
             )
         if given and self.context is None:
             args = tuple(each for each in args if each is not given[0])
@@ -176,7 +190,9 @@ class EvaluationFunction:
         for name in self.resources:
             if name not in bound:
                 if not given:
-                    raise InvalidInvocationError(f"{what} takes the resource {name!r}: pass it, or a context that holds it.")
+                    raise InvalidInvocationError(
+                        f"{what} takes the resource {name!r}: pass it, or a context that holds it."
+                    )
                 kwargs[name] = getattr(given[0].resources, name)
         return self.fn(*args, **kwargs)
 
@@ -185,7 +201,10 @@ class EvaluationFunction:
 
 
 class EvaluationContext:
-    """What the functions of schedules and sensors are given. It opens resources when they are first used: close it, or use ``with``."""
+    """What the functions of schedules and sensors are given.
+
+    It opens resources when they are first used: close it, or use ``with``.
+    """
 
     builder = "build_schedule_context"
     kind = "schedule"
@@ -211,7 +230,8 @@ class EvaluationContext:
     def instance(self) -> Any:
         if self.optional_instance is None:
             raise InvariantViolationError(
-                f"This context of a {self.kind} has no instance: pass one, {self.builder}(instance=Instance.ephemeral())."
+                f"This context of a {self.kind} has no instance: pass one, "
+                f"{self.builder}(instance=Instance.ephemeral())."
             )
         return self.optional_instance
 

@@ -81,7 +81,9 @@ def config_mapping(
     config_schema: Any = None,
     receive_processed_config_values: bool | None = None,
 ) -> Any:
-    """Makes a ConfigMapping of a function whose parameter is annotated with a Config class, or with ``config_schema``."""
+    """Makes a ConfigMapping of a function whose parameter is annotated with a Config class, or with
+    ``config_schema``.
+    """
 
     def decorated(fn: Callable[[Any], Any]) -> ConfigMapping:
         schema = config_schema if config_schema is not None else _annotated(fn)
@@ -97,5 +99,7 @@ def _annotated(fn: Callable[[Any], Any]) -> Any:
     try:
         hints = get_type_hints(fn)
     except NameError as error:
-        raise InvalidDefinitionError(f"The annotations of the config mapping {fn.__name__!r} cannot be resolved: {error}.") from error
+        raise InvalidDefinitionError(
+            f"The annotations of the config mapping {fn.__name__!r} cannot be resolved: {error}."
+        ) from error
     return hints.get(parameters[0])

@@ -19,9 +19,7 @@ D = TypeVar("D", "OpDefinition", "GraphDefinition")
 AnyDefinition = TypeVar("AnyDefinition")
 
 
-def configured(
-    configurable: AnyDefinition, config_schema: Any = None, **kwargs: Any
-) -> Callable[[Any], AnyDefinition]:
+def configured(configurable: AnyDefinition, config_schema: Any = None, **kwargs: Any) -> Callable[[Any], AnyDefinition]:
     """Gives the config of an op, graph, resource, IO manager, executor or logger.
 
     ``configured(postgres)({"host": "db"})``, or as the decorator of a function that makes the config from a smaller

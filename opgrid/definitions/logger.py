@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from opgrid.definitions.configured import function_and_schema
 
@@ -98,12 +98,13 @@ class _Json(logging.Formatter):
         return json.dumps(fields)
 
 
-class _Colored(logging.Formatter):
-    _COLORS = {"DEBUG": 36, "INFO": 34, "WARNING": 33, "ERROR": 31, "CRITICAL": 35}
+_COLORS: Final = {"DEBUG": 36, "INFO": 34, "WARNING": 33, "ERROR": 31, "CRITICAL": 35}
 
+
+class _Colored(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return f"\x1b[{self._COLORS.get(record.levelname, 0)}m{text}\x1b[0m"
+        return f"\x1b[{_COLORS.get(record.levelname, 0)}m{text}\x1b[0m"
 
 
 def _console(context: InitLoggerContext, formatter: logging.Formatter) -> logging.Logger:

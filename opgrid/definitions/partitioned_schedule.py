@@ -33,7 +33,8 @@ def build_schedule_from_partitioned_job(
     metadata: Mapping[str, Any] | None = None,
     owners: Sequence[str] | None = None,
 ) -> ScheduleDefinition:
-    """Ticks when a window ends, or later by what is given, and runs the last partition there is then; its key is the run key.
+    """Ticks when a window ends, or later by what is given, and runs the last partition there is then; its key is the
+    run key.
 
     Partitions that are not in time need ``cron_schedule``, and are all run at each tick.
 
@@ -45,12 +46,17 @@ def build_schedule_from_partitioned_job(
     offsets = (minute_of_hour, hour_of_day, day_of_week, day_of_month)
     if cron_schedule is not None:
         if any(each is not None for each in offsets):
-            raise InvalidDefinitionError(f"{what} has cron_schedule= and times, too: put these into the cron expression.")
+            raise InvalidDefinitionError(
+                f"{what} has cron_schedule= and times, too: put these into the cron expression."
+            )
     elif timed is None:
-        raise InvalidDefinitionError(f"{what}: {partitions.describe()} is not in time. Say when to run: cron_schedule='0 6 * * *'.")
+        raise InvalidDefinitionError(
+            f"{what}: {partitions.describe()} is not in time. Say when to run: cron_schedule='0 6 * * *'."
+        )
     if timed is not None and execution_timezone not in (None, timed.timezone):
         raise InvalidDefinitionError(
-            f"{what} has execution_timezone={execution_timezone!r}, but its partitions are in {timed.timezone!r}. Leave it out."
+            f"{what} has execution_timezone={execution_timezone!r}, but its partitions are in {timed.timezone!r}. "
+            "Leave it out."
         )
 
     def asked(context: ScheduleEvaluationContext) -> list[RunRequest] | SkipReason:
@@ -61,7 +67,11 @@ def build_schedule_from_partitioned_job(
 
     return ScheduleDefinition(
         name if name is not None else f"{job.name}_schedule",
-        cron_schedule=cron_schedule if cron_schedule is not None else timed.get_cron_schedule(*offsets) if timed else None,
+        cron_schedule=cron_schedule
+        if cron_schedule is not None
+        else timed.get_cron_schedule(*offsets)
+        if timed
+        else None,
         execution_timezone=timed.timezone if timed is not None else execution_timezone,
         execution_fn=asked,
         job=job,
@@ -77,9 +87,12 @@ def _in_time(partitions: PartitionsDefinition) -> TimeWindowPartitionsDefinition
     if isinstance(partitions, TimeWindowPartitionsDefinition):
         return partitions
     if isinstance(partitions, MultiPartitionsDefinition):
-        timed = [each for each in partitions.partitions_defs.values() if isinstance(each, TimeWindowPartitionsDefinition)]
+        timed = [
+            each for each in partitions.partitions_defs.values() if isinstance(each, TimeWindowPartitionsDefinition)
+        ]
         if len(timed) == 1 and all(
-            each is timed[0] or isinstance(each, StaticPartitionsDefinition) for each in partitions.partitions_defs.values()
+            each is timed[0] or isinstance(each, StaticPartitionsDefinition)
+            for each in partitions.partitions_defs.values()
         ):
             return timed[0]
     return None

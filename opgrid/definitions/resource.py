@@ -73,7 +73,8 @@ class ResourceDefinition:
         self.description = description
         self.required_resource_keys = frozenset(required_resource_keys or ())
         self.version = version
-        #: Set by ``configured``: the definition it was made from, and the function from this one's config to that one's.
+        #: Set by ``configured``: the definition it was made from, and the function from this one's config to that
+        #: one's.
         self.base: ResourceDefinition | None = None
         self.config_fn: Callable[[Any], Any] | None = None
 
@@ -156,11 +157,15 @@ def _takes_context(fn: ResourceFn) -> bool:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):
         return True
-    return any(each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL) for each in parameters)
+    return any(
+        each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL) for each in parameters
+    )
 
 
 def _is_context_manager_of(fn: ResourceFn, made: Any) -> bool:
-    """Of a function under ``@contextmanager``; an object that happens to be a context manager is itself the resource."""
+    """Of a function under ``@contextmanager``; an object that happens to be a context manager is itself the
+    resource.
+    """
     return hasattr(fn, "__wrapped__") and isinstance(made, AbstractContextManager)
 
 
@@ -238,7 +243,9 @@ def is_resource_annotation(annotation: object) -> bool:
 
 
 def wrap_resource(key: str, value: Any) -> ResourceDefinition:
-    """What may stand in ``resource_defs``: a definition, a configurable resource, or any object, which is the resource."""
+    """What may stand in ``resource_defs``: a definition, a configurable resource, or any object, which is the
+    resource.
+    """
     if isinstance(value, ResourceDefinition):
         return value
     as_definition = getattr(value, "as_resource_definition", None)
@@ -292,10 +299,14 @@ def ordered(definitions: Mapping[str, ResourceDefinition]) -> list[str]:
     for key, definition in definitions.items():
         for needed in definition.required_resource_keys:
             if needed not in definitions:
-                raise InvalidDefinitionError(f"Resource {key!r} needs a resource {needed!r}, and nothing is bound to that key.")
+                raise InvalidDefinitionError(
+                    f"Resource {key!r} needs a resource {needed!r}, and nothing is bound to that key."
+                )
     try:
         return list(
-            TopologicalSorter({key: sorted(each.required_resource_keys) for key, each in definitions.items()}).static_order()
+            TopologicalSorter(
+                {key: sorted(each.required_resource_keys) for key, each in definitions.items()}
+            ).static_order()
         )
     except CycleError as error:
         raise InvalidDefinitionError(f"Resources need each other in a circle: {' -> '.join(error.args[1])}.") from None

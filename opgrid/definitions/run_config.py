@@ -1,4 +1,6 @@
-"""Run config made whole: laid over what the job hard-codes, validated, mapped, and laid out by the nodes that use it."""
+"""Run config made whole: laid over what the job hard-codes, validated, mapped, and laid out by the nodes that use
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ from opgrid.errors import InvalidConfigError, listed, nearest
 from opgrid.plugins import executor_class
 
 if TYPE_CHECKING:
+    from opgrid.definitions.composition import Node
     from opgrid.definitions.executor import ExecutorDefinition
-    from opgrid.definitions.graph import GraphDefinition, Node
+    from opgrid.definitions.graph import GraphDefinition
     from opgrid.definitions.job import JobDefinition
-    from opgrid.definitions.op import OpDefinition
 
 _ROOT = "root"
 _TOP = ("ops", "resources", "execution", "loggers", "inputs")
@@ -78,7 +80,9 @@ def as_plain(given: Any, what: str) -> dict[str, Any]:
         raise InvalidConfigError(f"{what} has to be a RunConfig or a dict, not {given!r}.")
     from opgrid.config.run import RunConfig
 
-    known = {key: value for key, value in given.items() if key in ("ops", "resources", "loggers", "execution", "inputs")}
+    known = {
+        key: value for key, value in given.items() if key in ("ops", "resources", "loggers", "execution", "inputs")
+    }
     if any(_holds_objects(value) for value in known.values()):
         plain = RunConfig(**known).to_config_dict()
         return {**dict(given), **plain}
@@ -169,7 +173,9 @@ class _Walk:
         """Through ``configured`` and the config mapping, to the config of what is inside."""
         value = given.get("config", ABSENT)
         while graph.config_fn is not None:
-            checked = self._checked(as_field(graph.config_schema) if graph.config_schema else None, value, f"{path}:config", at)
+            checked = self._checked(
+                as_field(graph.config_schema) if graph.config_schema else None, value, f"{path}:config", at
+            )
             value = graph.config_fn(None if checked is ABSENT else checked)
             graph = graph.base
         mapping = graph.config
@@ -225,10 +231,13 @@ class _Walk:
         for name, value in given.items():
             if name not in op.ins:
                 self.report.unknown(
-                    f"{path}:{name}", f"op {op.name!r} has no such input.{nearest(str(name), op.ins)} There are: {listed(op.ins)}."
+                    f"{path}:{name}",
+                    f"op {op.name!r} has no such input.{nearest(str(name), op.ins)} There are: {listed(op.ins)}.",
                 )
             elif name in node.wires and (self.selected is None):
-                self.report.unknown(f"{path}:{name}", "this input is fed by an output of another step; it takes no config.")
+                self.report.unknown(
+                    f"{path}:{name}", "this input is fed by an output of another step; it takes no config."
+                )
             else:
                 found[name] = self._input_value(op.ins[name].type, value, f"{path}:{name}")
         return found
@@ -271,7 +280,9 @@ class _Walk:
             path = f"{_ROOT}:loggers:{key}"
             if key not in defined:
                 if key != "console":
-                    self.report.unknown(path, f"the job has no such logger.{nearest(key, defined)} There are: {listed(defined)}.")
+                    self.report.unknown(
+                        path, f"the job has no such logger.{nearest(key, defined)} There are: {listed(defined)}."
+                    )
                 continue
             config = self._mapping(entry, path).get("config", ABSENT)
             schema = defined[key].config_field
@@ -296,7 +307,7 @@ class _Walk:
                 )
 
 
-def _takes_config(op: OpDefinition | GraphDefinition) -> bool:
+def _takes_config(op: Any) -> bool:
     return op.config_schema is not None or op.config_fn is not None
 
 
@@ -338,7 +349,9 @@ def _execution(config: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
     for key in found:
         if key not in ("executor", "config"):
             known = ("executor", "config")
-            report.unknown(f"{path}:{key}", f"there is no such field.{nearest(str(key), known)} There are: {listed(known)}.")
+            report.unknown(
+                f"{path}:{key}", f"there is no such field.{nearest(str(key), known)} There are: {listed(known)}."
+            )
     return found
 
 

@@ -78,7 +78,12 @@ def build_schedule_context(
     nightly(build_schedule_context(scheduled_execution_time=datetime(2024, 1, 1)))
     """
     return ScheduleEvaluationContext(
-        name, instance if instance is not None else instance_ref, resources, repository_def, current_time, scheduled_execution_time
+        name,
+        instance if instance is not None else instance_ref,
+        resources,
+        repository_def,
+        current_time,
+        scheduled_execution_time,
     )
 
 
@@ -90,8 +95,8 @@ class ScheduleDefinition:
 
     ScheduleDefinition(job=do_stuff, cron_schedule="0 6 * * 1-5", execution_timezone="Europe/Berlin")
 
-    ``run_config_fn``, ``tags_fn`` and ``should_execute`` are called with a ScheduleEvaluationContext for each tick; ``execution_fn``, which
-    :func:`schedule` makes of a function, replaces all three.
+    ``run_config_fn``, ``tags_fn`` and ``should_execute`` are called with a ScheduleEvaluationContext for each tick;
+    ``execution_fn``, which :func:`schedule` makes of a function, replaces all three.
     """
 
     def __init__(
@@ -117,9 +122,13 @@ class ScheduleDefinition:
         owners: Sequence[str] | None = None,
     ) -> None:
         location = getattr(getattr(execution_fn, "__code__", None), "co_filename", "")
-        self.targets = targets_of(where("Schedule", str(name), location) if name else "A schedule", job_name, job, None, target)
+        self.targets = targets_of(
+            where("Schedule", str(name), location) if name else "A schedule", job_name, job, None, target
+        )
         if len(self.targets) > 1:
-            raise InvalidDefinitionError(f"Schedule {name!r} targets {len(self.targets)} jobs; it takes one. Make a schedule for each.")
+            raise InvalidDefinitionError(
+                f"Schedule {name!r} targets {len(self.targets)} jobs; it takes one. Make a schedule for each."
+            )
         self.name = check_name(self._name(name, execution_fn), "a schedule")
         what = self._what
         if cron_schedule is None:
@@ -129,7 +138,9 @@ class ScheduleDefinition:
         self.tags = tags_of(tags, what)
         self.owners = check_owners(owners, what)
         self.environment_vars = dict(environment_vars or {})
-        self.description = description if description is not None else inspect.getdoc(execution_fn) if execution_fn else None
+        self.description = (
+            description if description is not None else inspect.getdoc(execution_fn) if execution_fn else None
+        )
         self.default_status = status_of(default_status, DefaultScheduleStatus, what)
         self.run_config = plain_config(run_config, what)
         self._functions = self._checked(run_config, run_config_fn, tags, tags_fn, should_execute, execution_fn)
@@ -159,7 +170,9 @@ class ScheduleDefinition:
         if execution_fn is not None:
             for name, value in {"run_config": run_config, "run_config_fn": run_config_fn}.items():
                 if value is not None:
-                    raise InvalidDefinitionError(f"{self._what} has a function of its own and {name}=: put it into what the function returns.")
+                    raise InvalidDefinitionError(
+                        f"{self._what} has a function of its own and {name}=: put it into what the function returns."
+                    )
         elif not self.targets:
             raise InvalidDefinitionError(f"{self._what} has no job to run: give it job=.")
         if run_config is not None and run_config_fn is not None:
@@ -167,7 +180,9 @@ class ScheduleDefinition:
         if tags is not None and tags_fn is not None:
             raise InvalidDefinitionError(f"{self._what} has tags= and tags_fn=: keep one of them.")
         functions = {**given, "execution_fn": execution_fn}
-        return {name: EvaluationFunction(fn, f"{self._what}, {name}") for name, fn in functions.items() if fn is not None}
+        return {
+            name: EvaluationFunction(fn, f"{self._what}, {name}") for name, fn in functions.items() if fn is not None
+        }
 
     @property
     def _what(self) -> str:
@@ -192,7 +207,9 @@ class ScheduleDefinition:
     @property
     def job(self) -> JobDefinition:
         if not self.target_jobs:
-            raise InvalidDefinitionError(f"{self._what} was not given a job definition: it knows its job's name at most.")
+            raise InvalidDefinitionError(
+                f"{self._what} was not given a job definition: it knows its job's name at most."
+            )
         return self.target_jobs[0]
 
     @property
@@ -200,7 +217,9 @@ class ScheduleDefinition:
         return self.targets[0].name if self.targets else None
 
     def next_ticks(self, start: datetime, inclusive: bool = False) -> Iterator[datetime]:
-        """Later than ``start``, or from it on, in the schedule's zone and without end; see :class:`~opgrid.definitions.cron.Cron`."""
+        """Later than ``start``, or from it on, in the schedule's zone and without end; see
+        :class:`~opgrid.definitions.cron.Cron`.
+        """
         return self.cron.after(moment(start), inclusive)
 
     def previous_tick(self, end: datetime, inclusive: bool = True) -> datetime | None:
@@ -217,7 +236,8 @@ class ScheduleDefinition:
             return Evaluation(skip_message=given.skip_message or f"{self._what} gave no reason")
         if len(given) > 1 and any(each.run_key is None for each in given):
             raise InvariantViolationError(
-                f"{self._what} asked for {len(given)} runs at once, and not all have a run_key. Give each RunRequest a run_key, so that "
+                f"{self._what} asked for {len(given)} runs at once, and not all have a run_key. Give each RunRequest "
+                "a run_key, so that "
                 f"a repeated tick launches none twice."
             )
         tags_fn = self._functions.get("tags_fn")
@@ -242,11 +262,14 @@ class ScheduleDefinition:
         for each in several:
             if not isinstance(each, RunRequest | SkipReason):
                 raise InvariantViolationError(
-                    f"{self._what} gave {each!r}. Return or yield RunRequest(...), SkipReason(...), or return run config as a dict."
+                    f"{self._what} gave {each!r}. Return or yield RunRequest(...), SkipReason(...), or return run "
+                    "config as a dict."
                 )
         skips = [each for each in several if isinstance(each, SkipReason)]
         if skips and len(several) > 1:
-            raise InvariantViolationError(f"{self._what} gave a SkipReason together with something else: give it alone.")
+            raise InvariantViolationError(
+                f"{self._what} gave a SkipReason together with something else: give it alone."
+            )
         if skips:
             return skips[0]
         if not several:
@@ -257,7 +280,9 @@ class ScheduleDefinition:
         """What the function itself gives, for tests of it."""
         execute = self._functions.get("execution_fn")
         if execute is None:
-            raise InvalidInvocationError(f"{self._what} was not made of a function with @schedule: use evaluate_tick(context).")
+            raise InvalidInvocationError(
+                f"{self._what} was not made of a function with @schedule: use evaluate_tick(context)."
+            )
         return execute.invoke(self._what, ScheduleEvaluationContext, args, kwargs)
 
     def __repr__(self) -> str:

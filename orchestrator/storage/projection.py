@@ -49,8 +49,15 @@ def changes(events: Iterable[AnyEvent]) -> dict[StepKey, StepChange]:
             continue
         assert isinstance(
             event,
-            StepDispatched | RetryDue | StepStarted | StepSucceeded | StepFailed | StepCanceled | StepSkipped
-            | StepUpForRetry | StepLost,
+            StepDispatched
+            | RetryDue
+            | StepStarted
+            | StepSucceeded
+            | StepFailed
+            | StepCanceled
+            | StepSkipped
+            | StepUpForRetry
+            | StepLost,
         )
         before = found.get(event.step)
         started = event.at if isinstance(event, StepStarted) else before.started if before else None

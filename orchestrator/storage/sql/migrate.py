@@ -17,7 +17,10 @@ _FOLDER = Path(__file__).parent / "migrations"
 
 
 def upgrade(engine: Engine) -> None:
-    """Create what is missing. Does nothing, in one query, where nothing is. Raises DatabaseUnreachable for a newer one."""
+    """Create what is missing.
+
+    Does nothing, in one query, where nothing is. Raises DatabaseUnreachable for a newer one.
+    """
     config = Config()
     config.set_main_option("script_location", str(_FOLDER))
     script = ScriptDirectory.from_config(config)
@@ -28,13 +31,14 @@ def upgrade(engine: Engine) -> None:
         return
     if at is not None and at not in {revision.revision for revision in script.walk_revisions()}:
         raise DatabaseUnreachable(
-            f"The database was written by a newer opgrid (its version is {at!r}). Install that one, or use another database."
+            f"The database was written by a newer opgrid (its version is {at!r}). Install that one, or use another "
+            "database."
         )
-    with EnvironmentContext(config, script, fn=lambda rev, _: script._upgrade_revs("head", rev)) as environment:
-        with engine.begin() as connection:
-            _lock(connection)
-            environment.configure(connection=connection, target_metadata=metadata, transactional_ddl=False)
-            environment.run_migrations()
+    context = EnvironmentContext(config, script, fn=lambda rev, _: script._upgrade_revs("head", rev))
+    with context as environment, engine.begin() as connection:
+        _lock(connection)
+        environment.configure(connection=connection, target_metadata=metadata, transactional_ddl=False)
+        environment.run_migrations()
 
 
 def _lock(connection: Connection) -> None:

@@ -289,7 +289,7 @@ def test_an_inner_branch_may_take_from_the_outer_one_but_not_from_its_sister() -
     refused(bad, "several dynamic outputs")
 
 
-# ---- through graphs ---------------------------------------------------------------------------------------------------
+# ---- through graphs --------------------------------------------------------------------------------------------------
 
 
 @graph

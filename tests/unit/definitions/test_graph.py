@@ -264,7 +264,7 @@ def test_unsatisfied_inputs_are_found_at_any_depth() -> None:
     assert {each.port.type.display_name for each in j.unsatisfied_inputs} == {"Int"}
 
 
-# ---- jobs of a graph ---------------------------------------------------------------------------------------------------
+# ---- jobs of a graph -------------------------------------------------------------------------------------------------
 
 
 def test_several_jobs_of_one_graph() -> None:

@@ -166,8 +166,7 @@ def test_an_input_cannot_be_called_config() -> None:
     with pytest.raises(InvalidDefinitionError, match=r"config.*class MyConfig\(Config\)"):
 
         @op
-        def f(config) -> None:
-            ...
+        def f(config) -> None: ...
 
 
 def test_a_config_parameter_and_a_schema_do_not_go_together() -> None:

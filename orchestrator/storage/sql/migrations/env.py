@@ -1,4 +1,6 @@
-"""Alembic asks for this file when its own command line is used; opgrid migrates through ``orchestrator.storage.sql.migrate``."""
+"""Alembic asks for this file when its own command line is used; opgrid migrates through
+``orchestrator.storage.sql.migrate``.
+"""
 
 from __future__ import annotations
 
