@@ -140,7 +140,7 @@ class GraphDefinition(Invocable):
         self._output_descriptions = {
             name: each.description
             for name, each in (out.items() if isinstance(out, Mapping) else [("result", out)])
-            if each
+            if isinstance(each, GraphOut)
         }
         outputs = _returned(composition, composition.run(function, types), out)
         for name in types:

@@ -63,15 +63,16 @@ def test_the_steps_inside_have_paths() -> None:
 
 
 def test_graphs_nest_to_any_depth() -> None:
-    made: Any = add_two
-    for depth in range(50):
-        inner = made
-
+    def level(depth: int, inner: Any) -> Any:
         @graph(name=f"level_{depth}")
-        def made(n, inner=inner):
+        def around(n):
             return inner(n)
 
-        del inner
+        return around
+
+    made: Any = add_two
+    for depth in range(50):
+        made = level(depth, made)
 
     @job
     def j():
@@ -105,11 +106,11 @@ def test_declared_inputs_have_descriptions() -> None:
 
 
 def test_a_declared_input_needs_a_parameter() -> None:
-    with pytest.raises(InvalidDefinitionError, match=r"declares the input 'num'.*Did you mean 'n'"):
+    with pytest.raises(InvalidDefinitionError, match=r"declares the input 'nummer'.*Did you mean 'number'"):
 
-        @graph(ins={"num": GraphIn()})
-        def g(n):
-            inc(n)
+        @graph(ins={"nummer": GraphIn()})
+        def g(number):
+            inc(number)
 
 
 def test_an_input_that_goes_nowhere_is_an_error() -> None:
