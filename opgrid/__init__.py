@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from opgrid.contracts.status import (
         RunStatus,
     )
+    from opgrid.contracts.structure import (
+        TriggerRule,
+    )
     from opgrid.definitions.composition import (
         PendingInvocation,
     )
@@ -323,6 +326,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "GraphIn",
     "GraphOut",
     "Nothing",
+    "TriggerRule",
     "PendingInvocation",
     "DependencyDefinition",
     "DynamicCollectDependencyDefinition",
@@ -550,6 +554,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "GraphOut",
         "Nothing",
     ),
+    "opgrid.contracts.structure": ("TriggerRule",),
     "opgrid.definitions.composition": ("PendingInvocation",),
     "opgrid.definitions.explicit": (
         "DependencyDefinition",

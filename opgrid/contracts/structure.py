@@ -51,6 +51,20 @@ class OutputInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str | None = None
 
 
+class TriggerRule(StrEnum):
+    """When a step runs, told by how the steps above it ended. It waits until all of them have.
+
+    A step that can never run because something above it failed counts as failed here; a skipped one as neither.
+    """
+
+    ALL_SUCCESS = "all_success"  #: as every op does that says nothing: also skipped where an input was not yielded
+    ALL_DONE = "all_done"  #: whatever they came to: for cleaning up and for telling
+    ONE_SUCCESS = "one_success"
+    ONE_FAILED = "one_failed"
+    ALL_FAILED = "all_failed"
+    NONE_FAILED = "none_failed"  #: also when all were skipped
+
+
 class OpInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     inputs: tuple[InputInfo, ...] = ()
@@ -62,6 +76,7 @@ class OpInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: dict[str, str] = {}
     pool: str | None = None
     timeout: float | None = None  #: seconds from start to end of one attempt
+    trigger: TriggerRule = TriggerRule.ALL_SUCCESS
 
 
 class Delivery(StrEnum):

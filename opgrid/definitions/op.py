@@ -8,13 +8,13 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from opgrid.contracts.structure import InputInfo, OpInfo, OutputInfo
+from opgrid.contracts.structure import InputInfo, OpInfo, OutputInfo, TriggerRule
 from opgrid.definitions.composition import Invocable, current
 from opgrid.definitions.names import check_name, place_of, tags_of
 from opgrid.definitions.ports import ABSENT, In, Out
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.definitions.signature import OpSignature, inputs_of, outputs_of, read_function, where
-from opgrid.errors import InvalidDefinitionError
+from opgrid.errors import InvalidDefinitionError, listed, nearest
 
 if TYPE_CHECKING:
     from opgrid.config import ConfigField
@@ -49,6 +49,7 @@ class OpDefinition(Invocable):
         code_version: str | None = None,
         pool: str | None = None,
         timeout: float | None = None,
+        trigger_rule: TriggerRule | str = TriggerRule.ALL_SUCCESS,
     ) -> None:
         called = name if name is not None else getattr(compute_fn, "__name__", "op")
         what = where(compute_fn, "Op", str(called))
@@ -65,6 +66,7 @@ class OpDefinition(Invocable):
         self.retry_policy = check_retry_policy(retry_policy, what)
         self.pool = _pool(pool, what)
         self.timeout = _timeout(timeout, what)
+        self.trigger_rule = _trigger(trigger_rule, self.ins, what)
         self.code_version = code_version if code_version is not None else version
         values = tuple(name for name, port in self.ins.items() if not port.type.is_nothing)
         self.signature = OpSignature(
@@ -137,6 +139,7 @@ class OpDefinition(Invocable):
             self.tags,
             self.pool,
             self.timeout,
+            self.trigger_rule,
         )
 
     def configured(
@@ -210,6 +213,7 @@ def op(
     code_version: str | None = ...,
     pool: str | None = ...,
     timeout: float | None = ...,
+    trigger_rule: TriggerRule | str = ...,
 ) -> _WithOutputs: ...
 @overload
 def op(
@@ -227,6 +231,7 @@ def op(
     code_version: str | None = ...,
     pool: str | None = ...,
     timeout: float | None = ...,
+    trigger_rule: TriggerRule | str = ...,
 ) -> _WithOptions: ...
 def op(
     compute_fn: Callable[..., Any] | None = None,
@@ -243,10 +248,13 @@ def op(
     code_version: str | None = None,
     pool: str | None = None,
     timeout: float | None = None,
+    trigger_rule: TriggerRule | str = TriggerRule.ALL_SUCCESS,
 ) -> Any:
     """Makes an op of a function. Parameters are inputs, except a leading ``context``, a ``config`` and resources.
 
     ``timeout`` is in seconds, from start to end of one attempt; ``pool`` names a limit on how many run at once.
+    ``trigger_rule`` lets an op run although something above it failed: ``"all_done"`` for one that cleans up. Its
+    inputs need defaults, for what then never comes.
 
         @op
         def add_one(arg: int) -> int:
@@ -268,6 +276,7 @@ def op(
             code_version,
             pool,
             timeout,
+            trigger_rule,
         )
         update_wrapper(made, function, updated=())
         return made
@@ -297,3 +306,20 @@ def _timeout(timeout: object, what: str) -> float | None:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         raise InvalidDefinitionError(f"The timeout of {what} has to be a number of seconds above 0, not {timeout!r}.")
     return float(timeout)
+
+
+def _trigger(rule: TriggerRule | str, ins: Mapping[str, In], what: str) -> TriggerRule:
+    rules = [str(each) for each in TriggerRule]
+    if rule not in rules:
+        raise InvalidDefinitionError(
+            f"The trigger_rule of {what} has to be one of {listed(rules)}, not {rule!r}.{nearest(str(rule), rules)}"
+        )
+    found = TriggerRule(rule)
+    if found is not TriggerRule.ALL_SUCCESS:
+        for name, port in ins.items():
+            if not port.type.is_nothing and not port.has_default:
+                raise InvalidDefinitionError(
+                    f"{what} runs by the rule {found.value!r}, so that its input {name!r} may never come: give the "
+                    "parameter a default, or make the input In(Nothing)."
+                )
+    return found

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from opgrid.contracts.status import StepStatus
-from opgrid.contracts.structure import Delivery
-from opgrid.contracts.tasks import Gathered, OutputRef, Source, Stored, TaskInput
+from opgrid.contracts.structure import Delivery, TriggerRule
+from opgrid.contracts.tasks import FromDefault, Gathered, OutputRef, Source, Stored, TaskInput
 from opgrid.ids import NodePath, StepKey, step_key
 from orchestrator.planner.plan import FromStep, FromSteps, Keys, Plan, StepSpec, upstream
 
@@ -26,6 +26,7 @@ class Step:
     due: float | None = None  #: when WAITING: the start of the next attempt
     outputs: tuple[OutputRef, ...] = ()
     missing: int = 0  #: what it waits for: steps, and gates, that are not done
+    blocked: bool = False  #: it will never run (only told in plans with trigger rules)
     waiters: list[Step] = field(default_factory=list)
     gate: Gate | None = None
 
@@ -33,6 +34,16 @@ class Step:
     def done(self) -> bool:
         """What is below may go on (or be skipped)."""
         return self.status is StepStatus.SUCCESS or self.status is StepStatus.SKIPPED
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes of it."""
+        return self.done or self.blocked or self.status is StepStatus.FAILURE
+
+    @property
+    def ruled(self) -> bool:
+        """It may run although something above it failed."""
+        return self.spec.trigger is not TriggerRule.ALL_SUCCESS
 
     def output(self, name: str, mapping_key: str | None = None) -> OutputRef | None:
         for ref in self.outputs:
@@ -43,9 +54,13 @@ class Step:
 
 @dataclass(slots=True, eq=False)
 class Gate:
-    """All instances of a step over one innermost fan-out. Open when each of them is done."""
+    """All instances of a step over one innermost fan-out. Open when each of them is done.
+
+    Where there are trigger rules, instances that failed do not remain: then it opens only for steps that have one.
+    """
 
     made: bool = False
+    failed: bool = False
     remaining: int = 0
     members: list[Step] = field(default_factory=list)
     waiters: list[Step] = field(default_factory=list)
@@ -71,6 +86,7 @@ class Instances:
         self._fans: dict[NodePath, dict[str, list[StepSpec]]] = {}
         self._wires: dict[NodePath, list[FromStep]] = {}
         self._gated: set[NodePath] = set()
+        self._rules = any(spec.trigger is not TriggerRule.ALL_SUCCESS for spec in plan.steps)
         for spec in plan.steps:
             if spec.scope:
                 innermost = spec.scope[-1]
@@ -100,9 +116,16 @@ class Instances:
         if step.gate is not None:
             step.gate.remaining -= 1
             if not step.gate.remaining:
-                _admit(step.gate.waiters, ready)
+                self._pass(step.gate, ready)
         if step.spec.key in self._fans:
             self._expand(step, ready)
+        return ready
+
+    def give_up(self, step: Step) -> list[Step]:
+        """A step has failed for good, and nothing that needs it will run: those with a trigger rule that are ready."""
+        ready: list[Step] = []
+        if self._rules:
+            self._block([step], ready)
         return ready
 
     def inputs(self, step: Step) -> tuple[TaskInput, ...] | Absent:
@@ -113,18 +136,46 @@ class Instances:
             source: Source | None
             if isinstance(feed, FromStep):
                 source = self._taken(feed, step)
+                if source is None and step.ruled:
+                    source = FromDefault()
                 if source is None:
                     return Absent(given.name, feed.step, feed.output)
             elif isinstance(feed, FromSteps):
                 refs = [self._one(item, step) for item in feed.items]
                 source = Gathered(tuple(ref for ref in refs if ref is not None))
-                if refs and not source.items:
+                if refs and not source.items and not step.ruled:
                     return Absent(given.name, feed.items[0].step, feed.items[0].output)
             else:
                 source = feed
             if not given.nothing:
                 found.append(TaskInput(given.name, source))
         return tuple(found)
+
+    def agrees(self, step: Step) -> bool:
+        """Whether the trigger rule of a ready step lets it run."""
+        ended = self.sources(step)
+        match step.spec.trigger:
+            case TriggerRule.ONE_SUCCESS:
+                return any(each.status is StepStatus.SUCCESS for each in ended)
+            case TriggerRule.ONE_FAILED:
+                return not all(each.done for each in ended)
+            case TriggerRule.ALL_FAILED:
+                return not any(each.done for each in ended)
+            case TriggerRule.NONE_FAILED:
+                return all(each.done for each in ended)
+            case _:
+                return True
+
+    def sources(self, step: Step) -> list[Step]:
+        """The steps above it: for a collection the instances, or what should have made them where there are none."""
+        found: list[Step] = []
+        for wire in self._wires.get(step.spec.key, ()):
+            if self._over_instances(wire):
+                members = self._gate(wire.step, step.keys[: self._depth[wire.step] - 1]).members
+                found.extend(members or [self._maker(wire, step)])
+            else:
+                found.append(self._source(wire, step))
+        return found
 
     def unmade(self) -> list[NodePath]:
         """Templates that have no instance so far."""
@@ -150,6 +201,7 @@ class Instances:
                 if holder is not None:
                     holder.waiters.append(step)
                     step.missing += 1
+                    step.blocked = step.blocked or (self._rules and _dead(holder))
         else:
             return None
         self.steps[key] = step
@@ -167,6 +219,9 @@ class Instances:
                     self._open(self._gate(spec.key, maker.keys), members, ready)
         ready.extend(step for step in made if not step.missing and not step.done)
         for step in made:
+            if step.blocked:
+                self._block([step], ready)
+        for step in made:
             if step.done:
                 self._expand(step, ready)
 
@@ -176,15 +231,42 @@ class Instances:
         for step in members:
             step.gate = gate
         if not gate.remaining:
+            self._pass(gate, ready)
+
+    def _pass(self, gate: Gate, ready: list[Step]) -> None:
+        """Every instance has ended."""
+        if gate.failed:
+            blocked: list[Step] = []
+            _refuse(gate.waiters, ready, blocked)
+            self._block(blocked, ready)
+        else:
             _admit(gate.waiters, ready)
+
+    def _block(self, dead: list[Step], ready: list[Step]) -> None:
+        """Tell those below that these steps will never be done."""
+        while dead:
+            step = dead.pop()
+            _refuse(step.waiters, ready, dead)
+            if step.gate is not None:
+                step.gate.failed = True
+                step.gate.remaining -= 1
+                if not step.gate.remaining:
+                    _refuse(step.gate.waiters, ready, dead)
+            for templates in self._fans.get(step.spec.key, {}).values():
+                for spec in templates:
+                    if spec.key in self._gated:
+                        gate = self._gate(spec.key, step.keys)
+                        gate.made = gate.failed = True
+                        _refuse(gate.waiters, ready, dead)
 
     def _pending(self, wire: FromStep, step: Step) -> Step | Gate | None:
         """What a step waits for because of one of its wires, unless it is done."""
         if self._over_instances(wire):
             gate = self._gate(wire.step, step.keys[: self._depth[wire.step] - 1])
-            return None if gate.made and not gate.remaining else gate
+            passed = gate.made and not gate.remaining and (step.ruled or not gate.failed)
+            return None if passed else gate
         source = self._source(wire, step)
-        return None if source.done else source
+        return None if source.done or (step.ruled and source.ended) else source
 
     def _gate(self, template: NodePath, keys: Keys) -> Gate:
         gate = self._gates.get((template, keys))
@@ -210,17 +292,21 @@ class Instances:
             return None if ref is None else Stored(ref)
         if not self._over_instances(feed):
             maker = self._source(feed, step)
-            if maker.status is StepStatus.SKIPPED:
+            if maker.status is StepStatus.SKIPPED and not step.ruled:
                 return None
             return Gathered(tuple(self._branch(maker, feed.output).values()))
         members = self._gate(feed.step, step.keys[: self._depth[feed.step] - 1]).members
         refs = tuple(ref for member in members if (ref := member.output(feed.output)) is not None)
-        return Gathered(refs) if refs or not (members or self._maker_skipped(feed, step)) else None
+        empty = step.ruled or not (members or self._maker_skipped(feed, step))
+        return Gathered(refs) if refs or empty else None
 
     def _maker_skipped(self, feed: FromStep, step: Step) -> bool:
+        return self._maker(feed, step).status is StepStatus.SKIPPED
+
+    def _maker(self, feed: FromStep, step: Step) -> Step:
+        """Whose keys the instances have that are collected."""
         maker = self._specs[feed.step].scope[-1].step
-        depth = self._depth[maker]
-        return self.steps[step_key(maker, step.keys[:depth])].status is StepStatus.SKIPPED
+        return self.steps[step_key(maker, step.keys[: self._depth[maker]])]
 
     def _one(self, feed: FromStep, step: Step) -> OutputRef | None:
         source = self._source(feed, step)
@@ -237,6 +323,24 @@ class Instances:
             }
             self._branches[maker.key, output] = found
         return found
+
+
+def _dead(holder: Step | Gate) -> bool:
+    if isinstance(holder, Step):
+        return holder.ended
+    return holder.made and not holder.remaining
+
+
+def _refuse(waiters: list[Step], ready: list[Step], blocked: list[Step]) -> None:
+    """What they wait for will never be done: that is an end, too, for those with a trigger rule."""
+    for step in waiters:
+        if step.ruled:
+            step.missing -= 1
+            if not step.missing:
+                ready.append(step)
+        elif not step.blocked:
+            step.blocked = True
+            blocked.append(step)
 
 
 def _admit(waiters: list[Step], ready: list[Step]) -> None:

@@ -189,7 +189,8 @@ class RunMachine:
         self._failed.append(step.key)
         if seconds is None:  # else its process expects a retry, and keeps the hooks for the last attempt
             self._expect_hooks(step)
-        return [*(self._hooks_elsewhere(step, failure.error) if process_died else []), *self._settle(now)]
+        hooks = self._hooks_elsewhere(step, failure.error) if process_died else []
+        return [*hooks, *self._advance(self._instances.give_up(step), now)]
 
     def _retry(self, step: Step, failure: StepFailed, seconds: float, now: float) -> list[Command]:
         note = Note(
@@ -236,14 +237,23 @@ class RunMachine:
         commands: list[Command] = []
         if self.status is RunStatus.STARTED:
             for step in ready:  # grows while it is walked
-                absent = self._instances.inputs(step)
-                if isinstance(absent, Absent):
-                    commands.append(self._skip(step, absent, now))
+                reason = self._against(step)
+                if reason is not None:
+                    commands.append(self._skip(step, reason, now))
                     ready.extend(self._instances.release(step))
                 else:
                     self._active += 1
                     commands.extend(self._launch(step, now))
         return commands + self._settle(now)
+
+    def _against(self, step: Step) -> str | None:
+        """Why a step that is ready is skipped instead of launched."""
+        if not self._instances.agrees(step):
+            return f"Its trigger rule is {step.spec.trigger.value!r}, and the steps above it ended otherwise."
+        absent = self._instances.inputs(step)
+        if isinstance(absent, Absent):
+            return f"Its input {absent.input!r} needs {absent.step}.{absent.output}, which was not yielded."
+        return None
 
     def _launch(self, step: Step, now: float) -> list[Command]:
         step.status, step.due = StepStatus.DISPATCHED, None
@@ -268,9 +278,8 @@ class RunMachine:
             executor=spec.executor,
         )
 
-    def _skip(self, step: Step, absent: Absent, now: float) -> Note:
+    def _skip(self, step: Step, reason: str, now: float) -> Note:
         step.status = StepStatus.SKIPPED
-        reason = f"Its input {absent.input!r} needs {absent.step}.{absent.output}, which was not yielded."
         return Note(StepSkipped(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, reason=reason))
 
     def _canceled(self, step: Step, now: float) -> Note:
@@ -380,10 +389,14 @@ class RunMachine:
 
     def known(self) -> list[KnownStep]:
         """What a re-execution of this run may count as done."""
+        anew: set[StepKey] = set()  #: a trigger rule lets steps succeed below some that did not, which run again
+        for key, step in self.steps.items():
+            if not step.done or (anew and any(up.key in anew for up in self._instances.sources(step))):
+                anew.add(key)
         return [
             KnownStep(key, step.outputs, step.status is StepStatus.SKIPPED)
             for key, step in self.steps.items()
-            if step.done
+            if key not in anew
         ]
 
     def check(self) -> None:

@@ -187,6 +187,7 @@ class _Specs:
             outputs=op.outputs,
             retry=node.retry or leaf.frame.retry or op.retry or self.snapshot.structure.retry,
             timeout=how.timeout or op.timeout,
+            trigger=op.trigger,
             pool=op.pool,
             queue=how.queue or self.run.queue,
             priority=how.priority + self.run.priority,

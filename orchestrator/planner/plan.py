@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from opgrid.contracts.structure import Delivery, OutputInfo, Retry
+from opgrid.contracts.structure import Delivery, OutputInfo, Retry, TriggerRule
 from opgrid.contracts.tasks import FromConfig, FromDefault, FromInputManager, FromJobInput, OutputRef
 from opgrid.contracts.wire import content_hash
 from opgrid.ids import NodePath, StepKey
@@ -63,6 +63,7 @@ class StepSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     outputs: tuple[OutputInfo, ...] = ()
     retry: Retry | None = None
     timeout: float | None = None  #: seconds from start to end of one attempt
+    trigger: TriggerRule = TriggerRule.ALL_SUCCESS
     pool: str | None = None
     queue: str | None = None
     priority: int = 0  #: higher first; the run's own is in it
