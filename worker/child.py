@@ -11,6 +11,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from opgrid.broker.connection import reaching
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import (
@@ -150,20 +152,24 @@ class Child:
             worker=self.settings.name,
             pid=os.getpid(),
         )
-        said = self.protocol.claim(at, claim, self.owner, seal_events([started], self.ring))
-        if said is not Said.OK:
-            return f"not run: {said.value}"
-        since = time.monotonic()
-        self.slot.hold([Claim(*at, claim, self.owner, since, task.timeout)])
-        stream = EventStream(at, claim, self.protocol, self.ring)
+        wanted = Claim(*at, claim, self.owner, time.monotonic(), task.timeout, taken=False)
+        self.slot.hold([wanted])
         try:
-            return self._run(task, scope, stream, since)
+            said = self.protocol.claim(at, claim, self.owner, seal_events([started], self.ring))
+            return self._claimed(task, scope, wanted) if said is Said.OK else f"not run: {said.value}"
+        finally:
+            self.slot.hold([])
+
+    def _claimed(self, task: StepTask, scope: RunScope, claim: Claim) -> str:
+        self.slot.hold([msgspec.structs.replace(claim, taken=True)])
+        stream = EventStream(claim.at, claim.claim, self.protocol, self.ring)
+        try:
+            return self._run(task, scope, stream, claim.since)
         except Exception as error:  # ours: what user code raises is an outcome
             _log.exception("Step %s of run %s was given up.", task.step, task.run_id)
             return self._give_up(task, stream, f"its worker failed: {type(error).__name__}: {error}")
         finally:
             self.flusher.watch(None)
-            self.slot.hold([])
 
     def _run(self, task: StepTask, scope: RunScope, stream: EventStream, since: float) -> str:
         self.flusher.watch(stream)

@@ -1,8 +1,9 @@
 """What a pool child works on, told through a page of shared memory: nobody has to be woken up for it.
 
 The child writes its claims, the watch process reads them: every few seconds to beat for them, and once more when the
-child has died. Writing takes two microseconds. A page that was being written when its owner died reads as empty: its
-lease then expires.
+child has died. A claim is written before Redis is asked for it, so that a child that dies in between is told of, too.
+Writing takes two microseconds. A page that was being written when its owner died reads as empty: its lease then
+expires.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     owner: str
     since: float  #: monotonic clock of this machine
     timeout: float | None = None  #: seconds
+    taken: bool = True  #: False while Redis is asked for it
 
     @property
     def at(self) -> Attempt:

@@ -282,7 +282,7 @@ class Watch:
     def _beat(self, now: float) -> None:
         if self.parent_is_gone:
             return
-        claims = {child.pid: child.slot.held() for child in self.children.values()}
+        claims = {child.pid: [claim for claim in child.slot.held() if claim.taken] for child in self.children.values()}
         for pid, held in claims.items():
             for claim in held:
                 if claim.timeout is not None and now - claim.since > claim.timeout + self.settings.cancel_grace:

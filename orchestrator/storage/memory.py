@@ -67,7 +67,8 @@ class MemoryStore:
         return numbered[:limit] if limit is not None else numbered
 
     def steps(self, run_id: str) -> list[StepRecord]:
-        return [StepRecord(key, *change) for key, change in changes(self._events.get(run_id, ())).items()]
+        found = [StepRecord(key, *change) for key, change in changes(self._events.get(run_id, ())).items()]
+        return sorted(found, key=lambda each: (each.started is None, each.started or 0.0, each.step))
 
     def position(self, stream: str) -> str:
         return self._positions.get(stream, "")
@@ -75,14 +76,15 @@ class MemoryStore:
     def take_lease(self, run_id: RunId, owner: str, now: float, seconds: float) -> Lease | None:
         with self._lock:
             before = self._leases.get(run_id)
-            if before is not None and before.owner != owner and before.expires > now:
+            if run_id not in self._runs or (before is not None and before.owner != owner and before.expires > now):
                 return None
             epoch = 1 if before is None else before.epoch + (before.owner != owner)
             lease = self._leases[run_id] = Lease(owner, now + seconds, epoch)
             return lease
 
     def lease(self, run_id: RunId) -> Lease | None:
-        return self._leases.get(run_id)
+        found = self._leases.get(run_id)
+        return found if found is not None and found.owner else None
 
     def drop_lease(self, run_id: RunId, owner: str) -> None:
         with self._lock:
@@ -94,6 +96,7 @@ class MemoryStore:
         with self._lock:
             self._runs.pop(run_id, None)
             self._events.pop(run_id, None)
+            self._leases.pop(run_id, None)
 
     def close(self) -> None:
         """Nothing is kept."""

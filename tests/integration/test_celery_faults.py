@@ -124,18 +124,20 @@ def ends(run: Conversation, task: StepTask) -> list[Any]:
 # ---- who dies ------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_child_is_told_within_a_second_and_its_worker_goes_on(run: Conversation, worker: StartWorker) -> None:
+def test_a_killed_child_is_told_before_its_lease_ends_and_its_worker_goes_on(
+    run: Conversation, worker: StartWorker
+) -> None:
     worker()
     task = run.start("sleep_alone")
     started = run.wait(task, StepStarted)
     before = time.monotonic()
     os.kill(started.pid, signal.SIGKILL)
     end = run.end_of(task)
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < TTL
     assert isinstance(end, StepLost)
     assert (end.cause.signal, end.cause.pid) == (signal.SIGKILL, started.pid)
     assert isinstance(run.run("five", attempt=2), StepSucceeded)
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 2 * TTL
 
 
 def test_a_killed_worker_is_told_within_two_seconds_and_leaves_nobody_behind(

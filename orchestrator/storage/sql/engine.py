@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from opgrid.errors import DatabaseUnreachable, SettingsError
 
 
 def open_engine(url: str) -> Engine:
-    """Raises SettingsError for what is no usable URL."""
+    """Raises SettingsError for what is no usable URL, DatabaseUnreachable where a file cannot be made."""
     try:
         address = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
+        shown = re.sub(r"//[^/@]*@", "//***@", url)
         raise SettingsError(
-            f"OPGRID_DATABASE_URL is not a database URL: {url!r}. "
-            f"Write sqlite:////path/to/file.db or postgresql://user@host/name."
+            f"OPGRID_DATABASE_URL is not a database URL: {shown!r}. "
+            "Write sqlite:////path/to/file.db or postgresql://user@host/name."
         ) from error
     backend = address.get_backend_name()
     if backend == "postgresql":
@@ -29,7 +31,7 @@ def open_engine(url: str) -> Engine:
             f"opgrid stores its runs in sqlite or postgresql, not in {backend!r} (OPGRID_DATABASE_URL)."
         )
     if address.database:
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(address.database).parent)
     engine = create_engine(address, connect_args={"timeout": 30, "check_same_thread": False})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin_to_write)
@@ -39,6 +41,15 @@ def open_engine(url: str) -> Engine:
 def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:
     shown = engine.url.render_as_string(hide_password=True)
     return DatabaseUnreachable(f"The database {shown} cannot be used: {error.orig}. See OPGRID_DATABASE_URL.")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnreachable(
+            f"The folder {folder} of the database cannot be made: {error.strerror}. See OPGRID_DATABASE_URL."
+        ) from error
 
 
 def _configure(connection: Any, _record: object) -> None:

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 
 from opgrid.errors import DatabaseUnreachable
 from orchestrator.storage.sql.tables import metadata
 
-_FOLDER = Path(__file__).parent / "migrations"
+FOLDER: Final = Path(__file__).parent / "migrations"
+HEAD: Final = "0001"  #: the newest of the migrations
 
 
 def upgrade(engine: Engine) -> None:
     """Create what is missing.
 
-    Does nothing, in one query, where nothing is. Raises DatabaseUnreachable for a newer one.
+    Does nothing, in two queries and without alembic, where nothing is. Raises DatabaseUnreachable for a newer one.
     """
-    config = Config()
-    config.set_main_option("script_location", str(_FOLDER))
-    script = ScriptDirectory.from_config(config)
-    head = script.get_current_head()
+    at = version_of(engine)
+    if at != HEAD:
+        _migrate(engine, at)
+
+
+def version_of(engine: Engine) -> str | None:
+    """None for a database that opgrid has never seen."""
     with engine.connect() as connection:
-        at = MigrationContext.configure(connection).get_current_revision()
-    if at == head:
-        return
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _migrate(engine: Engine, at: str | None) -> None:
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
     if at is not None and at not in {revision.revision for revision in script.walk_revisions()}:
         raise DatabaseUnreachable(
             f"The database was written by a newer opgrid (its version is {at!r}). Install that one, or use another "

@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.contracts.wire import decode_brief, decode_event, encode_brief, encode_event
-from opgrid.errors import RunAlreadyExists
+from opgrid.errors import DatabaseUnreachable, RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
 from orchestrator.storage.sql.engine import open_engine, unreachable
 from orchestrator.storage.sql.migrate import upgrade
+from orchestrator.storage.sql.statements import Statements, statements_for
 from orchestrator.storage.sql.tables import contents, events, positions, runs, steps
 
 _FINAL = {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED}
@@ -33,10 +33,15 @@ class SqlStore:
         self.url = url
         self._engine: Engine = open_engine(url)
         self._read = self._engine.execution_options(reading=True)
+        self._statements = statements_for(self._engine.dialect.name)
         try:
             upgrade(self._engine)
         except DBAPIError as error:
+            self.close()
             raise unreachable(self._engine, error) from error
+        except DatabaseUnreachable:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._engine.dispose()
@@ -46,7 +51,7 @@ class SqlStore:
     @contextmanager
     def turn(self) -> Iterator[_SqlTurn]:
         with self._writing() as connection:
-            turn = _SqlTurn(connection)
+            turn = _SqlTurn(connection, self._statements)
             yield turn
             turn.write()
 
@@ -54,8 +59,8 @@ class SqlStore:
         """Raises RunAlreadyExists."""
         try:
             with self._writing() as connection:
-                self._keep(connection, record.plan, plan)
-                self._keep(connection, record.snapshot, snapshot)
+                stored = [{"hash": record.plan, "body": plan}, {"hash": record.snapshot, "body": snapshot}]
+                connection.execute(self._statements.keep_content, stored)
                 connection.execute(
                     insert(runs),
                     {
@@ -70,7 +75,7 @@ class SqlStore:
                         "epoch": 0,
                     },
                 )
-                turn = _SqlTurn(connection)
+                turn = _SqlTurn(connection, self._statements)
                 if first:
                     turn.append(record.run_id, first)
                 turn.write()
@@ -78,20 +83,19 @@ class SqlStore:
             raise RunAlreadyExists(f"There is a run {record.run_id!r} already; a new run needs another id.") from error
 
     def take_lease(self, run_id: RunId, owner: str, now: float, seconds: float) -> Lease | None:
-        """Become the one who drives this run, or stay it. None while somebody else is."""
+        """Become the one who drives this run, or stay it. None while somebody else is, and where there is no such
+        run.
+        """
         with self._writing() as connection:
-            row = connection.execute(
-                select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == run_id)
-            ).one()
+            row = connection.execute(self._statements.owner, {"of": run_id}).one_or_none()
+            if row is None:
+                return None
             mine = row.owner == owner
             if not mine and row.owner is not None and (row.owner_expires or 0.0) > now:
                 return None
             epoch = row.epoch if mine else row.epoch + 1
-            connection.execute(
-                update(runs)
-                .where(runs.c.run_id == run_id)
-                .values(owner=owner, owner_expires=now + seconds, epoch=epoch)
-            )
+            taken = {"of": run_id, "owner": owner, "owner_expires": now + seconds, "epoch": epoch}
+            connection.execute(self._statements.set_owner, taken)
             return Lease(owner, now + seconds, epoch)
 
     def lease(self, run_id: RunId) -> Lease | None:
@@ -153,8 +157,9 @@ class SqlStore:
         return [(row.id, decode_event(row.body)) for row in self._all(query)]
 
     def steps(self, run_id: str) -> list[StepRecord]:
-        """In the order in which they were first heard of."""
-        query = select(steps).where(steps.c.run_id == run_id).order_by(steps.c.started, steps.c.step)
+        """In the order in which they started; those that did not come last, by key."""
+        query = select(steps).where(steps.c.run_id == run_id)
+        query = query.order_by(steps.c.started.is_(None), steps.c.started, steps.c.step)
         return [
             StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended)
             for row in self._all(query)
@@ -192,16 +197,13 @@ class SqlStore:
         rows = self._all(query)
         return rows[0] if rows else None
 
-    def _keep(self, connection: Connection, hash: str, body: bytes) -> None:
-        statement = _upsert(connection)(contents).values(hash=hash, body=body)
-        connection.execute(statement.on_conflict_do_nothing(index_elements=[contents.c.hash]))
-
 
 class _SqlTurn:
     """Gathers what a turn says and writes it in few statements."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, statements: Statements) -> None:
         self._connection = connection
+        self._statements = statements
         self._events: list[dict[str, Any]] = []
         self._steps: list[dict[str, Any]] = []
 
@@ -233,36 +235,17 @@ class _SqlTurn:
         self._connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
 
     def set_position(self, stream: str, position: str) -> None:
-        statement = _upsert(self._connection)(positions).values(stream=stream, position=position)
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=[positions.c.stream], set_={"position": position})
-        )
+        self._connection.execute(self._statements.upsert_position, {"stream": stream, "position": position})
 
     def still(self, run_id: RunId, epoch: int) -> bool:
-        return self._connection.execute(select(runs.c.epoch).where(runs.c.run_id == run_id)).scalar() == epoch
+        row = self._connection.execute(self._statements.owner, {"of": run_id}).one_or_none()
+        return row is not None and row.epoch == epoch
 
     def write(self) -> None:
         if self._events:
-            self._connection.execute(insert(events), self._events)
+            self._connection.execute(self._statements.insert_events, self._events)
         if self._steps:
-            statement = _upsert(self._connection)(steps)
-            new = statement.excluded
-            self._connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=[steps.c.run_id, steps.c.step],
-                    set_={
-                        "status": new.status,
-                        "attempt": new.attempt,
-                        "started": func.coalesce(new.started, steps.c.started),
-                        "ended": new.ended,
-                    },
-                ),
-                self._steps,
-            )
-
-
-def _upsert(connection: Connection) -> Any:
-    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+            self._connection.execute(self._statements.upsert_steps, self._steps)
 
 
 def _record(row: Any) -> RunRecord:

@@ -1,0 +1,96 @@
+"""Databases that are new, old, newer than this code, or not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from opgrid.errors import DatabaseUnreachable, SettingsError
+from orchestrator.storage.sql.engine import open_engine
+from orchestrator.storage.sql.migrate import FOLDER, HEAD, upgrade, version_of
+from orchestrator.storage.sql.store import SqlStore
+from orchestrator.storage.sql.tables import metadata
+
+
+def test_the_head_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+def test_the_migrations_make_the_tables_of_the_code(database_url: str) -> None:
+    engine = open_engine(database_url)
+    assert version_of(engine) is None
+    upgrade(engine)
+    assert version_of(engine) == HEAD
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_many_may_find_a_new_database_at_once(database_url: str) -> None:
+    code = "import sys; from orchestrator.storage.sql.store import SqlStore; SqlStore(sys.argv[1]).close()"
+    command = [sys.executable, "-c", code, database_url]
+    starting = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.communicate()[1] for process in starting] == [""] * 4
+    engine = open_engine(database_url)
+    assert version_of(engine) == HEAD
+    engine.dispose()
+
+
+def test_a_database_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'opgrid.db'}"
+    SqlStore(url).close()
+    code = (
+        "import sys; from orchestrator.storage.sql.store import SqlStore; SqlStore(sys.argv[1]).close(); "
+        "print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_newer_database_is_left_alone(database_url: str) -> None:
+    SqlStore(database_url).close()
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(DatabaseUnreachable, match="newer opgrid .*'9999'"):
+        SqlStore(database_url)
+    assert version_of(engine) == "9999"
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://someone:hunter2@127.0.0.1:1/none?connect_timeout=2",
+        "sqlite:////proc/none/opgrid.db",
+        "sqlite:////dev/null",
+    ],
+)
+def test_a_database_out_of_reach_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(DatabaseUnreachable, match="OPGRID_DATABASE_URL") as told:
+        SqlStore(url)
+    assert "hunter2" not in str(told.value)
+    assert told.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("not a url", "not a database URL"),
+        ("mysql://host/db", "'mysql'"),
+        ("postgresql://someone:hunter2@host:port/db", "not a database URL"),
+    ],
+)
+def test_a_wrong_url_is_told_without_its_password(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as told:
+        open_engine(url)
+    assert "hunter2" not in str(told.value)

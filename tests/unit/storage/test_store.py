@@ -1,0 +1,366 @@
+"""What every store promises, whatever it stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.events import (
+    AnyEvent,
+    ErrorInfo,
+    LogMessage,
+    LossCause,
+    RetryDue,
+    RunStarted,
+    RunSucceeded,
+    StepDispatched,
+    StepFailed,
+    StepLost,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepUpForRetry,
+)
+from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.contracts.tasks import CodeTarget, JobRef, OutputRef, RunBrief
+from opgrid.errors import RunAlreadyExists
+from opgrid.ids import RunId, StepKey
+from orchestrator.storage.memory import MemoryStore
+from orchestrator.storage.protocols import Store
+from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.sql.store import SqlStore
+
+RUN = RunId("5b7c0a4e-1")
+OTHER = RunId("5b7d-2")
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store
+    match request.param:
+        case "memory":
+            made = MemoryStore()
+        case "sqlite":
+            made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+        case _:
+            made = SqlStore(request.getfixturevalue("postgres_url"))
+    yield made
+    made.close()
+
+
+def record(run_id: str = RUN, job: str = "nightly", created: float = 100.0, **tags: str) -> RunRecord:
+    brief = RunBrief(
+        run_id=RunId(run_id),
+        job=JobRef(job, "structure-hash"),
+        executor=ExecutorChoice("in_process"),
+        run_config={"ops": {"a": {"config": {"x": [1, None, "ü\x00"]}}}},
+        tags=tags,
+    )
+    code = CodeTarget(file="jobs.py")
+    return RunRecord(RunId(run_id), job, RunStatus.NOT_STARTED, brief, "plan-hash", "snapshot-hash", code, created)
+
+
+def create(store: Store, made: RunRecord | None = None, *first: AnyEvent) -> RunRecord:
+    made = made or record()
+    store.create_run(made, b"a plan \x00\xff", b"a snapshot", first)
+    return made
+
+
+def append(store: Store, *events: AnyEvent, run_id: RunId = RUN) -> None:
+    with store.turn() as turn:
+        turn.append(run_id, events)
+
+
+def log(text: str, at: float = 1.0) -> LogMessage:
+    return LogMessage(run_id=RUN, at=at, message=text)
+
+
+def started(step: str, attempt: int = 1, at: float = 1.0) -> StepStarted:
+    return StepStarted(run_id=RUN, at=at, step=StepKey(step), attempt=attempt, claim="c", worker="w", pid=7)
+
+
+# ---- runs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_read_back_as_it_was_created(store: Store) -> None:
+    made = create(store, record(team="data"))
+    assert store.run(RUN) == made
+    assert store.content(made.plan) == b"a plan \x00\xff"
+    assert store.content(made.snapshot) == b"a snapshot"
+
+
+def test_what_is_not_there_is_told_apart(store: Store) -> None:
+    assert store.run("none") is None
+    assert store.events("none") == []
+    assert list(store.read(RunId("none"))) == []
+    assert store.steps("none") == []
+    assert store.position("none") == ""
+    with pytest.raises(KeyError):
+        store.content("none")
+
+
+def test_a_run_id_is_used_once(store: Store) -> None:
+    create(store, record(), log("first"))
+    with pytest.raises(RunAlreadyExists, match=RUN):
+        create(store, record(job="another"), log("second"))
+    assert [event for _, event in store.events(RUN)] == [log("first")]
+    kept = store.run(RUN)
+    assert kept is not None and kept.job == "nightly"
+
+
+def test_runs_of_one_job_share_their_plan(store: Store) -> None:
+    create(store, record(RUN))
+    create(store, record(OTHER))
+    assert store.content("plan-hash") == b"a plan \x00\xff"
+
+
+def test_runs_are_listed_newest_first_by_what_is_asked(store: Store) -> None:
+    create(store, record("r1", "nightly", 1.0, team="a"))
+    create(store, record("r2", "hourly", 2.0, team="a", prio="1"))
+    create(store, record("r3", "nightly", 3.0, team="b"))
+    with store.turn() as turn:
+        turn.set_status(RunId("r3"), RunStatus.STARTED, 4.0)
+
+    def listed(wanted: RunsFilter | None = None, limit: int | None = None) -> list[str]:
+        return [run.run_id for run in store.runs(wanted, limit)]
+
+    assert listed() == ["r3", "r2", "r1"]
+    assert listed(limit=2) == ["r3", "r2"]
+    assert listed(RunsFilter(job_name="nightly")) == ["r3", "r1"]
+    assert listed(RunsFilter(statuses=(RunStatus.STARTED,))) == ["r3"]
+    assert listed(RunsFilter(statuses=(RunStatus.STARTED, RunStatus.NOT_STARTED)), limit=2) == ["r3", "r2"]
+    assert listed(RunsFilter(tags={"team": "a"})) == ["r2", "r1"]
+    assert listed(RunsFilter(tags={"team": "a"}), limit=1) == ["r2"]
+    assert listed(RunsFilter(tags={"team": "a", "prio": "1"})) == ["r2"]
+    assert listed(RunsFilter(run_ids=("r1", "r3"))) == ["r3", "r1"]
+    assert listed(RunsFilter(run_ids=("r1", "r2"), job_name="hourly")) == ["r2"]
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(store: Store) -> None:
+    for run_id in ("5b7c", "5b7d", "5_7e"):
+        create(store, record(run_id))
+    assert store.find("5b7") == ["5b7d", "5b7c"]
+    assert store.find("5b7", limit=1) == ["5b7d"]
+    assert store.find("5_") == ["5_7e"], "_ is a character here, not a pattern"
+    assert store.find("%") == []
+
+
+def test_a_deleted_run_leaves_nothing(store: Store) -> None:
+    create(store, record(RUN), log("mine"))
+    create(store, record(OTHER), log("kept"))
+    append(store, started("a"))
+    store.delete_run(RUN)
+    store.delete_run(RUN)
+    assert store.run(RUN) is None
+    assert store.events(RUN) == []
+    assert store.steps(RUN) == []
+    assert store.run(OTHER) is not None
+    assert len(store.events(OTHER)) == 1
+    create(store, record(RUN))
+
+
+# ---- logs ----------------------------------------------------------------------------------------------------------
+
+
+def test_events_come_back_equal_and_in_order(store: Store) -> None:
+    said: list[AnyEvent] = [
+        RunStarted(run_id=RUN, at=1.5),
+        started("a[x/y 'ü']", at=2.0),
+        LogMessage(run_id=RUN, at=2.1, message="NUL \x00 and \ud7ff 🜁", step=StepKey("a"), attempt=1),
+        StepFailed(
+            run_id=RUN,
+            at=3.0,
+            step=StepKey("a"),
+            attempt=1,
+            error=ErrorInfo("ValueError", "no", "trace", ErrorInfo("KeyError", "why"), {"rows": [1, 2.5, None]}),
+        ),
+        StepSucceeded(
+            run_id=RUN,
+            at=4.0,
+            step=StepKey("a"),
+            attempt=2,
+            outputs=(OutputRef(RUN, StepKey("a"), "result", "k", 2, "c2", {"bytes": 12}),),
+            seconds=0.25,
+        ),
+        RunSucceeded(run_id=RUN, at=5.0),
+    ]
+    create(store, None, *said[:1])
+    append(store, *said[1:3])
+    append(store, *said[3:])
+    assert list(store.read(RUN)) == said
+    assert [event for _, event in store.events(RUN)] == said
+
+
+def test_events_are_read_from_where_one_stopped(store: Store) -> None:
+    create(store)
+    append(store, *(log(str(number)) for number in range(5)))
+    numbers = [number for number, _ in store.events(RUN)]
+    assert numbers == sorted(set(numbers))
+    assert [event.message for _, event in store.events(RUN, after=numbers[1], limit=2)] == ["2", "3"]  # type: ignore[union-attr]
+    assert store.events(RUN, after=numbers[-1]) == []
+
+
+def test_each_run_has_its_own_log(store: Store) -> None:
+    create(store, record(RUN))
+    create(store, record(OTHER))
+    with store.turn() as turn:
+        turn.append(RUN, [log("one")])
+        turn.append(OTHER, [log("two")])
+        turn.append(RUN, [log("three")])
+    assert [event.message for event in store.read(RUN)] == ["one", "three"]  # type: ignore[union-attr]
+    assert [event.message for event in store.read(OTHER)] == ["two"]  # type: ignore[union-attr]
+
+
+# ---- turns ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_all_or_nothing(store: Store) -> None:
+    create(store)
+    with pytest.raises(RuntimeError, match="midway"), store.turn() as turn:
+        turn.append(RUN, [started("a")])
+        turn.set_status(RUN, RunStatus.STARTED, 1.0)
+        turn.set_position("celery", "7-0")
+        raise RuntimeError("midway")
+    assert store.events(RUN) == []
+    assert store.steps(RUN) == []
+    assert store.position("celery") == ""
+    kept = store.run(RUN)
+    assert kept is not None and kept.status is RunStatus.NOT_STARTED
+
+
+def test_statuses_carry_their_times(store: Store) -> None:
+    create(store)
+    for status, at in ((RunStatus.STARTING, 1.0), (RunStatus.STARTED, 2.0), (RunStatus.FAILURE, 3.0)):
+        with store.turn() as turn:
+            turn.set_status(RUN, status, at)
+    ended = store.run(RUN)
+    assert ended is not None
+    assert (ended.status, ended.started, ended.ended) == (RunStatus.FAILURE, 2.0, 3.0)
+
+
+def test_positions_move_on(store: Store) -> None:
+    for position in ("1-0", "1-1"):
+        with store.turn() as turn:
+            turn.set_position("celery", position)
+            turn.set_position("other", f"o{position}")
+    assert (store.position("celery"), store.position("other")) == ("1-1", "o1-1")
+
+
+# ---- steps ---------------------------------------------------------------------------------------------------------
+
+
+def test_steps_stand_where_their_last_event_left_them(store: Store) -> None:
+    create(store)
+    append(store, *(StepDispatched(run_id=RUN, at=1.0, step=StepKey(key), attempt=1) for key in "abcd"))
+    append(store, started("b", at=2.0), started("a", at=3.0))
+    append(store, StepSucceeded(run_id=RUN, at=4.0, step=StepKey("a"), attempt=1))
+    append(store, StepLost(run_id=RUN, at=5.0, step=StepKey("b"), attempt=1, cause=LossCause("killed")))
+    append(store, StepSkipped(run_id=RUN, at=6.0, step=StepKey("z"), attempt=1))
+    assert store.steps(RUN) == [
+        StepRecord(StepKey("b"), StepStatus.DISPATCHED, 1, 2.0, None),
+        StepRecord(StepKey("a"), StepStatus.SUCCESS, 1, 3.0, 4.0),
+        StepRecord(StepKey("c"), StepStatus.DISPATCHED, 1),
+        StepRecord(StepKey("d"), StepStatus.DISPATCHED, 1),
+        StepRecord(StepKey("z"), StepStatus.SKIPPED, 1, None, 6.0),
+    ]
+
+
+def test_a_retried_step_shows_its_last_attempt(store: Store) -> None:
+    create(store)
+    append(store, started("a", at=1.0))
+    append(store, StepUpForRetry(run_id=RUN, at=2.0, step=StepKey("a"), attempt=1, delay=1.0))
+    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.WAITING, 1, 1.0, None)]
+    append(store, RetryDue(run_id=RUN, at=3.0, step=StepKey("a"), attempt=2), started("a", 2, at=4.0))
+    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.RUNNING, 2, 4.0, None)]
+    failure = StepFailed(run_id=RUN, at=5.0, step=StepKey("a"), attempt=2, error=ErrorInfo("E", "no"))
+    append(store, failure)
+    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.FAILURE, 2, 4.0, 5.0)]
+
+
+# ---- leases --------------------------------------------------------------------------------------------------------
+
+
+def test_one_owner_at_a_time_and_each_its_own_epoch(store: Store) -> None:
+    create(store)
+    assert store.lease(RUN) is None
+    assert store.take_lease(RUN, "one", now=10.0, seconds=5.0) == Lease("one", 15.0, 1)
+    assert store.take_lease(RUN, "two", now=14.9, seconds=5.0) is None
+    assert store.take_lease(RUN, "one", now=14.9, seconds=5.0) == Lease("one", 19.9, 1), "renewed, not another epoch"
+    assert store.lease(RUN) == Lease("one", 19.9, 1)
+    assert store.take_lease(RUN, "two", now=20.0, seconds=5.0) == Lease("two", 25.0, 2), "the first had expired"
+    assert store.take_lease(RUN, "one", now=20.1, seconds=5.0) is None
+
+
+def test_a_dropped_lease_is_free_and_the_next_has_another_epoch(store: Store) -> None:
+    create(store)
+    store.take_lease(RUN, "one", now=10.0, seconds=5.0)
+    store.drop_lease(RUN, "two")
+    assert store.lease(RUN) == Lease("one", 15.0, 1), "only its owner drops it"
+    store.drop_lease(RUN, "one")
+    assert store.lease(RUN) is None
+    assert store.take_lease(RUN, "one", now=11.0, seconds=5.0) == Lease("one", 16.0, 2)
+
+
+def test_nobody_drives_a_run_that_is_not_there(store: Store) -> None:
+    assert store.take_lease(RunId("none"), "one", now=1.0, seconds=5.0) is None
+    store.drop_lease(RunId("none"), "one")
+
+
+def test_a_turn_tells_whether_the_lease_is_still_of_an_epoch(store: Store) -> None:
+    create(store)
+    store.take_lease(RUN, "one", now=10.0, seconds=5.0)
+    store.take_lease(RUN, "two", now=20.0, seconds=5.0)
+    with store.turn() as turn:
+        assert [turn.still(RUN, epoch) for epoch in (0, 1, 2, 3)] == [False, False, True, False]
+        assert not turn.still(RunId("none"), 1)
+
+
+# ---- after a restart -----------------------------------------------------------------------------------------------
+
+
+def test_what_was_stored_is_there_after_a_restart(database_url: str) -> None:
+    first = SqlStore(database_url)
+    made = create(first, None, log("before"))
+    append(first, started("a"))
+    with first.turn() as turn:
+        turn.set_position("celery", "9-9")
+    first.take_lease(RUN, "one", now=1.0, seconds=5.0)
+    first.close()
+    again = SqlStore(database_url)
+    try:
+        assert again.run(RUN) == made
+        assert list(again.read(RUN)) == [log("before"), started("a")]
+        assert again.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.RUNNING, 1, 1.0)]
+        assert again.position("celery") == "9-9"
+        assert again.lease(RUN) == Lease("one", 6.0, 1)
+    finally:
+        again.close()
+
+
+def test_two_stores_write_one_database(database_url: str) -> None:
+    """Many threads over two connection pools: every turn lands, and one taker of a lease wins."""
+    stores = [SqlStore(database_url), SqlStore(database_url)]
+    create(stores[0])
+
+    def write(number: int) -> None:
+        with stores[number % 2].turn() as turn:
+            turn.append(RUN, [log(str(number))])
+            turn.set_position("celery", str(number))
+
+    def take(number: int) -> Lease | None:
+        return stores[number % 2].take_lease(RUN, f"owner-{number}", now=1.0, seconds=5.0)
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(write, range(100)))
+            taken = list(pool.map(take, range(16)))
+        logged = [event.message for event in stores[1].read(RUN)]  # type: ignore[union-attr]
+        assert sorted(map(int, logged)) == list(range(100))
+        assert len([lease for lease in taken if lease is not None]) == 1
+    finally:
+        for each in stores:
+            each.close()
