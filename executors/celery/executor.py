@@ -38,6 +38,8 @@ from opgrid.io.redis import expire_run
 _START: Final = "0-0"
 _BATCH: Final = 200  #: messages that one script call publishes
 _READ: Final = 2000  #: entries that one poll takes at most
+_CROWD: Final = 16  #: steps on their way; then events may gather
+_GATHER: Final = 0.01  #: seconds
 _LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
 _TRIM_EVERY: Final = 1.0  #: seconds
 _PURPOSE_JOB: Final = "job"
@@ -71,6 +73,7 @@ class CeleryExecutor(Executor):
         self._generation: bytes | None = None
         self._next_look = 0.0
         self._next_search = 0.0
+        self._last_read = 0.0
         self._blind_since: float | None = None
         self._prepared = False
         self._closed = False
@@ -163,6 +166,7 @@ class CeleryExecutor(Executor):
         while True:
             try:
                 self._keep_up()
+                self._let_gather(until)
                 events = self._read(self._block(until))
                 self._see_again()
             except BrokerUnreachable as error:
@@ -170,6 +174,13 @@ class CeleryExecutor(Executor):
                 events = []
             if events or time.monotonic() >= until:
                 return Polled(events, self._position)
+
+    def _let_gather(self, until: float) -> None:
+        """While workers have a queue to work on, nobody waits for us: one turn for many events costs less than many."""
+        now = time.monotonic()
+        if len(self._flights) > _CROWD:
+            time.sleep(max(0.0, min(self._last_read + _GATHER, until) - now))
+        self._last_read = time.monotonic()
 
     def _block(self, until: float) -> float:
         now = time.monotonic()

@@ -1,52 +1,71 @@
-"""What a turn executes, built once: to build a statement costs more than to run it."""
+"""What a turn executes, written once: to build and compile a statement costs several times what it takes to run it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import Executable, bindparam, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, Dialect, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.storage.sql.tables import contents, events, positions, runs, steps
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """SQL in the words of one database, with parameters that its driver takes as they are."""
+
+    sql: str
+    order: Sequence[str] | None  #: None where the driver takes parameters by name
+
+    @classmethod
+    def of(cls, statement: Any, dialect: Dialect, *columns: str) -> Self:
+        compiled = statement.compile(dialect=dialect, column_keys=columns or None)
+        return cls(str(compiled), compiled.positiontup)
+
+    def __call__(self, connection: Connection, *rows: Mapping[str, Any]) -> CursorResult[Any]:
+        """Run once, or once a row."""
+        if self.order is None:
+            return connection.exec_driver_sql(self.sql, [dict(row) for row in rows])
+        return connection.exec_driver_sql(self.sql, [tuple(row[name] for name in self.order) for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
 class Statements:
-    insert_events: Executable
-    upsert_steps: Executable
-    upsert_position: Executable
-    keep_content: Executable
-    owner: Executable  #: of the run ``of``, locked until the transaction ends
-    set_owner: Executable  #: of the run ``of``
+    insert_events: Prepared
+    upsert_steps: Prepared
+    upsert_position: Prepared
+    keep_content: Prepared
+    owner: Prepared  #: of the run ``of``, locked until the transaction ends
+    set_owner: Prepared  #: of the run ``of``
 
 
-@cache
-def statements_for(dialect: str) -> Statements:
-    """``dialect`` is ``sqlite`` or ``postgresql``."""
-    upsert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
+def statements_for(dialect: Dialect) -> Statements:
+    """The dialect of SQLite or of PostgreSQL."""
+    upsert: Any = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
     step, position = upsert(steps), upsert(positions)
+    upsert_steps = step.on_conflict_do_update(
+        index_elements=[steps.c.run_id, steps.c.step],
+        set_={
+            "status": step.excluded.status,
+            "attempt": step.excluded.attempt,
+            "started": func.coalesce(step.excluded.started, steps.c.started),
+            "ended": step.excluded.ended,
+        },
+    )
+    upsert_position = position.on_conflict_do_update(
+        index_elements=[positions.c.stream], set_={"position": position.excluded.position}
+    )
+    keep_content = upsert(contents).on_conflict_do_nothing(index_elements=[contents.c.hash])
+    # SQLite's writing transactions exclude each other: it has no row locks, and SQLAlchemy leaves them out there.
+    owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
+    set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
     return Statements(
-        insert_events=insert(events),
-        upsert_steps=step.on_conflict_do_update(
-            index_elements=[steps.c.run_id, steps.c.step],
-            set_={
-                "status": step.excluded.status,
-                "attempt": step.excluded.attempt,
-                "started": func.coalesce(step.excluded.started, steps.c.started),
-                "ended": step.excluded.ended,
-            },
-        ),
-        upsert_position=position.on_conflict_do_update(
-            index_elements=[positions.c.stream], set_={"position": position.excluded.position}
-        ),
-        keep_content=upsert(contents).on_conflict_do_nothing(index_elements=[contents.c.hash]),
-        # SQLite's writing transactions exclude each other: it has no row locks, and SQLAlchemy leaves them out there.
-        owner=select(runs.c.owner, runs.c.owner_expires, runs.c.epoch)
-        .where(runs.c.run_id == bindparam("of"))
-        .with_for_update(),
-        set_owner=update(runs)
-        .where(runs.c.run_id == bindparam("of"))
-        .values(owner=bindparam("owner"), owner_expires=bindparam("owner_expires"), epoch=bindparam("epoch")),
+        Prepared.of(insert(events).inline(), dialect, "run_id", "type", "step", "at", "body"),
+        Prepared.of(upsert_steps, dialect, *steps.c.keys()),
+        Prepared.of(upsert_position, dialect, *positions.c.keys()),
+        Prepared.of(keep_content, dialect, *contents.c.keys()),
+        Prepared.of(owner.with_for_update(), dialect),
+        Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
     )

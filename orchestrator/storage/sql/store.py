@@ -33,7 +33,7 @@ class SqlStore:
         self.url = url
         self._engine: Engine = open_engine(url)
         self._read = self._engine.execution_options(reading=True)
-        self._statements = statements_for(self._engine.dialect.name)
+        self._statements = statements_for(self._engine.dialect)
         try:
             upgrade(self._engine)
         except DBAPIError as error:
@@ -60,7 +60,7 @@ class SqlStore:
         try:
             with self._writing() as connection:
                 stored = [{"hash": record.plan, "body": plan}, {"hash": record.snapshot, "body": snapshot}]
-                connection.execute(self._statements.keep_content, stored)
+                self._statements.keep_content(connection, *stored)
                 connection.execute(
                     insert(runs),
                     {
@@ -87,7 +87,7 @@ class SqlStore:
         run.
         """
         with self._writing() as connection:
-            row = connection.execute(self._statements.owner, {"of": run_id}).one_or_none()
+            row = self._statements.owner(connection, {"of": run_id}).one_or_none()
             if row is None:
                 return None
             mine = row.owner == owner
@@ -95,7 +95,7 @@ class SqlStore:
                 return None
             epoch = row.epoch if mine else row.epoch + 1
             taken = {"of": run_id, "owner": owner, "owner_expires": now + seconds, "epoch": epoch}
-            connection.execute(self._statements.set_owner, taken)
+            self._statements.set_owner(connection, taken)
             return Lease(owner, now + seconds, epoch)
 
     def lease(self, run_id: RunId) -> Lease | None:
@@ -235,17 +235,17 @@ class _SqlTurn:
         self._connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
 
     def set_position(self, stream: str, position: str) -> None:
-        self._connection.execute(self._statements.upsert_position, {"stream": stream, "position": position})
+        self._statements.upsert_position(self._connection, {"stream": stream, "position": position})
 
     def still(self, run_id: RunId, epoch: int) -> bool:
-        row = self._connection.execute(self._statements.owner, {"of": run_id}).one_or_none()
+        row = self._statements.owner(self._connection, {"of": run_id}).one_or_none()
         return row is not None and row.epoch == epoch
 
     def write(self) -> None:
         if self._events:
-            self._connection.execute(self._statements.insert_events, self._events)
+            self._statements.insert_events(self._connection, *self._events)
         if self._steps:
-            self._connection.execute(self._statements.upsert_steps, self._steps)
+            self._statements.upsert_steps(self._connection, *self._steps)
 
 
 def _record(row: Any) -> RunRecord:
