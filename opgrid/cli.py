@@ -48,7 +48,8 @@ def root() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script.
 
-    Exit codes: 0 ok, 1 run failed, 2 usage, 3 definitions do not load, 4 no broker or database, 130 interrupt.
+    Exit codes: 0 ok, 1 run failed, 2 usage, 3 definitions do not load, 4 no broker or database, 130 and
+    143 ended by SIGINT and SIGTERM.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] and args[0].startswith("_"):

@@ -81,6 +81,12 @@ class ConfigMappingFunctionError(OpGridError):
     exit_code = 2
 
 
+class NotPartitionedError(InvariantViolationError):
+    """A partition was asked for of a job that has none."""
+
+    exit_code = 2
+
+
 class UnknownPartitionError(OpGridError):
     """A partition key that the partitions definition does not have."""
 
@@ -252,7 +258,7 @@ class BrokerUnreachable(ExecutorUnavailable):
 
     def describe(self) -> str:
         return (
-            f"The broker at {self.url} cannot be reached: {self.problem}. "
+            f"The broker at {self.url} cannot be reached: {self.problem.rstrip('.')}. "
             f"Start it, or set OPGRID_BROKER_URL to one that runs, or unset it to use an embedded Redis."
         )
 

@@ -45,8 +45,8 @@ class CodeMismatch(LoadError):
     def describe(self) -> str:
         return (
             f"Job {self.job!r} has another structure in this process ({self.found[:12]}) than in the one that "
-            "planned the run "
-            f"({self.planned[:12]}): the code was changed or deployed in between. Launch the run again."
+            f"planned the run ({self.planned[:12]}): the code was changed or deployed in between. Launch the run "
+            "again."
         )
 
 
@@ -90,8 +90,7 @@ def _definitions(module: ModuleType, target: CodeTarget) -> Definitions:
     if len(bundles) > 1:
         raise LoadError(
             f"{where} has several Definitions ({listed(sorted(bundles.values()))}): keep one at the top level, merge "
-            "them with "
-            f"Definitions.merge, or choose one with -a."
+            "them with Definitions.merge, or choose one with -a."
         )
     if bundles:
         (name,) = bundles.values()
@@ -229,8 +228,7 @@ def _imported(name: str, where: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and error.name and (name + ".").startswith(error.name + "."):
             raise LoadError(
                 f"There is no module {error.name!r} (searched for {name!r} from {os.getcwd()}). Install it, or name "
-                "the folder "
-                f"that holds it with -d."
+                "the folder that holds it with -d."
             ) from error
         raise _failed(error, where) from error
 
@@ -239,20 +237,21 @@ def _failed(error: BaseException, where: str) -> BaseException:
     if isinstance(error, KeyboardInterrupt | GeneratorExit):
         return error
     if isinstance(error, OpGridError):
-        return LoadError(f"{where} could not be loaded: {error}\n{_of_user(error)}")
-    return LoadError(f"{where} could not be loaded:\n{_of_user(error)}")
+        return LoadError(f"{where} could not be loaded: {error}\n{''.join(_of_user(error).stack.format())}".rstrip())
+    return LoadError(f"{where} could not be loaded:\n{''.join(_of_user(error).format())}".rstrip())
 
 
-def _of_user(error: BaseException) -> str:
-    """The traceback from the first line that is the user's own."""
-    trace = error.__traceback__
-    while trace is not None and _machinery(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+def _of_user(error: BaseException) -> traceback.TracebackException:
+    """Without the lines that are not the user's."""
+    found = traceback.TracebackException.from_exception(error)
+    found.stack[:] = [frame for frame in found.stack if not _machinery(frame.filename)]
+    return found
 
 
 def _machinery(file: str) -> bool:
-    return file == __file__ or file.startswith("<frozen importlib") or os.sep + "importlib" + os.sep in file
+    """Ours, or Python's for importing."""
+    ours = any(file.startswith(str(_ROOT / package) + os.sep) for package in OURS)
+    return ours or file.startswith("<frozen importlib") or os.sep + "importlib" + os.sep in file
 
 
 def _put_on_path(directory: str) -> None:

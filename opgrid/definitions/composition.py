@@ -531,8 +531,7 @@ class Composition:
             if alias in self.nodes:
                 raise InvalidDefinitionError(
                     f"{self.at()}: {definition.described()} invoked the same node twice: there is a node {alias!r} "
-                    "already. "
-                    f"Choose another alias."
+                    "already. Choose another alias."
                 )
             return alias
         if called not in self.nodes:
@@ -560,8 +559,7 @@ class Composition:
         if wants_dynamic and value._key is None and not is_input:
             raise InvalidDefinitionError(
                 f"{self.at()}: {definition.described()} maps or collects its input {name!r}, but {value._named()} is "
-                "not dynamic. "
-                f"Pass a dynamic output itself, neither mapped nor collected."
+                "not dynamic. Pass a dynamic output itself, neither mapped nor collected."
             )
 
     def _graph_outputs(
@@ -628,9 +626,9 @@ class Composition:
                 self._unmapped(definition, place, item)
             if item._wire.delivery is Delivery.COLLECTED:
                 raise InvalidDefinitionError(
-                    f"{self.at()}: {definition.described()} got a collected output inside the list for input {name!r}. "
-                    "Collect gives "
-                    f"a list by itself: pass it as the whole input, or join the two lists in an op."
+                    f"{self.at()}: {definition.described()} got a collected output inside the list for input "
+                    f"{name!r}. Collect gives a list by itself: pass it as the whole input, or join the two lists in "
+                    "an op."
                 )
             if isinstance(item._wire, FromGraphInput) and item._wire.delivery is Delivery.WHOLE:
                 self.used(item._wire.name, "value")
@@ -683,8 +681,7 @@ class Composition:
             )
         raise InvalidDefinitionError(
             f"{call} the constant {value!r}: only outputs of ops and inputs of the graph can be passed here. Put "
-            "constants into "
-            f"the config, into a default value, or return them from an op."
+            "constants into the config, into a default value, or return them from an op."
         )
 
     def _foreign(self, definition: Invocable, name: str, value: Handle) -> NoReturn:
@@ -705,10 +702,8 @@ class Composition:
         mapped = "; ".join(f"{each!r} over {scope}" for each, scope in scopes.items() if scope.keys or scope.bases)
         raise InvalidDefinitionError(
             f"{self.at()}: {definition.described()} takes inputs of several dynamic outputs that are not inside each "
-            "other "
-            f"({mapped or name}), so it is not said how often it should run. Collect all but one of them first, or map "
-            "one inside the "
-            f"function that is mapped over the other."
+            f"other ({mapped or name}), so it is not said how often it should run. Collect all but one of them "
+            "first, or map one inside the function that is mapped over the other."
         )
 
 

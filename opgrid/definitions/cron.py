@@ -146,8 +146,7 @@ def _check_ticks(text: str, what: str) -> None:
         wrong = str(error).removeprefix("Bad ")
         raise InvalidDefinitionError(
             f"{what} has the cron expression {text!r}: the {wrong} is not valid. The fields are minute (0-59), hour "
-            "(0-23), day of "
-            f"the month (1-31), month (1-12), day of the week (0-7, Sunday is 0 and 7)."
+            "(0-23), day of the month (1-31), month (1-12), day of the week (0-7, Sunday is 0 and 7)."
         ) from error
     if first is None:
         raise InvalidDefinitionError(f"{what} has the cron expression {text!r}, which names no date that exists.")

@@ -170,9 +170,8 @@ class _Explicit:
                 raise InvalidDefinitionError(f"{self.what}: node_defs holds {each!r}; it has to hold ops and graphs.")
             if found.setdefault(each.name, each) is not each:
                 raise InvalidDefinitionError(
-                    f"{self.what}: node_defs holds two definitions named {each.name!r}: {found[each.name].described()} "
-                    "and "
-                    f"{each.described()}."
+                    f"{self.what}: node_defs holds two definitions named {each.name!r}: "
+                    f"{found[each.name].described()} and {each.described()}."
                 )
         return found
 
@@ -294,9 +293,8 @@ class _Explicit:
             if index in by_index:
                 return by_index[index]
             raise InvalidDefinitionError(
-                f"{self.what}: place {index} of input {name!r} of node {node!r} is left for an input of the graph, but "
-                "no InputMapping "
-                f"has fan_in_index={index}."
+                f"{self.what}: place {index} of input {name!r} of node {node!r} is left for an input of the graph, "
+                f"but no InputMapping has fan_in_index={index}."
             )
         raise InvalidDefinitionError(
             f"{self.what}: {item!r} cannot be gathered. Use DependencyDefinition(node, output)."

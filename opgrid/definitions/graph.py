@@ -297,8 +297,7 @@ class GraphDefinition(Invocable):
         if composition is None:
             raise InvalidInvocationError(
                 f"{self.described()} was called outside of the function of a job or graph, where calling it means "
-                "nothing. To run "
-                f"it: {self.name}.execute_in_process(), or {self.name}.to_job()."
+                f"nothing. To run it: {self.name}.execute_in_process(), or {self.name}.to_job()."
             )
         return composition.invoke(self, args, kwargs)
 
@@ -355,8 +354,7 @@ def _returned(
     elif declared is not None and len(declared) > 1:
         raise InvalidDefinitionError(
             f"{composition.described()} declares {len(declared)} outputs ({listed(declared)}), but it returned a "
-            "single "
-            f"{_kind(result)}. Return a dict of them by name."
+            f"single {_kind(result)}. Return a dict of them by name."
         )
     else:
         given = {declared[0] if declared else "result": result}
@@ -387,9 +385,8 @@ def _tuple_by_name(composition: Composition, result: tuple[Any, ...], declared: 
         return dict(zip(fields, result, strict=True))
     if len(result) != len(declared):
         raise InvalidDefinitionError(
-            f"{composition.described()} declares {len(declared)} outputs ({listed(declared)}), but it returned a tuple "
-            "of "
-            f"{len(result)}. Return a dict of them by name."
+            f"{composition.described()} declares {len(declared)} outputs ({listed(declared)}), but it returned a "
+            f"tuple of {len(result)}. Return a dict of them by name."
         )
     return dict(zip(declared, result, strict=True))
 

@@ -19,7 +19,14 @@ from opgrid.definitions.metadata import check_metadata
 from opgrid.definitions.names import check_name, check_owners, tags_of
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.definitions.structure import OpNode, UnsatisfiedInput, op_nodes, structure_of, unsatisfied_inputs
-from opgrid.errors import InvalidDefinitionError, InvariantViolationError, UnknownName, listed, nearest
+from opgrid.errors import (
+    InvalidDefinitionError,
+    InvariantViolationError,
+    NotPartitionedError,
+    UnknownName,
+    listed,
+    nearest,
+)
 from opgrid.ids import NodePath
 
 if TYPE_CHECKING:
@@ -324,7 +331,7 @@ class JobDefinition:
 
     def _partitioned(self) -> Any:
         if self.partitions_def is None:
-            raise InvariantViolationError(
+            raise NotPartitionedError(
                 f"Job {self.name!r} ({self.location}) is not partitioned: give it config=PartitionedConfig(...) or "
                 f"partitions_def=."
             )

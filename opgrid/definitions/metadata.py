@@ -187,9 +187,8 @@ def metadata_value(label: str, value: Any) -> MetadataValue:
             return MetadataValue.python_artifact(value)
         case _:
             raise InvalidDefinitionError(
-                f"The metadata {label!r} has the value {value!r}, a {type(value).__name__}. Use a string, a number, a "
-                "bool, None, "
-                f"a dict or list that JSON can hold, a path, or one of MetadataValue's."
+                f"The metadata {label!r} has the value {value!r}, a {type(value).__name__}. Use a string, a number, "
+                "a bool, None, a dict or list that JSON can hold, a path, or one of MetadataValue's."
             )
 
 

@@ -331,13 +331,15 @@ def _executor(
             notices.append(f"The job's own execution config is for another executor than {name!r}: it is ignored.")
     config = merged([config, mine.get("config") or {}])
     found = definition if definition is not None and definition.name == name else _built_in(name)
-    config = _through_configured(found, config, report)
-    if name == "multi_or_in_process":
-        ((name, inner),) = (config or {"multiprocess": {}}).items()
-        config = inner or {}
-    elif found is None:
+    if found is None:
         executor_class(name)  # UnknownExecutor
-    return ExecutorChoice(name, dict(config)), notices
+    before = len(report.problems)
+    config = _through_configured(found, config, report)
+    if len(report.problems) > before:
+        return ExecutorChoice(name), notices  # nothing will run
+    if name == "multi_or_in_process":
+        ((name, config),) = (config or {"multiprocess": {}}).items()
+    return ExecutorChoice(name, dict(config or {})), notices
 
 
 def _execution(config: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
@@ -346,6 +348,10 @@ def _execution(config: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         report.wrong(path, f"expected a mapping, got {found!r}.")
         return {}
+    for key, kind, what in (("executor", str, "the name of an executor"), ("config", Mapping, "a mapping")):
+        if not isinstance(found.get(key), kind | None):
+            report.wrong(f"{path}:{key}", f"expected {what}, got {found[key]!r}.")
+            return {}
     for key in found:
         if key not in ("executor", "config"):
             known = ("executor", "config")

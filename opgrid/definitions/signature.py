@@ -217,8 +217,7 @@ def _declared_input(name: str, port: Any, shape: FunctionShape, what: str) -> In
         if parameter is not None:
             raise InvalidDefinitionError(
                 f"The input {name!r} of {what} is Nothing: it carries no value, so the function must not have a "
-                "parameter "
-                f"of that name. Remove the parameter."
+                "parameter of that name. Remove the parameter."
             )
         return port
     if parameter is not None:

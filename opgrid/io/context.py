@@ -70,8 +70,7 @@ class IOContext:
         if self.ref is None:
             raise InvariantViolationError(
                 f"Input {self.name!r} takes no output of another step: this IO manager has nothing to load. Connect "
-                "it, give it "
-                f"a value in the run config, or an input manager of its own."
+                "it, give it a value in the run config, or an input manager of its own."
             )
         return self.ref
 

@@ -27,8 +27,7 @@ class InMemoryIOManager(IOManager):
         except KeyError:
             raise LookupError(
                 f"The value of {'/'.join(context.get_identifier())} was kept in the memory of a process that is "
-                "gone, or of "
-                f"another one. Use the filesystem or Redis IO manager to keep values longer."
+                "gone, or of another one. Use the filesystem or Redis IO manager to keep values longer."
             ) from None
 
 

@@ -82,8 +82,8 @@ def _must_cross(key: str, bound: Any, default: str, what: str, executor: type[Ex
         return
     raise UnmetExecutorRequirementsError(
         f"{what} is kept in memory (resource {key!r}), but {executor.__name__} runs steps in several processes: the "
-        "next step would "
-        f"not find it. Bind a filesystem or Redis IO manager to {key!r}, or choose the in_process executor."
+        f"next step would not find it. Bind a filesystem or Redis IO manager to {key!r}, or choose the in_process "
+        "executor."
     )
 
 

@@ -100,8 +100,7 @@ def _returned_for_all(attempt: Attempt, outs: Mapping[str, Out], result: Any) ->
     if not isinstance(result, tuple):
         raise InvariantViolationError(
             f"Op {op!r} has {len(outs)} outputs ({listed(outs)}), so it has to return a tuple of that many or yield "
-            "them; "
-            f"it returned a {type(result).__name__}."
+            f"them; it returned a {type(result).__name__}."
         )
     if len(result) != len(outs):
         raise InvariantViolationError(

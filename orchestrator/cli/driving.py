@@ -6,10 +6,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import click
 
+from opgrid.broker.connection import check, connect
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from orchestrator.cli.display import Watch, watching
@@ -70,15 +71,15 @@ def resume_and_show(run_id: str, as_json: bool) -> int:
 
 def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Callable[[Watch, Inbox], RunStatus]) -> int:
     inbox = Inbox()
-    with watching(job, quiet=as_json) as watch, cancel_on_signals(inbox):
+    with watching(job, quiet=as_json) as watch, cancel_on_signals(inbox) as received:
         status = drive(watch, inbox)
     record = instance.record(run_id)
     if as_json:
         click.echo(json.dumps(summary(instance, record)))
     else:
         click.echo(_closing(instance, record), err=False)
-    if status is RunStatus.CANCELED:
-        return 130
+    if status is RunStatus.CANCELED and received:
+        return 128 + received[0]
     return _EXIT.get(status, 1)
 
 
@@ -113,6 +114,8 @@ def _closing(instance: Instance, record: RunRecord) -> str:
 def _fleet(settings: Settings, code: CodeTarget | None) -> Iterator[str]:
     """The broker that is given, with whatever workers it has; or an embedded one with a worker of our own."""
     if settings.broker_url is not None:
+        with closing(connect(settings.broker_url, "cli")) as client:
+            check(client, settings.broker_url)
         yield settings.broker_url
         return
     from opgrid.broker.embedded import EmbeddedRedis

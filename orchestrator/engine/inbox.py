@@ -76,21 +76,22 @@ class Inbox:
 
 
 @contextmanager
-def cancel_on_signals(inbox: Inbox) -> Iterator[None]:
-    """SIGINT and SIGTERM cancel all runs; the second raises KeyboardInterrupt. Main thread only."""
-    seen = 0
+def cancel_on_signals(inbox: Inbox) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM cancel all runs; the second raises KeyboardInterrupt. Gives the signals that came. Main thread
+    only.
+    """
+    received: list[int] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 1:
+        received.append(number)
+        if len(received) == 1:
             inbox.request_cancel_all(f"The process that drives the run received {signal.Signals(number).name}.")
-        if seen > 1 or inbox.inline:
+        if len(received) > 1 or inbox.inline:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

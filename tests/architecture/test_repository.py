@@ -106,12 +106,8 @@ def test_language_stays_light() -> None:
 
 def test_help_stays_light() -> None:
     loaded = loaded_by(
-        "import runpy\n"
-        "sys.argv = ['opgrid', '--help']\n"
-        "try:\n"
-        "    runpy.run_module('opgrid', run_name='__main__', alter_sys=True)\n"
-        "except SystemExit as end:\n"
-        "    assert not end.code, end.code\n"
+        "import runpy\nsys.argv = ['opgrid', '--help']\ntry:\n    runpy.run_module('opgrid', run_name='__main__', "
+        "alter_sys=True)\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
     )
 
     assert not loaded & {"celery", "redis", "sqlalchemy", "pydantic", "orchestrator", "worker", "executors"}

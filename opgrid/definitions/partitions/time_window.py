@@ -231,10 +231,8 @@ class TimeWindowPartitionsDefinition(PartitionsDefinition):
             window = self._window(start)
             return UnknownPartitionError(
                 f"{self.describe()} has no partition {key!r} yet: its window ends at {window.end.isoformat()}, and "
-                "it is "
-                f"{now.astimezone(self.zone).isoformat(timespec='seconds')}. The last one is "
-                f"{self.get_last_partition_key(now)!r}. "
-                f"end_offset= admits windows that are not over."
+                f"it is {now.astimezone(self.zone).isoformat(timespec='seconds')}. The last one is "
+                f"{self.get_last_partition_key(now)!r}. end_offset= admits windows that are not over."
             )
         return self._no_window(key, now)
 

@@ -40,7 +40,8 @@ def open_engine(url: str) -> Engine:
 
 def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:
     shown = engine.url.render_as_string(hide_password=True)
-    return DatabaseUnreachable(f"The database {shown} cannot be used: {error.orig}. See OPGRID_DATABASE_URL.")
+    problem = str(error.orig).partition("\n")[0].rstrip(".")
+    return DatabaseUnreachable(f"The database {shown} cannot be used: {problem}. See OPGRID_DATABASE_URL.")
 
 
 def _make_folder(folder: Path) -> None:

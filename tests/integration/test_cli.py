@@ -1,0 +1,315 @@
+"""The command line as scripts meet it: exit codes, what is said on which stream, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.sql.store import SqlStore
+
+_CODE = {
+    "jobs.py": """
+        import time
+        from pathlib import Path
+        from opgrid import (Config, ConfigurableResource, Definitions, job, mem_io_manager, op)
+
+        class Greeting(Config):
+            name: str = "you"
+            times: int = 1
+
+        class Server(ConfigurableResource):
+            url: str
+
+        @op
+        def five() -> int:
+            "A number."
+            return 5
+
+        @op
+        def greet(context, config: Greeting, n: int) -> str:
+            context.log.info("hello %s", config.name)
+            print("on stdout")
+            return config.name * n * config.times
+
+        @op
+        def use(server: Server) -> str:
+            return server.url
+
+        @op
+        def boom() -> int:
+            raise ValueError("no")
+
+        @op
+        def nap(n: int) -> None:
+            Path("napping").touch()
+            time.sleep(60)
+
+        @job
+        def simple():
+            "Greets."
+            greet(five())
+
+        @job
+        def fails():
+            greet(boom())
+
+        @job(resource_defs={"io_manager": mem_io_manager})
+        def memory():
+            greet(five())
+
+        @job
+        def sleeps():
+            nap(five())
+
+        @job
+        def needs_server():
+            use()
+
+        defs = Definitions(
+            jobs=[simple, fails, memory, sleeps, needs_server], resources={"server": Server(url="here")}
+        )
+    """,
+    "broken.py": "import nothing_such_as_this",
+    "syntax.py": "def f(:",
+    "empty.py": "x = 1",
+    "several.py": """
+        from opgrid import Definitions, job
+        @job
+        def a(): ...
+        one = Definitions(jobs=[a])
+        two = Definitions(jobs=[a])
+    """,
+    "wrong.py": """
+        from opgrid import job, op
+        @op
+        def n() -> int: return 3
+        @op
+        def one(x): return x
+        @job
+        def bad(): one(n)
+    """,
+    "bad.yaml": "ops: [",
+    "list.yaml": "- 1",
+    "one.yaml": "ops: {greet: {config: {name: one, times: 2}}}",
+    "two.yaml": "ops: {greet: {config: {name: two}}}",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in _CODE.items():
+        (tmp_path / name).write_text(dedent(text).strip() + "\n")
+    return tmp_path
+
+
+class Ended(subprocess.CompletedProcess[str]):
+    @property
+    def result(self) -> dict[str, Any]:
+        """The last line on stdout."""
+        found: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
+        return found
+
+
+def _environ(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("OPGRID_")}
+    return {**kept, **more}
+
+
+def _command(arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-P", "-m", "opgrid", *arguments]
+
+
+def opgrid(folder: Path, *arguments: str, **environ: str) -> Ended:
+    done = subprocess.run(
+        _command(arguments), cwd=folder, env=_environ(**environ), capture_output=True, text=True, timeout=100
+    )
+    return Ended(done.args, done.returncode, done.stdout, done.stderr)
+
+
+def execute(folder: Path, *arguments: str, **environ: str) -> Ended:
+    return opgrid(folder, "job", "execute", "-f", "jobs.py", *arguments, **environ)
+
+
+def runs(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(opgrid(folder, "run", "list", "--json").stdout)
+    return found
+
+
+def stored(folder: Path) -> list[RunRecord]:
+    """The runs that are in the database, if there is one."""
+    file = folder / ".opgrid" / "opgrid.db"
+    if not file.exists():
+        return []
+    with closing(SqlStore(f"sqlite:///{file}")) as store:
+        return store.runs()
+
+
+# ---- what is wrong, and the way out --------------------------------------------------------------------------------
+
+_SIMPLE = ("-f", "jobs.py", "-j", "simple")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "said"),
+    [
+        (2, ("-f", "jobs.py"), "--job"),
+        (2, ("-j", "simple"), "-f FILE, -m MODULE"),
+        (2, ("-f", "jobs.py", "-m", "jobs", "-j", "simple"), "one of -f FILE, -m MODULE"),
+        (2, ("-f", "jobs.py", "-j", "simpel"), "no job 'simpel'. Did you mean 'simple'?"),
+        (2, (*_SIMPLE, "--executor", "in_proces"), "no executor 'in_proces'. Did you mean 'in_process'?"),
+        (2, (*_SIMPLE, "-c", "none.yaml"), "none.yaml cannot be read"),
+        (2, (*_SIMPLE, "-c", "bad.yaml"), "bad.yaml is not YAML"),
+        (2, (*_SIMPLE, "-c", "list.yaml"), "list.yaml has to hold a mapping"),
+        (2, (*_SIMPLE, "--config-json", "{"), "--config-json is not JSON"),
+        (2, (*_SIMPLE, "--config-json", '{"ops": {"gret": {}}}'), "root:ops:gret: .* Did you mean 'greet'"),
+        (2, (*_SIMPLE, "--config-json", '{"ops": {"greet": {"config": {"nmae": 1}}}}'), "nmae: .* mean 'name'"),
+        (2, (*_SIMPLE, "--config-json", '{"ops": {"greet": {"config": {"name": 1}}}}'), "config:name: .*got 1"),
+        (2, (*_SIMPLE, "--config-json", '{"resources": {"servr": {}}}'), "root:resources:servr: .*'server'"),
+        (2, (*_SIMPLE, "--config-json", '{"execution": {"config": {"max": 1}}}'), "execution:config:max"),
+        (2, (*_SIMPLE, "-o", "nothing"), "'nothing' matches no step"),
+        (2, (*_SIMPLE, "--tags", "x"), "--tags is not JSON"),
+        (2, (*_SIMPLE, "--partition", "x"), "'simple' .* is not partitioned"),
+        (2, ("-f", "jobs.py", "-j", "memory", "--executor", "multiprocess"), "kept in memory .*'io_manager'"),
+        (2, ("-f", "several.py", "-a", "three", "-j", "a"), "no attribute 'three'"),
+        (3, ("-f", "none.py", "-j", "a"), "no file .*none.py"),
+        (3, ("-f", "broken.py", "-j", "a"), "broken.py could not be loaded:(.|\n)*nothing_such_as_this"),
+        (3, ("-f", "syntax.py", "-j", "a"), "syntax.py could not be loaded:(.|\n)*line 1"),
+        (3, ("-f", "empty.py", "-j", "a"), "empty.py has no Definitions and no jobs"),
+        (3, ("-f", "several.py", "-j", "a"), "several Definitions \\('one', 'two'\\)"),
+        (3, ("-f", "wrong.py", "-j", "bad"), "'bad' .*wrong.py:7.* Did you forget parentheses"),
+        (3, ("-m", "no.such.module", "-j", "a"), "no module 'no'"),
+    ],
+)
+def test_a_run_that_cannot_start(folder: Path, code: int, arguments: tuple[str, ...], said: str) -> None:
+    ended = opgrid(folder, "job", "execute", *arguments)
+    assert ended.returncode == code, ended.stderr
+    assert re.search(said, ended.stderr), ended.stderr
+    assert sum(line.startswith("Error:") for line in ended.stderr.splitlines()) == 1
+    assert "site-packages" not in ended.stderr
+    assert ended.stdout == ""
+    assert stored(folder) == [], "nothing is half-started"
+
+
+@pytest.mark.parametrize(
+    ("code", "environ", "said"),
+    [
+        (4, {"OPGRID_BROKER_URL": "redis://:hunter2@127.0.0.1:1/0"}, "broker at .*127.0.0.1:1/0 cannot be reached"),
+        (2, {"OPGRID_BROKER_URL": "http://127.0.0.1"}, "'http://127.0.0.1' is no address of a broker"),
+        (4, {"OPGRID_DATABASE_URL": "postgresql://a:hunter2@127.0.0.1:1/x"}, "database .*OPGRID_DATABASE_URL"),
+        (2, {"OPGRID_DATABASE_URL": "mysql://x"}, "sqlite or postgresql, not in 'mysql'"),
+    ],
+)
+def test_a_server_that_is_not_there(folder: Path, code: int, environ: dict[str, str], said: str) -> None:
+    ended = execute(folder, "-j", "simple", "--executor", "celery", **environ)
+    assert ended.returncode == code, ended.stderr
+    assert re.search(said, ended.stderr), ended.stderr
+    assert "hunter2" not in ended.stderr
+    assert stored(folder) == []
+
+
+def test_settings_that_are_not(folder: Path) -> None:
+    (folder / ".opgrid").mkdir()
+    (folder / ".opgrid" / "opgrid.yaml").write_text("databse_url: x\n")
+    ended = opgrid(folder, "run", "list")
+    assert ended.returncode == 2
+    assert "no setting 'databse_url'. Did you mean 'database_url'?" in ended.stderr
+
+
+def test_a_file_of_the_user_in_the_way_of_ours_is_named(folder: Path) -> None:
+    (folder / "worker.py").write_text("x = 1\n")
+    (folder / "uses_it.py").write_text("import worker\nprint(worker.x)\n")
+    ended = execute(folder, "-j", "simple", "--json", PYTHONPATH=str(folder))
+    assert ended.returncode in (0, 3), ended.stderr
+    assert ended.returncode == 0 or str(folder / "worker.py") in ended.stderr
+    ended = opgrid(folder, "job", "list", "-f", "uses_it.py")
+    assert ended.returncode == 3
+    assert str(folder / "worker.py") in ended.stderr or "'worker'" in ended.stderr, ended.stderr
+
+
+@pytest.mark.parametrize("command", [("run", "show"), ("run", "resume")])
+def test_a_run_that_there_is_not(folder: Path, command: tuple[str, str]) -> None:
+    ended = opgrid(folder, *command, "nothing")
+    assert ended.returncode == 2
+    assert "no run 'nothing'" in ended.stderr
+
+
+# ---- what works ----------------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_listed_and_printed(folder: Path) -> None:
+    listed = json.loads(opgrid(folder, "job", "list", "-f", "jobs.py", "--json").stdout)
+    assert [each["name"] for each in listed] == ["fails", "memory", "needs_server", "simple", "sleeps"]
+    assert "simple  Greets.\n" in opgrid(folder, "job", "list", "-m", "jobs").stdout
+    printed = opgrid(folder, "job", "print", "-f", "jobs.py", "-j", "simple").stdout
+    assert "five" in printed
+    assert "greet" in printed
+
+
+@pytest.mark.parametrize("executor", ["in_process", "multiprocess", pytest.param("celery", marks=pytest.mark.celery)])
+def test_a_job_runs_on_the_executor_that_is_chosen(folder: Path, executor: str) -> None:
+    config = ("-c", "one.yaml", "-c", "two.yaml", "--tags", '{"team": "data"}')
+    ended = execute(folder, "-j", "simple", "--executor", executor, "--json", *config)
+    assert ended.returncode == 0, ended.stderr
+    run = ended.result
+    assert (run["status"], run["executor"], run["steps"]) == ("SUCCESS", executor, {"SUCCESS": 2})
+    assert run["seconds"] > 0
+    shown = json.loads(opgrid(folder, "run", "show", run["run_id"], "--json").stdout)
+    assert shown["run_config"] == {"ops": {"greet": {"config": {"name": "two", "times": 2}}}}
+    assert shown["tags"]["team"] == "data"
+    assert [step["step"] for step in shown["step_list"]] == ["five", "greet"]
+    assert "hello two" in [event.get("message") for event in shown["events"]]
+    assert [run["run_id"]] == [each["run_id"] for each in runs(folder)]
+    assert shown["run_id"] == json.loads(opgrid(folder, "run", "show", run["run_id"][:6], "--json").stdout)["run_id"]
+
+
+def test_a_failed_run_exits_with_1_and_says_why(folder: Path) -> None:
+    ended = execute(folder, "-j", "fails")
+    assert ended.returncode == 1
+    assert "ValueError: no" in ended.stdout
+    assert "FAILURE" in ended.stdout.splitlines()[-1]
+    (run,) = runs(folder)
+    assert run["steps"] == {"FAILURE": 1}
+    assert opgrid(folder, "run", "resume", run["run_id"]).returncode == 2, "it has ended"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
+def test_a_signal_cancels_the_run(folder: Path, executor: str, number: signal.Signals, code: int) -> None:
+    arguments = ("job", "execute", "-f", "jobs.py", "-j", "sleeps", "--executor", executor, "--json")
+    process = subprocess.Popen(
+        _command(arguments), cwd=folder, env=_environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while not (folder / "napping").exists():
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    before = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert time.monotonic() - before < 30
+    ended = json.loads(out.splitlines()[-1])
+    assert (ended["status"], ended["steps"]) == ("CANCELED", {"CANCELED": 1, "SUCCESS": 1})
+
+
+def test_help_names_every_group(folder: Path) -> None:
+    ended = opgrid(folder, "--help")
+    assert ended.returncode == 0
+    for group in ("job", "run", "worker", "flower"):
+        assert f"\n  {group} " in ended.stdout
+    assert opgrid(folder, "--version").stdout.startswith("opgrid ")
+    assert opgrid(folder, "nothing").returncode == 2
+    assert not (folder / ".opgrid").exists(), "asking for help makes no home"
