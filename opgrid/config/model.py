@@ -6,7 +6,7 @@ import enum
 import json
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 from pydantic_core import PydanticUndefined, to_jsonable_python
@@ -36,6 +36,15 @@ class Config(pydantic.BaseModel):
             if isinstance(given, str) and given in kind.__members__ and given not in {each.value for each in kind}:
                 changed[key] = kind[given].value
         return changed
+
+    @pydantic.model_validator(mode="wrap")
+    @classmethod
+    def _keep_references(cls, data: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
+        """References to the environment stay what they are; pydantic makes plain texts and numbers of them."""
+        made = handler(data)
+        if isinstance(data, Mapping):
+            made.__dict__.update({name: given for name, given in data.items() if isinstance(given, EnvVar | IntEnvVar)})
+        return made
 
     @classmethod
     def to_config_schema(cls) -> ConfigType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
@@ -286,14 +286,16 @@ class JobDefinition:
 
     # ---- launching ----------------------------------------------------------------------------------------
 
-    def resolve(self, run_config: Any = None, executor: str | None = None) -> Resolution:
+    def resolve(
+        self, run_config: Any = None, executor: str | None = None, selected: Collection[str] | None = None
+    ) -> Resolution:
         """Run config made whole: merged with the job's own, validated, mapped, and laid out by op.
 
-        Names every error at once.
+        Names every error at once. ``selected``: the paths of the ops that will run, None for all.
         """
         from opgrid.definitions.run_config import resolve_run_config
 
-        return resolve_run_config(self, run_config, executor)
+        return resolve_run_config(self, run_config, executor, selected)
 
     # ---- partitions ---------------------------------------------------------------------------------------
 

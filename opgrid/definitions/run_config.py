@@ -13,7 +13,7 @@ from opgrid.config.files import merged
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, Field, as_field
 from opgrid.contracts.config import ExecutorChoice, NodeConfig, ResolvedConfig
-from opgrid.errors import InvalidConfigError, listed, nearest
+from opgrid.errors import ConfigMappingFunctionError, InvalidConfigError, listed, nearest
 from opgrid.plugins import executor_class
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class _Walk:
     def mapped(self, mapping: Any, outer: Mapping[str, Any]) -> dict[str, Any]:
         checked: Any = outer
         if mapping.config_field is not None:
-            checked = mapping.config_field.check(outer or ABSENT, _ROOT, self.report)
+            checked = mapping.config_field.check(outer, _ROOT, self.report)
         if self.report.problems:
             self.report.raise_if_any(f"The run config of job {self.job.name!r} does not fit its config mapping")
         found: dict[str, Any] = mapping.resolve({} if checked is ABSENT else checked, f"job {self.job.name!r}")
@@ -122,7 +122,7 @@ class _Walk:
         ops = self._section(whole, "ops")
         graph = self.job.graph
         if graph.config is not None:
-            ops = self._graph_config(graph, ops, f"{_ROOT}:ops", "")
+            ops = self._graph_config(graph, ops, f"{_ROOT}:ops", "") or {}
         self._graph(graph, ops, f"{_ROOT}:ops", "")
         return ResolvedConfig(
             nodes=self.nodes,
@@ -165,26 +165,31 @@ class _Walk:
         self._known(given, ("config", "inputs", "outputs") if mapped else ("ops", "inputs", "outputs"), path)
         if mapped:
             inner = self._graph_config(graph, given, path, at)
+            if inner is None:
+                return
         else:
             inner = self._mapping(given.get("ops"), f"{path}:ops")
         self._graph(graph, inner, f"{path}:ops", f"{at}.")
 
-    def _graph_config(self, graph: Any, given: Mapping[str, Any], path: str, at: str) -> Mapping[str, Any]:
-        """Through ``configured`` and the config mapping, to the config of what is inside."""
+    def _graph_config(self, graph: Any, given: Mapping[str, Any], path: str, at: str) -> Mapping[str, Any] | None:
+        """Through ``configured`` and the config mapping, to the config of what is inside; None where that cannot be
+        told, because the outer one does not fit or is not there for a graph that is left out.
+        """
+        before = len(self.report.problems)
         value = given.get("config", ABSENT)
         while graph.config_fn is not None:
-            checked = self._checked(
-                as_field(graph.config_schema) if graph.config_schema else None, value, f"{path}:config", at
-            )
-            value = graph.config_fn(None if checked is ABSENT else checked)
+            field = as_field(graph.config_schema) if graph.config_schema else None
+            checked = self._checked(field, value, f"{path}:config", at)
+            if len(self.report.problems) > before:
+                return None
+            value = _through(graph, None if checked is ABSENT else checked)
             graph = graph.base
         mapping = graph.config
         if mapping is None:
             return self._mapping(value.get("ops", value) if isinstance(value, Mapping) else value, path)
-        before = len(self.report.problems)
         checked = self._checked(mapping.config_field, value, f"{path}:config", at)
         if len(self.report.problems) > before or (checked is ABSENT and self._left_out(at)):
-            return {}
+            return None
         inner: dict[str, Any] = mapping.resolve({} if checked is ABSENT else checked, f"graph {graph.name!r}")
         found: Mapping[str, Any] = inner.get("ops", inner)
         return found
@@ -205,11 +210,12 @@ class _Walk:
         """Through each ``configured`` down to the op that was written."""
         while op.config_fn is not None:
             field = op.config_field
+            before = len(self.report.problems)
             checked = self._checked(field, config, f"{path}:config", at)
+            if len(self.report.problems) > before:
+                return ABSENT
             value = None if checked is ABSENT else checked
-            config = op.config_fn(value if field is None else field.load(value))
-            if hasattr(config, "_convert_to_config_dictionary"):
-                config = config._convert_to_config_dictionary()
+            config = _through(op, value if field is None else field.load(value))
             op = op.base
         if op.config_field is None:
             return ABSENT
@@ -305,6 +311,17 @@ class _Walk:
                 self.report.unknown(
                     f"{path}:{key}", f"there is no such {what}.{nearest(str(key), known)} There are: {listed(known)}."
                 )
+
+
+def _through(definition: Any, config: Any) -> Any:
+    """What the function of a configured definition makes of its config. Raises ConfigMappingFunctionError."""
+    try:
+        made = definition.config_fn(config)
+    except Exception as error:
+        raise ConfigMappingFunctionError(
+            f"The config function of {definition.name!r} raised {type(error).__name__}: {error}"
+        ) from error
+    return made._convert_to_config_dictionary() if hasattr(made, "_convert_to_config_dictionary") else made
 
 
 def _takes_config(op: Any) -> bool:

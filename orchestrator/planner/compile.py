@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from opgrid.contracts.structure import Delivery, InputInfo, OpInfo
+from opgrid.contracts.structure import Delivery, InputInfo, JobStructure, OpInfo
 from opgrid.errors import InvalidDefinitionError, listed
 from opgrid.ids import NodePath
 from orchestrator.planner import routing
@@ -71,6 +71,14 @@ def compile(
         wiring = Wiring({path: _sources(origins[path].values()) for path in steps})
         chosen = instances(read(step_selection, wiring), {path: spec.scope for path, spec in steps.items()})
     return among(plan, chosen, known or (), resume)
+
+
+def selected_ops(structure: JobStructure, op_selection: Sequence[str] | None) -> frozenset[NodePath] | None:
+    """The paths of the ops that a selection keeps; None for all. Raises NothingSelected."""
+    if op_selection is None:
+        return None
+    _, origins = _wired(flatten(structure))
+    return frozenset(origins.keys() - _cut(origins, op_selection))
 
 
 Origins = dict[NodePath, dict[str, Origin]]

@@ -22,7 +22,7 @@ from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
-from orchestrator.planner.compile import compile
+from orchestrator.planner.compile import compile, selected_ops
 from orchestrator.planner.plan import KnownStep, Plan
 from orchestrator.planner.snapshot import JobSnapshot, take
 from orchestrator.services.ownership import driving
@@ -84,7 +84,7 @@ def prepare(request: Request) -> Prepared:
         run_config = run_config or job.get_run_config_for_partition_key(request.partition_key)
         tags.update(job.get_tags_for_partition_key(request.partition_key))
     tags.update(request.tags)
-    resolution = job.resolve(run_config, executor=request.executor)
+    resolution = job.resolve(run_config, request.executor, selected_ops(job.structure, request.op_selection))
     chosen = executor_class(resolution.executor.name)
     snapshot = take(job, resolution, tags, tuple({**job.input_values, **request.input_values}))
     plan = compile(

@@ -1,0 +1,241 @@
+"""Config classes: what run config may hold for them, and what the op then gets."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Any, Literal
+
+import pydantic
+import pytest
+
+from opgrid import Config, EnvVar, InvalidConfigError, OpExecutionContext, PermissiveConfig, RunConfig, job, op
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Inner(Config):
+    depth: int
+    label: str = "inner"
+
+
+class Cat(Config):
+    kind: Literal["cat"] = "cat"
+    meows: int
+
+
+class Dog(Config):
+    kind: Literal["dog"] = "dog"
+    barks: float
+
+
+class Everything(Config):
+    text: str
+    count: int = 3
+    ratio: float = 0.5
+    flag: bool = True
+    maybe: int | None = None
+    names: list[str] = []
+    sizes: dict[str, int] = {}
+    inner: Inner = Inner(depth=1)
+    many: list[Inner] = []
+    color: Color = Color.RED
+    pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")] = Cat(meows=1)
+
+
+seen: list[Any] = []
+
+
+@op
+def look(config: Everything) -> None:
+    seen.append(config)
+
+
+@job
+def looks() -> None:
+    look()
+
+
+def given(**config: Any) -> Everything:
+    """What the op gets when its run config is this."""
+    seen.clear()
+    assert looks.execute_in_process(run_config={"ops": {"look": {"config": config}}}).success
+    (found,) = seen
+    assert isinstance(found, Everything)
+    return found
+
+
+def problems(**config: Any) -> dict[str, str]:
+    """Path under the op's config, and what is wrong there."""
+    with pytest.raises(InvalidConfigError) as told:
+        looks.execute_in_process(run_config={"ops": {"look": {"config": config}}})
+    prefix = "root:ops:look:config"
+    return {problem.path.removeprefix(prefix).removeprefix(":"): problem.message for problem in told.value.errors}
+
+
+def test_defaults_fill_what_is_not_given() -> None:
+    assert given(text="x") == Everything(text="x")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("count", 7, 7),
+        ("ratio", 2, 2.0),
+        ("flag", False, False),
+        ("maybe", 4, 4),
+        ("maybe", None, None),
+        ("names", ["a", "b"], ["a", "b"]),
+        ("sizes", {"a": 1}, {"a": 1}),
+        ("inner", {"depth": 9}, Inner(depth=9)),
+        ("many", [{"depth": 1}, {"depth": 2, "label": "x"}], [Inner(depth=1), Inner(depth=2, label="x")]),
+        ("color", "BLUE", Color.BLUE),
+        ("color", "blue", Color.BLUE),
+        ("pet", {"kind": "dog", "barks": 0.5}, Dog(barks=0.5)),
+    ],
+)
+def test_values_arrive_as_their_types(field: str, value: Any, expected: Any) -> None:
+    assert getattr(given(text="x", **{field: value}), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ({"text": 1}, "text"),
+        ({"text": "x", "count": "1"}, "count"),
+        ({"text": "x", "count": 1.5}, "count"),
+        ({"text": "x", "count": True}, "count"),
+        ({"text": "x", "flag": 1}, "flag"),
+        ({"text": "x", "flag": "yes"}, "flag"),
+        ({"text": "x", "ratio": "0.5"}, "ratio"),
+        ({"text": "x", "names": "a"}, "names"),
+        ({"text": "x", "names": ["a", 1]}, "names[1]"),
+        ({"text": "x", "sizes": {"a": "1"}}, "sizes:a"),
+        ({"text": "x", "inner": {"depth": "1"}}, "inner:depth"),
+        ({"text": "x", "many": [{"depth": 1}, {}]}, "many[1]:depth"),
+        ({"text": "x", "color": "green"}, "color"),
+        ({"text": "x", "inner": 3}, "inner"),
+        ({"text": "x", "pet": {"kind": "cow"}}, "pet"),
+        ({"text": None}, "text"),
+        ({}, "text"),
+        ({"text": "x", "extra": 1}, "extra"),
+        ({"text": "x", "inner": {"depth": 1, "extra": 1}}, "inner:extra"),
+    ],
+)
+def test_run_config_is_strict(config: dict[str, Any], path: str) -> None:
+    assert list(problems(**config)) == [path]
+
+
+def test_every_problem_is_told_at_once_with_a_way_out() -> None:
+    told = problems(txt="x", count="1", names=[1])
+    assert set(told) == {"text", "txt", "count", "names[0]"}
+    assert "required: str" in told["text"]
+    assert "Did you mean 'text'?" in told["txt"]
+    assert "'1'" in told["count"]
+
+
+def test_a_python_value_coerces_as_pydantic_does() -> None:
+    assert Everything(text="x", count="4").count == 4  # type: ignore[arg-type]
+
+
+def test_config_is_immutable_in_the_op() -> None:
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        given(text="x").count = 9
+
+
+def test_validators_run_before_the_run_starts() -> None:
+    class Even(Config):
+        number: int
+
+        @pydantic.field_validator("number")
+        @classmethod
+        def _even(cls, value: int) -> int:
+            if value % 2:
+                raise ValueError("odd")
+            return value
+
+    @op
+    def halve(config: Even) -> float:
+        return config.number / 2
+
+    @job
+    def halves() -> None:
+        halve()
+
+    result = halves.execute_in_process(run_config={"ops": {"halve": {"config": {"number": 4}}}})
+    assert result.output_for_node("halve") == 2
+    with pytest.raises(InvalidConfigError, match=r"root:ops:halve:config:number.*odd"):
+        halves.execute_in_process(run_config={"ops": {"halve": {"config": {"number": 3}}}})
+
+
+def test_permissive_config_keeps_what_it_does_not_know() -> None:
+    class Open(PermissiveConfig):
+        known: int
+
+    @op
+    def read(config: Open) -> dict[str, Any]:
+        return config.model_dump()
+
+    @job
+    def reads() -> None:
+        read()
+
+    config = {"known": 1, "other": {"deep": [1, "two"]}}
+    assert reads.execute_in_process(run_config={"ops": {"read": {"config": config}}}).output_for_node("read") == config
+    with pytest.raises(InvalidConfigError, match="known"):
+        reads.execute_in_process(run_config={"ops": {"read": {"config": {"other": 1}}}})
+
+
+def test_a_run_config_object_says_the_same_as_a_mapping() -> None:
+    seen.clear()
+    config = RunConfig(ops={"look": Everything(text="x", color=Color.BLUE, inner=Inner(depth=2))})
+    result = looks.execute_in_process(run_config=config)
+    assert result.success
+    assert seen == [Everything(text="x", color=Color.BLUE, inner=Inner(depth=2))]
+
+
+# ---- variables of the environment ----------------------------------------------------------------------------------
+
+
+class Login(Config):
+    user: str
+    password: str
+    port: int = 1
+
+
+@op
+def log_in(context: OpExecutionContext, config: Login) -> str:
+    return f"{config.user}:{config.password}@{config.port}"
+
+
+@job
+def logs_in() -> None:
+    log_in()
+
+
+def test_variables_are_read_where_the_step_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_PASSWORD", "hunter2")
+    monkeypatch.setenv("OUR_PORT", "5432")
+    config = {"user": "me", "password": {"env": "OUR_PASSWORD"}, "port": {"env": "OUR_PORT"}}
+    result = logs_in.execute_in_process(run_config={"ops": {"log_in": {"config": config}}})
+    assert result.output_for_node("log_in") == "me:hunter2@5432"
+    assert "hunter2" not in repr(result.run.brief.run_config)
+
+
+def test_env_var_objects_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_PASSWORD", "hunter2")
+    monkeypatch.setenv("OUR_PORT", "5432")
+    config = Login(user="me", password=EnvVar("OUR_PASSWORD"), port=EnvVar.int("OUR_PORT"))
+    result = logs_in.execute_in_process(run_config=RunConfig(ops={"log_in": config}))
+    assert result.output_for_node("log_in") == "me:hunter2@5432"
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    config = {"user": "me", "password": {"env": "SURELY_NOT_SET"}}
+    result = logs_in.execute_in_process(run_config={"ops": {"log_in": {"config": config}}}, raise_on_error=False)
+    assert not result.success
+    failure = result.failure_data_for_node("log_in")
+    assert failure is not None
+    assert "'SURELY_NOT_SET' is not set" in repr(failure.error)

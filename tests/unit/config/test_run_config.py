@@ -1,0 +1,339 @@
+"""The run config as a whole: its shape, a job's own part in it, mappings, and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opgrid import (
+    Config,
+    ConfigMapping,
+    ConfigMappingFunctionError,
+    ConfigurableResource,
+    Field,
+    InvalidConfigError,
+    JobDefinition,
+    OpExecutionContext,
+    RunConfig,
+    config_from_files,
+    config_from_pkg_resources,
+    config_from_yaml_strings,
+    config_mapping,
+    configured,
+    graph,
+    in_process_executor,
+    job,
+    logger,
+    op,
+    validate_run_config,
+)
+
+
+class Both(Config):
+    a: int
+    b: int = 0
+
+
+@op
+def first(config: Both) -> list[int]:
+    return [config.a, config.b]
+
+
+@op
+def second(config: Both) -> list[int]:
+    return [config.a, config.b]
+
+
+@graph
+def inner() -> None:
+    second()
+
+
+def two(**more: Any) -> JobDefinition:
+    @job(**more)
+    def both() -> None:
+        first()
+        inner()
+
+    return both
+
+
+def given(a: int, b: int | None = None) -> dict[str, Any]:
+    return {"config": {"a": a} if b is None else {"a": a, "b": b}}
+
+
+def paths(made: JobDefinition, run_config: Any) -> list[str]:
+    with pytest.raises(InvalidConfigError) as told:
+        made.execute_in_process(run_config=run_config)
+    return [problem.path for problem in told.value.errors]
+
+
+def outputs(made: JobDefinition, run_config: Any = None) -> tuple[Any, Any]:
+    result = made.execute_in_process(run_config=run_config)
+    return result.output_for_node("first"), result.output_for_node("inner.second")
+
+
+# ---- shape ---------------------------------------------------------------------------------------------------------
+
+
+def test_nested_graphs_hold_their_ops() -> None:
+    config = {"ops": {"first": given(1), "inner": {"ops": {"second": given(2, 3)}}}}
+    assert outputs(two(), config) == ([1, 0], [2, 3])
+
+
+def test_what_is_not_in_the_job_is_told() -> None:
+    right = {"first": given(1), "inner": {"ops": {"second": given(2)}}}
+    assert paths(two(), {"ops": right, "opps": {}}) == ["root:opps"]
+    assert paths(two(), {"ops": {**right, "third": {}}}) == ["root:ops:third"]
+    assert paths(two(), {"ops": {**right, "inner": {"config": {}, "ops": right["inner"]["ops"]}}}) == [
+        "root:ops:inner:config"
+    ]
+    assert paths(two(), {"ops": {**right, "first": {"cnfig": {"a": 1}}}}) == [
+        "root:ops:first:cnfig",
+        "root:ops:first:config",
+    ]
+    assert paths(two(), {"ops": right, "loggers": {"nope": {}}}) == ["root:loggers:nope"]
+    assert paths(two(), {"ops": right, "resources": {"nope": {}}}) == ["root:resources:nope"]
+    assert paths(two(), {"ops": right, "execution": {"nope": {}}}) == ["root:execution:nope"]
+    assert paths(two(), {"ops": 3})[0] == "root:ops"
+
+
+def test_all_problems_of_all_ops_are_told_at_once() -> None:
+    config = {"ops": {"first": {"config": {"a": "x"}}, "inner": {"ops": {"second": {"config": {}}}}}}
+    assert paths(two(), config) == ["root:ops:first:config:a", "root:ops:inner:ops:second:config:a"]
+
+
+def test_the_message_lists_every_problem() -> None:
+    with pytest.raises(InvalidConfigError, match=r"run config of job 'both' does not fit: 2 problems") as told:
+        two().execute_in_process()
+    assert "root:ops:first:config" in str(told.value)
+    assert "root:ops:inner:ops:second:config" in str(told.value)
+
+
+def test_ops_that_are_not_selected_need_no_config() -> None:
+    result = two().execute_in_process(run_config={"ops": {"first": given(1)}}, op_selection=["first"])
+    assert result.output_for_node("first") == [1, 0]
+
+
+# ---- the job's own config ------------------------------------------------------------------------------------------
+
+_OWN = {"ops": {"first": given(1, 1), "inner": {"ops": {"second": given(2, 2)}}}}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [_OWN, RunConfig(ops={"first": Both(a=1, b=1), "inner": {"ops": {"second": Both(a=2, b=2)}}})],
+    ids=["mapping", "object"],
+)
+def test_a_launch_overrides_only_what_it_names(own: Any) -> None:
+    made = two(config=own)
+    assert outputs(made) == ([1, 1], [2, 2])
+    assert outputs(made, {}) == ([1, 1], [2, 2])
+    assert outputs(made, {"ops": {"first": given(9)}}) == ([9, 1], [2, 2])
+    assert outputs(made, {"ops": {"inner": {"ops": {"second": {"config": {"b": 8}}}}}}) == ([1, 1], [2, 8])
+    assert outputs(made, RunConfig(ops={"first": Both(a=7)})) == ([7, 1], [2, 2])
+
+
+def test_what_a_job_brings_has_to_fit_when_it_is_defined() -> None:
+    with pytest.raises(InvalidConfigError, match="root:ops:first:config:a"):
+        two(config={"ops": {"first": {"config": {"a": "x"}}}})
+    with pytest.raises(InvalidConfigError, match="root:ops:frist"):
+        two(config={"ops": {"frist": given(1)}})
+    half = two(config={"ops": {"first": given(1)}})
+    assert paths(half, None) == ["root:ops:inner:ops:second:config"]
+
+
+def test_neither_config_is_changed_by_a_launch() -> None:
+    own: dict[str, Any] = {"ops": {"first": given(1, 1), "inner": {"ops": {"second": given(2, 2)}}}}
+    mine: dict[str, Any] = {"ops": {"first": given(5)}}
+    outputs(two(config=own), mine)
+    assert own == _OWN
+    assert mine == {"ops": {"first": given(5)}}
+
+
+# ---- mappings ------------------------------------------------------------------------------------------------------
+
+
+class Simple(Config):
+    value: int
+
+
+@config_mapping
+def simple(val: Simple) -> RunConfig:
+    return RunConfig(ops={"first": Both(a=val.value), "inner": {"ops": {"second": Both(a=val.value, b=1)}}})
+
+
+def test_a_mapping_replaces_what_is_asked() -> None:
+    made = two(config=simple)
+    assert outputs(made, {"value": 4}) == ([4, 0], [4, 1])
+    assert paths(made, {"value": "x"}) == ["root:value"]
+    assert paths(made, {}) == ["root:value"]
+    assert "root:ops" in paths(made, {"value": 1, "ops": {"first": given(1)}})
+
+
+def test_a_mapping_by_hand_with_a_schema_of_its_own() -> None:
+    def spread(outer: dict[str, Any]) -> dict[str, Any]:
+        return {"ops": {"first": given(outer["n"]), "inner": {"ops": {"second": given(outer["m"])}}}}
+
+    made = two(config=ConfigMapping(config_fn=spread, config_schema={"n": int, "m": Field(int, default_value=7)}))
+    assert outputs(made, {"n": 3}) == ([3, 0], [7, 0])
+    assert paths(made, {"n": "3"}) == ["root:n"]
+
+
+def test_a_mapping_that_raises_is_named_with_its_cause() -> None:
+    @config_mapping(config_schema={"n": int})
+    def fails(outer: dict[str, Any]) -> dict[str, Any]:
+        raise ZeroDivisionError("on purpose")
+
+    with pytest.raises(ConfigMappingFunctionError, match="both") as told:
+        two(config=fails).execute_in_process(run_config={"n": 1})
+    assert isinstance(told.value.__cause__, ZeroDivisionError)
+
+
+def test_what_a_mapping_gives_has_to_fit_too() -> None:
+    @config_mapping(config_schema={"n": int})
+    def wrong(outer: dict[str, Any]) -> dict[str, Any]:
+        return {"ops": {"first": {"config": {"a": "x"}}}}
+
+    with pytest.raises(InvalidConfigError, match="first"):
+        two(config=wrong).execute_in_process(run_config={"n": 1})
+
+
+def test_a_graph_may_have_a_mapping_of_its_own() -> None:
+    @graph(config=ConfigMapping(config_fn=lambda outer: {"second": given(outer["n"])}, config_schema={"n": int}))
+    def narrow() -> None:
+        second()
+
+    @job
+    def outer() -> None:
+        narrow()
+
+    result = outer.execute_in_process(run_config={"ops": {"narrow": {"config": {"n": 6}}}})
+    assert result.output_for_node("narrow.second") == [6, 0]
+    assert paths(outer, {"ops": {"narrow": {"config": {"n": "6"}}}}) == ["root:ops:narrow:config:n"]
+
+
+# ---- configured ----------------------------------------------------------------------------------------------------
+
+
+def test_a_configured_op_asks_for_no_config() -> None:
+    fixed = configured(first, name="fixed")({"a": 5, "b": 6})
+
+    @job
+    def runs_fixed() -> None:
+        fixed()
+
+    assert runs_fixed.execute_in_process().output_for_node("fixed") == [5, 6]
+
+
+def test_a_configured_op_may_ask_for_less() -> None:
+    @configured(first, config_schema={"n": int})
+    def from_n(config: dict[str, Any]) -> dict[str, Any]:
+        return {"a": config["n"], "b": config["n"] + 1}
+
+    again = from_n.configured({"n": 3}, name="again")
+
+    @job
+    def runs_both() -> None:
+        from_n()
+        again()
+
+    result = runs_both.execute_in_process(run_config={"ops": {"from_n": {"config": {"n": 1}}}})
+    assert (result.output_for_node("from_n"), result.output_for_node("again")) == ([1, 2], [3, 4])
+    assert paths(runs_both, {"ops": {"from_n": {"config": {"n": "x"}}}}) == ["root:ops:from_n:config:n"]
+
+
+# ---- inputs from config --------------------------------------------------------------------------------------------
+
+
+def test_inputs_come_from_config() -> None:
+    @op
+    def add(number: int, text: str, anything) -> str:  # type: ignore[no-untyped-def]
+        return f"{number} {text} {anything}"
+
+    @job
+    def adds() -> None:
+        add()
+
+    inputs = {"number": 4, "text": {"value": "t"}, "anything": {"value": [1]}}
+    assert adds.execute_in_process(run_config={"ops": {"add": {"inputs": inputs}}}).output_for_node("add") == "4 t [1]"
+    wrong = {"ops": {"add": {"inputs": {**inputs, "number": "x"}}}}
+    assert paths(adds, wrong) == ["root:ops:add:inputs:number"]
+    with pytest.raises(InvalidConfigError, match=r"'text'.*\n.*'anything'"):
+        adds.execute_in_process(run_config={"ops": {"add": {"inputs": {"number": 1}}}})
+
+
+# ---- the rest of it ------------------------------------------------------------------------------------------------
+
+
+def test_loggers_take_config() -> None:
+    made: list[Any] = []
+
+    @logger({"level": Field(str, default_value="INFO")})
+    def ours(context: Any) -> Any:
+        import logging
+
+        made.append(context.logger_config)
+        return logging.Logger("ours")
+
+    @op
+    def talk(context: OpExecutionContext) -> None:
+        context.log.info("hello")
+
+    @job(logger_defs={"ours": ours}, executor_def=in_process_executor)
+    def talks() -> None:
+        talk()
+
+    assert talks.execute_in_process(run_config={"loggers": {"ours": {"config": {"level": "DEBUG"}}}}).success
+    assert made == [{"level": "DEBUG"}]
+    assert paths(talks, {"loggers": {"ours": {"config": {"level": 3}}}}) == ["root:loggers:ours:config:level"]
+
+
+def test_resources_take_config_at_launch() -> None:
+    class Server(ConfigurableResource):
+        url: str
+        port: int = 80
+
+    @op
+    def call(server: Server) -> str:
+        return f"{server.url}:{server.port}"
+
+    @job(resource_defs={"server": Server.configure_at_launch(port=8080)})
+    def calls() -> None:
+        call()
+
+    result = calls.execute_in_process(run_config={"resources": {"server": {"config": {"url": "here"}}}})
+    assert result.output_for_node("call") == "here:8080"
+    assert paths(calls, None) == ["root:resources:server:config"]
+    wrong = {"resources": {"server": {"config": {"url": "here", "port": "x"}}}}
+    assert paths(calls, wrong) == ["root:resources:server:config:port"]
+
+
+def test_validation_without_a_run() -> None:
+    assert validate_run_config(two(config=_OWN), {"ops": {"first": given(9)}})["ops"]["first"] == given(9, 1)
+    with pytest.raises(InvalidConfigError):
+        validate_run_config(two(), {})
+
+
+def test_documents_are_laid_over_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("ops: {first: {config: {a: 1, b: [1, 2]}}}\n")
+    (tmp_path / "b.yaml").write_text("ops: {first: {config: {b: [3]}}, second: {}}\n")
+    (tmp_path / "c.yaml").write_text("")
+    expected = {"ops": {"first": {"config": {"a": 1, "b": [3]}}, "second": {}}}
+    assert config_from_files([str(tmp_path / "*.yaml")]) == expected
+    assert config_from_files([str(tmp_path / "b.yaml"), str(tmp_path / "a.yaml")])["ops"]["first"]["config"]["b"] == [
+        1,
+        2,
+    ]
+    texts = [(tmp_path / name).read_text() for name in ("a.yaml", "b.yaml")]
+    assert config_from_yaml_strings(texts) == expected
+    with pytest.raises(InvalidConfigError, match=r"none.yaml cannot be read"):
+        config_from_files([str(tmp_path / "none.yaml")])
+    with pytest.raises(InvalidConfigError, match="not YAML"):
+        config_from_yaml_strings(["ops: ["])
+    with pytest.raises(InvalidConfigError, match="mapping at its top"):
+        config_from_yaml_strings(["- 1"])
+    with pytest.raises(InvalidConfigError, match="no config file"):
+        config_from_pkg_resources([("opgrid", "none.yaml")])
