@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
@@ -61,9 +62,9 @@ class ConfigurableResourceFactory(Config):
         return self._context
 
     def with_resource_context(self, context: InitResourceContext) -> Self:
-        copy = self.model_copy()
-        copy._context = context
-        return copy
+        made = self.model_copy()
+        made._context = context
+        return made
 
     def process_config_and_initialize(self) -> Any:
         """The object, without a run; what it opens stays open."""
@@ -106,9 +107,18 @@ class ConfigurableDefinition(ResourceDefinition):
         self.given = given
         self.key = key
         self.nested = nested_of(given)
+        self.shared: dict[str, str] = {}  #: of the nested ones, those that are bound to a key of the job, too
         plain = {name: each for name, each in to_plain_config(given).items() if name not in self.nested}
         kind = GivenModel(config_model(type(given), self.nested), plain)
         self.__dict__["config_field"] = Field(kind) if kind.model.model_fields else None
+
+    def among(self, keys: Mapping[int, str]) -> ResourceDefinition:
+        shared = {name: keys[id(inner)] for name, inner in self.nested.items() if id(inner) in keys}
+        if not shared:
+            return self
+        made = copy.copy(self)
+        made.shared, made.required_resource_keys = shared, frozenset(shared.values())
+        return made
 
     def open(self, context: InitResourceContext) -> Any:
         return self._opened(context)
@@ -118,7 +128,10 @@ class ConfigurableDefinition(ResourceDefinition):
         with ExitStack() as stack:
             values = _values_of(context.resource_config)
             for name, inner in self.nested.items():
-                values[name] = stack.enter_context(_open_nested(inner, name, context))
+                if name in self.shared:
+                    values[name] = getattr(context.resources, self.shared[name])
+                else:
+                    values[name] = stack.enter_context(_open_nested(inner, name, context))
             made = _assembled(type(self.given), values)
             made = made.with_resource_context(context.replace_config(values))
             for private, value in (self.given.__pydantic_private__ or {}).items():

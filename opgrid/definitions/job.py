@@ -234,7 +234,7 @@ class JobDefinition:
     ) -> JobDefinition:
         """The same job, with what it left open filled in; its own values go first."""
         found = self._copy()
-        found.resource_defs = {**_resources(resources, f"Job {self.name!r}"), **self.resource_defs}
+        found.resource_defs = _resources({**(resources or {}), **self.resource_defs}, f"Job {self.name!r}")
         found.executor_def = self.executor_def if self.executor_def is not None else executor_def
         found.logger_defs = {**(loggers or {}), **self.logger_defs} if not self.logger_defs else self.logger_defs
         return found
@@ -245,7 +245,7 @@ class JobDefinition:
     def with_resources(self, resources: Mapping[str, Any]) -> JobDefinition:
         """The same job with these resources in the place of its own: for tests and single executions."""
         found = self._copy()
-        found.resource_defs = {**self.resource_defs, **_resources(resources, f"Job {self.name!r}")}
+        found.resource_defs = _resources({**self.resource_defs, **(resources or {})}, f"Job {self.name!r}")
         return found
 
     def with_executor_def(self, executor_def: ExecutorDefinition) -> JobDefinition:
@@ -404,11 +404,11 @@ def _is_a(value: object, module: str, name: str) -> bool:
 def _resources(given: Mapping[str, Any] | None, what: str) -> dict[str, ResourceDefinition]:
     if not given:
         return {}
-    from opgrid.definitions.resource import wrap_resource
+    from opgrid.definitions.resource import bind_resources
 
     if not isinstance(given, Mapping):
         raise InvalidDefinitionError(f"{what}: resources are given as a dict by key, not as {given!r}.")
-    return {check_name(key, f"a resource of {what}"): wrap_resource(key, value) for key, value in given.items()}
+    return bind_resources({check_name(key, f"a resource of {what}"): value for key, value in given.items()})
 
 
 def _input_values(graph: GraphDefinition, given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:

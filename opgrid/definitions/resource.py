@@ -101,6 +101,10 @@ class ResourceDefinition:
             return entered
         return nullcontext(made)
 
+    def among(self, keys: Mapping[int, str]) -> ResourceDefinition:
+        """This definition where others are bound beside it; ``keys`` are theirs, by the identity of what was bound."""
+        return self
+
     def configured(
         self, config_or_config_fn: Any, config_schema: Any = None, description: str | None = None
     ) -> ResourceDefinition:
@@ -260,6 +264,13 @@ def wrap_resource(key: str, value: Any) -> ResourceDefinition:
     return ResourceDefinition.hardcoded_resource(value)
 
 
+def bind_resources(given: Mapping[str, Any]) -> dict[str, ResourceDefinition]:
+    """Definitions by key. One that is bound to a key and is a field of another, too, is opened once for both."""
+    found = {key: wrap_resource(key, value) for key, value in given.items()}
+    keys = {id(getattr(definition, "given", definition)): key for key, definition in found.items()}
+    return {key: definition.among(keys) for key, definition in found.items()}
+
+
 @contextmanager
 def build_resources(
     resources: Mapping[str, Any],
@@ -272,7 +283,7 @@ def build_resources(
     from contextlib import ExitStack
     from types import SimpleNamespace
 
-    definitions = {key: wrap_resource(key, value) for key, value in resources.items()}
+    definitions = bind_resources(resources)
     opened: dict[str, Any] = {}
     with ExitStack() as stack:
         for key in ordered(definitions):

@@ -17,7 +17,7 @@ from opgrid.contracts.events import AnyEvent, LogMessage
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.op import OpDefinition
-from opgrid.definitions.resource import InitResourceContext, ResourceDefinition, wrap_resource
+from opgrid.definitions.resource import InitResourceContext, bind_resources
 from opgrid.definitions.types import resolve_type
 from opgrid.errors import InvalidInvocationError
 from opgrid.ids import NodePath, RunId, StepKey, step_key
@@ -241,7 +241,7 @@ class _DirectAttempt(Attempt):
         return found
 
     def open(self, resources: Mapping[str, Any], configs: Mapping[str, Any]) -> None:
-        definitions: dict[str, ResourceDefinition] = {key: wrap_resource(key, each) for key, each in resources.items()}
+        definitions = bind_resources(resources)
         opened: dict[str, Any] = {}
         self.stack = ExitStack()
         self.opened = opened

@@ -1,0 +1,437 @@
+"""Resources: how they are bound, opened, nested, configured and ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pydantic
+import pytest
+
+from opgrid import (
+    Config,
+    ConfigurableResource,
+    Definitions,
+    EnvVar,
+    InitResourceContext,
+    InvalidConfigError,
+    InvalidDefinitionError,
+    OpExecutionContext,
+    ResourceDefinition,
+    ResourceParam,
+    build_init_resource_context,
+    build_resources,
+    instance_for_test,
+    job,
+    make_values_resource,
+    op,
+    resource,
+)
+from opgrid.contracts.events import EventType
+from orchestrator.services.execute import execute_job
+
+happened: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    happened.clear()
+
+
+class Server(ConfigurableResource):
+    url: str
+    port: int = 80
+
+    def where(self) -> str:
+        return f"{self.url}:{self.port}"
+
+
+@op
+def call(server: Server) -> str:
+    return server.where()
+
+
+@job
+def calls() -> None:
+    call()
+
+
+def called(resources: dict[str, Any], run_config: Any = None) -> Any:
+    return calls.execute_in_process(resources=resources, run_config=run_config).output_for_node("call")
+
+
+# ---- binding -------------------------------------------------------------------------------------------------------
+
+
+def test_a_resource_is_bound_by_the_name_of_the_parameter() -> None:
+    assert called({"server": Server(url="here")}) == "here:80"
+
+
+def test_a_wrong_value_is_refused_where_it_is_written() -> None:
+    with pytest.raises(pydantic.ValidationError, match="port"):
+        Server(url="here", port="eighty")  # type: ignore[arg-type]
+    with pytest.raises(pydantic.ValidationError, match="prt"):
+        Server(url="here", prt=1)  # type: ignore[call-arg]
+    with pytest.raises(pydantic.ValidationError, match="url"):
+        Server()  # type: ignore[call-arg]
+
+
+def test_the_job_binds_before_definitions_do() -> None:
+    @job(resource_defs={"server": Server(url="of the job")})
+    def own() -> None:
+        call()
+
+    defs = Definitions(jobs=[own, calls], resources={"server": Server(url="of all")})
+    assert defs.get_job_def("own").execute_in_process().output_for_node("call") == "of the job:80"
+    assert defs.get_job_def("calls").execute_in_process().output_for_node("call") == "of all:80"
+
+
+def test_a_missing_resource_is_told_with_what_there_is() -> None:
+    with pytest.raises(InvalidDefinitionError, match=r"'server'(.|\n)*'sever'"):
+        Definitions(jobs=[calls], resources={"sever": Server(url="x")}).get_job_def("calls")
+    with pytest.raises(InvalidDefinitionError, match="'server'"):
+        calls.execute_in_process()
+
+
+def test_a_plain_object_is_a_resource() -> None:
+    @op
+    def use(thing: ResourceParam[list[int]]) -> int:
+        return sum(thing)
+
+    @op(required_resource_keys={"thing"})
+    def use_by_context(context: OpExecutionContext) -> int:
+        return len(context.resources.thing)
+
+    @job(resource_defs={"thing": [1, 2, 3]})
+    def uses() -> None:
+        use()
+        use_by_context()
+
+    result = uses.execute_in_process()
+    assert (result.output_for_node("use"), result.output_for_node("use_by_context")) == (6, 3)
+
+
+def test_a_class_in_the_place_of_an_instance_is_told() -> None:
+    with pytest.raises(InvalidDefinitionError, match=r"Server\(\.\.\.\)"):
+
+        @job(resource_defs={"server": Server})
+        def wrong() -> None:
+            call()
+
+        wrong.execute_in_process()
+
+
+# ---- life ----------------------------------------------------------------------------------------------------------
+
+
+class Lively(ConfigurableResource):
+    name: str = "lively"
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        happened.append(f"set up {self.name}")
+
+    def teardown_after_execution(self, context: InitResourceContext) -> None:
+        happened.append(f"torn down {self.name}")
+
+
+class Managed(Lively):
+    @contextmanager
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator[Managed]:
+        happened.append("entered")
+        try:
+            yield self
+        finally:
+            happened.append("left")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_set_up_is_torn_down_even_after_a_failure(fails: bool) -> None:
+    @op
+    def use(lively: Lively) -> None:
+        happened.append("used")
+        if fails:
+            raise ValueError("no")
+
+    @job(resource_defs={"lively": Lively()})
+    def uses() -> None:
+        use()
+
+    result = uses.execute_in_process(raise_on_error=False)
+    assert result.success is not fails
+    assert happened == ["set up lively", "used", "torn down lively"]
+
+
+def test_a_resource_may_yield_itself_for_the_time_of_a_run() -> None:
+    @op
+    def use(managed: Managed) -> str:
+        happened.append("used")
+        return managed.name
+
+    @job(resource_defs={"managed": Managed(name="m")})
+    def uses() -> None:
+        use()
+        use.alias("again")()
+
+    assert uses.execute_in_process().success
+    assert happened.count("used") == 2
+    assert happened[0] == "entered"
+    assert happened[-1] == "left"
+    assert happened.count("entered") == happened.count("left")
+
+
+def test_an_async_context_manager_is_a_life_too() -> None:
+    class Async(ConfigurableResource):
+        @asynccontextmanager
+        async def yield_for_execution(self, context: InitResourceContext) -> AsyncIterator[Async]:
+            happened.append("entered")
+            yield self
+            happened.append("left")
+
+    @op
+    def use(one: Async) -> None:
+        happened.append("used")
+
+    @job(resource_defs={"one": Async()})
+    def uses() -> None:
+        use()
+
+    assert uses.execute_in_process().success
+    assert happened == ["entered", "used", "left"]
+
+
+def test_only_what_a_run_needs_is_opened() -> None:
+    @op
+    def use(lively: Lively) -> None: ...
+
+    @job(resource_defs={"lively": Lively(name="needed"), "other": Lively(name="other")})
+    def uses() -> None:
+        use()
+
+    assert uses.execute_in_process().success
+    assert happened == ["set up needed", "torn down needed"]
+
+
+def test_a_resource_that_cannot_be_opened_fails_the_step_and_says_why() -> None:
+    class Broken(ConfigurableResource):
+        def setup_for_execution(self, context: InitResourceContext) -> None:
+            raise ConnectionError("not today")
+
+    @op
+    def use(broken: Broken) -> None: ...
+
+    @op
+    def after(x: None) -> None: ...
+
+    @job(resource_defs={"broken": Broken()})
+    def uses() -> None:
+        after(use())
+
+    with instance_for_test() as instance:
+        result = execute_job(uses, instance, executor="in_process")
+        assert not result.success
+        types = [event.TYPE for event in result.all_events]
+        assert EventType.RESOURCE_INIT_FAILURE in types
+        failure = result.failure_data_for_node("use")
+        assert failure is not None
+        assert "not today" in repr(failure.error)
+        assert "broken" in repr(failure.error)
+
+
+# ---- nesting -------------------------------------------------------------------------------------------------------
+
+
+class Credentials(ConfigurableResource):
+    user: str
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        happened.append("credentials")
+
+
+class Store(ConfigurableResource):
+    credentials: Credentials
+    bucket: str = "b"
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        happened.append("store")
+
+    def path(self) -> str:
+        return f"{self.credentials.user}@{self.bucket}"
+
+
+@op
+def read(store: Store) -> str:
+    return store.path()
+
+
+@job
+def reads() -> None:
+    read()
+
+
+def test_a_resource_inside_another_is_opened_first() -> None:
+    result = reads.execute_in_process(resources={"store": Store(credentials=Credentials(user="me"))})
+    assert result.output_for_node("read") == "me@b"
+    assert happened == ["credentials", "store"]
+
+
+def test_a_resource_shared_by_two_is_opened_once() -> None:
+    shared = Credentials(user="me")
+
+    @op
+    def both(store: Store, credentials: Credentials) -> bool:
+        return store.credentials.user == credentials.user
+
+    @job(resource_defs={"store": Store(credentials=shared), "credentials": shared})
+    def uses() -> None:
+        both()
+
+    assert uses.execute_in_process().output_for_node("both") is True
+    assert happened.count("credentials") == 1
+
+
+def test_the_inner_one_may_be_configured_at_launch() -> None:
+    inner = Credentials.configure_at_launch()
+
+    @job(resource_defs={"credentials": inner, "store": Store(credentials=inner)})
+    def uses() -> None:
+        read()
+
+    config = {"resources": {"credentials": {"config": {"user": "launched"}}}}
+    assert uses.execute_in_process(run_config=config).output_for_node("read") == "launched@b"
+
+
+# ---- configuration at launch, environment --------------------------------------------------------------------------
+
+
+def test_values_come_at_launch() -> None:
+    made = Server.configure_at_launch()
+    config = {"resources": {"server": {"config": {"url": "there", "port": 1}}}}
+    assert called({"server": made}, config) == "there:1"
+    with pytest.raises(InvalidConfigError, match="root:resources:server:config"):
+        called({"server": made})
+
+
+def test_variables_are_read_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = {"server": Server(url=EnvVar("OUR_URL"), port=EnvVar.int("OUR_PORT"))}
+    monkeypatch.setenv("OUR_URL", "secret.example")
+    monkeypatch.setenv("OUR_PORT", "81")
+    assert "secret.example" not in repr(bound)
+    assert called(bound) == "secret.example:81"
+    monkeypatch.delenv("OUR_URL")
+    with pytest.raises(Exception, match="'OUR_URL' is not set"):
+        called(bound)
+
+
+# ---- functions as resources ----------------------------------------------------------------------------------------
+
+
+def test_functions_with_config_and_needs() -> None:
+    @resource({"size": int})
+    def pool(context: InitResourceContext) -> list[int]:
+        return [0] * context.resource_config["size"]
+
+    @resource(required_resource_keys={"pool"})
+    def client(context: InitResourceContext) -> Iterator[str]:
+        happened.append("opened")
+        yield f"client of {len(context.resources.pool)}"
+        happened.append("closed")
+
+    @op(required_resource_keys={"client"})
+    def use(context: OpExecutionContext) -> str:
+        found: str = context.resources.client
+        return found
+
+    @job(resource_defs={"pool": pool, "client": client})
+    def uses() -> None:
+        use()
+
+    result = uses.execute_in_process(run_config={"resources": {"pool": {"config": {"size": 3}}}})
+    assert result.output_for_node("use") == "client of 3"
+    assert happened == ["opened", "closed"]
+    with pytest.raises(InvalidConfigError, match="root:resources:pool:config:size"):
+        uses.execute_in_process(run_config={"resources": {"pool": {"config": {"size": "3"}}}})
+
+
+def test_a_function_with_its_config_given() -> None:
+    @resource({"size": int})
+    def pool(context: InitResourceContext) -> int:
+        return int(context.resource_config["size"])
+
+    half = pool.configured(lambda config: {"size": config["twice"] // 2}, config_schema={"twice": int})
+
+    @op
+    def use(fixed: ResourceParam[int], half: ResourceParam[int]) -> tuple[int, int]:
+        return fixed, half
+
+    @job(resource_defs={"fixed": pool.configured({"size": 4}), "half": half})
+    def uses() -> None:
+        use()
+
+    result = uses.execute_in_process(run_config={"resources": {"half": {"config": {"twice": 6}}}})
+    assert result.output_for_node("use") == (4, 3)
+
+
+def test_the_small_ones() -> None:
+    @op(required_resource_keys={"hard", "none", "text", "mock", "values"})
+    def use(context: OpExecutionContext) -> list[Any]:
+        found = context.resources
+        return [found.hard, found.none, found.text, found.mock.anything(1) is not None, found.values.size]
+
+    @job(
+        resource_defs={
+            "hard": ResourceDefinition.hardcoded_resource(5),
+            "none": ResourceDefinition.none_resource(),
+            "text": ResourceDefinition.string_resource(),
+            "mock": ResourceDefinition.mock_resource(),
+            "values": make_values_resource(size=int),
+        }
+    )
+    def uses() -> None:
+        use()
+
+    config = {"resources": {"text": {"config": "t"}, "values": {"config": {"size": 2}}}}
+    assert uses.execute_in_process(run_config=config).output_for_node("use") == [5, None, "t", True, 2]
+
+
+# ---- outside of runs -----------------------------------------------------------------------------------------------
+
+
+def test_resources_outside_of_a_run() -> None:
+    with build_resources({"store": Store(credentials=Credentials(user="me")), "lively": Lively()}) as found:
+        assert found.store.path() == "me@b"
+        assert happened[-1] == "set up lively"
+    assert happened[-1] == "torn down lively"
+    with build_resources(
+        {"server": Server.configure_at_launch()}, resource_config={"server": {"config": {"url": "u"}}}
+    ) as r:
+        assert r.server.where() == "u:80"
+
+
+def test_a_resource_by_itself_is_what_it_says() -> None:
+    assert Server(url="u").where() == "u:80"
+    assert call(server=Server(url="u")) == "u:80"
+
+    @resource({"n": int})
+    def number(context: InitResourceContext) -> int:
+        return int(context.resource_config["n"])
+
+    assert number(build_init_resource_context(config={"n": 3})) == 3
+
+
+def test_a_config_may_hold_what_a_resource_needs() -> None:
+    class Options(Config):
+        retries: int = 2
+
+    class Client(ConfigurableResource):
+        options: Options = Options()
+
+    @op
+    def use(client: Client) -> int:
+        return client.options.retries
+
+    @job(resource_defs={"client": Client(options=Options(retries=5))})
+    def uses() -> None:
+        use()
+
+    assert uses.execute_in_process().output_for_node("use") == 5
