@@ -10,7 +10,7 @@ import click
 
 from opgrid.broker.connection import BrokerAddress, broker_url
 from opgrid.broker.keys import Keys
-from opgrid.errors import OpGridError, SettingsError
+from opgrid.errors import SettingsError
 
 
 @click.command()
@@ -24,13 +24,9 @@ def flower(broker: str | None, address: str, port: int, url_prefix: str, user: s
     """Start Flower for the current broker."""
     url = broker or broker_url()
     if url is None:
-        error = SettingsError("Flower needs the broker of your workers: set OPGRID_BROKER_URL.")
-        raise click.ClickException(str(error))
-    try:
-        Keys.load()
-        BrokerAddress.parse(url)
-    except OpGridError as error:
-        raise click.ClickException(str(error)) from error
+        raise SettingsError("Flower needs the broker of your workers: set OPGRID_BROKER_URL.")
+    Keys.load()
+    BrokerAddress.parse(url)
     shown = password or secrets.token_urlsafe(12)
     if password is None:
         click.echo(f"Flower: http://{address}:{port}{url_prefix}  user {user}  password {shown}", err=True)

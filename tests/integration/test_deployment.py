@@ -1,0 +1,187 @@
+"""What the compose file starts, started here: the very commands of its services, with the environment they get."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from opgrid.broker.connection import connect
+from opgrid.broker.embedded import find_server
+
+pytestmark = pytest.mark.celery
+
+_ROOT = Path(__file__).parents[2]
+_SERVICES: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text())["services"]
+#: The image's ENTRYPOINT.
+_OPGRID = [sys.executable, "-P", "-m", "opgrid"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    """As compose does it: ``${NAME:?message}`` from the .env file, ``$$`` for one dollar."""
+    return re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: values[found[1]], text).replace("$$", "$")
+
+
+@contextmanager
+def _service(
+    name: str, values: dict[str, str], folder: Path, changes: dict[str, str] | None = None, **environ: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of a service; ``changes`` are of words of its command, such as a port that is taken here."""
+    service = _SERVICES[name]
+    words = [_filled(word, values) for word in service["command"]]
+    for before, after in (changes or {}).items():
+        words = [after if word == before else word for word in words]
+    kept = {key: each for key, each in os.environ.items() if not key.startswith("OPGRID_")}
+    own = {key: _filled(each, values) for key, each in service["environment"].items()}
+    command = words if "build" not in service else [*_OPGRID, *words]
+    path = f"{Path(find_server()).parent}{os.pathsep}{kept['PATH']}"
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env={**kept, **own, "PATH": path, "OPGRID_HOME": str(folder / name), **environ},
+            cwd=_ROOT if "build" in service else folder,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Redis, both workers and Flower; gives addresses and passwords."""
+    folder = tmp_path_factory.mktemp("stack")
+    port, flower_port, password = _free_port(), _free_port(), secrets.token_hex(12)
+    values = {
+        # the server reads its settings from a file that ends with the password: more of them may follow there
+        "REDIS_PASSWORD": f"{password}\nport {port}\nbind 127.0.0.1\ndir {folder}",
+        "OPGRID_SECRET_KEY": secrets.token_hex(32),
+        "FLOWER_PASSWORD": secrets.token_hex(8),
+    }
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    with ExitStack() as running:
+        running.enter_context(_service("redis", values, folder))
+        with connect(url) as client:
+            _eventually(lambda: _pings(client))
+        for name in ("worker-1", "worker-2"):
+            running.enter_context(_service(name, values, folder, OPGRID_BROKER_URL=url))
+        flower = {"5555": str(flower_port), "0.0.0.0": "127.0.0.1"}
+        running.enter_context(_service("flower", values, folder, flower, OPGRID_BROKER_URL=url))
+        yield {**values, "url": url, "flower": f"http://127.0.0.1:{flower_port}", "folder": str(folder)}
+
+
+def _pings(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except Exception:
+        return False
+
+
+def _eventually(holds: Any, seconds: float = 40.0) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.1)
+    return found
+
+
+def test_redis_keeps_what_it_said_yes_to(stack: dict[str, str]) -> None:
+    with connect(stack["url"]) as client:
+        settings: Any = client.config_get("*")
+    assert (settings["appendonly"], settings["maxmemory-policy"]) == ("yes", "noeviction")
+    assert settings["requirepass"]
+
+
+def test_the_workers_run_the_census(stack: dict[str, str], tmp_path: Path) -> None:
+    config = {
+        "ops": {"list_files": {"config": {"limit": 30}}, "write_report": {"config": {"output": str(tmp_path / "out")}}}
+    }
+    environ = {
+        **os.environ,
+        "OPGRID_HOME": str(tmp_path / "home"),
+        "OPGRID_BROKER_URL": stack["url"],
+        "OPGRID_SECRET_KEY": stack["OPGRID_SECRET_KEY"],
+    }
+    arguments = [
+        "job",
+        "execute",
+        "-m",
+        "examples.stdlib_census.jobs",
+        "-j",
+        "census",
+        "--executor",
+        "celery",
+        "--json",
+    ]
+    ended = subprocess.run(
+        [*_OPGRID, *arguments, "--config-json", json.dumps(config)],
+        env=environ,
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout.splitlines()[-1])
+    assert (result["status"], result["steps"]) == ("SUCCESS", {"SUCCESS": 34})
+    assert (tmp_path / "out" / "report.json").exists()
+
+
+def test_another_key_is_refused(stack: dict[str, str], tmp_path: Path) -> None:
+    environ = {
+        **os.environ,
+        "OPGRID_HOME": str(tmp_path / "home"),
+        "OPGRID_BROKER_URL": stack["url"],
+        "OPGRID_SECRET_KEY": secrets.token_hex(32),
+    }
+    command = [*_OPGRID, "worker", "start", "-m", "examples.stdlib_census.jobs"]
+    ended = subprocess.run(command, env=environ, cwd=_ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    assert "key" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_flower_shows_both_workers_to_who_knows_its_password(stack: dict[str, str]) -> None:
+    def answer(password: str | None) -> tuple[int, str]:
+        request = urllib.request.Request(f"{stack['flower']}/api/workers?refresh=1")
+        if password is not None:
+            request.add_header("Authorization", "Basic " + base64.b64encode(f"opgrid:{password}".encode()).decode())
+        try:
+            with urllib.request.urlopen(request) as got:
+                return got.status, got.read().decode()
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code, ""
+        except urllib.error.URLError:
+            return 0, ""
+
+    assert _eventually(lambda: answer(None)[0]) == 401
+    assert answer("wrong")[0] == 401
+    shown = _eventually(lambda: (found := answer(stack["FLOWER_PASSWORD"])[1]).count("worker-") >= 2 and found)
+    assert "worker-1@" in shown
+    assert "worker-2@" in shown
