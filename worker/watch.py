@@ -27,6 +27,7 @@ import msgspec
 from opgrid.broker.connection import reaching
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import seal_events
+from opgrid.broker.presence import Presence, announce, withdraw
 from opgrid.broker.scripts import Beat, Protocol, Said
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
 from opgrid.errors import BrokerUnreachable
@@ -217,9 +218,8 @@ class Watch:
     def _on_parent_end(self) -> None:
         self.selector.unregister(self.parent)
         self.parent_is_gone = True
-        key = Keys(self.settings.deployment).worker(self.settings.name)
         with contextlib.suppress(BrokerUnreachable), reaching(self.settings.broker_url):
-            self.protocol.client.delete(key)
+            withdraw(self.protocol.client, self.protocol.keys, self.settings.name)
         if not self.draining:
             _log.error("The worker process is gone; its children are ended.")
         for child in list(self.children.values()):
@@ -317,16 +317,15 @@ class Watch:
         if not self.announced:
             return
         settings = self.settings
-        about = {
-            "name": settings.name,
-            "queues": settings.queues,
-            "concurrency": settings.concurrency,
-            "code": [target.location for target in settings.code],
-            "children": sorted(self.children),
-        }
-        key = Keys(settings.deployment).worker(settings.name)
+        about = Presence(
+            settings.name,
+            settings.queues,
+            settings.concurrency,
+            tuple(target.location for target in settings.code),
+            tuple(sorted(self.children)),
+        )
         with contextlib.suppress(BrokerUnreachable), reaching(settings.broker_url):
-            self.protocol.client.set(key, msgspec.json.encode(about), px=round(settings.lease_ttl * 1000))
+            announce(self.protocol.client, self.protocol.keys, about, settings.lease_ttl)
 
     def _stop(self, child: Child, claim: str, why: Why, now: float) -> None:
         if child.stopping is not None and child.stopping.claim == claim:

@@ -15,7 +15,7 @@ from executors.celery.flights import Flight, Flights
 from executors.celery.settings import CelerySettings
 from opgrid.broker.connection import check, reaching
 from opgrid.broker.deployment import agree_on_key
-from opgrid.broker.keys import Keys
+from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.messages import (
     CeleryMessages,
     encode_run,
@@ -25,11 +25,12 @@ from opgrid.broker.messages import (
     seal_events,
     sign_tasks,
 )
+from opgrid.broker.presence import alive
 from opgrid.broker.scripts import RUN_TTL, Attempt, Outgoing, Protocol, Said
 from opgrid.contracts.events import AnyEvent, EngineNote, LossCause, StepCanceled, StepLost
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.tasks import RunBrief, StepTask
-from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError
+from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
 from opgrid.ids import RunId, StepKey
 from opgrid.io.envelope import seal
 from opgrid.io.keys import KeyRing
@@ -74,6 +75,7 @@ class CeleryExecutor(Executor):
         self._next_look = 0.0
         self._next_search = 0.0
         self._last_read = 0.0
+        self._missed: set[tuple[str, str]] = set()  #: runs and queues, of which was said that nobody serves them
         self._blind_since: float | None = None
         self._prepared = False
         self._closed = False
@@ -108,7 +110,7 @@ class CeleryExecutor(Executor):
                 large[self.keys.tasks(content, dispatch.tasks)] = beside
             queue = task.queue or self.settings.queue
             shown = label(brief.job.name, [task])
-            key, message = self._messages.build(dispatch, shown, queue, task.priority)
+            key, message = self._messages.build(dispatch, shown, queue, self._priority(task))
             outgoing.append(Outgoing(task.step, task.attempt, key, message))
         if large:
             with reaching(self.url):
@@ -129,7 +131,10 @@ class CeleryExecutor(Executor):
                 self._flights.sent_again(known, now)
             return
         at = Attempt(task.run_id, brief.stream, task.step, task.attempt)
-        self._flights.departs(at, task, task.queue or self.settings.queue, task.priority, now)
+        self._flights.departs(at, task, task.queue or self.settings.queue, self._priority(task), now)
+
+    def _priority(self, task: StepTask) -> int:
+        return task.priority or self.settings.priority
 
     def _stored_brief(self, run: RunBrief) -> tuple[str, RunBrief]:
         """The brief as workers get it, and its hash; stored when it was not yet."""
@@ -283,6 +288,27 @@ class CeleryExecutor(Executor):
         waiting = {queue: sum(lengths[at * lists : (at + 1) * lists]) for at, queue in enumerate(queues)}
         for flight in self._flights.lost(waiting, now):
             self._send_again(flight, now)
+        self._miss_workers([flight for flight in queued if now - flight.seen > self.settings.start_timeout])
+
+    def _miss_workers(self, waiting: Sequence[Flight]) -> None:
+        """Say once a run and queue that nobody serves it: what waits then waits for somebody to start a worker."""
+        unsaid = {(flight.at.run_id, flight.queue) for flight in waiting} - self._missed
+        if not unsaid:
+            return
+        with reaching(self.url):
+            workers = alive(self._protocol.client, self.keys)
+        served = {queue for worker in workers for queue in worker.queues}
+        for run_id, queue in sorted(unsaid):
+            if queue in served:
+                continue
+            self._missed.add((run_id, queue))
+            others = f" Workers that are there serve: {listed(served)}." if served else ""
+            text = (
+                f"No worker serves the queue {queue!r}: its steps wait.{others} Start one with: opgrid worker start -f "
+                f"FILE{'' if queue == DEFAULT_QUEUE else f' -q {queue}'}"
+            )
+            note = EngineNote(run_id=RunId(run_id), at=time.time(), message=text)
+            self._protocol.append(self.stream, seal_events([note], self.ring))
 
     def _send_again(self, flight: Flight, now: float) -> None:
         run_id, step = RunId(flight.at.run_id), StepKey(flight.at.step)
@@ -380,6 +406,7 @@ class CeleryExecutor(Executor):
     def release(self, run_id: RunId) -> None:
         known = self._sent.pop(run_id, None)
         gone = self._flights.forget(run_id)
+        self._missed = {each for each in self._missed if each[0] != run_id}
         try:
             stream = known[2].stream if known is not None else self.stream
             self._protocol.release(run_id, stream, [flight.at.step for flight in gone])

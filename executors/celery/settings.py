@@ -19,6 +19,8 @@ _DAY: Final = 86400
 class CelerySettings(msgspec.Struct, frozen=True, kw_only=True):
     broker_url: str
     queue: str = DEFAULT_QUEUE  #: of steps that name none
+    priority: int = 0  #: of steps that name none
+    start_timeout: float = 4.0  #: seconds that a step waits for a worker until the run says so
     lease_ttl: float = 8.0  #: seconds of silence after which a worker counts as dead
     outage_grace: float = 60.0  #: seconds that a broker may be away before the run loop is told
     retention: int = _DAY  #: seconds that outputs stay after the end of their run

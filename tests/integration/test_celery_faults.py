@@ -267,6 +267,23 @@ def test_queues_are_served_by_their_workers(run: Conversation, worker: StartWork
     assert isinstance(run.end_of(other), StepSucceeded)
 
 
+def test_a_queue_that_nobody_serves_is_named(home: Path, redis_url: str, tmp_path: Path, worker: StartWorker) -> None:
+    worker()
+    executor = CeleryExecutor.create(contract_setup(home, redis_url, lease_ttl=TTL, queue="heavy", start_timeout=0.5))
+    run = Conversation(executor, tmp_path)
+    task = run.start("five")
+    until = time.monotonic() + 30
+    while not any(isinstance(each, EngineNote) for each in run.events) and time.monotonic() < until:
+        run.poll()
+    (note,) = [each for each in run.events if isinstance(each, EngineNote)]
+    assert "No worker serves the queue 'heavy'" in note.message
+    assert "Workers that are there serve: 'opgrid'" in note.message
+    assert "-q heavy" in note.message
+    worker(queues=["heavy"])
+    assert isinstance(run.end_of(task), StepSucceeded)
+    executor.close()
+
+
 def test_a_step_with_many_inputs_travels_by_reference(run: Conversation, worker: StartWorker, redis_url: str) -> None:
     worker()
     five = run.value_of(run.start("five"))
