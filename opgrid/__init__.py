@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from opgrid.contracts.structure import (
         TriggerRule,
     )
+    from opgrid.definitions.asset_sensor import (
+        AssetSensorDefinition,
+        asset_sensor,
+    )
     from opgrid.definitions.composition import (
         PendingInvocation,
     )
@@ -65,6 +69,9 @@ if TYPE_CHECKING:
     from opgrid.definitions.definitions import (
         Definitions,
         repository,
+    )
+    from opgrid.definitions.email_sensor import (
+        make_email_on_run_failure_sensor,
     )
     from opgrid.definitions.events import (
         AssetKey,
@@ -185,12 +192,30 @@ if TYPE_CHECKING:
         SensorResult,
         SkipReason,
     )
+    from opgrid.definitions.run_status_sensor import (
+        CodeLocationSelector,
+        JobSelector,
+        RepositorySelector,
+        RunFailureSensorContext,
+        RunStatusSensorContext,
+        RunStatusSensorDefinition,
+        build_run_status_sensor_context,
+        run_failure_sensor,
+        run_status_sensor,
+    )
     from opgrid.definitions.schedule import (
         DefaultScheduleStatus,
         ScheduleDefinition,
         ScheduleEvaluationContext,
         build_schedule_context,
         schedule,
+    )
+    from opgrid.definitions.sensor import (
+        DefaultSensorStatus,
+        SensorDefinition,
+        SensorEvaluationContext,
+        build_sensor_context,
+        sensor,
     )
     from opgrid.definitions.types import (
         Any,
@@ -466,6 +491,23 @@ __all__ = [  # noqa: RUF022 (grouped)
     "schedule",
     "build_schedule_context",
     "build_schedule_from_partitioned_job",
+    "SensorDefinition",
+    "SensorEvaluationContext",
+    "DefaultSensorStatus",
+    "sensor",
+    "build_sensor_context",
+    "RunStatusSensorDefinition",
+    "RunStatusSensorContext",
+    "RunFailureSensorContext",
+    "run_status_sensor",
+    "run_failure_sensor",
+    "build_run_status_sensor_context",
+    "JobSelector",
+    "CodeLocationSelector",
+    "RepositorySelector",
+    "AssetSensorDefinition",
+    "asset_sensor",
+    "make_email_on_run_failure_sensor",
     # running
     "ReconstructableJob",
     "reconstructable",
@@ -733,6 +775,29 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "build_schedule_context",
     ),
     "opgrid.definitions.partitioned_schedule": ("build_schedule_from_partitioned_job",),
+    "opgrid.definitions.sensor": (
+        "SensorDefinition",
+        "SensorEvaluationContext",
+        "DefaultSensorStatus",
+        "sensor",
+        "build_sensor_context",
+    ),
+    "opgrid.definitions.run_status_sensor": (
+        "RunStatusSensorDefinition",
+        "RunStatusSensorContext",
+        "RunFailureSensorContext",
+        "run_status_sensor",
+        "run_failure_sensor",
+        "build_run_status_sensor_context",
+        "JobSelector",
+        "CodeLocationSelector",
+        "RepositorySelector",
+    ),
+    "opgrid.definitions.asset_sensor": (
+        "AssetSensorDefinition",
+        "asset_sensor",
+    ),
+    "opgrid.definitions.email_sensor": ("make_email_on_run_failure_sensor",),
     "opgrid.reconstruction": (
         "ReconstructableJob",
         "reconstructable",

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.events import AnyEvent, AssetMaterialized
+from opgrid.definitions.events import AssetKey
+from opgrid.definitions.run_request import AddDynamicPartitionsRequest
 from opgrid.doors import through
 from opgrid.errors import InvariantViolationError, RunNotFoundError
 from orchestrator.settings import Settings
@@ -126,3 +128,30 @@ class Instance:
 
     def delete_run(self, run_id: str) -> None:
         self.store.delete_run(run_id)
+
+    # ---- what ops materialized -------------------------------------------------------------------------------------
+
+    def get_asset_materializations(
+        self, asset_key: AssetKey | str | Sequence[str], after: int = 0
+    ) -> list[tuple[int, AssetMaterialized]]:
+        """(number, event) behind ``after``, of all runs, oldest first."""
+        return self.store.materializations(tuple(AssetKey.of(asset_key).path), after)
+
+    # ---- dynamic partitions ----------------------------------------------------------------------------------------
+
+    def get_dynamic_partitions(self, partitions_def_name: str) -> list[str]:
+        """In the order in which they were added."""
+        return self.store.dynamic_partitions(partitions_def_name)
+
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> bool:
+        return partition_key in self.store.dynamic_partitions(partitions_def_name)
+
+    def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str]) -> None:
+        """Those that are there stay where they are. Raises InvalidDefinitionError for what can be no key."""
+        request = AddDynamicPartitionsRequest(partitions_def_name, partition_keys)
+        if request.partition_keys:
+            self.store.add_dynamic_partitions(partitions_def_name, request.partition_keys)
+
+    def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
+        """Nothing happens where there is none."""
+        self.store.delete_dynamic_partitions(partitions_def_name, [partition_key])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
+import billiard.pool
 from celery import Celery, bootsteps
 from celery.signals import worker_process_init, worker_ready
 
@@ -17,6 +18,9 @@ from worker.tasks import become
 
 _GATHER: Final = 0.2  #: seconds
 _GATHER_AT: Final = 256  #: events
+#: Tenths of a second that a child that has to end waits for its parent to read its last answer. A parent that drains
+#: may have stopped reading; nothing is lost by it, since steps report to their coordinator.
+_WAIT_TO_BE_HEARD: Final = 10
 
 
 def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) -> None:
@@ -53,6 +57,7 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
     app.steps["consumer"].add(Gathered)
 
     def on_fork(**_: object) -> None:
+        billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _WAIT_TO_BE_HEARD
         os.setsid()  # killing a step kills what it started, and nothing else
         parent.connection.close()
         child = Child(settings, code, ring, parent.folder)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
@@ -23,6 +23,8 @@ class MemoryStore:
         self._contents: dict[str, bytes] = {}
         self._positions: dict[str, str] = {}
         self._leases: dict[str, Lease] = {}
+        self._materializations: list[tuple[int, AssetMaterialized]] = []
+        self._partitions: dict[str, dict[str, None]] = {}
         self._lock = threading.RLock()
 
     @contextmanager
@@ -31,7 +33,7 @@ class MemoryStore:
             turn = _MemoryTurn(self._leases)
             yield turn
             for run_id, events in turn.events:
-                self._events.setdefault(run_id, []).extend(events)
+                self._append(run_id, events)
             for run_id, status, at in turn.statuses:
                 if run_id in self._runs:
                     self._runs[run_id] = with_status(self._runs[run_id], status, at)
@@ -43,7 +45,13 @@ class MemoryStore:
                 raise RunAlreadyExists(f"There is a run {record.run_id!r} already; a new run needs another id.")
             self._runs[record.run_id] = record
             self._contents[record.plan], self._contents[record.snapshot] = plan, snapshot
-            self._events[record.run_id] = list(first)
+            self._append(record.run_id, first)
+
+    def _append(self, run_id: str, events: Sequence[AnyEvent]) -> None:
+        self._events.setdefault(run_id, []).extend(events)
+        for event in events:
+            if isinstance(event, AssetMaterialized):
+                self._materializations.append((len(self._materializations) + 1, event))
 
     def run(self, run_id: str) -> RunRecord | None:
         return self._runs.get(run_id)
@@ -91,6 +99,22 @@ class MemoryStore:
             before = self._leases.get(run_id)
             if before is not None and before.owner == owner:
                 self._leases[run_id] = Lease("", 0.0, before.epoch)
+
+    def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
+        with self._lock:
+            return [each for each in self._materializations if each[0] > after and each[1].asset_key == asset_key]
+
+    def dynamic_partitions(self, name: str) -> list[str]:
+        return list(self._partitions.get(name, ()))
+
+    def add_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
+        with self._lock:
+            self._partitions.setdefault(name, {}).update(dict.fromkeys(keys))
+
+    def delete_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._partitions.get(name, {}).pop(key, None)
 
     def delete_run(self, run_id: str) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.ids import RunId
 from orchestrator.engine.log import RunLog, Turn
 from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
@@ -59,6 +59,22 @@ class Store(RunLog, Protocol):
 
     def drop_lease(self, run_id: RunId, owner: str) -> None:
         """Let others drive this run; nothing happens where ``owner`` does not. The next lease has another epoch."""
+        ...
+
+    def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
+        """(number, event) behind ``after`` that ops of all runs logged for this asset, oldest first."""
+        ...
+
+    def dynamic_partitions(self, name: str) -> list[str]:
+        """The keys of these partitions, in the order in which they were added."""
+        ...
+
+    def add_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
+        """Those that are there stay where they are."""
+        ...
+
+    def delete_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
+        """Those that are not there are passed over."""
         ...
 
     def delete_run(self, run_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, CursorResult, Dialect, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from orchestrator.storage.sql.tables import contents, events, positions, runs, steps
+from orchestrator.storage.sql.tables import contents, events, partitions, positions, runs, steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Statements:
     upsert_steps: Prepared
     upsert_position: Prepared
     keep_content: Prepared
+    add_partition: Prepared
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
     set_owner: Prepared  #: of the run ``of``
 
@@ -58,6 +59,7 @@ def statements_for(dialect: Dialect) -> Statements:
         index_elements=[positions.c.stream], set_={"position": position.excluded.position}
     )
     keep_content = upsert(contents).on_conflict_do_nothing(index_elements=[contents.c.hash])
+    add_partition = upsert(partitions).on_conflict_do_nothing(index_elements=[partitions.c.name, partitions.c.key])
     # SQLite's writing transactions exclude each other: it has no row locks, and SQLAlchemy leaves them out there.
     owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
@@ -66,6 +68,7 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(upsert_steps, dialect, *steps.c.keys()),
         Prepared.of(upsert_position, dialect, *positions.c.keys()),
         Prepared.of(keep_content, dialect, *contents.c.keys()),
+        Prepared.of(add_partition, dialect, "name", "key"),
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
     )

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.contracts.wire import decode_brief, decode_event, encode_brief, encode_event
@@ -21,7 +21,7 @@ from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecor
 from orchestrator.storage.sql.engine import open_engine, unreachable
 from orchestrator.storage.sql.migrate import upgrade
 from orchestrator.storage.sql.statements import Statements, statements_for
-from orchestrator.storage.sql.tables import contents, events, positions, runs, steps
+from orchestrator.storage.sql.tables import contents, events, partitions, positions, runs, steps
 
 _FINAL = {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED}
 
@@ -168,6 +168,27 @@ class SqlStore:
     def position(self, stream: str) -> str:
         row = self._one(select(positions.c.position).where(positions.c.stream == stream))
         return "" if row is None else str(row.position)
+
+    def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
+        query = select(events.c.id, events.c.body).where(text("type = 'ASSET_MATERIALIZATION'"), events.c.id > after)
+        found = [(row.id, decode_event(row.body)) for row in self._all(query.order_by(events.c.id))]
+        return [
+            (number, event)
+            for number, event in found
+            if isinstance(event, AssetMaterialized) and event.asset_key == asset_key
+        ]
+
+    def dynamic_partitions(self, name: str) -> list[str]:
+        query = select(partitions.c.key).where(partitions.c.name == name).order_by(partitions.c.id)
+        return [row.key for row in self._all(query)]
+
+    def add_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
+        with self._writing() as connection:
+            self._statements.add_partition(connection, *({"name": name, "key": key} for key in dict.fromkeys(keys)))
+
+    def delete_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
+        with self._writing() as connection:
+            connection.execute(delete(partitions).where(partitions.c.name == name, partitions.c.key.in_(keys)))
 
     def delete_run(self, run_id: str) -> None:
         with self._writing() as connection:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 metadata = MetaData()
 
 #: SQLite counts up only in an INTEGER column.
 _Counter = BigInteger().with_variant(Integer, "sqlite")
+
+_MATERIALIZED = text("type = 'ASSET_MATERIALIZATION'")
 
 #: Plans and snapshots, once per content.
 contents = Table(
@@ -48,6 +64,7 @@ events = Table(
     Column("at", Float, nullable=False),
     Column("body", Text, nullable=False),
     Index("events_by_run", "run_id", "id"),
+    Index("materializations", "id", sqlite_where=_MATERIALIZED, postgresql_where=_MATERIALIZED),
 )
 
 steps = Table(
@@ -66,4 +83,14 @@ positions = Table(
     metadata,
     Column("stream", String(255), primary_key=True),
     Column("position", String(64), nullable=False),
+)
+
+#: The keys of dynamic partitions, in the order of their numbers.
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("name", String(255), nullable=False),
+    Column("key", String(255), nullable=False),
+    UniqueConstraint("name", "key"),
 )
