@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
+from opgrid.contracts.tasks import PythonLogs
 from opgrid.definitions.events import AssetKey
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
 from opgrid.doors import through
@@ -44,11 +45,13 @@ class Instance:
         store: Store,
         home: Path | None = None,
         broker_url: str | None = None,
+        python_logs: PythonLogs | None = None,
         folder: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
         self.store = store
         self.home = home
         self.broker_url = broker_url
+        self.python_logs = python_logs or PythonLogs()
         self._folder = folder
 
     @classmethod
@@ -60,7 +63,7 @@ class Instance:
     def of(cls, settings: Settings) -> Self:
         """Raises DatabaseUnreachable."""
         home = settings.make_home()
-        return cls(through("store")(settings), home, settings.broker_url)
+        return cls(through("store")(settings), home, settings.broker_url, settings.python_logs)
 
     @classmethod
     def ephemeral(cls) -> Self:

@@ -5,16 +5,20 @@ Frozen, read once by whoever starts.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opgrid.contracts.tasks import PythonLogs
 from opgrid.errors import HomeNotSetError, SettingsError, nearest
 
 FILE = "opgrid.yaml"
-_KEYS = frozenset({"database_url", "broker_url"})
+_TEXTS = frozenset({"database_url", "broker_url"})
+_KEYS = _TEXTS | {"python_logs"}
+_LOG_KEYS = frozenset({"managed_python_loggers", "python_log_level", "prints"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Settings:
     home: Path  #: absolute
     database_url: str
     broker_url: str | None = None
+    python_logs: PythonLogs = field(default_factory=PythonLogs)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, home_required: bool = False) -> Settings:
@@ -41,6 +46,7 @@ class Settings:
             or stored.get("database_url")
             or f"sqlite:///{home / 'opgrid.db'}",
             broker_url=environ.get("OPGRID_BROKER_URL") or stored.get("broker_url") or None,
+            python_logs=_python_logs(stored.get("python_logs") or {}, home / FILE),
         )
 
     def make_home(self) -> Path:
@@ -68,6 +74,25 @@ def _read(path: Path) -> Mapping[str, Any]:
             raise SettingsError(
                 f"{path}: there is no setting {key!r}.{nearest(str(key), _KEYS)} There are: {', '.join(sorted(_KEYS))}."
             )
-        if not isinstance(value, str):
+        if key in _TEXTS and not isinstance(value, str):
             raise SettingsError(f"{path}: {key} must be a text, not {value!r}.")
     return found
+
+
+def _python_logs(given: Any, path: Path) -> PythonLogs:
+    where = f"{path}: python_logs"
+    if not isinstance(given, dict):
+        raise SettingsError(f"{where} must hold settings by name, not {given!r}.")
+    for key in given:
+        if key not in _LOG_KEYS:
+            raise SettingsError(
+                f"{where}: there is no setting {key!r}.{nearest(str(key), _LOG_KEYS)} There are: "
+                f"{', '.join(sorted(_LOG_KEYS))}."
+            )
+    loggers, level = given.get("managed_python_loggers") or [], given.get("python_log_level")
+    if not isinstance(loggers, list) or not all(isinstance(each, str) for each in loggers):
+        raise SettingsError(f"{where}: managed_python_loggers must be a list of names, not {loggers!r}.")
+    number = logging.getLevelNamesMapping().get(str(level).upper()) if level is not None else None
+    if level is not None and number is None:
+        raise SettingsError(f"{where}: python_log_level must be a level such as INFO, not {level!r}.")
+    return PythonLogs(tuple(loggers), number, bool(given.get("prints", False)))

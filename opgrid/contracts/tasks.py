@@ -103,6 +103,14 @@ class JobRef(msgspec.Struct, frozen=True, omit_defaults=True):
     value: str | None = None  #: hash of the pickled job, when it travels by value
 
 
+class PythonLogs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What ops write elsewhere than to ``context.log`` and goes into the event log all the same."""
+
+    loggers: tuple[str, ...] = ()  #: of ``logging``, with those below them; ``root`` for all
+    level: int | None = None  #: that these loggers are set to
+    prints: bool = False  #: standard output and error
+
+
 class RunBrief(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the steps of one run share. Stored once for remote workers, under its hash."""
 
@@ -117,3 +125,4 @@ class RunBrief(msgspec.Struct, frozen=True, omit_defaults=True):
     io: str = "filesystem"  #: the IO manager behind ``io_manager`` where the job binds none: memory, filesystem, redis
     stream: str = ""  #: where remote workers report: the shard that drives the run
     epoch: int = 0  #: of the shard's lease
+    python_logs: PythonLogs = PythonLogs()

@@ -231,11 +231,9 @@ def _declared_input(name: str, port: Any, shape: FunctionShape, what: str) -> In
 
 
 def _type_of(parameter: Parameter, what: str) -> Type:
-    return (
-        AnyType
-        if parameter.annotation is ABSENT
-        else resolve_type(parameter.annotation, f"{parameter.name!r} of {what}")
-    )
+    if parameter.annotation in (ABSENT, None, type(None)):
+        return AnyType  # a parameter annotated with None is given None: an op that gives nothing may feed it
+    return resolve_type(parameter.annotation, f"{parameter.name!r} of {what}")
 
 
 # ---- outputs ---------------------------------------------------------------------------------------------

@@ -38,12 +38,21 @@ class StepLogger(logging.Logger):
 
 
 class Bridge(logging.Handler):
-    """Put on a logger, it sends what user code logs while a step runs into the run's event log."""
+    """Put on a logger, it sends what user code logs while a step runs into the run's event log, where the run asks for
+    that logger.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.of = name
 
     def emit(self, record: logging.LogRecord) -> None:
         attempt = CURRENT.get()
-        if attempt is not None:
-            _tell(attempt, record, record.name.removeprefix(ROOT + "."))
+        if attempt is None or (self.of != ROOT and self.of not in attempt.scope.brief.python_logs.loggers):
+            return
+        if self.of == "root" and record.name.split(".")[0] == "opgrid":
+            return  # what get_logger() gives tells for itself, and the engine's own notes are none of the user's
+        _tell(attempt, record, record.name.removeprefix(ROOT + "."))
 
 
 def get_logger(name: str | None = None) -> logging.Logger:
@@ -56,7 +65,7 @@ def bridge(name: str, level: int | None = None) -> None:
     """Send the records of the logger ``name``, and of those below it, into the event log. May be called twice."""
     logger = logging.getLogger(None if name == "root" else name)
     if not any(isinstance(handler, Bridge) for handler in logger.handlers):
-        logger.addHandler(Bridge())
+        logger.addHandler(Bridge(name))
     if level is not None:
         logger.setLevel(level)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from opgrid.contracts.events import (
     ErrorInfo,
@@ -14,7 +14,7 @@ from opgrid.contracts.events import (
     StepSucceeded,
 )
 from opgrid.contracts.executor import EventSink
-from opgrid.contracts.tasks import StepTask
+from opgrid.contracts.tasks import PythonLogs, StepTask
 from opgrid.definitions.events import Failure, RetryRequested
 from opgrid.definitions.metadata import metadata_to_json
 from opgrid.errors import ExecutionInterruptedError, TypeCheckDidNotPass, UserCodeExecutionError
@@ -23,9 +23,13 @@ from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.call import call_op
 from opgrid.steps.hooks import run_hooks
 from opgrid.steps.inputs import load_inputs
+from opgrid.steps.logs import bridge
 from opgrid.steps.outputs import store_outputs
+from opgrid.steps.prints import end_lines, tell_prints
 from opgrid.steps.resources import open_resources
 from opgrid.steps.scope import RunScope
+
+_NO_LOGS: Final = PythonLogs()
 
 Terminal = StepSucceeded | StepFailed | StepCanceled
 
@@ -81,6 +85,8 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
     try:
         attempt = Attempt(task, scope, scope.node(task.node), sink, claim)
         token = CURRENT.set(attempt)
+        if scope.brief.python_logs != _NO_LOGS:
+            _listen(scope.brief.python_logs)
         _pipeline(attempt)
         event = StepSucceeded(
             run_id=task.run_id,
@@ -100,6 +106,7 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
             scope.local.errors[task.step, task.attempt] = error
     finally:
         if token is not None:
+            end_lines()
             CURRENT.reset(token)
     sink.emit(event)
     outcome = Outcome(event, attempt, error)
@@ -107,6 +114,13 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
         outcome.close()
         raise error
     return outcome
+
+
+def _listen(logs: PythonLogs) -> None:
+    for name in logs.loggers:
+        bridge(name, logs.level)
+    if logs.prints:
+        tell_prints()
 
 
 def _pipeline(attempt: Attempt) -> None:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 
 import click
 
@@ -27,8 +28,8 @@ _EXIT = {RunStatus.SUCCESS: 0, RunStatus.FAILURE: 1}
 
 def run_and_show(request: Request, as_json: bool) -> int:
     """Execute a job; returns the exit code."""
-    prepared = prepare(request)
     settings = Settings.load()
+    prepared = prepare(replace(request, python_logs=settings.python_logs))
     with ExitStack() as stack:
         broker_url = settings.broker_url
         if prepared.brief.executor.name == "celery":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -53,6 +54,7 @@ def execute_in_process(
         input_values=input_values or {},
         partition_key=partition_key,
         io="memory",
+        python_logs=instance.python_logs,
     )
     prepared = prepare(request)
     home = instance.home or Path(gettempdir())
@@ -116,7 +118,7 @@ def execute_job(
         request = reexecution(instance, reexecution_options, job, **changed)
     else:
         request = Request(job, **{**changed, "tags": tags or {}})
-    prepared = prepare(request)
+    prepared = prepare(replace(request, python_logs=instance.python_logs))
     closing = ExitStack()
     home = instance.home
     if home is None and prepared.brief.executor.name == "in_process":

@@ -14,7 +14,7 @@ from typing import Any
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.executor import Executor, ExecutorSetup
 from opgrid.contracts.status import RunStatus
-from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief
+from opgrid.contracts.tasks import CodeTarget, JobRef, PythonLogs, RunBrief
 from opgrid.definitions.job import JobDefinition
 from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
@@ -49,6 +49,7 @@ class Request:
     resume: bool = False  #: known steps do not run again, selected or not
     root_run_id: str | None = None
     parent_run_id: str | None = None
+    python_logs: PythonLogs = field(default_factory=PythonLogs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def prepare(request: Request) -> Prepared:
         parent_run_id=RunId(request.parent_run_id) if request.parent_run_id else None,
         io=io,
         stream=run_id,
+        python_logs=request.python_logs,
     )
     return Prepared(brief, plan, snapshot, job, request.code)
 

@@ -362,3 +362,18 @@ def test_a_job_of_local_ops_travels_by_value() -> None:
     assert again.outs["result"].type.key == "Int"
     assert not again.ins["start"].has_default
     assert again.compute_fn(4) == 4
+
+
+def test_a_parameter_annotated_with_none_is_given_none() -> None:
+    @op
+    def nothing() -> None: ...
+
+    @op
+    def after(done: None, more: int = 1) -> list[object]:
+        return [done, more]
+
+    @job
+    def runs() -> None:
+        after(nothing())
+
+    assert runs.execute_in_process().output_for_node("after") == [None, 1]

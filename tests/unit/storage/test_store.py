@@ -11,6 +11,7 @@ import pytest
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import (
     AnyEvent,
+    AssetMaterialized,
     ErrorInfo,
     LogMessage,
     LossCause,
@@ -317,6 +318,34 @@ def test_a_turn_tells_whether_the_lease_is_still_of_an_epoch(store: Store) -> No
     with store.turn() as turn:
         assert [turn.still(RUN, epoch) for epoch in (0, 1, 2, 3)] == [False, False, True, False]
         assert not turn.still(RunId("none"), 1)
+
+
+# ---- assets and partitions -----------------------------------------------------------------------------------------
+
+
+def test_what_ops_materialized_is_found_by_its_key(store: Store) -> None:
+    create(store)
+
+    def made(*key: str) -> AssetMaterialized:
+        return AssetMaterialized(run_id=RUN, at=1.0, step=StepKey("a"), attempt=1, asset_key=key)
+
+    append(store, made("orders"), log("between"), made("others"))
+    append(store, made("orders"))
+    (first, event), (second, _) = store.materializations(("orders",))
+    assert (event, first < second) == (made("orders"), True)
+    assert [number for number, _ in store.materializations(("orders",), after=first)] == [second]
+    assert store.materializations(("orders", "deep")) == []
+
+
+def test_keys_of_dynamic_partitions_come_and_go(store: Store) -> None:
+    store.add_dynamic_partitions("customers", ["b", "a", "b"])
+    store.add_dynamic_partitions("customers", ["c", "a"])
+    store.add_dynamic_partitions("others", ["x"])
+    assert store.dynamic_partitions("customers") == ["b", "a", "c"]
+    store.delete_dynamic_partitions("customers", ["a", "none"])
+    assert store.dynamic_partitions("customers") == ["b", "c"]
+    assert store.dynamic_partitions("others") == ["x"]
+    assert store.dynamic_partitions("none") == []
 
 
 # ---- after a restart -----------------------------------------------------------------------------------------------
