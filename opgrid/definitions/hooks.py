@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias, overload
 
@@ -10,6 +11,9 @@ from opgrid.errors import InvalidDefinitionError, InvalidInvocationError
 
 HookFn: TypeAlias = Callable[[Any], Any]
 HookKind: TypeAlias = Literal["success", "failure"]
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class HookDefinition:
@@ -30,7 +34,7 @@ class HookDefinition:
     ) -> None:
         self.location = place_of(fn)
         self.name = check_name(name, "a hook", self.location)
-        self.fn = fn
+        self.fn = _with_one_parameter(fn, name, self.location)
         self.kind: HookKind = kind
         self.required_resource_keys = frozenset(required_resource_keys or ())
         self.description = description
@@ -109,6 +113,20 @@ def _hook(
         return HookDefinition(called, function, kind, keys, function.__doc__)
 
     return decorated(fn) if fn is not None else decorated
+
+
+def _with_one_parameter(fn: Any, name: str, location: str) -> HookFn:
+    if not callable(fn) or isinstance(fn, type):
+        raise InvalidDefinitionError(f"A hook has to be made of a function, not of {fn!r}.")
+    parameters = inspect.signature(fn).parameters.values()
+    needed = [each.name for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
+    if len(needed) > 1 or not any(each.kind not in (each.KEYWORD_ONLY, each.VAR_KEYWORD) for each in parameters):
+        raise InvalidDefinitionError(
+            f"The function of hook {name!r} ({location}) takes {', '.join(needed) or 'nothing'}; it has to take one "
+            "argument, a HookContext."
+        )
+    checked: HookFn = fn
+    return checked
 
 
 def check_hooks(hooks: Iterable[HookDefinition] | None, what: str) -> frozenset[HookDefinition]:

@@ -26,16 +26,14 @@ def call_directly(op: OpDefinition, args: tuple[Any, ...], kwargs: Mapping[str, 
     """What the function returns or yields, checked as a run would check it; a coroutine function gives a coroutine."""
     named = dict(kwargs)
     rest, context = _context(op, list(args), named)
+    bind = getattr(context, "bind", None)
+    if bind is not None:
+        bind(op)
+    _known(op, named)
     call: dict[str, Any] = {}
     _take_inputs(op, rest, named, call)
     _take_resources(op, context, named, call)
     _take_config(op, context, named, call)
-    if named:
-        name = next(iter(named))
-        known = [*op.ins, *op.signature.resources, *([op.signature.config] if op.signature.config else [])]
-        raise InvalidInvocationError(
-            f"{op.described()} has no parameter {name!r}.{nearest(name, known)} It has: {listed(known)}."
-        )
     for name in op.signature.inputs:
         if name in call:
             _check(op, op.ins[name].type, call[name], f"input {name!r}", context)
@@ -63,6 +61,15 @@ def _context(op: OpDefinition, args: list[Any], kwargs: dict[str, Any]) -> tuple
             f"{op.described()} takes a context first, and got {given!r}. Pass build_op_context() before the inputs."
         )
     return args, given
+
+
+def _known(op: OpDefinition, named: Mapping[str, Any]) -> None:
+    known = [*op.ins, *op.signature.resources, *([op.signature.config] if op.signature.config else [])]
+    for name in named:
+        if name not in known:
+            raise InvalidInvocationError(
+                f"{op.described()} has no parameter {name!r}.{nearest(name, known)} It has: {listed(known)}."
+            )
 
 
 def _looks_like_context(value: Any) -> bool:

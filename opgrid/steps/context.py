@@ -154,7 +154,7 @@ class OpExecutionContext(StepContext):
         key = partition_of(self.run_tags)
         if key is None:
             raise InvariantViolationError(
-                f"Run {self.run_id} of job {self.job_name!r} has no partition key: it was not launched for a partition."
+                f"Run {self.run_id} has no partition key: it was not launched for a partition of its job."
             )
         return key
 

@@ -12,6 +12,10 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
+import msgspec
+
+from opgrid.config.report import Report
+from opgrid.config.schema import ABSENT
 from opgrid.contracts.config import ExecutorChoice, NodeConfig
 from opgrid.contracts.events import AnyEvent, LogMessage
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask
@@ -180,6 +184,10 @@ class DirectOpContext(OpExecutionContext):
         """What the op has told so far: logs, materializations, observations."""
         return cast(_DirectAttempt, self._attempt).told.events
 
+    def bind(self, op: OpDefinition) -> None:
+        """From now on it is the context of this op, which is about to be called with it. Raises InvalidConfigError."""
+        cast(_DirectAttempt, self._attempt).bind(op)
+
 
 class _Told:
     def __init__(self) -> None:
@@ -226,12 +234,13 @@ class _DirectAttempt(Attempt):
         )
         self.told = _Told()
         self.given_config: Any = None
+        self.loaded_config: Any = None
         self.given_range: Any = None
         super().__init__(task, cast(RunScope, scope), cast(Node, node), self.told, "")
 
     @property
     def op_config(self) -> Any:
-        return self.given_config
+        return self.given_config if self.loaded_config is None else self.loaded_config
 
     @property
     def op_def(self) -> OpDefinition:
@@ -239,6 +248,21 @@ class _DirectAttempt(Attempt):
         if found is None:
             raise InvalidInvocationError("The context was built for no op: pass op= when you build it.")
         return found
+
+    def bind(self, op: OpDefinition) -> None:
+        node: Any = self.node
+        node.op, node.path, node.ins, node.outs = op, op.name, op.ins, op.outs
+        keys = self.task.mapping_keys
+        step = step_key(op.name, keys)
+        self.task = msgspec.structs.replace(self.task, step=step, node=NodePath(op.name))
+        field = op.config_field
+        if field is None or isinstance(op.config_schema, type):
+            return  # a Config class is loaded for its parameter
+        report = Report()
+        given = ABSENT if self.given_config is None else self.given_config
+        checked = field.check(given, "config", report)
+        report.raise_if_any(f"The op_config for {op.described()} does not fit")
+        self.loaded_config = None if checked is ABSENT else field.load(checked)
 
     def open(self, resources: Mapping[str, Any], configs: Mapping[str, Any]) -> None:
         definitions = bind_resources(resources)
