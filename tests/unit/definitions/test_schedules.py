@@ -1,0 +1,270 @@
+"""Schedules: when they tick, and what they then ask for (rows K1, F6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from opgrid import (
+    ConfigurableResource,
+    DefaultScheduleStatus,
+    Definitions,
+    InvalidDefinitionError,
+    InvalidInvocationError,
+    InvariantViolationError,
+    RunConfig,
+    RunRequest,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    build_schedule_context,
+    build_schedule_from_partitioned_job,
+    daily_partitioned_config,
+    hourly_partitioned_config,
+    job,
+    monthly_partitioned_config,
+    op,
+    schedule,
+    static_partitioned_config,
+    weekly_partitioned_config,
+)
+
+NOON = datetime(2024, 3, 5, 12, tzinfo=UTC)
+
+
+@op
+def work() -> None: ...
+
+
+@job
+def nightly() -> None:
+    work()
+
+
+def evaluated(made: ScheduleDefinition, at: datetime = NOON, **more: Any) -> Any:
+    return made.evaluate_tick(build_schedule_context(scheduled_execution_time=at, **more))
+
+
+def ticks(made: ScheduleDefinition, count: int, after: datetime = NOON) -> list[str]:
+    return [tick.isoformat() for tick in islice(made.next_ticks(after), count)]
+
+
+# ---- definitions ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_schedule_is_made_of() -> None:
+    made = ScheduleDefinition(job=nightly, cron_schedule="0 6 * * *", tags={"team": "data"}, owners=["a@b.example"])
+    assert (made.name, made.job_name, made.job) == ("nightly_schedule", "nightly", nightly)
+    assert (made.cron_schedule, made.execution_timezone) == ("0 6 * * *", "UTC")
+    assert made.default_status is DefaultScheduleStatus.STOPPED
+    assert Definitions(schedules=[made]).job_names == ["nightly"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"cron_schedule": "61 * * * *"}, "61"),
+        ({"cron_schedule": "* * * *"}, "five|5"),
+        ({"cron_schedule": "nonsense"}, "nonsense"),
+        ({"cron_schedule": []}, "cron"),
+        ({"cron_schedule": "0 6 * * *", "execution_timezone": "Mars/Olympus"}, "Mars/Olympus"),
+        ({"cron_schedule": None}, "no cron_schedule"),
+        ({"cron_schedule": "@daily", "run_config": {}, "run_config_fn": lambda _: {}}, "keep one"),
+        ({"cron_schedule": "@daily", "tags": {}, "tags_fn": lambda _: {}}, "keep one"),
+        ({"cron_schedule": "@daily", "default_status": "RUNNING"}, "DefaultScheduleStatus.RUNNING"),
+        ({"cron_schedule": "@daily", "job_name": "x"}, "job_name= and job="),
+        ({"cron_schedule": "@daily", "owners": ["nobody"]}, "nobody"),
+    ],
+)
+def test_what_no_schedule_can_be_made_of(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidDefinitionError, match=said):
+        ScheduleDefinition(**{"job": nightly, **more})
+    with pytest.raises(InvalidDefinitionError, match="job="):
+        ScheduleDefinition("no_job", cron_schedule="@daily")
+
+
+# ---- ticks ---------------------------------------------------------------------------------------------------------
+
+
+def test_ticks_follow_the_expression_in_their_zone() -> None:
+    made = ScheduleDefinition(job=nightly, cron_schedule="30 6 * * 1-5", execution_timezone="Europe/Berlin")
+    assert ticks(made, 4) == [
+        "2024-03-06T06:30:00+01:00",
+        "2024-03-07T06:30:00+01:00",
+        "2024-03-08T06:30:00+01:00",
+        "2024-03-11T06:30:00+01:00",
+    ]
+    last = made.previous_tick(NOON)
+    assert last is not None
+    assert last.isoformat() == "2024-03-05T06:30:00+01:00"
+
+
+def test_several_expressions_tick_together() -> None:
+    made = ScheduleDefinition(job=nightly, cron_schedule=["0 6 * * *", "0 18 * * *", "0 6 * * 3"])
+    assert ticks(made, 3) == ["2024-03-05T18:00:00+00:00", "2024-03-06T06:00:00+00:00", "2024-03-06T18:00:00+00:00"]
+
+
+def test_clocks_that_change_lose_and_double_no_day() -> None:
+    """In Berlin, 02:30 is not there on 31 March 2024, and is there twice on 27 October."""
+    made = ScheduleDefinition(job=nightly, cron_schedule="30 2 * * *", execution_timezone="Europe/Berlin")
+    berlin = ZoneInfo("Europe/Berlin")
+    spring = [tick.day for tick in islice(made.next_ticks(datetime(2024, 3, 29, 12, tzinfo=berlin)), 4)]
+    assert spring == [30, 31, 1, 2]
+    autumn = [tick.day for tick in islice(made.next_ticks(datetime(2024, 10, 25, 12, tzinfo=berlin)), 4)]
+    assert autumn == [26, 27, 28, 29]
+
+
+# ---- evaluation ----------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_schedule_asks_for_its_run() -> None:
+    made = ScheduleDefinition(
+        job=nightly, cron_schedule="@daily", run_config={"ops": {"work": {}}}, tags={"team": "data"}
+    )
+    (request,) = evaluated(made).run_requests
+    assert (request.job_name, request.run_config) == ("nightly", {"ops": {"work": {}}})
+    assert request.tags == {"team": "data", "opgrid/schedule_name": "nightly_schedule"}
+
+
+def test_functions_decide_at_each_tick() -> None:
+    made = ScheduleDefinition(
+        job=nightly,
+        cron_schedule="@daily",
+        run_config_fn=lambda context: {"ops": {"day": str(context.scheduled_execution_time.date())}},
+        tags_fn=lambda context: {"day": context.scheduled_execution_time.day},
+        should_execute=lambda context: context.scheduled_execution_time.day != 6,
+    )
+    (request,) = evaluated(made).run_requests
+    assert request.run_config == {"ops": {"day": "2024-03-05"}}
+    assert request.tags is not None
+    assert request.tags["day"] == "5"
+    assert "should_execute" in evaluated(made, NOON.replace(day=6)).skip_message
+
+
+@pytest.mark.parametrize(
+    ("returned", "keys", "skipped"),
+    [
+        ({"ops": {}}, [None], None),
+        (RunConfig(), [None], None),
+        (RunRequest("a"), ["a"], None),
+        ([RunRequest("a"), RunRequest("b")], ["a", "b"], None),
+        (SkipReason("holiday"), [], "holiday"),
+        (None, [], "Schedule function returned an empty result"),
+        ([], [], "Schedule function returned an empty result"),
+    ],
+)
+def test_what_a_function_may_give(returned: Any, keys: list[str | None], skipped: str | None) -> None:
+    @schedule("@daily", job=nightly)
+    def decides(context: ScheduleEvaluationContext) -> Any:
+        return returned
+
+    found = evaluated(decides)
+    assert ([each.run_key for each in found.run_requests], found.skip_message) == (keys, skipped)
+
+
+def test_a_function_may_yield() -> None:
+    @schedule("@daily", job=nightly)
+    def yields(context: ScheduleEvaluationContext) -> Iterator[RunRequest]:
+        yield RunRequest("a")
+        yield RunRequest("b")
+
+    assert [each.run_key for each in evaluated(yields).run_requests] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (3, "gave 3"),
+        ([RunRequest("a"), SkipReason("b")], "SkipReason together"),
+        ([RunRequest(), RunRequest()], "run_key"),
+    ],
+)
+def test_what_a_function_may_not_give(returned: Any, said: str) -> None:
+    @schedule("@daily", job=nightly)
+    def wrong(context: ScheduleEvaluationContext) -> Any:
+        return returned
+
+    with pytest.raises(InvariantViolationError, match=said):
+        evaluated(wrong)
+
+
+def test_resources_come_by_parameter() -> None:
+    class Calendar(ConfigurableResource):
+        holidays: list[int]
+
+    @schedule("@daily", job=nightly)
+    def workdays(context: ScheduleEvaluationContext, calendar: Calendar) -> Any:
+        if context.scheduled_execution_time.day in calendar.holidays:
+            return SkipReason("holiday")
+        return RunRequest()
+
+    assert workdays.required_resource_keys == {"calendar"}
+    assert evaluated(workdays, resources={"calendar": Calendar(holidays=[5])}).skip_message == "holiday"
+    assert evaluated(workdays, resources={"calendar": Calendar(holidays=[])}).run_requests
+
+
+def test_a_schedule_is_called_as_the_function_that_it_is() -> None:
+    @schedule("@daily", job=nightly)
+    def direct(context: ScheduleEvaluationContext) -> dict[str, str]:
+        return {"day": str(context.scheduled_execution_time.date())}
+
+    assert direct(build_schedule_context(scheduled_execution_time=NOON)) == {"day": "2024-03-05"}
+    with pytest.raises(InvalidInvocationError, match=r"build_schedule_context\(\)"):
+        direct()
+    with pytest.raises(InvariantViolationError, match="scheduled_execution_time"):
+        direct(build_schedule_context())
+    with pytest.raises(InvalidInvocationError, match="evaluate_tick"):
+        ScheduleDefinition(job=nightly, cron_schedule="@daily")()
+
+
+# ---- of partitioned jobs -------------------------------------------------------------------------------------------
+
+
+def _partitioned(config: Any) -> Any:
+    @job(config=config)
+    def by_window() -> None:
+        work()
+
+    return by_window
+
+
+@pytest.mark.parametrize(
+    ("decorator", "start", "cron", "key"),
+    [
+        (hourly_partitioned_config, "2024-01-01-00:00", "0 * * * *", "2024-03-05-11:00"),
+        (daily_partitioned_config, "2024-01-01", "0 0 * * *", "2024-03-04"),
+        (weekly_partitioned_config, "2024-01-01", "0 0 * * 0", "2024-02-25"),
+        (monthly_partitioned_config, "2024-01-01", "0 0 1 * *", "2024-02-01"),
+    ],
+)
+def test_the_schedule_of_a_partitioned_job_runs_the_window_that_closed(
+    decorator: Any, start: str, cron: str, key: str
+) -> None:
+    @decorator(start_date=start)
+    def config(start: datetime, end: datetime) -> dict[str, Any]:
+        return {"ops": {"work": {}}}
+
+    made = build_schedule_from_partitioned_job(_partitioned(config))
+    assert (made.name, made.cron_schedule) == ("by_window_schedule", cron)
+    tick = made.previous_tick(NOON)
+    assert tick is not None
+    (request,) = evaluated(made, tick).run_requests
+    assert (request.partition_key, request.run_key) == (key, key)
+    assert request.tags is not None
+    assert request.tags["opgrid/partition"] == key
+
+
+def test_partitions_that_are_no_windows_take_an_expression() -> None:
+    @static_partitioned_config(["a", "b"])
+    def config(key: str) -> dict[str, Any]:
+        return {"ops": {"work": {}}}
+
+    with pytest.raises(InvalidDefinitionError, match="cron_schedule"):
+        build_schedule_from_partitioned_job(_partitioned(config))
+    made = build_schedule_from_partitioned_job(_partitioned(config), cron_schedule="0 0 * * *")
+    assert [each.partition_key for each in evaluated(made).run_requests] == ["a", "b"]
