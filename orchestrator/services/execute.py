@@ -11,8 +11,9 @@ from typing import Any
 
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.definitions.events import RetryRequested
 from opgrid.definitions.job import JobDefinition
-from opgrid.errors import InvariantViolationError, RunFailedError
+from opgrid.errors import InvariantViolationError, MaxRetriesExceededError, RunFailedError
 from opgrid.reconstruction import ReconstructableJob
 from opgrid.steps.scope import LocalRun, RunScope
 from orchestrator.engine.inbox import Inbox
@@ -165,6 +166,11 @@ def drive_here(
 def _raise(result: JobExecutionResult, local: LocalRun) -> None:
     for failure in result.get_step_failure_events():
         raised = local.errors.get((failure.step, failure.attempt))
+        if isinstance(raised, RetryRequested):
+            raise MaxRetriesExceededError(
+                f"Step {failure.step!r} asked for another attempt after {failure.attempt}; it may have "
+                f"{raised.max_retries} retries."
+            ) from raised
         if raised is not None:
             raise raised
         raise RunFailedError(f"Step {failure.step!r} failed: {failure.error.kind}: {failure.error.message}")
