@@ -13,6 +13,7 @@ from opgrid import (
     Definitions,
     Failure,
     In,
+    InvalidConfigError,
     InvalidDefinitionError,
     InvalidInvocationError,
     InvalidSubsetError,
@@ -125,8 +126,8 @@ def test_top_level_inputs() -> None:
     assert takes.execute_in_process(input_values={"number": 40, "more": 2}).output_value() == 42
     config = {"inputs": {"number": 1, "more": {"value": 2}}}
     assert takes.execute_in_process(run_config=config).output_value() == 3
-    with pytest.raises(Exception, match="'more'"):
-        takes.execute_in_process(input_values={"number": 1})
+    with pytest.raises(InvalidConfigError, match="'number'"):
+        takes.execute_in_process(input_values={"more": 1})
     with pytest.raises(InvalidDefinitionError, match="nmber"):
 
         @job(input_values={"nmber": 1})
