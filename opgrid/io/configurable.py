@@ -60,6 +60,8 @@ class RedisIOManager(ConfigurableIOManager):
     compress: bool = True
     ttl: int | None = None  #: seconds
     max_bytes: int | None = None
+    spill_to: str | None = None  #: a folder that all workers share, or a URL of fsspec
+    spill_above: int | None = None  #: bytes
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         self._store().handle_output(context, obj)
@@ -68,7 +70,9 @@ class RedisIOManager(ConfigurableIOManager):
         return self._store().load_input(context)
 
     def _store(self) -> RedisStore:
-        return _store(self.url, self.serializer, self.compress, self.ttl, self.max_bytes)
+        return _store(
+            self.url, self.serializer, self.compress, self.ttl, self.max_bytes, self.spill_to, self.spill_above
+        )
 
 
 #: One per process and setting: it knows what this process has stored lately.

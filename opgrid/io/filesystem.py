@@ -23,8 +23,8 @@ from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
 from opgrid.io.serializers import Segment, Serializer, serializer
 
-_HEAD: Final = struct.Struct(">4sI")
-_MAGIC: Final = b"OGF1"
+HEAD: Final = struct.Struct(">4sI")
+MAGIC: Final = b"OGF1"
 _LARGEST_HEADER: Final = 1 << 20
 _LONGEST_NAME: Final = 200
 
@@ -45,14 +45,14 @@ class FilesystemStore(IOManager):
     @staticmethod
     def write_to(path: str, obj: Any, context: OutputContext, how: Serializer) -> None:
         packed = pack(obj, context.output_ref, context.io.keys, how)
-        _write(path, packed)
+        write_file(path, packed)
         context.manifest = {"size": packed.size}
 
     @staticmethod
     def read_from(path: str, context: InputContext) -> Any:
         ref = context.output_ref
         try:
-            header, body = _read(path)
+            header, body = read_file(path)
         except FileNotFoundError:
             raise LookupError(
                 f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: "
@@ -85,9 +85,9 @@ def path_part(text: str) -> str:
     return encoded
 
 
-def _write(path: str, packed: Packed) -> None:
+def write_file(path: str, packed: Packed) -> None:
     temporary = f"{path}.{os.getpid()}.part"
-    parts: list[Segment] = [_HEAD.pack(_MAGIC, len(packed.header)), packed.header, *packed.body]
+    parts: list[Segment] = [HEAD.pack(MAGIC, len(packed.header)), packed.header, *packed.body]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
         handle = os.open(temporary, flags, 0o600)
@@ -125,27 +125,28 @@ def _write_all(handle: int, parts: Sequence[Segment]) -> None:
             view = view[os.write(handle, view) :]
 
 
-def _read(path: str) -> tuple[bytes, Segment]:
+def read_file(path: str) -> tuple[bytes, Segment]:
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size < 1 << 16:
             whole = file.readall()
-            _, length = _head(whole[: _HEAD.size], size, path)
-            return whole[_HEAD.size : _HEAD.size + length], whole[_HEAD.size + length :]
-        _, length = _head(file.read(_HEAD.size), size, path)
+            length = head_of(whole[: HEAD.size], size, path)
+            return whole[HEAD.size : HEAD.size + length], whole[HEAD.size + length :]
+        length = head_of(file.read(HEAD.size), size, path)
         header = file.read(length)
-        body = bytearray(size - _HEAD.size - length)
+        body = bytearray(size - HEAD.size - length)
         view, at = memoryview(body), 0
         while at < len(body) and (count := file.readinto(view[at:])):
             at += count
         return header, body
 
 
-def _head(data: bytes, size: int, path: str) -> tuple[bytes, int]:
-    if len(data) == _HEAD.size:
-        magic, length = _HEAD.unpack(data)
-        if magic == _MAGIC and length <= min(size, _LARGEST_HEADER):
-            return magic, length
+def head_of(data: bytes, size: int, path: str) -> int:
+    """The length of the header that follows. Raises PayloadRejected for what is no file of ours."""
+    if len(data) == HEAD.size:
+        magic, length = HEAD.unpack(data)
+        if magic == MAGIC and length <= min(size, _LARGEST_HEADER):
+            return int(length)
     raise PayloadRejected(f"{path} is no file of an opgrid IO manager")
 
 

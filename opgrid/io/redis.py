@@ -23,6 +23,7 @@ from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
 from opgrid.io.serializers import Segment, serializer
+from opgrid.io.spill import spill, spilled
 
 if TYPE_CHECKING:
     import redis
@@ -32,6 +33,8 @@ CHUNK: Final = 1 << 20
 TTL: Final = 7 * 24 * 3600
 #: Bytes of one value: OPGRID_IO_MAX_BYTES.
 LARGEST: Final = 1 << 30
+#: Bytes above which a value goes to OPGRID_IO_SPILL_TO, where that is set: OPGRID_IO_SPILL_ABOVE.
+SPILL_ABOVE: Final = 64 << 20
 _HEAD: Final = struct.Struct(">I")
 _CACHED_VALUES: Final = 256
 _CACHED_BYTES: Final = 64 * 1024
@@ -49,8 +52,12 @@ class RedisStore(IOManager):
         compress: bool = True,
         ttl: int | None = None,
         max_bytes: int | None = None,
+        spill_to: str | None = None,
+        spill_above: int | None = None,
     ) -> None:
         self.url = url
+        self.spill_to = spill_to or os.environ.get("OPGRID_IO_SPILL_TO") or None
+        self.spill_above = spill_above or _setting("OPGRID_IO_SPILL_ABOVE", SPILL_ABOVE)
         self.serializer = serializer
         self.compress = compress
         self.ttl = ttl or _setting("OPGRID_IO_TTL", TTL)
@@ -60,11 +67,15 @@ class RedisStore(IOManager):
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         ref = context.output_ref
         packed = pack(obj, ref, context.io.keys, serializer(self.serializer), self.compress)
+        if self.spill_to is not None and packed.size > self.spill_above:
+            spill(self.spill_to, ref, packed)
+            context.manifest = {"size": packed.size, "chunks": 0}
+            return
         if packed.size > self.max_bytes:
             raise ValueError(
                 f"Output {ref.output!r} of step {ref.step!r} takes {packed.size:,} bytes; the Redis IO manager "
-                f"stores {self.max_bytes:,} at "
-                f"most (OPGRID_IO_MAX_BYTES). Bind an IO manager for large values to it: Out(io_manager_key=...)."
+                f"stores {self.max_bytes:,} at most (OPGRID_IO_MAX_BYTES). Let large values go elsewhere with "
+                "OPGRID_IO_SPILL_TO, or bind an IO manager for them: Out(io_manager_key=...)."
             )
         key = key_of(ref)
         chunks = self._write(self._client(context), key, ref, packed)
@@ -74,8 +85,18 @@ class RedisStore(IOManager):
     def load_input(self, context: InputContext) -> Any:
         ref = context.output_ref
         key = key_of(ref)
+        if not _chunks_of(ref):
+            return unpack(*spilled(self._spilled_to(ref), ref), ref, context.io.keys)
         stored = self._recent.find(key) or self._read(self._client(context), key, ref)
         return unpack(*stored, ref, context.io.keys)
+
+    def _spilled_to(self, ref: OutputRef) -> str:
+        if self.spill_to is None:
+            raise SettingsError(
+                f"Output {ref.output!r} of step {ref.step!r} was too large for Redis and lies elsewhere: set "
+                "OPGRID_IO_SPILL_TO here, too."
+            )
+        return self.spill_to
 
     def _write(self, client: redis.Redis, key: str, ref: OutputRef, packed: Packed) -> int:
         index = index_of(ref.run_id)
@@ -97,7 +118,7 @@ class RedisStore(IOManager):
 
     def _read(self, client: redis.Redis, key: str, ref: OutputRef) -> tuple[bytes, Segment]:
         manifest = ref.manifest if isinstance(ref.manifest, dict) else {}
-        count = int(manifest.get("chunks", 1))
+        count = _chunks_of(ref)
         names = [key, *(f"{key}:{number}" for number in range(1, count))]
         first: Any = client.get(key)
         if first is None:
@@ -156,10 +177,13 @@ def key_of(ref: OutputRef) -> str:
 
 
 def keys_of(ref: OutputRef) -> list[str]:
-    """All that hold one output; they exist before it is reported."""
-    chunks = int(ref.manifest.get("chunks", 1)) if isinstance(ref.manifest, dict) else 1
+    """All that hold one output; they exist before it is reported. None for one that was too large for Redis."""
     key = key_of(ref)
-    return [key, *(f"{key}:{number}" for number in range(1, chunks))]
+    return [f"{key}:{number}" if number else key for number in range(_chunks_of(ref))]
+
+
+def _chunks_of(ref: OutputRef) -> int:
+    return int(ref.manifest.get("chunks", 1)) if isinstance(ref.manifest, dict) else 1
 
 
 def index_of(run_id: str) -> str:

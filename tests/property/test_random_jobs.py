@@ -52,9 +52,9 @@ SEEDS = [48, 117, 130, 173, 253, 393]
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_on_processes(seed: int) -> None:
-    with instance_for_test() as instance:
-        with execute_job(compose(Drawing.of(seed)), instance, executor="multiprocess") as result:
-            check(seed, result)
+    drawn = compose(Drawing.of(seed))
+    with instance_for_test() as instance, execute_job(drawn, instance, executor="multiprocess") as result:
+        check(seed, result)
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,42 @@ def test_too_large_a_value_is_refused_with_its_size(around: Any, client: redis.R
     assert client.dbsize() == 0
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_is_too_large_goes_elsewhere(
+    around: Any, client: redis.Redis, tmp_path: Path, remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = f"memory://{tmp_path.name}" if remote else str(tmp_path / "shared")
+    manager = RedisStore(compress=False, spill_to=base, spill_above=100_000)
+    small, large = store(manager, around, b"x" * 1000), store(manager, around, b"y" * 200_000, ref(output="large"))
+    assert keys_of(large) == []
+    assert client.exists(key_of(small)) == 1
+    assert client.exists(key_of(large)) == 0
+    monkeypatch.setenv("OPGRID_IO_SPILL_TO", base)
+    assert load(RedisStore(), around, small) == b"x" * 1000
+    assert load(RedisStore(), around, large) == b"y" * 200_000
+    gone = OutputRef(large.run_id, large.step, "gone", None, 1, "", large.manifest)
+    with pytest.raises(LookupError, match="gone"):
+        load(RedisStore(), around, gone)
+    monkeypatch.delenv("OPGRID_IO_SPILL_TO")
+    with pytest.raises(SettingsError, match="OPGRID_IO_SPILL_TO here, too"):
+        load(RedisStore(), around, large)
+
+
+def test_a_value_that_lies_elsewhere_is_signed_too(around: Any, tmp_path: Path) -> None:
+    manager = RedisStore(compress=False, spill_to=str(tmp_path / "shared"), spill_above=1000)
+    stored = store(manager, around, b"y" * 5000)
+    (file,) = (each for each in (tmp_path / "shared").rglob("*") if each.is_file())
+    file.write_bytes(file.read_bytes().replace(b"yyyy", b"zzzz", 1))
+    with pytest.raises(PayloadRejected, match="damaged or changed"):
+        load(manager, around, stored)
+
+
+@pytest.mark.parametrize("serializer", ["cloudpickle", "json"])
+def test_serializers_are_chosen(around: Any, serializer: str) -> None:
+    value = {"a": [1, 2.5, None, "ü"]}
+    assert load(RedisStore(), around, store(RedisStore(serializer=serializer), around, value)) == value
+
+
 def test_cleaning_up_finds_every_key_of_a_run(around: Any, client: redis.Redis) -> None:
     for number in range(3):
         store(RedisStore(compress=False), around, bytes(2 * CHUNK), ref(f"s{number}"))

@@ -1,0 +1,65 @@
+"""Where values go that are too large for Redis: a folder that all workers share, or an object store by fsspec."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from opgrid.contracts.tasks import OutputRef
+from opgrid.errors import SettingsError
+from opgrid.io.filesystem import HEAD, MAGIC, head_of, path_part, place, read_file, write_file
+from opgrid.io.payload import Packed
+from opgrid.io.serializers import Segment
+
+_BLOCK: Final = 8 << 20
+
+
+def spill(base: str, ref: OutputRef, packed: Packed) -> None:
+    """Write a value; it is there whole or not at all."""
+    path = _path(base, ref)
+    if not _is_remote(base):
+        write_file(path, packed)
+        return
+    with _open(path, "wb") as file:  # an object store shows an object once it is complete
+        file.write(HEAD.pack(MAGIC, len(packed.header)))
+        file.write(packed.header)
+        for part in packed.body:
+            file.write(part)
+
+
+def spilled(base: str, ref: OutputRef) -> tuple[bytes, Segment]:
+    """Header and body. Raises LookupError where it is gone."""
+    path = _path(base, ref)
+    try:
+        if not _is_remote(base):
+            return read_file(path)
+        with _open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise LookupError(
+            f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: there is "
+            f"nothing at {path}."
+        ) from None
+    length = head_of(data[: HEAD.size], len(data), path)
+    return data[HEAD.size : HEAD.size + length], memoryview(data)[HEAD.size + length :]
+
+
+def _path(base: str, ref: OutputRef) -> str:
+    file = f"{ref.attempt}.{path_part(ref.claim)}" if ref.claim else str(ref.attempt)
+    parts = [*(path_part(part) for part in place(ref)), file]
+    return "/".join([base.rstrip("/"), *parts]) if _is_remote(base) else os.path.join(base, *parts)
+
+
+def _is_remote(base: str) -> bool:
+    return "://" in base
+
+
+def _open(path: str, mode: str) -> Any:
+    try:
+        import fsspec
+    except ImportError:
+        raise SettingsError(
+            f"Values that are too large for Redis go to {path.partition('://')[0]}://, which needs fsspec: pip install "
+            "'opgrid[fsspec]', and the package of that store."
+        ) from None
+    return fsspec.open(path, mode, block_size=_BLOCK).open()
