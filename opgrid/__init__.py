@@ -114,6 +114,13 @@ if TYPE_CHECKING:
         JobDefinition,
         job,
     )
+    from opgrid.definitions.load_from import (
+        load_definitions_from_current_module,
+        load_definitions_from_module,
+        load_definitions_from_modules,
+        load_definitions_from_package_module,
+        load_definitions_from_package_name,
+    )
     from opgrid.definitions.logger import (
         InitLoggerContext,
         LoggerDefinition,
@@ -362,6 +369,11 @@ __all__ = [  # noqa: RUF022 (grouped)
     "OutputMapping",
     "Definitions",
     "repository",
+    "load_definitions_from_module",
+    "load_definitions_from_modules",
+    "load_definitions_from_current_module",
+    "load_definitions_from_package_module",
+    "load_definitions_from_package_name",
     # what ops give, tell and raise
     "Output",
     "DynamicOutput",
@@ -610,6 +622,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "opgrid.definitions.definitions": (
         "Definitions",
         "repository",
+    ),
+    "opgrid.definitions.load_from": (
+        "load_definitions_from_module",
+        "load_definitions_from_modules",
+        "load_definitions_from_current_module",
+        "load_definitions_from_package_module",
+        "load_definitions_from_package_name",
     ),
     "opgrid.definitions.events": (
         "Output",

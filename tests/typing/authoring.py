@@ -1,0 +1,127 @@
+"""What type checkers know of users' code. Read by mypy, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, assert_type
+
+from opgrid import (
+    Config,
+    ConfigurableResource,
+    DynamicOut,
+    DynamicOutput,
+    ExecuteInProcessResult,
+    GraphDefinition,
+    Instance,
+    JobDefinition,
+    JobExecutionResult,
+    OpExecutionContext,
+    Output,
+    RunRecord,
+    RunRequest,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SensorDefinition,
+    SensorEvaluationContext,
+    build_op_context,
+    execute_job,
+    graph,
+    job,
+    op,
+    schedule,
+    sensor,
+)
+from opgrid.contracts.events import AnyEvent
+
+
+class Options(Config):
+    factor: int = 2
+
+
+class Store(ConfigurableResource):
+    name: str
+
+    def read(self) -> str:
+        return self.name
+
+
+@op
+def add(number: int, more: int = 1) -> int:
+    return number + more
+
+
+@op(tags={"kind": "x"})
+def tell(context: OpExecutionContext, config: Options, store: Store) -> str:
+    assert_type(context.run_id, str)
+    assert_type(context.retry_number, int)
+    assert_type(config.factor, int)
+    assert_type(store.read(), str)
+    return store.name
+
+
+@op(out=DynamicOut(int))
+def spread() -> Iterator[DynamicOutput[int]]:
+    yield DynamicOutput(1, mapping_key="a")
+
+
+@op
+def wrapped() -> Output[int]:
+    return Output(1)
+
+
+def ops_keep_their_signatures() -> None:
+    assert_type(add(1), int)
+    assert_type(add(number=1, more=2), int)
+    assert_type(tell(build_op_context(), config=Options(), store=Store(name="s")), str)
+    # in the body of a job an op is called with fewer arguments than its function takes: what else is passed is not known
+    assert_type(add("1"), Any)
+    assert_type(wrapped(), Output[int])
+
+
+@graph
+def twice(number: int) -> int:
+    return add(add(number))
+
+
+@job
+def whole() -> None:
+    twice(add(add.alias("first")(1)))
+
+
+@job(tags={"a": "b"})
+def tagged() -> None: ...
+
+
+@schedule("@daily", job=whole)
+def daily(context: ScheduleEvaluationContext) -> RunRequest:
+    return RunRequest(run_key=str(context.scheduled_execution_time))
+
+
+@sensor(job=whole)
+def looks(context: SensorEvaluationContext) -> Iterator[RunRequest]:
+    assert_type(context.cursor, str | None)
+    yield RunRequest()
+
+
+def decorators_give_definitions() -> None:
+    assert_type(whole, JobDefinition)
+    assert_type(tagged, JobDefinition)
+    assert_type(twice.to_job(name="x"), JobDefinition)
+    checked: GraphDefinition = twice
+    assert_type(checked.name, str)
+    assert_type(daily, ScheduleDefinition)
+    assert_type(looks, SensorDefinition)
+
+
+def results_are_known() -> None:
+    result = whole.execute_in_process()
+    assert_type(result, ExecuteInProcessResult)
+    assert_type(result.success, bool)
+    assert_type(result.run_id, str)
+    assert_type(result.run, RunRecord)
+    assert_type(result.all_events, Sequence[AnyEvent])
+    assert_type(result.output_for_node("add"), Any)
+    with Instance.get() as instance, execute_job(whole, instance) as stored:
+        assert_type(instance, Instance)
+        assert_type(stored, JobExecutionResult)
+        assert_type(stored.run.started, float | None)
