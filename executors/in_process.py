@@ -6,9 +6,11 @@ import heapq
 import itertools
 import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Self
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepFailed, StepStarted
@@ -18,6 +20,7 @@ from opgrid.definitions.job import JobDefinition
 from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
+from opgrid.steps import event_loop
 from opgrid.steps.bell import Bell
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import deadline, passed_on
@@ -27,13 +30,15 @@ from opgrid.steps.scope import LocalRun, RunScope
 #: A wide fan-out runs several steps a poll, for so many seconds: its caller commits once for all of them.
 _TURN: Final = 0.01
 _WIDE: Final = 8
+_BESIDE: Final = 256  #: async steps at once
+_BREATH: Final = 0.005  #: seconds that a poll waits at least while only async steps run
 
 _log = logging.getLogger("opgrid.in_process")
 
 
 class InProcessExecutor(Executor):
-    """One step at a time, the highest priority first, in order of submission among equals. Resources live as long
-    as their run.
+    """One step at a time, the highest priority first, in order of submission among equals; async ones run
+    concurrently, each waited for by a thread. Resources live as long as their run.
     """
 
     crosses_processes = False
@@ -48,6 +53,8 @@ class InProcessExecutor(Executor):
         self._events: deque[AnyEvent] = deque()
         self._sink = _Sink(self._events)
         self._bell = Bell()
+        self._threads: ThreadPoolExecutor | None = None
+        self._running: dict[tuple[RunId, StepKey, int], int] = {}  #: async steps, with the thread that waits for each
 
     @classmethod
     def create(cls, setup: ExecutorSetup) -> Self:
@@ -65,7 +72,7 @@ class InProcessExecutor(Executor):
             with passed_on():
                 self._work()
         elif not self._events:
-            self._bell.wait(timeout)
+            self._bell.wait(max(timeout, _BREATH) if self._running else timeout)
         events = []
         while self._events:  # a thread that user code started may log meanwhile
             events.append(self._events.popleft())
@@ -82,6 +89,10 @@ class InProcessExecutor(Executor):
                 kept.append(entry)
         heapq.heapify(kept)
         self._waiting = kept
+        for step, attempt in steps:
+            thread = self._running.get((run_id, step, attempt))
+            if thread is not None:
+                event_loop.cancel(thread)
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
         run_hooks_elsewhere(task, self._scope(run), self._sink, error, success=error is None)
@@ -101,6 +112,10 @@ class InProcessExecutor(Executor):
 
     def close(self) -> None:
         self._waiting.clear()
+        if self._threads is not None:
+            for thread in list(self._running.values()):
+                event_loop.cancel(thread)
+            self._threads.shutdown()
         for run_id in list(self._scopes):
             self.release(run_id)
         self._bell.close()
@@ -110,17 +125,23 @@ class InProcessExecutor(Executor):
         wide = len(self._waiting) >= _WIDE
         while self._waiting:
             _, _, brief, task = heapq.heappop(self._waiting)
-            self._run(brief, task)
+            scope = self._started(brief, task)
+            if scope is None:
+                continue
+            if scope.node(task.node).is_async:
+                self._run_beside(task, scope)
+                continue
+            self._run(task, scope)
             if not wide or time.monotonic() >= until:
                 return
 
-    def _run(self, brief: RunBrief, task: StepTask) -> None:
-        started = time.time()
+    def _started(self, brief: RunBrief, task: StepTask) -> RunScope | None:
+        """None where the code cannot be had: the step has failed."""
         self._events.append(
-            StepStarted(run_id=task.run_id, at=started, step=task.step, attempt=task.attempt, pid=os.getpid())
+            StepStarted(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, pid=os.getpid())
         )
         try:
-            scope = self._scope(brief)
+            return self._scope(brief)
         except OpGridError as error:
             self._events.append(
                 StepFailed(
@@ -132,12 +153,41 @@ class InProcessExecutor(Executor):
                     allow_retries=False,
                 )
             )
-            return
+            return None
+
+    def _run(self, task: StepTask, scope: RunScope) -> None:
+        started = time.time()
         with deadline(task.timeout), run_step(task, scope, self._sink) as outcome:
-            if isinstance(outcome.event, StepCanceled) and task.timeout is not None:
+            if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
                 at = self._events.index(outcome.event)
                 self._events[at] = outcome.event = timed_out(task, time.time() - started)
             outcome.run_hooks(self._sink)
+
+    def _run_beside(self, task: StepTask, scope: RunScope) -> None:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_BESIDE, "opgrid-async")
+        self._threads.submit(self._wait_for, task, scope)
+
+    def _wait_for(self, task: StepTask, scope: RunScope) -> None:
+        """In a thread of its own: its events wait until they are all there, so that its end can still be changed."""
+        at, thread = (task.run_id, task.step, task.attempt), threading.get_ident()
+        self._running[at] = thread
+        started, told = time.time(), deque[AnyEvent]()
+        timer = None if task.timeout is None else threading.Timer(task.timeout, event_loop.cancel, [thread])
+        try:
+            if timer is not None:
+                timer.start()
+            sink = _Sink(told)
+            with run_step(task, scope, sink) as outcome:
+                if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
+                    told[told.index(outcome.event)] = outcome.event = timed_out(task, time.time() - started)
+                outcome.run_hooks(sink)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            del self._running[at]
+            self._events.extend(told)
+            self._bell.ring()
 
     def _scope(self, brief: RunBrief) -> RunScope:
         found = self._scopes.get(brief.run_id)
@@ -158,6 +208,11 @@ class InProcessExecutor(Executor):
                 f"Job {brief.job.name!r} is not in this process, and there is no code location to load it from."
             )
         return job_for(brief.job, self._setup.code)
+
+
+def _is_over(task: StepTask, started: float) -> bool:
+    """Its time, so that what stopped it was the clock."""
+    return task.timeout is not None and time.time() - started >= 0.99 * task.timeout
 
 
 class _Sink:

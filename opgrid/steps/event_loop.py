@@ -6,11 +6,15 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from concurrent.futures import CancelledError, Future
 from typing import Any, Final
+
+from opgrid.errors import ExecutionInterruptedError
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _END: Final = object()
+_running: dict[int, Future[Any]] = {}  #: by the identity of the thread that waits
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
@@ -24,13 +28,29 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 def run(body: Coroutine[Any, Any, Any]) -> Any:
-    """The coroutine's result. It sees the caller's context variables; an interrupt of the caller cancels it."""
+    """The coroutine's result. It sees the caller's context variables; an interrupt of the caller cancels it.
+
+    Raises ExecutionInterruptedError when :func:`cancel` was called for the thread that waits here.
+    """
     future = asyncio.run_coroutine_threadsafe(body, event_loop())
+    thread = threading.get_ident()
+    _running[thread] = future
     try:
         return future.result()
+    except CancelledError as canceled:
+        raise ExecutionInterruptedError("The step was canceled.") from canceled
     except BaseException:
         future.cancel()
         raise
+    finally:
+        _running.pop(thread, None)
+
+
+def cancel(thread: int) -> None:
+    """Stop the body that this thread waits for, if it waits for one."""
+    future = _running.get(thread)
+    if future is not None:
+        future.cancel()
 
 
 def iterate(body: AsyncIterator[Any]) -> Iterator[Any]:

@@ -71,6 +71,8 @@ def deadline(seconds: float | None) -> Iterator[None]:
 def arm() -> bool:
     """User code begins: from here on a signal is raised at once. Gives what ``disarm`` wants back."""
     global _armed
+    if threading.current_thread() is not threading.main_thread():
+        return False  # no signal arrives here
     before, _armed = _armed, True
     if _pending is not None:
         _raise(_pending)
@@ -80,7 +82,8 @@ def arm() -> bool:
 def disarm(before: bool = False) -> None:
     """User code is over: a signal that comes now is too late."""
     global _armed
-    _armed = before
+    if threading.current_thread() is threading.main_thread():
+        _armed = before
 
 
 @contextmanager

@@ -69,6 +69,14 @@ def open_one(attempt: Attempt, key: str) -> Any:
 
 def _open(attempt: Attempt, keys: frozenset[str]) -> None:
     """What is open already stays; of a run's resources, those are found open that an earlier step needed."""
+    if attempt.scope.lifetime == "run":
+        with attempt.scope.lock:
+            _open_missing(attempt, keys)
+    else:
+        _open_missing(attempt, keys)
+
+
+def _open_missing(attempt: Attempt, keys: frozenset[str]) -> None:
     scope = attempt.scope
     lasting = scope.lifetime == "run"
     opened = scope.opened if lasting else dict(attempt.opened)

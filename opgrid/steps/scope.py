@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -44,6 +46,7 @@ class Node:
         "config",
         "hooks",
         "ins",
+        "is_async",
         "op",
         "opens",
         "outs",
@@ -65,6 +68,8 @@ class Node:
         self.ins: Mapping[str, In] = node.op.ins
         self.outs: Mapping[str, Out] = node.op.outs
         self.signature = node.op.signature
+        body = node.op.compute_fn
+        self.is_async = inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body)
         self.checked_ins: dict[str, Type] = {name: port.type for name, port in self.ins.items() if not port.type.is_any}
         self.checked_outs: dict[str, Type] = {
             name: port.type for name, port in self.outs.items() if not port.type.is_any
@@ -100,6 +105,7 @@ class RunScope:
         self.opened: dict[str, Any] = {}  #: resources that live as long as the run
         self.failed: dict[str, BaseException] = {}  #: those that could not be opened
         self.stack = ExitStack()
+        self.lock = threading.RLock()  #: of what is opened once a run: async steps share a process
         self._nodes: dict[str, Node] = {}
         self._default_io: IOManager | None = None
         self._loggers: list[logging.Logger] | None = None
@@ -114,9 +120,10 @@ class RunScope:
     @property
     def default_io(self) -> IOManager:
         """Stands behind ``io_manager`` where the job binds none."""
-        if self._default_io is None:
-            self._default_io = default_manager(self.brief.io)
-        return self._default_io
+        with self.lock:
+            if self._default_io is None:
+                self._default_io = default_manager(self.brief.io)
+            return self._default_io
 
     @property
     def instance(self) -> Any:

@@ -73,7 +73,7 @@ def ops_keep_their_signatures() -> None:
     assert_type(add(1), int)
     assert_type(add(number=1, more=2), int)
     assert_type(tell(build_op_context(), config=Options(), store=Store(name="s")), str)
-    # in the body of a job an op is called with fewer arguments than its function takes: what else is passed is not known
+    # in the body of a job an op is called with fewer arguments than its function takes: other calls are not typed
     assert_type(add("1"), Any)
     assert_type(wrapped(), Output[int])
 

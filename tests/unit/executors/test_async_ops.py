@@ -1,0 +1,174 @@
+"""Async ops of one process run at the same time, and can be stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from opgrid import (
+    ConfigurableResource,
+    DynamicOut,
+    DynamicOutput,
+    OpExecutionContext,
+    RetryPolicy,
+    job,
+    op,
+)
+
+running: list[int] = []
+most: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    running.clear()
+    most.clear()
+
+
+@op(out=DynamicOut(int))
+def spread() -> Iterator[DynamicOutput[int]]:
+    for number in range(40):
+        yield DynamicOutput(number, mapping_key=str(number))
+
+
+@op
+async def fetch(context: OpExecutionContext, number: int) -> int:
+    running.append(number)
+    most.append(len(running))
+    await asyncio.sleep(0.05)
+    running.remove(number)
+    context.log.info("fetched %d", number)
+    return number * 2
+
+
+@op
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@job
+def fetches() -> None:
+    total(spread().map(fetch).collect())
+
+
+def test_they_wait_together() -> None:
+    before = time.monotonic()
+    result = fetches.execute_in_process()
+    assert result.output_for_node("total") == 2 * sum(range(40))
+    assert max(most) >= 20
+    assert time.monotonic() - before < 40 * 0.05
+    logged = [event for event in result.all_events if event.TYPE.name == "LOG_MESSAGE"]
+    assert {event.step for event in logged} == {f"fetch[{number}]" for number in range(40)}  # type: ignore[union-attr]
+
+
+def test_sync_steps_go_on_meanwhile() -> None:
+    order: list[str] = []
+
+    @op
+    async def slow() -> None:
+        await asyncio.sleep(0.3)
+        order.append("slow")
+
+    @op
+    def quick() -> int:
+        order.append("quick")
+        return 1
+
+    @op
+    def after(number: int) -> None:
+        order.append("after")
+
+    @job
+    def both() -> None:
+        slow()
+        after(quick())
+
+    assert both.execute_in_process().success
+    assert order == ["quick", "after", "slow"]
+
+
+def test_a_failure_and_a_retry_are_those_of_one_step() -> None:
+    calls: list[str] = []
+
+    @op(retry_policy=RetryPolicy(max_retries=2))
+    async def flaky() -> int:
+        calls.append("flaky")
+        if len([each for each in calls if each == "flaky"]) < 2:
+            raise ConnectionError("again")
+        return 1
+
+    @op
+    async def broken() -> None:
+        raise ValueError("on purpose")
+
+    @job
+    def mixed() -> None:
+        flaky()
+        broken()
+
+    result = mixed.execute_in_process(raise_on_error=False)
+    assert result.is_node_success("flaky")
+    assert result.get_failed_step_keys() == {"broken"}
+    with pytest.raises(ValueError, match="on purpose"):
+        mixed.execute_in_process()
+
+
+def test_a_timeout_ends_what_waits() -> None:
+    ended: list[str] = []
+
+    @op(timeout=0.1)
+    async def endless() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("cleaned up")
+
+    @job
+    def waits() -> None:
+        endless()
+
+    before = time.monotonic()
+    result = waits.execute_in_process(raise_on_error=False)
+    failure = result.failure_data_for_node("endless")
+    assert failure is not None
+    assert failure.timed_out
+    assert ended == ["cleaned up"]
+    assert time.monotonic() - before < 10
+
+
+def test_a_resource_of_the_run_is_opened_once_for_all() -> None:
+    opened: list[int] = []
+
+    class Pool(ConfigurableResource):
+        def setup_for_execution(self, context: Any) -> None:
+            time.sleep(0.02)
+            opened.append(1)
+
+    @op
+    async def uses(pool: Pool, number: int) -> None:
+        await asyncio.sleep(0)
+
+    @job(resource_defs={"pool": Pool()})
+    def many() -> None:
+        spread().map(uses)
+
+    assert many.execute_in_process().success
+    assert opened == [1]
+
+
+def test_async_generators_give_outputs_as_they_come() -> None:
+    @op(out=DynamicOut(int))
+    async def stream() -> AsyncIterator[DynamicOutput[int]]:
+        for number in range(3):
+            await asyncio.sleep(0)
+            yield DynamicOutput(number, mapping_key=str(number))
+
+    @job
+    def streams() -> None:
+        total(stream().map(fetch).collect())
+
+    assert streams.execute_in_process().output_for_node("total") == 6
