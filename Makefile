@@ -56,6 +56,10 @@ demo: setup ## run the example census from start to end
 test: setup ## run the tests
 	@$(PY) -m pytest -n $(JOBS) $(ARGS)
 
+.PHONY: docs
+docs: setup ## write the pages of the reference that come from docstrings
+	@$(PY) docs/build_reference.py
+
 .PHONY: bench
 bench: setup ## measure; figures go to stdout
 	@$(PY) -P -m benchmarks
@@ -63,7 +67,7 @@ bench: setup ## measure; figures go to stdout
 # --- checking --------------------------------------------------------------------------------------------------------
 
 PACKAGES := opgrid orchestrator executors worker
-TYPED := $(PACKAGES) $(wildcard examples benchmarks tests/typing requirements/lock.py)
+TYPED := $(PACKAGES) $(wildcard examples benchmarks tests/typing docs/build_reference.py requirements/lock.py)
 # What git knows or would take; empty lists skip their tool.
 files = $(shell git ls-files --cached --others --exclude-standard -- $(1))
 COMPOSE = $(call files,'docker-compose*.yml' 'deploy/compose*.yml' 'deploy/**/compose*.yml')
@@ -72,7 +76,7 @@ YAML = $(call files,'*.yml' '*.yaml')
 SCRIPTS = $(call files,'*.sh' '.ci/*')
 
 .PHONY: check
-check: lint types layers locks spelling deploy-files ## everything that needs no test run
+check: lint types layers locks reference spelling deploy-files ## everything that needs no test run
 
 .PHONY: lint
 lint: setup
@@ -90,6 +94,10 @@ layers: setup
 .PHONY: locks
 locks: setup
 	$(PY) requirements/lock.py --check
+
+.PHONY: reference
+reference: setup
+	@$(PY) docs/build_reference.py --check
 
 .PHONY: spelling
 spelling: setup
