@@ -320,6 +320,7 @@ if TYPE_CHECKING:
     from opgrid.testing.contexts import (
         DirectOpContext,
         build_hook_context,
+        build_init_logger_context,
         build_init_resource_context,
         build_input_context,
         build_op_context,
@@ -550,6 +551,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "build_input_context",
     "build_init_resource_context",
     "DirectOpContext",
+    "build_init_logger_context",
     # errors
     "OpGridError",
     "InvalidDefinitionError",
@@ -844,6 +846,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "build_input_context",
         "build_init_resource_context",
         "DirectOpContext",
+        "build_init_logger_context",
     ),
     "opgrid.errors": (
         "OpGridError",

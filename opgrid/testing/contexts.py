@@ -20,6 +20,7 @@ from opgrid.contracts.config import ExecutorChoice, NodeConfig
 from opgrid.contracts.events import AnyEvent, LogMessage
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask
 from opgrid.definitions.hooks import HookDefinition
+from opgrid.definitions.logger import InitLoggerContext
 from opgrid.definitions.op import OpDefinition
 from opgrid.definitions.resource import InitResourceContext, bind_resources
 from opgrid.definitions.types import resolve_type
@@ -157,6 +158,13 @@ def build_init_resource_context(
         log=attempt.log,
         instance=instance,
     )
+
+
+def build_init_logger_context(
+    logger_config: Any = None, job_def: Any = None, *, run_id: str | None = None
+) -> InitLoggerContext:
+    """For calling a logger function directly."""
+    return InitLoggerContext(logger_config, job_def=job_def, run_id=run_id or EPHEMERAL)
 
 
 class DirectOpContext(OpExecutionContext):
