@@ -284,6 +284,12 @@ class JobDefinition:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
 
+    def _repr_svg_(self) -> str:
+        """In a notebook: its picture."""
+        from opgrid.definitions.picture import svg
+
+        return svg(self.structure)
+
     # ---- launching ----------------------------------------------------------------------------------------
 
     def resolve(

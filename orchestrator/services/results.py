@@ -27,6 +27,7 @@ from opgrid.contracts.tasks import OutputRef
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import InvariantViolationError, listed, nearest
 from opgrid.ids import split_step_key
+from orchestrator.services.tables import table
 from orchestrator.storage.records import RunRecord
 
 E = TypeVar("E", bound=AnyEvent)
@@ -51,6 +52,10 @@ class JobExecutionResult:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the run, and a row for each step."""
+        return table(self.run, self.all_events)
 
     @property
     def success(self) -> bool:
