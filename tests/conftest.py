@@ -24,7 +24,17 @@ def redis_server() -> Iterator[EmbeddedRedis]:
 @pytest.fixture
 def redis_url(redis_server: EmbeddedRedis) -> Iterator[str]:
     """A database that nobody used before."""
-    url = redis_server.url_of(next(_numbers) % _DATABASES)
+    yield from _database(redis_server)
+
+
+@pytest.fixture(scope="module")
+def module_redis_url(redis_server: EmbeddedRedis) -> Iterator[str]:
+    """One for all tests of a module."""
+    yield from _database(redis_server)
+
+
+def _database(server: EmbeddedRedis) -> Iterator[str]:
+    url = server.url_of(next(_numbers) % _DATABASES)
     yield url
     with connect(url) as client:
         client.flushdb()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.fleet import start_worker
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
@@ -18,10 +17,10 @@ Fleet = Callable[[str], Instance]
 
 
 @pytest.fixture(scope="module")
-def fleet(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     home = tmp_path_factory.mktemp("fleet")
     KeyRing.load(str(home))
-    url = redis_server.url_of(0)
+    url = module_redis_url
     workers = {}
     with Instance.of(Settings(home, f"sqlite:///{home / 'opgrid.db'}", url)) as instance:
 

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opgrid import instance_for_test
-from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.fleet import start_worker
 from opgrid.contracts.events import StepSkipped
 from opgrid.io.keys import KeyRing
@@ -58,11 +57,11 @@ def test_on_processes(seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def fleet(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+def fleet(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """Workers that have none of the jobs: those travel by value."""
     home = tmp_path_factory.mktemp("random")
     KeyRing.load(str(home))
-    url = redis_server.url_of(0)
+    url = module_redis_url
     worker = start_worker(url, None, str(home), name="random", concurrency=2, log=home / "worker.log")
     with Instance.of(Settings(home, f"sqlite:///{home / 'opgrid.db'}", url)) as instance:
         yield instance
