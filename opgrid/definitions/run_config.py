@@ -202,7 +202,7 @@ class _Walk:
             self.report.unknown(f"{path}:config", f"op {op.name!r} takes no config.")
         config = self._op_config(op, config, path, at)
         inputs = self._op_inputs(node, self._mapping(given.get("inputs"), f"{path}:inputs"), f"{path}:inputs")
-        outputs = given.get("outputs")
+        outputs = self._op_outputs(op, given.get("outputs"), f"{path}:outputs")
         if config is not ABSENT or inputs or outputs is not None:
             self.nodes[at] = NodeConfig(None if config is ABSENT else config, inputs, outputs)
 
@@ -240,6 +240,8 @@ class _Walk:
                     f"{path}:{name}",
                     f"op {op.name!r} has no such input.{nearest(str(name), op.ins)} There are: {listed(op.ins)}.",
                 )
+            elif (schema := self._of_manager(op.ins[name].input_manager_key, "input_config_schema")) is not None:
+                found[name] = schema.check(value, f"{path}:{name}", self.report)
             elif name in node.wires and (self.selected is None):
                 self.report.unknown(
                     f"{path}:{name}", "this input is fed by an output of another step; it takes no config."
@@ -247,6 +249,29 @@ class _Walk:
             else:
                 found[name] = self._input_value(op.ins[name].type, value, f"{path}:{name}")
         return found
+
+    def _op_outputs(self, op: Any, given: Any, path: str) -> Any:
+        """By output, where IO managers say what they take; anything else is theirs to read."""
+        if not isinstance(given, Mapping):
+            return given
+        found = dict(given)
+        for name, value in given.items():
+            if name not in op.outs:
+                self.report.unknown(
+                    f"{path}:{name}",
+                    f"op {op.name!r} has no such output.{nearest(str(name), op.outs)} There are: {listed(op.outs)}.",
+                )
+                continue
+            schema = self._of_manager(op.outs[name].io_manager_key, "output_config_schema")
+            if schema is not None:
+                found[name] = schema.check(value, f"{path}:{name}", self.report)
+        return found
+
+    def _of_manager(self, key: str | None, schema: str) -> Field | None:
+        """What the IO manager behind a resource key takes for one input or output."""
+        definition = self.job.resource_defs.get(key) if key is not None else None
+        found = getattr(definition, schema, None)
+        return None if found is None else as_field(found)
 
     def _input_value(self, kind: Any, value: Any, path: str) -> Any:
         loader = kind.loader

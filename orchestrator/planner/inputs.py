@@ -57,11 +57,11 @@ def unwired(info: InputInfo, step: NodePath, top: TopInput | None, snapshot: Job
     """What feeds an input without a wire; None: nothing does."""
     if top is not None and (top.name in snapshot.inputs or top.name in snapshot.config.inputs):
         return FromJobInput(top.name)
+    if info.managed:
+        return FromInputManager()  # what the run config says for it is for the manager
     node = snapshot.config.nodes.get(step)
     if node is not None and info.name in node.inputs:
         return FromConfig()
-    if info.managed:
-        return FromInputManager()
     if info.has_default:
         return FromDefault()
     return None

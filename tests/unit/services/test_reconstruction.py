@@ -1,0 +1,84 @@
+"""Jobs that other processes load by name, or are made there again (rows H3, H4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from opgrid import (
+    InvariantViolationError,
+    JobDefinition,
+    build_reconstructable_job,
+    execute_job,
+    instance_for_test,
+    job,
+    op,
+    reconstructable,
+)
+
+
+@op
+def one() -> int:
+    return 1
+
+
+@job
+def plain() -> None:
+    one()
+
+
+def make_job() -> JobDefinition:
+    return plain
+
+
+def test_a_job_at_the_top_of_a_module() -> None:
+    with (
+        instance_for_test() as instance,
+        execute_job(reconstructable(plain), instance, executor="multiprocess") as done,
+    ):
+        assert done.output_for_node("one") == 1
+
+
+def test_a_function_that_gives_one() -> None:
+    assert reconstructable(make_job).get_definition().name == "plain"
+
+
+def test_what_cannot_be_found_again() -> None:
+    @job
+    def nested() -> None:
+        one()
+
+    for wrong in (nested, lambda: plain, 3):
+        with pytest.raises(InvariantViolationError):
+            reconstructable(wrong)  # type: ignore[arg-type]
+
+
+def test_a_job_that_is_made_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "factory.py").write_text(
+        dedent(
+            """
+            from opgrid import job, op
+
+            def make(count, suffix=""):
+                @op
+                def number() -> int:
+                    return count
+
+                @job(name=f"made{suffix}")
+                def made():
+                    for at in range(count):
+                        number.alias(f"number_{at}")()
+
+                return made
+            """
+        )
+    )
+    made: Any = build_reconstructable_job(
+        "factory", "make", (3,), {"suffix": "_here"}, reconstructor_working_directory=str(tmp_path)
+    )
+    assert made.get_definition().name == "made_here"
+    with instance_for_test() as instance, execute_job(made, instance, executor="multiprocess") as result:
+        assert result.output_for_node("number_2") == 3

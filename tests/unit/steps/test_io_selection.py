@@ -1,0 +1,258 @@
+"""Which IO manager stores an output and loads an input, and what they are told (rows D1, D2, D4, D6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opgrid import (
+    ConfigurableIOManager,
+    DynamicOut,
+    DynamicOutput,
+    FilesystemIOManager,
+    In,
+    InputContext,
+    InvalidDefinitionError,
+    IOManager,
+    Nothing,
+    Out,
+    Output,
+    OutputContext,
+    UnmetExecutorRequirementsError,
+    execute_job,
+    input_manager,
+    instance_for_test,
+    io_manager,
+    job,
+    mem_io_manager,
+    op,
+)
+from opgrid.contracts.events import EventType, HandledOutput, LoadedInput
+
+kept: dict[str, Any] = {}
+told: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    kept.clear()
+    told.clear()
+
+
+class Named(ConfigurableIOManager):
+    """Keeps values under its own name, and writes down what it was told."""
+
+    name: str
+
+    def handle_output(self, context: OutputContext, obj: Any) -> None:
+        key = f"{self.name}/{'/'.join(context.get_identifier()[1:])}"
+        kept[key] = obj
+        told.append(
+            ("out", self.name, context.name, context.step_key, context.op_def.name, dict(context.definition_metadata))
+        )
+        context.add_output_metadata({"kept_as": key})
+
+    def load_input(self, context: InputContext) -> Any:
+        assert context.upstream_output is not None
+        told.append(("in", self.name, context.name, context.upstream_output.step_key, context.op_def.name))
+        context.add_input_metadata({"by": self.name})
+        return kept[f"{self.name}/{'/'.join(context.upstream_output.get_identifier()[1:])}"]
+
+
+@op
+def one() -> int:
+    return 1
+
+
+@op(out=Out(io_manager_key="special", metadata={"kind": "s"}))
+def special() -> int:
+    return 2
+
+
+@op
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def managers(**more: Any) -> dict[str, Any]:
+    return {"io_manager": Named(name="default"), "special": Named(name="special"), **more}
+
+
+def test_an_output_is_stored_and_loaded_by_its_manager() -> None:
+    @job(resource_defs=managers())
+    def adds() -> None:
+        add(one(), special())
+
+    result = adds.execute_in_process()
+    assert result.output_for_node("add") == 3
+    assert sorted(kept) == ["default/add/result", "default/one/result", "special/special/result"]
+    assert ("out", "special", "result", "special", "special", {"kind": "s"}) in told
+    assert ("in", "special", "b", "special", "add") in told
+    assert ("in", "default", "a", "one", "add") in told
+    handled = {event.step: event for event in result.all_events if isinstance(event, HandledOutput)}
+    assert handled["special"].manager == "special"
+    assert "special/special/result" in repr(handled["special"].metadata)
+    loaded = {event.input: event for event in result.all_events if isinstance(event, LoadedInput)}
+    assert (loaded["b"].manager, loaded["b"].upstream_step) == ("special", "special")
+    assert "special" in repr(loaded["b"].metadata)
+
+
+def test_an_input_may_have_a_manager_of_its_own() -> None:
+    class Doubling(Named):
+        def load_input(self, context: InputContext) -> Any:
+            return 2 * kept["default/one/result"]
+
+    @op(ins={"a": In(int, input_manager_key="doubling")})
+    def show(a: int) -> int:
+        return a
+
+    @job(resource_defs=managers(doubling=Doubling(name="doubling")))
+    def doubles() -> None:
+        show(one())
+
+    assert doubles.execute_in_process().output_for_node("show") == 2
+
+
+def test_an_input_manager_feeds_an_input_that_nothing_feeds() -> None:
+    @input_manager(input_config_schema={"n": int})
+    def from_config(context: InputContext) -> int:
+        return int(context.config["n"])
+
+    @op(ins={"a": In(int, input_manager_key="from_config")})
+    def show(a: int) -> int:
+        return a
+
+    @job(resource_defs={"from_config": from_config})
+    def shows() -> None:
+        show()
+
+    config = {"ops": {"show": {"inputs": {"a": {"n": 7}}}}}
+    assert shows.execute_in_process(run_config=config).output_for_node("show") == 7
+
+
+def test_what_is_nothing_is_not_stored() -> None:
+    @op
+    def nothing() -> None: ...
+
+    @op
+    def something():  # type: ignore[no-untyped-def]
+        return None
+
+    @op(ins={"after": In(Nothing)})
+    def last() -> None: ...
+
+    @job(resource_defs=managers())
+    def stores() -> None:
+        last([nothing(), something()])
+
+    result = stores.execute_in_process()
+    assert list(kept) == ["default/something/result"]
+    handled = [event.step for event in result.all_events if event.TYPE is EventType.HANDLED_OUTPUT]
+    assert handled == ["something"]
+    assert "nothing" in [event.step for event in result.all_events if event.TYPE is EventType.STEP_OUTPUT]
+
+
+def test_dynamic_outputs_have_their_keys_in_their_names() -> None:
+    @op(out=DynamicOut(int))
+    def spread():  # type: ignore[no-untyped-def]
+        for key in "ab":
+            yield DynamicOutput(1, mapping_key=key)
+
+    @job(resource_defs=managers())
+    def spreads() -> None:
+        spread().map(lambda each: add(each, each))
+
+    assert spreads.execute_in_process().success
+    assert sorted(kept) == [
+        "default/add[a]/result",
+        "default/add[b]/result",
+        "default/spread/result/a",
+        "default/spread/result/b",
+    ]
+
+
+def test_a_manager_that_is_not_bound_is_named() -> None:
+    @op(out=Out(io_manager_key="missing"))
+    def lost() -> int:
+        return 1
+
+    @job
+    def loses() -> None:
+        lost()
+
+    with pytest.raises(InvalidDefinitionError, match="'missing'"):
+        loses.execute_in_process()
+
+
+@pytest.mark.parametrize("when", ["handle_output", "load_input"])
+def test_a_manager_that_raises_fails_its_step(when: str) -> None:
+    class Broken(IOManager):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            if when == "handle_output":
+                raise OSError("disk full")
+
+        def load_input(self, context: InputContext) -> Any:
+            raise OSError("disk full")
+
+    @job(resource_defs={"io_manager": Broken()})
+    def breaks() -> None:
+        add(one(), one())
+
+    result = breaks.execute_in_process(raise_on_error=False)
+    step = "one" if when == "handle_output" else "add"
+    failure = result.failure_data_for_node(step)
+    assert failure is not None
+    assert "disk full" in repr(failure.error)
+    assert "io_manager" in repr(failure.error)
+
+
+def test_a_function_may_make_a_manager() -> None:
+    @io_manager(config_schema={"name": str})
+    def named(context: Any) -> Named:
+        return Named(name=context.resource_config["name"])
+
+    @job(resource_defs={"io_manager": named})
+    def uses() -> None:
+        one()
+
+    uses.execute_in_process(run_config={"resources": {"io_manager": {"config": {"name": "made"}}}})
+    assert list(kept) == ["made/one/result"]
+
+
+def test_metadata_of_an_output_is_with_its_event() -> None:
+    @op
+    def tells() -> Output[int]:
+        return Output(1, metadata={"rows": 3, "url": "http://x"})
+
+    @job
+    def telling() -> None:
+        tells()
+
+    (event,) = telling.execute_in_process().get_output_events_for_node("tells")
+    assert "rows" in event.metadata
+
+
+def test_files_are_where_they_are_said_to_be(tmp_path: Path) -> None:
+    @job(resource_defs={"io_manager": FilesystemIOManager(base_dir=str(tmp_path))})
+    def files() -> None:
+        add(one(), one.alias("two")())
+
+    result = files.execute_in_process()
+    assert result.output_for_node("add") == 2
+    found = {file.relative_to(tmp_path).parts[:3] for file in tmp_path.rglob("*") if file.is_file()}
+    assert found == {(result.run_id, step, "result") for step in ("one", "two", "add")}
+
+
+def test_memory_and_processes_do_not_go_together() -> None:
+    @job(resource_defs={"io_manager": mem_io_manager})
+    def in_memory() -> None:
+        add(one(), one())
+
+    with instance_for_test() as instance:
+        with pytest.raises(UnmetExecutorRequirementsError, match="memory"):
+            execute_job(in_memory, instance, executor="multiprocess")
+        assert instance.get_runs_count() == 0
+        with execute_job(in_memory, instance, executor="in_process") as result:
+            assert result.success
