@@ -141,13 +141,18 @@ class TestInputsWithoutAWire:
         assert "ops.two.inputs.y" in text
         assert isinstance(caught.value, InvalidConfigError)
 
-    def test_config_comes_before_a_default_and_before_the_inputs_own_manager(self) -> None:
-        info = InputInfo("x", has_default=True, managed=True)
+    def test_config_comes_before_a_default(self) -> None:
         config = ResolvedConfig({"f": NodeConfig(inputs={"x": 1})})
-        structure = job([op("f", info)], call("f"), call("g", "f"))
+        structure = job([op("f", InputInfo("x", has_default=True))], call("f"), call("g", "f"))
         plan = steps(structure, config=config)
         assert feeds(plan["f"]) == {"x": FromConfig()}
-        assert feeds(plan["g"]) == {"x": FromInputManager()}
+        assert feeds(plan["g"]) == {"x": FromDefault()}
+
+    def test_an_input_with_a_manager_is_loaded_by_it_and_config_is_for_the_manager(self) -> None:
+        config = ResolvedConfig({"f": NodeConfig(inputs={"x": 1})})
+        structure = job([op("f", InputInfo("x", has_default=True, managed=True))], call("f"), call("g", "f"))
+        plan = steps(structure, config=config)
+        assert feeds(plan["f"]) == feeds(plan["g"]) == {"x": FromInputManager()}
 
     def test_a_default_is_the_last_way(self) -> None:
         assert feeds(steps(job([op("f", InputInfo("x", has_default=True))], call("f")))["f"]) == {"x": FromDefault()}
