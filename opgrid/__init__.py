@@ -326,6 +326,9 @@ if TYPE_CHECKING:
         build_op_context,
         build_output_context,
     )
+    from opgrid.testing.fleet import (
+        fleet_for_test,
+    )
     from orchestrator.instance import (
         Instance,
         instance_for_test,
@@ -552,6 +555,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "build_init_resource_context",
     "DirectOpContext",
     "build_init_logger_context",
+    "fleet_for_test",
     # errors
     "OpGridError",
     "InvalidDefinitionError",
@@ -848,6 +852,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "DirectOpContext",
         "build_init_logger_context",
     ),
+    "opgrid.testing.fleet": ("fleet_for_test",),
     "opgrid.errors": (
         "OpGridError",
         "InvalidDefinitionError",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from opgrid.broker.tied import tied
 from opgrid.errors import OpGridError
 
 _SERVERS: Final = ("redis-server", "valkey-server")
@@ -143,13 +142,13 @@ class EmbeddedRedis:
 
 def _run(command: list[str], folder: Path, outlive: bool) -> subprocess.Popen[bytes]:
     with (folder / "redis.log").open("wb") as log:
-        return subprocess.Popen(
+        start = subprocess.Popen if outlive else tied
+        return start(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the one who started it, who then stops it in order
-            preexec_fn=None if outlive else die_with_parent(),
         )
 
 
@@ -188,16 +187,3 @@ def _private_folder() -> Path:
     raise OpGridError(
         f"The folder for temporary files has too long a path for a socket ({_LONGEST_SOCKET} bytes). Set TMPDIR."
     )
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """What the child calls before it becomes the server, where the kernel can tie its life to ours."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    set_pdeathsig = 1
-
-    def tie() -> None:
-        prctl(set_pdeathsig, signal.SIGTERM)
-
-    return tie

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from opgrid.broker.connection import connect, reaching
-from opgrid.broker.embedded import die_with_parent
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
+from opgrid.broker.tied import tied
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError
 
@@ -116,13 +116,13 @@ def start_worker(
     command += _code_options(code) + list(options)
     output: IO[Any] | None = log.open("ab") if log is not None else None
     try:
-        process = subprocess.Popen(
+        start = subprocess.Popen if outlive else tied
+        process = start(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output is not None else None,
             env={**os.environ, **(environ or {}), "OPGRID_BROKER_URL": url, "OPGRID_HOME": home},
-            preexec_fn=None if outlive else die_with_parent(),
             start_new_session=True,  # Ctrl-C is for the one who started it, who then stops it in order
         )
     finally:
