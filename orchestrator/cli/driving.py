@@ -29,7 +29,7 @@ _EXIT = {RunStatus.SUCCESS: 0, RunStatus.FAILURE: 1}
 def run_and_show(request: Request, as_json: bool) -> int:
     """Execute a job; returns the exit code."""
     settings = Settings.load()
-    prepared = prepare(replace(request, python_logs=settings.python_logs))
+    prepared = prepare(replace(request, python_logs=settings.python_logs, partitions=_Partitions(settings)))
     with ExitStack() as stack:
         broker_url = settings.broker_url
         if prepared.brief.executor.name == "celery":
@@ -45,6 +45,17 @@ def run_and_show(request: Request, as_json: bool) -> int:
                 prepared, instance.store, settings.home, broker_url, watch=watch, inbox=inbox
             ),
         )
+
+
+class _Partitions:
+    """Opens the store only for jobs that ask for it: what is wrong with others is told before anything is made."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def get_dynamic_partitions(self, partitions_def_name: str) -> list[str]:
+        with Instance.of(self._settings) as instance:
+            return instance.get_dynamic_partitions(partitions_def_name)
 
 
 def resume_and_show(run_id: str, as_json: bool) -> int:

@@ -56,6 +56,7 @@ def execute_in_process(
         partition_key=partition_key,
         io="memory",
         python_logs=instance.python_logs,
+        partitions=instance,
     )
     prepared = prepare(request)
     home = instance.home or Path(gettempdir())
@@ -119,7 +120,7 @@ def execute_job(
         request = reexecution(instance, reexecution_options, job, **changed)
     else:
         request = Request(job, **{**changed, "tags": tags or {}})
-    prepared = prepare(replace(request, python_logs=instance.python_logs))
+    prepared = prepare(replace(request, python_logs=instance.python_logs, partitions=instance))
     closing = ExitStack()
     home = instance.home
     if home is None and prepared.brief.executor.name == "in_process":

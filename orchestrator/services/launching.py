@@ -50,6 +50,7 @@ class Request:
     root_run_id: str | None = None
     parent_run_id: str | None = None
     python_logs: PythonLogs = field(default_factory=PythonLogs)
+    partitions: Any = None  #: what knows the keys of dynamic partitions: ``get_dynamic_partitions(name)``
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def prepare(request: Request) -> Prepared:
     job = request.job
     run_config, tags = request.run_config, {**job.tags, **job.run_tags}
     if request.partition_key is not None:
-        job.validate_partition_key(request.partition_key)
+        job.validate_partition_key(request.partition_key, dynamic_partitions_store=request.partitions)
         run_config = run_config or job.get_run_config_for_partition_key(request.partition_key)
         tags.update(job.get_tags_for_partition_key(request.partition_key))
     tags.update(request.tags)

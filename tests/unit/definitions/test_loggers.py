@@ -1,0 +1,110 @@
+"""Loggers that a job defines, and those that come with opgrid (row E7)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from opgrid import (
+    InitLoggerContext,
+    OpExecutionContext,
+    build_init_logger_context,
+    colored_console_logger,
+    get_logger,
+    job,
+    json_console_logger,
+    logger,
+    op,
+)
+from opgrid.contracts.events import LogMessage
+
+records: list[logging.LogRecord] = []
+
+
+class Keeping(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        records.append(record)
+
+
+@logger({"level": str})
+def keeping(context: InitLoggerContext) -> logging.Logger:
+    made = logging.Logger("keeping", level=context.logger_config["level"])
+    made.addHandler(Keeping())
+    return made
+
+
+@op
+def talk(context: OpExecutionContext) -> None:
+    context.log.debug("low")
+    context.log.info("middle %s", "one")
+    context.log.error("high", exc_info=ValueError("why"))
+    get_logger("mine").warning("from afar")
+
+
+@job(logger_defs={"keeping": keeping, "json": json_console_logger, "colored": colored_console_logger})
+def talks() -> None:
+    talk()
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    records.clear()
+
+
+def test_records_carry_where_they_come_from() -> None:
+    result = talks.execute_in_process(run_config={"loggers": {"keeping": {"config": {"level": "INFO"}}}})
+    assert [record.getMessage() for record in records] == ["middle one", "high"]
+    for record in records:
+        about: Any = record
+        assert (about.run_id, about.step_key, about.op_name, about.job_name) == (result.run_id, "talk", "talk", "talks")
+
+
+def test_the_log_of_the_run_has_all_levels() -> None:
+    messages = [event for event in talks.execute_in_process().all_events if isinstance(event, LogMessage)]
+    assert [(event.message, event.level) for event in messages] == [
+        ("low", logging.DEBUG),
+        ("middle one", logging.INFO),
+        ("high", logging.ERROR),
+        ("from afar", logging.WARNING),
+    ]
+    assert messages[2].error is not None
+    assert messages[2].error.kind == "ValueError"
+    assert {event.step for event in messages} == {"talk"}
+    assert messages[3].logger == "mine"
+
+
+def test_a_message_that_does_not_fit_its_arguments_fails_nothing() -> None:
+    @op
+    def sloppy(context: OpExecutionContext) -> None:
+        context.log.info("%d things", "many")
+
+    @job
+    def runs() -> None:
+        sloppy()
+
+    result = runs.execute_in_process()
+    (message,) = [event for event in result.all_events if isinstance(event, LogMessage)]
+    assert "cannot be formatted" in message.message
+
+
+def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    talks.execute_in_process(run_config={"loggers": {"json": {"config": {"log_level": "INFO"}}}})
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in (printed.out + printed.err).splitlines() if line.startswith("{")]
+    assert [line.get("message") or line.get("msg") for line in lines] == ["middle one", "high"]
+
+
+def test_colored_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    talks.execute_in_process(run_config={"loggers": {"colored": {"config": {"log_level": "ERROR", "name": "x"}}}})
+    printed = capsys.readouterr()
+    shown = printed.out + printed.err
+    assert "high" in shown
+    assert "middle" not in shown
+
+
+def test_a_logger_is_a_function_to_a_test() -> None:
+    made = keeping.logger_fn(build_init_logger_context({"level": "ERROR"}))
+    assert made.level == logging.ERROR

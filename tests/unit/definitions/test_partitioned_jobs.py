@@ -1,0 +1,181 @@
+"""Jobs by partition: config, tags, and what the op then knows (rows F1-F4, S8)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from opgrid import (
+    Config,
+    DailyPartitionsDefinition,
+    DynamicPartitionsDefinition,
+    InvalidDefinitionError,
+    MultiPartitionKey,
+    MultiPartitionsDefinition,
+    OpExecutionContext,
+    PartitionedConfig,
+    StaticPartitionsDefinition,
+    UnknownPartitionError,
+    daily_partitioned_config,
+    dynamic_partitioned_config,
+    instance_for_test,
+    job,
+    op,
+    static_partitioned_config,
+)
+
+
+class Window(Config):
+    start: str
+    end: str = ""
+
+
+@op
+def show(config: Window) -> str:
+    return f"{config.start}..{config.end}"
+
+
+@op
+def about(context: OpExecutionContext) -> dict[str, Any]:
+    window = context.partition_time_window
+    return {"key": context.partition_key, "start": window.start.isoformat(), "end": window.end.isoformat()}
+
+
+def given(start: str, end: str = "") -> dict[str, Any]:
+    return {"ops": {"show": {"config": {"start": start, "end": end}}}}
+
+
+def test_a_daily_config_gets_the_window() -> None:
+    @daily_partitioned_config(start_date="2024-01-01", tags_for_partition_fn=lambda start, end: {"day": str(start.day)})
+    def by_day(start: datetime, end: datetime) -> dict[str, Any]:
+        return given(start.date().isoformat(), end.date().isoformat())
+
+    @job(config=by_day)
+    def daily() -> None:
+        show()
+
+    result = daily.execute_in_process(partition_key="2024-03-05")
+    assert result.output_for_node("show") == "2024-03-05..2024-03-06"
+    tags = result.run.brief.tags
+    assert (tags["day"], tags["opgrid/partition"]) == ("5", "2024-03-05")
+    assert tags["opgrid/partition_set"] == "daily_partition_set"
+    with pytest.raises(UnknownPartitionError, match="2023-12-31"):
+        daily.execute_in_process(partition_key="2023-12-31")
+    assert by_day(datetime(2024, 1, 1), datetime(2024, 1, 2)) == given("2024-01-01", "2024-01-02")
+
+
+def test_config_at_launch_goes_before_that_of_the_partition() -> None:
+    @static_partitioned_config(["a", "b"])
+    def by_key(key: str) -> dict[str, Any]:
+        return given(key)
+
+    @job(config=by_key)
+    def keyed() -> None:
+        show()
+
+    assert keyed.execute_in_process(partition_key="b").output_for_node("show") == "b.."
+    mine = keyed.execute_in_process(partition_key="b", run_config=given("mine"))
+    assert mine.output_for_node("show") == "mine.."
+    assert mine.run.brief.tags["opgrid/partition"] == "b"
+
+
+def test_the_context_knows_key_and_window() -> None:
+    @job(partitions_def=DailyPartitionsDefinition(start_date="2024-01-01", timezone="Europe/Berlin"))
+    def windows() -> None:
+        about()
+
+    found = windows.execute_in_process(partition_key="2024-03-31").output_for_node("about")
+    assert found == {
+        "key": "2024-03-31",
+        "start": "2024-03-31T00:00:00+01:00",
+        "end": "2024-04-01T00:00:00+02:00",
+    }
+
+
+def test_several_dimensions() -> None:
+    both = MultiPartitionsDefinition(
+        {"region": StaticPartitionsDefinition(["eu", "us"]), "day": DailyPartitionsDefinition(start_date="2024-01-01")}
+    )
+
+    @op
+    def keys(context: OpExecutionContext) -> dict[str, str]:
+        return dict(context.multi_partition_key.keys_by_dimension)
+
+    @job(partitions_def=both)
+    def regional() -> None:
+        keys()
+
+    result = regional.execute_in_process(partition_key=MultiPartitionKey({"region": "us", "day": "2024-01-02"}))
+    assert result.output_for_node("keys") == {"region": "us", "day": "2024-01-02"}
+    assert result.run.brief.tags["opgrid/partition/region"] == "us"
+    again = regional.execute_in_process(partition_key="2024-01-02|us")
+    assert again.output_for_node("keys") == {"region": "us", "day": "2024-01-02"}
+    with pytest.raises(UnknownPartitionError):
+        regional.execute_in_process(partition_key="2024-01-02|asia")
+
+
+def test_partitions_that_the_instance_knows() -> None:
+    @op
+    def key(context: OpExecutionContext) -> str:
+        return context.partition_key
+
+    @job(partitions_def=DynamicPartitionsDefinition(name="customers"))
+    def per_customer() -> None:
+        key()
+
+    with instance_for_test() as instance:
+        instance.add_dynamic_partitions("customers", ["acme"])
+        result = per_customer.execute_in_process(partition_key="acme", instance=instance)
+        assert result.output_for_node("key") == "acme"
+        with pytest.raises(UnknownPartitionError, match="nobody"):
+            per_customer.execute_in_process(partition_key="nobody", instance=instance)
+
+
+def test_partitions_that_a_function_knows() -> None:
+    @dynamic_partitioned_config(lambda current_time=None: ["x", "y"])
+    def by_function(key: str) -> dict[str, Any]:
+        return given(key)
+
+    @job(config=by_function)
+    def listed() -> None:
+        show()
+
+    assert listed.execute_in_process(partition_key="y").output_for_node("show") == "y.."
+    assert by_function.get_partition_keys() == ["x", "y"]
+
+
+def test_a_config_by_hand() -> None:
+    config = PartitionedConfig(
+        partitions_def=StaticPartitionsDefinition(["a"]),
+        run_config_for_partition_key_fn=given,
+        tags_for_partition_key_fn=lambda key: {"mine": key},
+    )
+
+    @job(config=config)
+    def by_hand() -> None:
+        show()
+
+    request = by_hand.run_request_for_partition("a", run_key="k")
+    assert (request.run_key, request.run_config, request.partition_key) == ("k", given("a"), "a")
+    assert request.tags is not None
+    assert request.tags["mine"] == "a"
+    with pytest.raises(InvalidDefinitionError, match="partitions_def"):
+
+        @job(config=config, partitions_def=StaticPartitionsDefinition(["b"]))
+        def wrong() -> None:
+            show()
+
+
+def test_a_partitioned_job_without_a_key_says_so() -> None:
+    @static_partitioned_config(["a"])
+    def by_key(key: str) -> dict[str, Any]:
+        return given(key)
+
+    @job(config=by_key)
+    def keyed() -> None:
+        show()
+
+    with pytest.raises(Exception, match="partition|required"):
+        keyed.execute_in_process()
