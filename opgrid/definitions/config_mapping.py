@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, overload
 
+from opgrid.definitions.names import place_of
+from opgrid.definitions.ports import ABSENT
+from opgrid.definitions.signature import parameters_of
 from opgrid.errors import ConfigMappingFunctionError, InvalidDefinitionError
 
 if TYPE_CHECKING:
@@ -93,13 +95,13 @@ def config_mapping(
 
 
 def _annotated(fn: Callable[[Any], Any]) -> Any:
-    parameters = list(inspect.signature(fn).parameters)
+    parameters, _ = parameters_of(fn, f"The config mapping {getattr(fn, '__name__', fn)!r}")
     if len(parameters) != 1:
         raise InvalidDefinitionError(f"The config mapping {fn.__name__!r} has to take one parameter, the outer config.")
-    try:
-        hints = get_type_hints(fn)
-    except NameError as error:
+    (only,) = parameters.values()
+    if only.annotation is ABSENT and fn.__annotations__:
         raise InvalidDefinitionError(
-            f"The annotations of the config mapping {fn.__name__!r} cannot be resolved: {error}."
-        ) from error
-    return hints.get(parameters[0])
+            f"The annotation of the config mapping {fn.__name__!r} cannot be resolved: "
+            f"{fn.__annotations__.get(only.name)!r} is not known at {place_of(fn)}."
+        )
+    return None if only.annotation is ABSENT else only.annotation

@@ -54,6 +54,20 @@ def print_job(code: CodeTarget, name: str, as_json: bool) -> None:
         click.echo(line)
 
 
+@job.command("scaffold")
+@code_options
+@click.option("-j", "--job", "name", required=True, help="Name of the job.")
+@click.option("--required-only", is_flag=True, help="Leave out what has a default.")
+def scaffold_config(code: CodeTarget, name: str, required_only: bool) -> None:
+    """A run config to fill in, as YAML."""
+    import yaml
+
+    from opgrid.loading import load_job
+    from orchestrator.services.scaffold import scaffold
+
+    click.echo(yaml.safe_dump(scaffold(load_job(code, name), required_only), sort_keys=False).rstrip())
+
+
 @job.command("execute")
 @code_options
 @click.option("-j", "--job", "name", required=True, help="Name of the job.")

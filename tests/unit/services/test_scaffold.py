@@ -1,0 +1,85 @@
+"""Run configs to fill in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opgrid import Config, ConfigurableResource, Field, RunConfig, config_mapping, graph, job, op
+from orchestrator.services.scaffold import scaffold
+
+
+class Fetch(Config):
+    url: str
+    retries: int = 3
+
+
+class Server(ConfigurableResource):
+    host: str
+    port: int = 80
+
+
+@op
+def fetch(config: Fetch) -> None: ...
+
+
+@op(config_schema={"size": int, "name": Field(str, default_value="n")})
+def old(context) -> None: ...  # type: ignore[no-untyped-def]
+
+
+@op
+def plain() -> None: ...
+
+
+@graph
+def inner() -> None:
+    fetch()
+    plain()
+
+
+@job(resource_defs={"server": Server.configure_at_launch()})
+def whole() -> None:
+    old()
+    inner()
+    plain()
+
+
+def test_everything() -> None:
+    assert scaffold(whole) == {
+        "ops": {
+            "old": {"config": {"size": 0, "name": "n"}},
+            "inner": {"ops": {"fetch": {"config": {"url": "...", "retries": 3}}}},
+        },
+        "resources": {"server": {"config": {"host": "...", "port": 80}}},
+    }
+
+
+def test_only_what_has_to_be_given() -> None:
+    assert scaffold(whole, required_only=True) == {
+        "ops": {"old": {"config": {"size": 0}}, "inner": {"ops": {"fetch": {"config": {"url": "..."}}}}},
+        "resources": {"server": {"config": {"host": "..."}}},
+    }
+
+
+def test_what_the_job_brings_is_shown_and_not_asked_for() -> None:
+    @job(config=RunConfig(ops={"fetch": Fetch(url="here")}))
+    def brings() -> None:
+        fetch()
+        old()
+
+    assert scaffold(brings)["ops"]["fetch"] == {"config": {"url": "here"}}
+    assert list(scaffold(brings, required_only=True)["ops"]) == ["old"]
+
+
+def test_a_mapping_stands_for_all() -> None:
+    class Simple(Config):
+        url: str
+
+    @config_mapping
+    def simple(given: Simple) -> dict[str, Any]:
+        return {"ops": {"fetch": {"config": {"url": given.url}}}}
+
+    @job(config=simple)
+    def mapped() -> None:
+        fetch()
+
+    assert scaffold(mapped) == {"url": "..."}
