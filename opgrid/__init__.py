@@ -347,6 +347,9 @@ if TYPE_CHECKING:
         RunRecord,
         RunsFilter,
     )
+    from orchestrator.storage.records import (
+        RunRecord as Run,
+    )
 
 __all__ = [  # noqa: RUF022 (grouped)
     # ops, graphs and jobs
@@ -545,6 +548,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "ReexecutionOptions",
     "JobExecutionResult",
     "ExecuteInProcessResult",
+    "Run",
     "RunRecord",
     "RunsFilter",
     # testing
@@ -897,6 +901,7 @@ _DOORS = {
     "ReexecutionOptions": "reexecution_options",
     "JobExecutionResult": "job_execution_result",
     "ExecuteInProcessResult": "execute_in_process_result",
+    "Run": "run_record",
     "RunRecord": "run_record",
     "RunsFilter": "runs_filter",
 }

@@ -39,6 +39,7 @@ def config_from_pkg_resources(pkg_resource_defs: Sequence[tuple[str, str]]) -> d
 
 
 def config_from_yaml_strings(yaml_strings: Sequence[str]) -> dict[str, Any]:
+    """YAML documents merged into one run config, later ones over earlier. Raises InvalidConfigError."""
     return merged([_parsed(f"document {number}", text) for number, text in enumerate(yaml_strings, start=1)])
 
 

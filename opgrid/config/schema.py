@@ -295,6 +295,8 @@ class Selector(ConfigType):
 
 
 class Noneable(ConfigType):
+    """A value of the inner type, or None."""
+
     def __init__(self, inner_type: Any) -> None:
         self.inner = as_type(inner_type)
 
@@ -312,6 +314,8 @@ class Noneable(ConfigType):
 
 
 class Array(ConfigType):
+    """A list whose members are of the inner type. ``[str]`` says the same."""
+
     def __init__(self, inner_type: Any) -> None:
         self.inner = as_type(inner_type)
 
@@ -332,6 +336,10 @@ class Array(ConfigType):
 
 
 class Map(ConfigType):
+    """Any keys of the one type, with values of the other; ``{str: int}`` says the same. ``key_label_name`` says what
+    the keys are.
+    """
+
     def __init__(self, key_type: Any, inner_type: Any, key_label_name: str | None = None) -> None:
         self.key, self.inner, self.key_label_name = as_type(key_type), as_type(inner_type), key_label_name
 
@@ -354,6 +362,8 @@ class Map(ConfigType):
 
 
 class EnumValue:
+    """One member of an :class:`Enum`: ``config_value`` is what config says, ``python_value`` what the op gets."""
+
     def __init__(self, config_value: str, python_value: Any = ABSENT, description: str | None = None) -> None:
         self.config_value = config_value
         self.python_value = config_value if python_value is ABSENT else python_value
@@ -361,6 +371,8 @@ class EnumValue:
 
 
 class Enum(ConfigType):
+    """One of several names; the op gets the value behind the name."""
+
     def __init__(self, name: str, enum_values: Sequence[EnumValue]) -> None:
         self.name = name
         self.values = {each.config_value: each for each in enum_values}

@@ -17,6 +17,8 @@ from opgrid.ids import NodePath, RunId, StepKey, split_step_key
 
 
 class EventType(StrEnum):
+    """The kinds of events of a run; values are those of Dagster's log."""
+
     RUN_ENQUEUED = "PIPELINE_ENQUEUED"
     RUN_DEQUEUED = "PIPELINE_DEQUEUED"
     RUN_STARTING = "PIPELINE_STARTING"

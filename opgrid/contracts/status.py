@@ -6,6 +6,8 @@ from enum import StrEnum
 
 
 class RunStatus(StrEnum):
+    """Where a run is; SUCCESS, FAILURE and CANCELED are final."""
+
     QUEUED = "QUEUED"
     NOT_STARTED = "NOT_STARTED"
     STARTING = "STARTING"

@@ -13,11 +13,15 @@ import msgspec
 
 
 class Backoff(StrEnum):
+    """How the delay grows with retry n: LINEAR is n times, EXPONENTIAL 2^n - 1 times the delay."""
+
     LINEAR = "LINEAR"
     EXPONENTIAL = "EXPONENTIAL"
 
 
 class Jitter(StrEnum):
+    """What chance does to a delay: FULL draws from 0 to the delay, PLUS_MINUS moves it by up to the base delay."""
+
     FULL = "FULL"
     PLUS_MINUS = "PLUS_MINUS"
 

@@ -643,9 +643,9 @@ class Composition:
 
     def _too_many(self, definition: Invocable, count: int) -> NoReturn:
         ins = definition.ins
+        takes = f"{len(ins)} input{'' if len(ins) == 1 else 's'}"
         raise InvalidDefinitionError(
-            f"{self.at()}: {definition.described()} has {len(ins)} inputs ({listed(list(ins))}), but it was called "
-            f"with {count}."
+            f"{self.at()}: {definition.described()} has {takes} ({listed(list(ins))}), but it was called with {count}."
         )
 
     def _no_such_input(self, definition: Invocable, name: str) -> NoReturn:

@@ -53,6 +53,7 @@ def load_definitions_from_module(
     loggers: Mapping[str, Any] | None = None,
     executor: ExecutorDefinition | None = None,
 ) -> Definitions:
+    """The jobs, schedules and sensors that a module holds, as one ``Definitions``."""
     return load_definitions_from_modules([module], resources, loggers, executor)
 
 
@@ -86,6 +87,7 @@ def load_definitions_from_package_name(
     loggers: Mapping[str, Any] | None = None,
     executor: ExecutorDefinition | None = None,
 ) -> Definitions:
+    """As :func:`load_definitions_from_package_module`, of a package that is imported by this name."""
     return load_definitions_from_package_module(importlib.import_module(package_name), resources, loggers, executor)
 
 

@@ -33,6 +33,8 @@ class InitLoggerContext:
 
 
 class LoggerDefinition:
+    """Makes the logger that ``context.log`` writes to as well; its config is at ``loggers.<key>.config``."""
+
     def __init__(self, logger_fn: LoggerFn, config_schema: Any = None, description: str | None = None) -> None:
         self.logger_fn = logger_fn
         self.config_schema = config_schema

@@ -138,6 +138,8 @@ class TableRecord:
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
+    """A column of a table in metadata. ``type`` is free text."""
+
     name: str
     type: str = "string"
     description: str | None = None
@@ -145,6 +147,8 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
+    """The columns of a table in metadata, in their order."""
+
     columns: Sequence[TableColumn] = field(default_factory=tuple)
 
     _KINDS: ClassVar[Mapping[type, str]] = {bool: "bool", int: "int", float: "float", str: "string"}

@@ -166,7 +166,9 @@ class PythonObjectType(Type):
         def is_instance(_: AnyValue, value: AnyValue) -> TypeCheck:
             if isinstance(value, classes):
                 return _GOOD
-            return TypeCheck(False, f"Value {_short(value)} of Python type {type(value).__name__} must be a {called}.")
+            return TypeCheck(
+                False, f"Value {_short(value)} of Python type {type(value).__name__} has to be of type {called}."
+            )
 
         super().__init__(
             is_instance, key, called, False, description, loader, typing_type=python_type, metadata=metadata
@@ -240,7 +242,8 @@ def _scalar(name: str, python_type: type) -> Type:
         if isinstance(value, python_type):
             return _GOOD
         return TypeCheck(
-            False, f"Value {_short(value)} of Python type {type(value).__name__} must be a {python_type.__name__}."
+            False,
+            f"Value {_short(value)} of Python type {type(value).__name__} has to be of type {python_type.__name__}.",
         )
 
     loader = TypeLoader(_load_plain, schema=_scalar_schema(python_type))
@@ -289,7 +292,9 @@ def _container(name: str, python_type: type, check: CheckFn, parts: Sequence[Typ
 
 
 def _wrong_class(value: object, wanted: type) -> TypeCheck:
-    return TypeCheck(False, f"Value {_short(value)} of Python type {type(value).__name__} must be a {wanted.__name__}.")
+    return TypeCheck(
+        False, f"Value {_short(value)} of Python type {type(value).__name__} has to be of type {wanted.__name__}."
+    )
 
 
 def _items_are(part: Type, context: AnyValue, items: Iterable[AnyValue], each: str) -> TypeCheck:

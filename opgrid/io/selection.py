@@ -70,7 +70,8 @@ def check_io(job: JobDefinition, executor: type[Executor], io: str | None = None
 def _must_be_bound(key: str, bound: Any, what: str) -> None:
     if key != DEFAULT_KEY and key not in bound:
         raise InvalidDefinitionError(
-            f"There is no resource {key!r} for {what}.{nearest(key, bound)} Bound to the job: {listed(bound)}."
+            f"There is no resource {key!r} for {what}.{nearest(key, bound)} Bound to the job: {listed(bound)}. "
+            "Give it in resource_defs= of the job, or in resources= of the Definitions."
         )
 
 

@@ -289,7 +289,7 @@ def _only_once(attempt: Attempt, name: str, mapping_key: str | None) -> None:
     if mapping_key in keys:
         raise InvariantViolationError(
             f"Op {attempt.node.op.name!r} yielded the mapping key {mapping_key!r} twice for its dynamic output "
-            f"{name!r}."
+            f"{name!r}. Every key names steps of its own: give each value another one."
         )
     keys.add(mapping_key)
 

@@ -142,7 +142,7 @@ def in_order(keys: frozenset[str], bound: Mapping[str, ResourceDefinition], step
             needed = f"resource {doing[-1]!r}" if doing else f"step {step!r}"
             raise InvalidDefinitionError(
                 f"There is no resource {key!r}, which {needed} needs.{nearest(key, bound)} Bound to the job: "
-                f"{listed(bound)}."
+                f"{listed(bound)}. Give it in resource_defs= of the job, or in resources= of the Definitions."
             )
         doing.append(key)
         for each in sorted(bound[key].required_resource_keys):

@@ -14,7 +14,7 @@ def test_every_name_is_there_and_is_known_to_type_checkers() -> None:
     assert len(set(opgrid.__all__)) == len(opgrid.__all__)
     tree = ast.parse(Path(opgrid.__file__).read_text())
     typed = {
-        alias.name: node.module
+        alias.asname or alias.name: (node.module, alias.name)
         for branch in tree.body
         if isinstance(branch, ast.If)
         for node in branch.body
@@ -22,8 +22,8 @@ def test_every_name_is_there_and_is_known_to_type_checkers() -> None:
         for alias in node.names
     }
     assert set(typed) == set(opgrid.__all__)
-    for name in opgrid.__all__:
-        assert getattr(opgrid, name) is getattr(sys.modules[str(typed[name])], name), name
+    for name, (module, there) in typed.items():
+        assert getattr(opgrid, name) is getattr(sys.modules[str(module)], there), name
 
 
 def test_importing_it_loads_nothing_else() -> None:

@@ -40,6 +40,7 @@ SURFACE = {
     "ResourceDependency": "",
     "ResourceParam": "",
     "RunFailureSensorContext": "",
+    "Run": "",
     "RunRecord": "",
     "RunStatusSensorContext": "",
     "ScheduleEvaluationContext": "",
@@ -139,3 +140,11 @@ def test_members_that_users_touch() -> None:
             have |= set(dir(made)) if type(made) is kind else set()
         have |= set(inspect.signature(kind.__init__).parameters)
         assert {name for name in names.split() if name not in have} == set(), kind
+
+
+def test_every_public_class_and_function_says_what_it_is() -> None:
+    described = {
+        name: value.__dict__.get("__doc__") if isinstance(value, type) else value.__doc__
+        for name, value in ((name, getattr(opgrid, name)) for name in opgrid.__all__)
+    }
+    assert not [name for name, text in described.items() if not text or text.startswith(f"{name}(")]

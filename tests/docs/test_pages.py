@@ -15,6 +15,7 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = sorted([*(_ROOT / "docs").rglob("*.md"), *_ROOT.glob("*.md")])
+_MESSAGES = _ROOT / "docs" / "reference" / "messages.md"
 _FENCE = re.compile(r"(?:<!-- (?P<role>[^>]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 #: Their commands are shown to be read, or are the repository's own.
@@ -56,7 +57,11 @@ def test_every_page_is_in_the_index() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in _PAGES if re.search("```(python|sh)", page.read_text()) and page.parent.name != "api"],
+    [
+        page
+        for page in _PAGES
+        if re.search("```(python|sh)", page.read_text()) and page.parent.name != "api" and page != _MESSAGES
+    ],
     ids=_named,
 )
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
@@ -140,3 +145,19 @@ def test_the_reference_names_every_event() -> None:
     page = (_ROOT / "docs" / "reference" / "events.md").read_text()
     reserved = {"RUN_ENQUEUED", "RUN_DEQUEUED", "RUN_STARTING"}
     assert {each.name for each in EventType if each.name not in page} <= reserved
+
+
+_MISTAKES = re.findall(
+    r"^### ([^\n]*)\n\n```python\n(.*?)```\n\n```text\n(.*?)\n```", _MESSAGES.read_text(), re.M | re.S
+)
+
+
+@pytest.mark.parametrize(("code", "message"), [each[1:] for each in _MISTAKES], ids=[each[0] for each in _MISTAKES])
+def test_a_mistake_is_told_in_these_words(code: str, message: str) -> None:
+    with pytest.raises(Exception) as raised:
+        exec(compile(code, "jobs.py", "exec"), {"__name__": "jobs", "__file__": "jobs.py"})
+    assert f"{raised.type.__name__}: {raised.value}" == message
+
+
+def test_every_mistake_is_tried() -> None:
+    assert len(_MISTAKES) == _MESSAGES.read_text().count("\n### ") > 25

@@ -17,6 +17,8 @@ class TimeWindow:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
+    """One partition: its key, the value behind it, and its time window where time makes the partitions."""
+
     name: str
     value: Any = None
     time_window: TimeWindow | None = None

@@ -18,6 +18,8 @@ HOUR_FORMAT: Final = "%Y-%m-%d-%H:%M"
 
 
 class ScheduleType(StrEnum):
+    """How often a new partition begins."""
+
     HOURLY = "HOURLY"
     DAILY = "DAILY"
     WEEKLY = "WEEKLY"

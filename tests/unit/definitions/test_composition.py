@@ -245,7 +245,7 @@ def test_tags_of_the_invocation_go_over_those_of_the_op() -> None:
 
 
 def test_too_many_inputs() -> None:
-    refused(lambda: inc(one(), one()), InvalidDefinitionError, "has 1 inputs.*called with 2")
+    refused(lambda: inc(one(), one()), InvalidDefinitionError, "has 1 input .*called with 2")
 
 
 def test_an_op_that_was_not_called() -> None:
