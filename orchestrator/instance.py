@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
+from opgrid.contracts.status import StepStatus
 from opgrid.contracts.tasks import PythonLogs
 from opgrid.definitions.events import AssetKey
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
@@ -19,7 +20,7 @@ from opgrid.errors import InvariantViolationError, RunNotFoundError
 from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import RunRecord, RunsFilter
+from orchestrator.storage.records import RunRecord, RunsFilter, RunStats, StepRecord
 
 
 @contextmanager
@@ -129,8 +130,33 @@ class Instance:
         """Every event of a run, oldest first."""
         return [event for _, event in self.store.events(run_id)]
 
+    def get_run_stats(self, run_id: str) -> RunStats:
+        """Raises RunNotFoundError."""
+        run = self.record(run_id)
+        ends = [step.status for step in self.store.steps(run_id)]
+        return RunStats(
+            run.run_id,
+            ends.count(StepStatus.SUCCESS),
+            ends.count(StepStatus.FAILURE),
+            sum(isinstance(event, AssetMaterialized) for event in self.all_logs(run_id)),
+            run.created,
+            run.started,
+            run.ended,
+        )
+
+    def get_run_step_stats(self, run_id: str, step_keys: Sequence[str] | None = None) -> list[StepRecord]:
+        """Where each step stands, in the order in which they started; of all steps, or of some."""
+        steps = self.store.steps(run_id)
+        return steps if step_keys is None else [step for step in steps if step.step in step_keys]
+
     def delete_run(self, run_id: str) -> None:
+        """Nothing happens where there is none."""
         self.store.delete_run(run_id)
+
+    def wipe(self) -> None:
+        """Forget every run with its log."""
+        for run in self.store.runs():
+            self.store.delete_run(run.run_id)
 
     # ---- what ops materialized -------------------------------------------------------------------------------------
 

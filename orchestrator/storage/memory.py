@@ -158,9 +158,13 @@ def with_status(record: RunRecord, status: RunStatus, at: float) -> RunRecord:
 
 
 def _fits(run: RunRecord, wanted: RunsFilter) -> bool:
+    created_after, created_before, updated_after, updated_before = wanted.times()
     return (
         (not wanted.run_ids or run.run_id in wanted.run_ids)
         and (wanted.job_name is None or run.job == wanted.job_name)
         and (not wanted.statuses or run.status in wanted.statuses)
         and wanted.tags.items() <= run.brief.tags.items()
+        and wanted.snapshot_id in (None, run.snapshot)
+        and created_after < run.created < created_before
+        and updated_after < run.updated < updated_before
     )

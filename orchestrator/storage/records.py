@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
 from typing import Any
 
 from opgrid.contracts.status import RunStatus, StepStatus
@@ -49,6 +51,11 @@ class RunRecord:
         return self.brief.root_run_id
 
     @property
+    def updated(self) -> float:
+        """When its status changed last."""
+        return self.ended or self.started or self.created
+
+    @property
     def is_finished(self) -> bool:
         return self.status.is_final
 
@@ -74,12 +81,48 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunsFilter:
-    """Which runs; what is not given does not matter."""
+    """Which runs; what is not given does not matter. A run is updated when its status changes; times are Unix seconds,
+    or datetimes.
+    """
 
     run_ids: tuple[str, ...] = ()
     job_name: str | None = None
     statuses: tuple[RunStatus, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+    snapshot_id: str | None = None
+    created_after: float | datetime | None = None
+    created_before: float | datetime | None = None
+    updated_after: float | datetime | None = None
+    updated_before: float | datetime | None = None
+
+    def times(self) -> tuple[float, float, float, float]:
+        """Created after and before, updated after and before; without limits where none was given."""
+        return (
+            _seconds(self.created_after, -inf),
+            _seconds(self.created_before, inf),
+            _seconds(self.updated_after, -inf),
+            _seconds(self.updated_before, inf),
+        )
+
+
+def _seconds(time: float | datetime | None, without: float) -> float:
+    """A datetime without a zone is of this machine's zone, as in the standard library."""
+    if time is None:
+        return without
+    return time.timestamp() if isinstance(time, datetime) else time
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """What a run comes to in numbers."""
+
+    run_id: RunId
+    steps_succeeded: int
+    steps_failed: int
+    materializations: int
+    launch_time: float  #: when it was created
+    start_time: float | None
+    end_time: float | None
 
 
 @dataclass(frozen=True, slots=True)

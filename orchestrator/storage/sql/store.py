@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, delete, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
@@ -131,6 +132,18 @@ class SqlStore:
             query = query.where(runs.c.job == wanted.job_name)
         if wanted.statuses:
             query = query.where(runs.c.status.in_([status.value for status in wanted.statuses]))
+        if wanted.snapshot_id is not None:
+            query = query.where(runs.c.snapshot == wanted.snapshot_id)
+        created_after, created_before, updated_after, updated_before = wanted.times()
+        updated = func.coalesce(runs.c.ended, runs.c.started, runs.c.created)
+        for column, after, before in (
+            (runs.c.created, created_after, created_before),
+            (updated, updated_after, updated_before),
+        ):
+            if after > -inf:
+                query = query.where(column > after)
+            if before < inf:
+                query = query.where(column < before)
         if limit is not None and not wanted.tags:
             query = query.limit(limit)
         found = [_record(row) for row in self._all(query)]

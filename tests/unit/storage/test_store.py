@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,25 @@ def test_runs_are_listed_newest_first_by_what_is_asked(store: Store) -> None:
     assert listed(RunsFilter(tags={"team": "a", "prio": "1"})) == ["r2"]
     assert listed(RunsFilter(run_ids=("r1", "r3"))) == ["r3", "r1"]
     assert listed(RunsFilter(run_ids=("r1", "r2"), job_name="hourly")) == ["r2"]
+
+
+def test_runs_are_found_by_their_times(store: Store) -> None:
+    for number, created in enumerate((100.0, 200.0, 300.0)):
+        create(store, record(f"r{number}", created=created))
+    with store.turn() as turn:
+        turn.set_status(RunId("r0"), RunStatus.STARTED, 350.0)
+        turn.set_status(RunId("r1"), RunStatus.SUCCESS, 250.0)
+
+    def listed(**times: float | datetime) -> list[str]:
+        return [run.run_id for run in store.runs(RunsFilter(**times))]  # type: ignore[arg-type]
+
+    assert listed(created_after=100.0) == ["r2", "r1"]
+    assert listed(created_before=300.0) == ["r1", "r0"]
+    assert listed(created_after=datetime.fromtimestamp(150), created_before=datetime.fromtimestamp(250, UTC)) == ["r1"]
+    assert listed(updated_after=300.0) == ["r0"]
+    assert listed(updated_before=300.0) == ["r1"]
+    assert len(store.runs(RunsFilter(snapshot_id=record().snapshot))) == 3
+    assert store.runs(RunsFilter(snapshot_id="another")) == []
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(store: Store) -> None:
