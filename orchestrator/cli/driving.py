@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import click
 
 from opgrid.broker.connection import check, connect
+from opgrid.config.files import merged
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import InvariantViolationError
+from opgrid.loading import load_job
 from orchestrator.cli.display import Watch, watching
 from orchestrator.engine.inbox import Inbox, cancel_on_signals
 from orchestrator.instance import Instance
 from orchestrator.services.execute import drive_here
 from orchestrator.services.launching import Request, prepare
-from orchestrator.services.runs import resume_run
+from orchestrator.services.reexecution import ReexecutionOptions, reexecution
+from orchestrator.services.runs import find_run, resume_run
 from orchestrator.settings import Settings
 from orchestrator.storage.records import RunRecord
 
@@ -79,6 +84,31 @@ def resume_and_show(run_id: str, as_json: bool) -> int:
                 record, instance.store, settings.home, broker_url, watch=watch, inbox=inbox
             ),
         )
+
+
+def reexecute_and_show(
+    run_id: str,
+    steps: Sequence[str],
+    failed_only: bool,
+    config: Mapping[str, Any],
+    changed: Mapping[str, Any],
+    as_json: bool,
+) -> int:
+    """Run an earlier run again, with ``config`` laid over its own and other fields of a Request ``changed``; returns
+    the exit code.
+    """
+    with Instance.of(Settings.load()) as instance:
+        parent = find_run(instance, run_id)
+        if parent.code is None:
+            raise InvariantViolationError(
+                f"Run {parent.run_id} was started by a program, which alone has its job: run it again there, with "
+                "execute_job(..., reexecution_options=ReexecutionOptions(...))."
+            )
+        options = ReexecutionOptions(parent.run_id, steps, failed_only)
+        merged_config = merged([parent.run_config, config]) if config else None
+        job = load_job(parent.code, parent.job)
+        request = reexecution(instance, options, job, run_config=merged_config, **changed)
+    return run_and_show(request, as_json)
 
 
 def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Callable[[Watch, Inbox], RunStatus]) -> int:

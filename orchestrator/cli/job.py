@@ -6,12 +6,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from opgrid.contracts.tasks import CodeTarget
-from orchestrator.cli.target import code_options, json_object, run_config_of
+from orchestrator.cli.target import clauses_of, code_options, run_config_of, tags_of
 
 
 @click.group()
@@ -98,19 +97,14 @@ def execute(
     from orchestrator.cli.driving import run_and_show
     from orchestrator.services.launching import Request
 
-    clauses = [clause.strip() for entry in selection for clause in entry.split(",")]
     request = Request(
         job=load_job(code, name),
         run_config=run_config_of(files, config_text),
         executor=executor,
-        op_selection=clauses or None,
-        tags={key: _text(value) for key, value in json_object(tags, "--tags").items()} if tags else {},
+        op_selection=clauses_of(selection) or None,
+        tags=tags_of(tags),
         run_id=run_id,
         partition_key=partition,
         code=code,
     )
     sys.exit(run_and_show(request, as_json))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

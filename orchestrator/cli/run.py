@@ -1,31 +1,46 @@
-"""``opgrid run``: list, show and resume runs."""
+"""``opgrid run``: list, show, resume, repeat and delete runs."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import msgspec
 
+from opgrid.contracts.status import RunStatus
+from orchestrator.cli.target import clauses_of, run_config_of, tags_of
+
 
 @click.group()
 def run() -> None:
-    """List, show and resume runs."""
+    """List, show, resume, repeat and delete runs."""
 
 
 @run.command("list")
 @click.option("--limit", type=click.IntRange(1), default=25, show_default=True)
+@click.option("-j", "--job", "job", help="Only runs of this job.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice([status.value for status in RunStatus], case_sensitive=False),
+    help="Only runs of this status; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
-def list_runs(limit: int, as_json: bool) -> None:
+def list_runs(limit: int, job: str | None, statuses: Sequence[str], as_json: bool) -> None:
     """Runs, newest first."""
     from orchestrator.cli.driving import seconds, summary
     from orchestrator.instance import Instance
     from orchestrator.settings import Settings
+    from orchestrator.storage.records import RunsFilter
 
     with Instance.of(Settings.load()) as instance:
-        found = instance.get_runs(limit=limit)
+        wanted = RunsFilter(job_name=job, statuses=tuple(RunStatus(status) for status in statuses))
+        found = instance.get_runs(wanted, limit)
         if as_json:
             click.echo(json.dumps([summary(instance, record) for record in found]))
             return
@@ -33,7 +48,9 @@ def list_runs(limit: int, as_json: bool) -> None:
             created = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
             took = "" if seconds(record) is None else f"{seconds(record):.2f} s"
             click.echo(f"{record.run_id}  {record.status.value:<11}  {created}  {took:>10}  {record.job}")
-        if not found:
+        if not found and (job or statuses):
+            click.echo("There are no such runs.", err=True)
+        elif not found:
             click.echo("There are no runs yet. Start one with: opgrid job execute -f FILE -j JOB", err=True)
 
 
@@ -92,3 +109,69 @@ def resume(run_id: str, as_json: bool) -> None:
     with Instance.of(Settings.load()) as instance:
         whole = find_run(instance, run_id).run_id
     sys.exit(resume_and_show(whole, as_json))
+
+
+@run.command("reexecute")
+@click.argument("run_id")
+@click.option("--from-failure", is_flag=True, help="Only what did not succeed, and what never ran.")
+@click.option("-s", "--step-selection", "selection", multiple=True, help="Only these steps: b, *b, b*, mapped[key].")
+@click.option(
+    "-c",
+    "--config",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="YAML run config, laid over its own.",
+)
+@click.option("--config-json", "config_text", help="Run config as JSON, on top of the files.")
+@click.option("--executor", help="Another executor than its own.")
+@click.option("--tags", help="More tags, as a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="The last line on stdout is the result as JSON.")
+def reexecute(
+    run_id: str,
+    from_failure: bool,
+    selection: Sequence[str],
+    files: Sequence[Path],
+    config_text: str | None,
+    executor: str | None,
+    tags: str | None,
+    as_json: bool,
+) -> None:
+    """Run an earlier run again, as it was or with changes, in the code of today."""
+    from orchestrator.cli.driving import reexecute_and_show
+
+    changed = {"executor": executor, "tags": tags_of(tags)}
+    config = run_config_of(files, config_text)
+    sys.exit(reexecute_and_show(run_id, clauses_of(selection), from_failure, config, changed, as_json))
+
+
+@run.command("delete")
+@click.argument("run_id")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+def delete(run_id: str, force: bool) -> None:
+    """Forget a run and its log. RUN_ID may be the beginning of one."""
+    from orchestrator.instance import Instance
+    from orchestrator.services.runs import find_run
+    from orchestrator.settings import Settings
+
+    with Instance.of(Settings.load()) as instance:
+        record = find_run(instance, run_id)
+        if not force:
+            click.confirm(f"Delete run {record.run_id} of {record.job} ({record.status.value})?", abort=True)
+        instance.delete_run(record.run_id)
+        click.echo(f"Deleted run {record.run_id}.")
+
+
+@run.command("wipe")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+def wipe(force: bool) -> None:
+    """Forget all runs and their logs."""
+    from orchestrator.instance import Instance
+    from orchestrator.settings import Settings
+
+    with Instance.of(Settings.load()) as instance:
+        count = instance.get_runs_count()
+        if not force:
+            click.confirm(f"Delete all {count} runs?", abort=True)
+        instance.wipe()
+        click.echo(f"Deleted {count} run{'' if count == 1 else 's'}.")

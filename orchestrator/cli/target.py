@@ -1,4 +1,4 @@
-"""Options that say where user code is."""
+"""What several commands are told: where user code is, run config, tags and selections."""
 
 from __future__ import annotations
 
@@ -58,10 +58,21 @@ def run_config_of(files: Sequence[Path], text: str | None) -> Mapping[str, Any]:
     config = config_from_files([str(file) for file in files]) if files else {}
     if text is None:
         return config
-    return merged([config, json_object(text, "--config-json")])
+    return merged([config, _json_object(text, "--config-json")])
 
 
-def json_object(text: str, option: str) -> dict[str, Any]:
+def tags_of(text: str | None) -> dict[str, str]:
+    """From a JSON object; what is no string is JSON again."""
+    given = _json_object(text, "--tags") if text else {}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+
+
+def clauses_of(given: Sequence[str]) -> list[str]:
+    """Of selections: an option may hold several, with commas between."""
+    return [clause.strip() for entry in given for clause in entry.split(",")]
+
+
+def _json_object(text: str, option: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as error:

@@ -313,3 +313,56 @@ def test_help_names_every_group(folder: Path) -> None:
     assert opgrid(folder, "--version").stdout.startswith("opgrid ")
     assert opgrid(folder, "nothing").returncode == 2
     assert not (folder / ".opgrid").exists(), "asking for help makes no home"
+
+
+def test_a_failed_run_goes_on_with_other_config(folder: Path) -> None:
+    (folder / "picky.py").write_text(
+        dedent("""
+        from pathlib import Path
+        from opgrid import Config, job, op
+
+        class Limit(Config):
+            most: int = 1
+
+        @op
+        def count() -> int:
+            with Path("counted").open("a") as file:
+                file.write("x")
+            return 3
+
+        @op
+        def check(config: Limit, n: int) -> int:
+            if n > config.most:
+                raise ValueError(f"{n} is more than {config.most}")
+            return n
+
+        @job(tags={"team": "data"})
+        def picky():
+            check(count())
+        """)
+    )
+    failed = opgrid(folder, "job", "execute", "-f", "picky.py", "-j", "picky", "--executor", "multiprocess", "--json")
+    assert (failed.returncode, failed.result["status"]) == (1, "FAILURE")
+    parent = failed.result["run_id"]
+    more = ("--from-failure", "--config-json", '{"ops": {"check": {"config": {"most": 5}}}}', "--tags", '{"try": 2}')
+    again = opgrid(folder, "run", "reexecute", parent[:8], *more, "--executor", "in_process", "--json")
+    assert again.returncode == 0, again.stderr
+    assert again.result["status"] == "SUCCESS"
+    assert again.result["executor"] == "in_process"
+    assert (folder / "counted").read_text() == "x"
+    shown = opgrid(folder, "run", "show", again.result["run_id"], "--json").result
+    assert {"team": "data", "try": "2"}.items() <= shown["tags"].items()
+    refused = opgrid(folder, "run", "reexecute", again.result["run_id"], "--from-failure")
+    assert refused.returncode != 0
+    assert "only a run that failed" in refused.stderr
+    chosen = opgrid(folder, "run", "reexecute", again.result["run_id"], "-s", "count", "--json")
+    assert chosen.returncode == 0, chosen.stderr
+    assert (folder / "counted").read_text() == "xx"
+
+    listed = json.loads(opgrid(folder, "run", "list", "--status", "failure", "--json").stdout)
+    assert [each["run_id"] for each in listed] == [parent]
+    assert "no such runs" in opgrid(folder, "run", "list", "--job", "other").stderr
+    assert opgrid(folder, "run", "delete", parent, "-f").returncode == 0
+    assert opgrid(folder, "run", "show", parent).returncode != 0
+    assert "Deleted 2 runs" in opgrid(folder, "run", "wipe", "--force").stdout
+    assert runs(folder) == []
