@@ -26,7 +26,7 @@ from opgrid.broker.messages import (
     sign_tasks,
 )
 from opgrid.broker.presence import alive
-from opgrid.broker.scripts import RUN_TTL, Attempt, Outgoing, Protocol, Said
+from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Outgoing, Protocol, Said
 from opgrid.contracts.events import AnyEvent, EngineNote, LossCause, StepCanceled, StepLost
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.tasks import RunBrief, StepTask
@@ -54,6 +54,7 @@ class CeleryExecutor(Executor):
     """One per coordinator: it owns its stream, and is used by one thread."""
 
     crosses_processes = True
+    fuses = True
     default_io = "redis"
 
     def __init__(self, setup: ExecutorSetup, settings: CelerySettings, keys: Keys, ring: KeyRing) -> None:
@@ -104,7 +105,12 @@ class CeleryExecutor(Executor):
         now = time.monotonic()
         outgoing: list[Outgoing] = []
         large: dict[str, bytes] = {}
+        mates = [mate for task in tasks for mate in task.then]
+        aboard = {mate.id for mate in mates}
         for task in tasks:
+            if not again and (task.id in aboard or self._flights.is_aboard(task)):
+                outgoing.append(Outgoing(task.step, task.attempt, "", b""))
+                continue
             dispatch, beside = sign_tasks(content, [task], self.ring)
             if beside is not None:
                 large[self.keys.tasks(content, dispatch.tasks)] = beside
@@ -112,6 +118,7 @@ class CeleryExecutor(Executor):
             shown = label(brief.job.name, [task])
             key, message = self._messages.build(dispatch, shown, queue, self._priority(task))
             outgoing.append(Outgoing(task.step, task.attempt, key, message))
+        outgoing += [Outgoing(mate.step, mate.attempt, ABOARD, b"") for mate in mates]
         if large:
             with reaching(self.url):
                 pipe = self._protocol.client.pipeline(transaction=False)
@@ -119,7 +126,7 @@ class CeleryExecutor(Executor):
                     pipe.set(name, data, ex=RUN_TTL)
                 pipe.execute()
         said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again)
-        for task, answer in zip(tasks, said, strict=True):
+        for task, answer in zip(tasks, said[: len(tasks)], strict=True):
             if answer is not Said.STALE:
                 self._departed(brief, task, now, again)
 
@@ -385,6 +392,8 @@ class CeleryExecutor(Executor):
             if kind != "f":
                 continue
             attempt, _, ended = fence.decode().partition(" x ")
+            if attempt.endswith("~"):
+                continue  # it waits for one before it
             found.add((StepKey(step), int(attempt)))
             if not ended and self._flights.get(run.run_id, StepKey(step)) is None:
                 at = Attempt(run.run_id, run.stream or self.stream, step, int(attempt))
@@ -397,7 +406,8 @@ class CeleryExecutor(Executor):
         brief = self._flights.briefs.get(run_id)
         stream = brief.stream if brief is not None else self.stream
         marks = []
-        for step, attempt in steps:
+        mates = [(mate, 1) for step, _ in steps for mate in self._flights.mates(run_id, step)]
+        for step, attempt in dict.fromkeys([*steps, *mates]):
             event = StepCanceled(run_id=run_id, at=time.time(), step=step, attempt=attempt)
             marks.append((step, attempt, seal_events([event], self.ring)))
         for start in range(0, len(marks), _BATCH):

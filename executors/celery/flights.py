@@ -43,6 +43,8 @@ class Flights:
         self._by_step: dict[Id, Flight] = {}
         self._queued: dict[Id, Flight] = {}
         self._order = 0
+        self._crews: dict[Id, list[StepKey]] = {}  #: by leader: steps that were sent with it
+        self._leaders: dict[Id, Id] = {}  #: and the leader of each
         self._overtaken: dict[tuple[str, int], int] = {}  #: by queue and priority: the latest order that was claimed
 
     def __len__(self) -> int:
@@ -61,12 +63,30 @@ class Flights:
         self._order += 1
         flight = Flight(at, task, queue, priority, self._order, seen=now)
         self._by_step[_id(at)] = self._queued[_id(at)] = flight
+        if task is not None and task.then:
+            self._crews[_id(at)] = [mate.step for mate in task.then]
+            self._leaders.update({(task.run_id, mate.step): _id(at) for mate in task.then})
         return flight
+
+    def is_aboard(self, task: StepTask) -> bool:
+        """Whether it has travelled with a step that it waited for, and its message with it."""
+        return task.attempt == 1 and (task.run_id, task.step) in self._leaders
+
+    def mates(self, run_id: RunId, step: StepKey) -> list[StepKey]:
+        """Those that travel with this one and wait for it."""
+        return self._crews.get((run_id, step), [])
+
+    def _disband(self, member: Id) -> None:
+        """The worker does not go on with the rest."""
+        leader = self._leaders.get(member, member)
+        for mate in self._crews.pop(leader, ()):
+            self._leaders.pop((leader[0], mate), None)
 
     def sent_again(self, flight: Flight, now: float) -> None:
         self._order += 1
         flight.order = self._order
         flight.suspected = False
+        self._disband(_id(flight.at))
         flight.resent += 1
         flight.resend_after = now + self.lease_ttl * 2 ** min(flight.resent, 6)
 
@@ -81,6 +101,8 @@ class Flights:
             if flight is not None and flight.at.attempt == event.attempt:
                 del self._by_step[event.run_id, event.step]
                 self._queued.pop((event.run_id, event.step), None)
+                if not isinstance(event, StepSucceeded):
+                    self._disband((event.run_id, event.step))
 
     def _claimed(self, flight: Flight, now: float) -> None:
         flight.claimed, flight.seen, flight.lease = True, now, b""
@@ -95,6 +117,8 @@ class Flights:
             del self._by_step[_id(flight.at)]
             self._queued.pop(_id(flight.at), None)
         self.briefs.pop(run_id, None)
+        for leader in [leader for leader in self._crews if leader[0] == run_id]:
+            self._disband(leader)
         return gone
 
     # ---- leases ----------------------------------------------------------------------------------------------------
@@ -139,6 +163,8 @@ class Flights:
         """
         missing: dict[str, list[Flight]] = {}
         for flight in self.queued:
+            if self._waits_aboard(flight):
+                continue
             if now >= max(flight.resend_after, flight.seen + self.lease_ttl / 4):
                 missing.setdefault(flight.queue, []).append(flight)
         found: list[Flight] = []
@@ -152,6 +178,14 @@ class Flights:
         for flight in self._queued.values():
             flight.suspected = id(flight) in suspects
         return certain
+
+    def _waits_aboard(self, flight: Flight) -> bool:
+        """A worker has it, and runs another of its crew."""
+        leader = self._leaders.get(_id(flight.at))
+        if leader is None:
+            return False
+        crew = (self._by_step.get((leader[0], step)) for step in (leader[1], *self._crews[leader]))
+        return any(other is not None and other.claimed for other in crew)
 
     def _is_overtaken(self, flight: Flight) -> bool:
         """A message sent later was claimed, and queues are served in order."""

@@ -96,7 +96,8 @@ class Label(NamedTuple):
 def label(job: str, tasks: Sequence[StepTask]) -> Label:
     """Names carry no mapping keys: they become labels of metrics."""
     first = tasks[0]
-    more = f"+{len(tasks) - 1}" if len(tasks) > 1 else ""
+    others = sum(1 + len(task.then) for task in tasks) - 1
+    more = f"+{others}" if others else ""
     op, _ = split_step_key(first.step)
     return Label(
         f"{first.run_id[:8]}.{first.step}.{first.attempt}{more}",

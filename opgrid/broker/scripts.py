@@ -1,7 +1,8 @@
 """What changes a step's state in Redis: atomic scripts, each safe to run twice with the same arguments.
 
 A run's hash holds a *fence* for each step: ``3`` while attempt 3 may be claimed and finished, ``3 x <claim>`` once
-it has ended, and by whose word. A fence never goes back. A *lease* says who works on an attempt and counts its beats.
+it has ended, and by whose word; ``1 ~`` while the step travels with one that it waits for. A fence never goes back. A
+*lease* says who works on an attempt and counts its beats.
 Everything a script reports goes to the stream of the run's coordinator in the same instant.
 """
 
@@ -25,7 +26,7 @@ local function fence(run, step)
   if not text then return nil, nil end
   local attempt, by = string.match(text, '^(%d+) x (.*)$')
   if attempt then return tonumber(attempt), by end
-  return tonumber(text), nil
+  return tonumber(string.match(text, '^%d+')), nil, string.sub(text, -1) == '~'
 end
 local function holder(leases, field)
   local text = redis.call('HGET', leases, field)
@@ -38,10 +39,15 @@ _PUBLISH: Final = """
 local said = {}
 for i = 4, #ARGV, 4 do
   local step, attempt, queue, message = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
-  local at, by = fence(KEYS[1], step)
-  if at and (at > attempt or (at == attempt and by)) then
+  local at, by, aboard = fence(KEYS[1], step)
+  local held = at == attempt and redis.call('HEXISTS', KEYS[2], ARGV[2] .. '/' .. step) == 1
+  if queue == '~' then
+    if not at then redis.call('HSET', KEYS[1], 'f:' .. step, attempt .. ' ~') end
+    said[#said + 1] = 'known'
+  elseif at and (at > attempt or (at == attempt and by)) then
     said[#said + 1] = 'stale'
-  elseif at == attempt and (ARGV[1] == '0' or redis.call('HEXISTS', KEYS[2], ARGV[2] .. '/' .. step) == 1) then
+  elseif held or (at == attempt and ARGV[1] == '0' and (message == '' or not aboard)) then
+    if aboard then redis.call('HSET', KEYS[1], 'f:' .. step, attempt) end
     said[#said + 1] = 'known'
   else
     redis.call('HSET', KEYS[1], 'f:' .. step, attempt)
@@ -172,6 +178,8 @@ for i = 2, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
 return 'ok'
 """
 
+#: ``Outgoing.queue`` of a step that travels with one that it waits for.
+ABOARD: Final = "~"
 #: A run's fences outlive any run, but not for ever.
 RUN_TTL: Final = 30 * 86400
 #: How long a released run still refuses what comes late.

@@ -35,6 +35,8 @@ class Executor(ABC):
 
     #: Steps run in processes other than the one that submits: values cannot be handed over in memory.
     crosses_processes: bool = True
+    #: Tasks may come with others to go on with (``StepTask.then``); these are submitted, too, when it is their turn.
+    fuses: bool = False
     #: The IO manager that stands behind ``io_manager`` where the job binds none.
     default_io: str = "filesystem"
 

@@ -72,6 +72,9 @@ class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: int = 0  #: higher first
     timeout: float | None = None  #: seconds
     executor: str | None = None  #: None: the run's executor
+    then: tuple[StepTask, ...] = ()  #: steps of the same run to go on with, in this order, where it was
+    after: tuple[StepKey, ...] = ()  #: steps of the same message that must have succeeded before
+    fused: bool = False  #: stays with the steps that it was sent with, however long they take
 
     @property
     def id(self) -> tuple[RunId, StepKey, int]:

@@ -14,6 +14,7 @@ from opgrid.errors import ExecutionInterruptedError
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _END: Final = object()
+_CLEANING: Final = 5.0  #: seconds that a body that was canceled may take for its ``finally``
 _running: dict[int, Future[Any]] = {}  #: by the identity of the thread that waits
 
 
@@ -32,15 +33,18 @@ def run(body: Coroutine[Any, Any, Any]) -> Any:
 
     Raises ExecutionInterruptedError when :func:`cancel` was called for the thread that waits here.
     """
-    future = asyncio.run_coroutine_threadsafe(body, event_loop())
+    cleaned = threading.Event()
+    future = asyncio.run_coroutine_threadsafe(_tell(body, cleaned), event_loop())
     thread = threading.get_ident()
     _running[thread] = future
     try:
         return future.result()
     except CancelledError as canceled:
+        cleaned.wait(_CLEANING)
         raise ExecutionInterruptedError("The step was canceled.") from canceled
     except BaseException:
-        future.cancel()
+        if future.cancel():
+            cleaned.wait(_CLEANING)
         raise
     finally:
         _running.pop(thread, None)
@@ -64,6 +68,13 @@ def iterate(body: AsyncIterator[Any]) -> Iterator[Any]:
     finally:
         if isinstance(body, AsyncGenerator):
             run(_close(body))
+
+
+async def _tell(body: Coroutine[Any, Any, Any], cleaned: threading.Event) -> Any:
+    try:
+        return await body
+    finally:
+        cleaned.set()
 
 
 async def _next(body: AsyncIterator[Any]) -> Any:

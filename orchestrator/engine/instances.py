@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from opgrid.contracts.fusing import promise
 from opgrid.contracts.status import StepStatus
 from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.contracts.tasks import FromDefault, Gathered, OutputRef, Source, Stored, TaskInput
@@ -29,6 +31,7 @@ class Step:
     blocked: bool = False  #: it will never run (only told in plans with trigger rules)
     waiters: list[Step] = field(default_factory=list)
     gate: Gate | None = None
+    aboard: bool = False  #: it was sent along with a step before it
 
     @property
     def done(self) -> bool:
@@ -128,20 +131,22 @@ class Instances:
             self._block([step], ready)
         return ready
 
-    def inputs(self, step: Step) -> tuple[TaskInput, ...] | Absent:
-        """What a ready step is given; or what is absent, so that it is to be skipped."""
+    def inputs(self, step: Step, promised: Container[StepKey] = ()) -> tuple[TaskInput, ...] | Absent:
+        """What a ready step is given; or what is absent, so that it is to be skipped. Outputs of steps that are only
+        ``promised`` are refs of attempt 0.
+        """
         found: list[TaskInput] = []
         for given in step.spec.inputs:
             feed = given.feed
             source: Source | None
             if isinstance(feed, FromStep):
-                source = self._taken(feed, step)
+                source = self._taken(feed, step, promised)
                 if source is None and step.ruled:
                     source = FromDefault()
                 if source is None:
                     return Absent(given.name, feed.step, feed.output)
             elif isinstance(feed, FromSteps):
-                refs = [self._one(item, step) for item in feed.items]
+                refs = [self._one(item, step, promised) for item in feed.items]
                 source = Gathered(tuple(ref for ref in refs if ref is not None))
                 if refs and not source.items and not step.ruled:
                     return Absent(given.name, feed.items[0].step, feed.items[0].output)
@@ -286,9 +291,9 @@ class Instances:
 
     # ---- what is at hand
 
-    def _taken(self, feed: FromStep, step: Step) -> Source | None:
+    def _taken(self, feed: FromStep, step: Step, promised: Container[StepKey]) -> Source | None:
         if feed.delivery is not Delivery.COLLECTED:
-            ref = self._one(feed, step)
+            ref = self._one(feed, step, promised)
             return None if ref is None else Stored(ref)
         if not self._over_instances(feed):
             maker = self._source(feed, step)
@@ -308,8 +313,10 @@ class Instances:
         maker = self._specs[feed.step].scope[-1].step
         return self.steps[step_key(maker, step.keys[: self._depth[maker]])]
 
-    def _one(self, feed: FromStep, step: Step) -> OutputRef | None:
+    def _one(self, feed: FromStep, step: Step, promised: Container[StepKey]) -> OutputRef | None:
         source = self._source(feed, step)
+        if source.key in promised:
+            return promise(source.key, feed.output)
         if feed.delivery is Delivery.MAPPED:
             return self._branch(source, feed.output).get(step.keys[self._depth[feed.step]])
         return source.output(feed.output)

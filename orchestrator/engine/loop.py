@@ -287,12 +287,16 @@ class _Driver:
             self._freed.extend((run, task) for task in self._admitted(run, tasks))
         batches: dict[tuple[RunId, str], tuple[LiveRun, list[StepTask]]] = {}
         for run, task in self._freed:
+            if not run.machine.is_out(task):
+                continue  # it was sent along with another, and its end has come in the same turn
             name = run.executor_of(task.executor)
             batches.setdefault((run.run_id, name), (run, []))[1].append(task)
             self._out[name].add(task.id)
         self._freed.clear()
         for (_, name), (run, tasks) in batches.items():
             tasks.sort(key=lambda task: -task.priority)
+            if self._executors[name].fuses and run.limits is None:
+                tasks = run.machine.with_crews(tasks)
             self._outboxes[name].put(Submit(run.brief, tasks))
 
     def _finish(self, run: LiveRun) -> None:

@@ -8,8 +8,10 @@ replay.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import msgspec
 
 from opgrid.contracts.events import (
     AnyEvent,
@@ -40,6 +42,7 @@ from opgrid.contracts.tasks import OutputRef, StepTask
 from opgrid.errors import listed
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
+from orchestrator.engine.fusing import crew, way
 from orchestrator.engine.instances import Absent, Instances, Step
 from orchestrator.engine.retries import granted, share_of
 from orchestrator.planner.plan import KnownStep, Plan
@@ -260,9 +263,45 @@ class RunMachine:
         note = StepDispatched(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt)
         return [Note(note), Launch(self._task(step))]
 
-    def _task(self, step: Step) -> StepTask:
+    def with_crews(self, tasks: Sequence[StepTask]) -> list[StepTask]:
+        """The tasks, some with further steps that may travel with them, or with others of these tasks. Steps that are
+        no task yet are not out before those that they wait for are accepted.
+        """
+        groups: dict[object, list[StepTask]] = {}
+        for task in tasks:
+            step = self.steps[task.step]
+            groups.setdefault(way(step) if step.spec.fuse and task.attempt == 1 else task.id, []).append(task)
+        return [task for group in groups.values() for task in self._with_crew(group)]
+
+    def _with_crew(self, group: list[StepTask]) -> list[StepTask]:
+        leaders = [self.steps[task.step] for task in group]
+        first, others = group[0], group[1:]
+        if leaders[0].aboard and first.attempt == 1:
+            return group
+        members = crew(leaders)
+        if not members and not others:
+            return group
+        promised = {step.key for step in (*leaders, *members)}
+        for step in (*leaders[1:], *members):
+            step.aboard = True
+        fused = bool(leaders[0].spec.fuse)
+        then = [msgspec.structs.replace(task, fused=fused) for task in others]
+        then += [self._promised(step, promised) for step in members]
+        return [msgspec.structs.replace(first, then=tuple(then), fused=fused), *others]
+
+    def _promised(self, step: Step, promised: set[StepKey]) -> StepTask:
+        after = dict.fromkeys(source.key for source in self._instances.sources(step) if source.key in promised)
+        fused = bool(step.spec.fuse)
+        return msgspec.structs.replace(self._task(step, promised), after=tuple(after), fused=fused)
+
+    def is_out(self, task: StepTask) -> bool:
+        """Whether this attempt is still to report its end."""
+        step = self.steps[task.step]
+        return step.status in _OUT and step.attempt == task.attempt
+
+    def _task(self, step: Step, promised: Container[StepKey] = ()) -> StepTask:
         spec = step.spec
-        inputs = self._instances.inputs(step)
+        inputs = self._instances.inputs(step, promised)
         assert not isinstance(inputs, Absent), f"{step.key} was launched without {inputs.input}"
         return StepTask(
             run_id=self.run_id,

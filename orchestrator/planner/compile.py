@@ -11,10 +11,10 @@ from opgrid.errors import InvalidDefinitionError, listed
 from opgrid.ids import NodePath
 from orchestrator.planner import routing
 from orchestrator.planner.dynamic import Scope, joined, taken
-from orchestrator.planner.flatten import BadWire, Flat, Leaf, Link, Links, Origin, TopInput, flatten, hooks_of
+from orchestrator.planner.flatten import BadWire, Flat, Frame, Leaf, Link, Links, Origin, TopInput, flatten, hooks_of
 from orchestrator.planner.inputs import Unsatisfied, UnsatisfiedInputs, unwired
 from orchestrator.planner.known import among
-from orchestrator.planner.plan import Feed, FromStep, FromSteps, InputSpec, KnownStep, Plan, StepSpec
+from orchestrator.planner.plan import NEVER, Feed, FromStep, FromSteps, InputSpec, KnownStep, Plan, StepSpec
 from orchestrator.planner.selection import Wiring, instances, read, select
 from orchestrator.planner.snapshot import JobSnapshot
 
@@ -201,8 +201,22 @@ class _Specs:
             priority=how.priority + self.run.priority,
             tags=tags,
             executor=how.executor or self.run.executor,
+            fuse=self._fuse(leaf, tags),
             hooks=hooks_of(leaf),
         )
+
+    def _fuse(self, leaf: Leaf, tags: Mapping[str, str]) -> str:
+        """What is said nearest to the step counts: its own tags, those of the graphs around it, the run's."""
+        if tags and (own := routing.fused(tags, f"step {leaf.path!r}")) is not None:
+            return f"{leaf.frame.path}/" if own else NEVER
+        frame: Frame | None = leaf.frame
+        while frame is not None:
+            around = {**frame.graph.tags, **(frame.node.tags if frame.node is not None else {})}
+            if around and (said := routing.fused(around, f"graph {frame.path or frame.graph.name!r}")) is not None:
+                return f"{frame.path}/" if said else NEVER
+            frame = frame.parent
+        said = routing.fused(self.snapshot.tags, "the run")
+        return "" if said is None else "/" if said else NEVER
 
     def _feed(self, leaf: Leaf, info: InputInfo, origin: Origin, scopes: list[tuple[NodePath, Scope]]) -> Feed | None:
         cut = ""

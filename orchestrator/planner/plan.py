@@ -16,6 +16,8 @@ from opgrid.contracts.tasks import FromConfig, FromDefault, FromInputManager, Fr
 from opgrid.contracts.wire import content_hash
 from opgrid.ids import NodePath, StepKey
 
+#: ``StepSpec.fuse`` of a step that always travels alone.
+NEVER = "-"
 #: The mapping keys of one instance, outermost first; () where a step is not mapped.
 Keys = tuple[str, ...]
 
@@ -69,6 +71,7 @@ class StepSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: int = 0  #: higher first; the run's own is in it
     tags: dict[str, str] = {}
     executor: str | None = None  #: None: the run's
+    fuse: str = ""  #: steps with the same text run in one task; "": only where one follows the other; NEVER: not at all
     hooks: tuple[str, ...] = ()
     runs: bool = True  #: False: only its known outputs matter
     only: tuple[Keys, ...] | None = None  #: it runs for instances whose keys begin with one of these; None: for all

@@ -12,6 +12,7 @@ PRIORITY = ("opgrid/priority", "dagster-celery/priority", "dagster/priority")
 RUN_PRIORITY = ("opgrid/priority", "dagster-celery/run_priority", "dagster/priority")
 EXECUTOR = ("opgrid/executor",)
 TIMEOUT = ("opgrid/timeout",)
+FUSE = ("opgrid/fuse",)
 MAX_RUNTIME = ("opgrid/max_runtime", "dagster/max_runtime")
 
 T = TypeVar("T")
@@ -55,6 +56,17 @@ def of_run(tags: Mapping[str, str]) -> Routing:
         _text(tags, EXECUTOR),
         _read(tags, MAX_RUNTIME, _seconds, "a number of seconds above 0", "the run"),
     )
+
+
+def fused(tags: Mapping[str, str], where: str) -> bool | None:
+    """Whether steps are to run in one task; None: nothing is said. Raises BadTag."""
+    return _read(tags, FUSE, _yes_or_no, "true or false", where)
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def _text(tags: Mapping[str, str], names: tuple[str, ...]) -> str | None:

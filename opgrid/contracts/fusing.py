@@ -1,0 +1,51 @@
+"""Steps that travel together: how one names the output of another that has yet to succeed, and gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
+from opgrid.ids import RunId, StepKey
+
+#: Outputs of steps that have succeeded, by step and output.
+Made = dict[tuple[StepKey, str], OutputRef]
+
+
+def promise(step: StepKey, output: str) -> OutputRef:
+    """Stands for an output that is still to be made."""
+    return OutputRef(RunId(""), step, output, attempt=0)
+
+
+def made_of(refs: Iterable[OutputRef]) -> Made:
+    return {(ref.step, ref.output): ref for ref in refs}
+
+
+def fulfilled(task: StepTask, made: Made, succeeded: set[StepKey]) -> StepTask | None:
+    """The task with what was promised to it; None while a step that it needs has not succeeded, or did not yield what
+    it needs.
+    """
+    if not succeeded.issuperset(task.after):
+        return None
+    inputs = []
+    for given in task.inputs:
+        source = _kept(given.source, made)
+        if source is None:
+            return None
+        inputs.append(msgspec.structs.replace(given, source=source))
+    return msgspec.structs.replace(task, inputs=tuple(inputs), after=())
+
+
+def _kept(source: Source, made: Made) -> Source | None:
+    if isinstance(source, Stored):
+        ref = _given(source.ref, made)
+        return None if ref is None else Stored(ref)
+    if isinstance(source, Gathered) and source.items:
+        items = tuple(ref for each in source.items if (ref := _given(each, made)) is not None)
+        return Gathered(items) if items else None
+    return source
+
+
+def _given(ref: OutputRef, made: Made) -> OutputRef | None:
+    return made.get((ref.step, ref.output)) if ref.attempt == 0 else ref

@@ -1,0 +1,188 @@
+"""Which steps travel in one message, and what they are told to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from opgrid import DynamicOut, DynamicOutput, Out, graph, job, op
+from opgrid.contracts.events import RunStarted, StepSucceeded
+from opgrid.contracts.fusing import fulfilled, made_of, promise
+from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, Stored
+from opgrid.definitions.job import JobDefinition
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.commands import Launch
+from orchestrator.engine.machine import RunMachine
+from orchestrator.planner.compile import compile
+from orchestrator.planner.routing import BadTag
+from orchestrator.planner.snapshot import take
+
+RUN = RunId("r")
+
+
+@op
+def one() -> int:
+    return 1
+
+
+@op
+def inc(x: int) -> int:
+    return x + 1
+
+
+@op
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@op
+def total(xs: list) -> int:  # type: ignore[type-arg]
+    return sum(xs)
+
+
+@op(out=DynamicOut())
+def parts():  # type: ignore[no-untyped-def]
+    yield DynamicOutput(1, mapping_key="a")
+
+
+def machine_of(made: JobDefinition) -> RunMachine:
+    return RunMachine(RUN, compile(take(made, made.resolve(None), made.tags)))
+
+
+def launched(machine: RunMachine, event: RunStarted | StepSucceeded) -> list[StepTask]:
+    commands = machine.take(event, 1.0) or []
+    return machine.with_crews([command.task for command in commands if isinstance(command, Launch)])
+
+
+def started(machine: RunMachine) -> list[StepTask]:
+    return launched(machine, RunStarted(run_id=RUN, at=1.0))
+
+
+def succeeded(machine: RunMachine, step: str, *refs: OutputRef) -> list[StepTask]:
+    made = refs or (OutputRef(RUN, StepKey(step), claim="c"),)
+    return launched(machine, StepSucceeded(run_id=RUN, at=1.0, step=StepKey(step), attempt=1, outputs=made))
+
+
+def aboard(task: StepTask) -> list[str]:
+    return [mate.step for mate in task.then]
+
+
+def test_a_chain_travels_together_as_far_as_it_is_one() -> None:
+    @job
+    def fork() -> None:
+        x = inc(inc(one()))
+        add(inc(x), x)
+
+    machine = machine_of(fork)
+    (first,) = started(machine)
+    assert aboard(first) == ["inc", "inc_2"]
+    assert [mate.after for mate in first.then] == [("one",), ("inc",)]
+    assert first.then[0].inputs[0].source == Stored(promise(StepKey("one"), "result"))
+    (second,) = succeeded(machine, "one")
+    assert (second.step, second.then) == ("inc", ())  # it is on its way, and so is what follows it
+    succeeded(machine, "inc")
+    assert [(task.step, aboard(task)) for task in succeeded(machine, "inc_2")] == [("inc_3", ["add"])]
+
+
+def test_a_long_chain_is_sent_in_parts() -> None:
+    @job
+    def long() -> None:
+        x = one()
+        for _ in range(40):
+            x = inc(x)
+
+    machine = machine_of(long)
+    (task,) = started(machine)
+    assert len(task.then) == 15
+    sent = 0
+    for step in ["one", "inc", *(f"inc_{number}" for number in range(2, 40))]:
+        (task,) = succeeded(machine, step)
+        sent += bool(task.then)
+    assert sent == 2
+
+
+def _fork(x):  # type: ignore[no-untyped-def]
+    return add(inc(x), inc(x))
+
+
+def test_a_fused_graph_travels_whole() -> None:
+    diamond = graph(name="diamond", tags={"opgrid/fuse": "true"})(_fork)
+
+    @job
+    def whole() -> None:
+        inc(diamond(one()))
+
+    machine = machine_of(whole)
+    assert [aboard(task) for task in started(machine)] == [[]]
+    first, second = succeeded(machine, "one")
+    assert (first.step, aboard(first)) == ("diamond.inc", ["diamond.inc_2", "diamond.add"])
+    assert first.fused
+    assert first.then[1].after == ("diamond.inc", "diamond.inc_2")
+    assert (second.step, second.then) == ("diamond.inc_2", ())
+
+
+def test_steps_of_a_mapped_branch_travel_together() -> None:
+    @job
+    def mapped() -> None:
+        total(parts().map(lambda part: inc(inc(part))).collect())
+
+    machine = machine_of(mapped)
+    assert aboard(started(machine)[0]) == []
+    (branch,) = succeeded(machine, "parts", OutputRef(RUN, StepKey("parts"), mapping_key="a"))
+    assert (branch.step, aboard(branch)) == ("inc[a]", ["inc_2[a]"])
+
+
+@pytest.mark.parametrize(
+    "apart",
+    [
+        pytest.param(lambda: inc.tag({"opgrid/fuse": "false"}), id="says no"),
+        pytest.param(lambda: inc.tag({"opgrid/queue": "gpu"}), id="another queue"),
+        pytest.param(lambda: inc.tag({"opgrid/priority": "3"}), id="another priority"),
+        pytest.param(lambda: inc.tag({"opgrid/executor": "in_process"}), id="another executor"),
+        pytest.param(lambda: op(name="pooled", pool="db")(lambda x: x), id="a pool"),
+    ],
+)
+def test_what_keeps_steps_apart(apart: Callable[[], Callable[..., object]]) -> None:
+    @job
+    def two() -> None:
+        apart()(one())
+
+    assert aboard(started(machine_of(two))[0]) == []
+
+
+def test_a_run_can_say_no() -> None:
+    @job(tags={"opgrid/fuse": "false"})
+    def two() -> None:
+        inc(one())
+
+    assert aboard(started(machine_of(two))[0]) == []
+
+
+def test_a_tag_that_is_neither_yes_nor_no() -> None:
+    @job(tags={"opgrid/fuse": "perhaps"})
+    def two() -> None:
+        inc(one())
+
+    with pytest.raises(BadTag, match="'opgrid/fuse' of the run is 'perhaps'; it must be true or false"):
+        machine_of(two)
+
+
+def test_promises_are_kept_by_what_was_made() -> None:
+    @op(out={"a": Out(is_required=False), "b": Out()})
+    def both():  # type: ignore[no-untyped-def]
+        yield 1
+
+    @job
+    def listed() -> None:
+        a, b = both()
+        total([a, b])
+
+    (task,) = started(machine_of(listed))
+    (mate,) = task.then
+    made = OutputRef(RUN, StepKey("both"), "b", claim="c")
+    assert fulfilled(mate, {}, set()) is None
+    assert fulfilled(mate, {}, {StepKey("both")}) is None
+    kept = fulfilled(mate, made_of([made]), {StepKey("both")})
+    assert kept is not None
+    assert kept.inputs[0].source == Gathered((made,))
