@@ -30,6 +30,8 @@ from opgrid.steps.scope import LocalRun, RunScope
 #: A wide fan-out runs several steps a poll, for so many seconds: its caller commits once for all of them.
 _TURN: Final = 0.01
 _WIDE: Final = 8
+#: Seconds from which on a step is to be seen while it runs.
+_SLOW: Final = 0.02
 _BESIDE: Final = 256  #: async steps at once
 _BREATH: Final = 0.005  #: seconds that a poll waits at least while only async steps run
 
@@ -53,6 +55,8 @@ class InProcessExecutor(Executor):
         self._events: deque[AnyEvent] = deque()
         self._sink = _Sink(self._events)
         self._bell = Bell()
+        self._announced: set[tuple[RunId, StepKey, int]] = set()  #: told to have started, and next to run
+        self._is_slow = True  #: the last step was: worth a turn of its own to tell that the next one has started
         self._threads: ThreadPoolExecutor | None = None
         self._running: dict[tuple[RunId, StepKey, int], int] = {}  #: async steps, with the thread that waits for each
 
@@ -68,7 +72,11 @@ class InProcessExecutor(Executor):
                 heapq.heappush(self._waiting, (-task.priority, next(self._order), run, task))
 
     def poll(self, timeout: float) -> Polled:
-        if self._waiting:
+        if self._waiting and self._is_slow and not self._announced:
+            _, _, _, task = self._waiting[0]
+            self._announced.add(task.id)
+            self._events.append(_start_of(task))
+        elif self._waiting:
             with passed_on():
                 self._work()
         elif not self._events:
@@ -84,6 +92,7 @@ class InProcessExecutor(Executor):
         for entry in self._waiting:
             task = entry[3]
             if task.run_id == run_id and (task.step, task.attempt) in unwanted:
+                self._announced.discard(task.id)
                 self._events.append(StepCanceled(run_id=run_id, at=time.time(), step=task.step, attempt=task.attempt))
             else:
                 kept.append(entry)
@@ -137,9 +146,10 @@ class InProcessExecutor(Executor):
 
     def _started(self, brief: RunBrief, task: StepTask) -> RunScope | None:
         """None where the code cannot be had: the step has failed."""
-        self._events.append(
-            StepStarted(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, pid=os.getpid())
-        )
+        if task.id in self._announced:
+            self._announced.discard(task.id)
+        else:
+            self._events.append(_start_of(task))
         try:
             return self._scope(brief)
         except OpGridError as error:
@@ -162,6 +172,7 @@ class InProcessExecutor(Executor):
                 at = self._events.index(outcome.event)
                 self._events[at] = outcome.event = timed_out(task, time.time() - started)
             outcome.run_hooks(self._sink)
+        self._is_slow = time.time() - started >= _SLOW
 
     def _run_beside(self, task: StepTask, scope: RunScope) -> None:
         if self._threads is None:
@@ -208,6 +219,10 @@ class InProcessExecutor(Executor):
                 f"Job {brief.job.name!r} is not in this process, and there is no code location to load it from."
             )
         return job_for(brief.job, self._setup.code)
+
+
+def _start_of(task: StepTask) -> StepStarted:
+    return StepStarted(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, pid=os.getpid())
 
 
 def _is_over(task: StepTask, started: float) -> bool:

@@ -16,8 +16,9 @@ GROUP = "opgrid.commands"
 #: One line for each group that ships with opgrid: ``--help`` must not import what it describes.
 _HELP = {
     "flower": "Show workers and tasks in Flower.",
-    "job": "List, print and execute jobs.",
-    "run": "List, show and resume runs.",
+    "job": "List, print, execute and launch jobs.",
+    "orchestrator": "Drive launched runs, as a service.",
+    "run": "List, show, cancel and resume runs.",
     "worker": "Start workers that run steps.",
 }
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from opgrid.contracts.tasks import PythonLogs
 from opgrid.errors import HomeNotSetError, SettingsError, nearest
+from orchestrator.sections import NAMES, Sections, sections
 
 FILE = "opgrid.yaml"
 _TEXTS = frozenset({"database_url", "broker_url"})
-_KEYS = _TEXTS | {"python_logs"}
+_KEYS = _TEXTS | {"python_logs", *NAMES}
 _LOG_KEYS = frozenset({"managed_python_loggers", "python_log_level", "prints"})
 
 
@@ -27,6 +28,7 @@ class Settings:
     database_url: str
     broker_url: str | None = None
     python_logs: PythonLogs = field(default_factory=PythonLogs)
+    sections: Sections = field(default_factory=Sections)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, home_required: bool = False) -> Settings:
@@ -47,6 +49,7 @@ class Settings:
             or f"sqlite:///{home / 'opgrid.db'}",
             broker_url=environ.get("OPGRID_BROKER_URL") or stored.get("broker_url") or None,
             python_logs=_python_logs(stored.get("python_logs") or {}, home / FILE),
+            sections=sections({key: stored[key] for key in NAMES if stored.get(key) is not None}, home / FILE),
         )
 
     def make_home(self) -> Path:

@@ -114,9 +114,8 @@ class CeleryExecutor(Executor):
             dispatch, beside = sign_tasks(content, [task], self.ring)
             if beside is not None:
                 large[self.keys.tasks(content, dispatch.tasks)] = beside
-            queue = task.queue or self.settings.queue
             shown = label(brief.job.name, [task])
-            key, message = self._messages.build(dispatch, shown, queue, self._priority(task))
+            key, message = self._messages.build(dispatch, shown, self._queue(brief, task), self._priority(brief, task))
             outgoing.append(Outgoing(task.step, task.attempt, key, message))
         outgoing += [Outgoing(mate.step, mate.attempt, ABOARD, b"") for mate in mates]
         if large:
@@ -138,10 +137,15 @@ class CeleryExecutor(Executor):
                 self._flights.sent_again(known, now)
             return
         at = Attempt(task.run_id, brief.stream, task.step, task.attempt)
-        self._flights.departs(at, task, task.queue or self.settings.queue, self._priority(task), now)
+        self._flights.departs(at, task, self._queue(brief, task), self._priority(brief, task), now)
 
-    def _priority(self, task: StepTask) -> int:
-        return task.priority or self.settings.priority
+    def _queue(self, brief: RunBrief, task: StepTask) -> str:
+        """The run's own config goes before ours: one executor may serve runs of several."""
+        return str(task.queue or brief.executor.config.get("queue") or self.settings.queue)
+
+    def _priority(self, brief: RunBrief, task: StepTask) -> int:
+        given = brief.executor.config.get("priority")
+        return task.priority or (given if isinstance(given, int) else 0) or self.settings.priority
 
     def _stored_brief(self, run: RunBrief) -> tuple[str, RunBrief]:
         """The brief as workers get it, and its hash; stored when it was not yet."""
@@ -149,7 +153,7 @@ class CeleryExecutor(Executor):
         if known is not None and known[0] is run:
             return known[1], known[2]
         brief = run if run.stream else msgspec.structs.replace(run, stream=self.stream)
-        if self.setup.code is None and brief.job.value is None:
+        if self.setup.code is None and not brief.job.location and brief.job.value is None:
             job = msgspec.structs.replace(brief.job, value=self._stored_job())
             brief = msgspec.structs.replace(brief, job=job)
         content, data = encode_run(brief)

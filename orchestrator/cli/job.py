@@ -1,21 +1,26 @@
-"""``opgrid job``: list, print and execute jobs."""
+"""``opgrid job``: list, print, execute and launch jobs."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from opgrid.contracts.tasks import CodeTarget
 from orchestrator.cli.target import clauses_of, code_options, run_config_of, tags_of
 
+if TYPE_CHECKING:
+    from orchestrator.services.launching import Request
+
 
 @click.group()
 def job() -> None:
-    """List, print and execute jobs."""
+    """List, print, execute and launch jobs."""
 
 
 @job.command("list")
@@ -67,44 +72,74 @@ def scaffold_config(code: CodeTarget, name: str, required_only: bool) -> None:
     click.echo(yaml.safe_dump(scaffold(load_job(code, name), required_only), sort_keys=False).rstrip())
 
 
-@job.command("execute")
-@code_options
-@click.option("-j", "--job", "name", required=True, help="Name of the job.")
-@click.option(
-    "-c", "--config", "files", multiple=True, type=click.Path(path_type=Path), help="YAML run config; may be repeated."
-)
-@click.option("--config-json", "config_text", help="Run config as JSON, on top of the files.")
-@click.option("--executor", help="in_process, multiprocess, celery, or one that is installed.")
-@click.option("-o", "--op-selection", "selection", multiple=True, help="Run only these ops: name, *name, name*, +name.")
-@click.option("--partition", help="Run this partition of a partitioned job.")
-@click.option("--tags", help="Tags of the run as a JSON object.")
-@click.option("--run-id", help="Id of the new run.")
-@click.option("--json", "as_json", is_flag=True, help="The last line on stdout is the result as JSON.")
-def execute(
-    code: CodeTarget,
-    name: str,
-    files: Sequence[Path],
-    config_text: str | None,
-    executor: str | None,
-    selection: Sequence[str],
-    partition: str | None,
-    tags: str | None,
-    run_id: str | None,
-    as_json: bool,
-) -> None:
-    """Run a job here and wait for its end."""
-    from opgrid.loading import load_job
-    from orchestrator.cli.driving import run_and_show
-    from orchestrator.services.launching import Request
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a new run is told, next to where its code is; the command gets a Request as ``request``."""
 
-    request = Request(
-        job=load_job(code, name),
-        run_config=run_config_of(files, config_text),
-        executor=executor,
-        op_selection=clauses_of(selection) or None,
-        tags=tags_of(tags),
-        run_id=run_id,
-        partition_key=partition,
-        code=code,
+    @code_options
+    @click.option("-j", "--job", "name", required=True, help="Name of the job.")
+    @click.option(
+        "-c",
+        "--config",
+        "files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="YAML run config; may be repeated.",
     )
+    @click.option("--config-json", "config_text", help="Run config as JSON, on top of the files.")
+    @click.option("--executor", help="in_process, multiprocess, celery, or one that is installed.")
+    @click.option(
+        "-o", "--op-selection", "selection", multiple=True, help="Run only these ops: name, *name, name*, +name."
+    )
+    @click.option("--partition", help="Run this partition of a partitioned job.")
+    @click.option("--tags", help="Tags of the run as a JSON object.")
+    @click.option("--run-id", help="Id of the new run.")
+    @wraps(command)
+    def with_request(
+        code: CodeTarget,
+        name: str,
+        files: Sequence[Path],
+        config_text: str | None,
+        executor: str | None,
+        selection: Sequence[str],
+        partition: str | None,
+        tags: str | None,
+        run_id: str | None,
+        **rest: Any,
+    ) -> Any:
+        from opgrid.loading import load_job
+        from orchestrator.services.launching import Request
+
+        request = Request(
+            job=load_job(code, name),
+            run_config=run_config_of(files, config_text),
+            executor=executor,
+            op_selection=clauses_of(selection) or None,
+            tags=tags_of(tags),
+            run_id=run_id,
+            partition_key=partition,
+            code=code,
+        )
+        return command(request=request, **rest)
+
+    return with_request
+
+
+@job.command("execute")
+@run_options
+@click.option("--json", "as_json", is_flag=True, help="The last line on stdout is the result as JSON.")
+def execute(request: Request, as_json: bool) -> None:
+    """Run a job here and wait for its end."""
+    from orchestrator.cli.driving import run_and_show
+
     sys.exit(run_and_show(request, as_json))
+
+
+@job.command("launch")
+@run_options
+@click.option("--wait", "and_wait", is_flag=True, help="Wait for its end, and exit as it ends.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def launch(request: Request, and_wait: bool, as_json: bool) -> None:
+    """Queue a run, for an orchestrator to start."""
+    from orchestrator.cli.launching import launch_and_show
+
+    sys.exit(launch_and_show(request, and_wait, as_json))

@@ -111,6 +111,51 @@ def resume(run_id: str, as_json: bool) -> None:
     sys.exit(resume_and_show(whole, as_json))
 
 
+@run.command("cancel")
+@click.argument("run_id")
+@click.option("--reason", default="It was canceled on the command line.", help="Kept with the run.")
+def cancel(run_id: str, reason: str) -> None:
+    """Ask for the end of a run, wherever it runs. RUN_ID may be the beginning of one."""
+    from orchestrator.cli.launching import cancel_and_show
+
+    sys.exit(cancel_and_show(run_id, reason))
+
+
+@run.command("wait")
+@click.argument("run_id")
+@click.option("--timeout", type=float, help="Seconds, after which it exits with 1.")
+@click.option("--json", "as_json", is_flag=True, help="The last line on stdout is the result as JSON.")
+def wait(run_id: str, timeout: float | None, as_json: bool) -> None:
+    """Show the events of a run as they come, until it has ended; exits as it ends."""
+    from orchestrator.cli.launching import wait_and_show
+
+    sys.exit(wait_and_show(run_id, timeout, as_json))
+
+
+@run.command("logs")
+@click.argument("run_id")
+@click.option("--step", help="Only of this step.")
+@click.option("--level", default="DEBUG", show_default=True, help="Only messages from this level on.")
+def logs(run_id: str, step: str | None, level: str) -> None:
+    """What the ops of a run logged."""
+    import logging
+
+    from opgrid.contracts.events import LogMessage
+    from orchestrator.cli.display import line
+    from orchestrator.instance import Instance
+    from orchestrator.services.runs import find_run
+    from orchestrator.settings import Settings
+
+    lowest = logging.getLevelNamesMapping().get(level.upper())
+    if lowest is None:
+        raise click.UsageError(f"--level is {level!r}; it has to be a level such as INFO.")
+    with Instance.of(Settings.load()) as instance:
+        record = find_run(instance, run_id)
+        for event in instance.all_logs(record.run_id):
+            if isinstance(event, LogMessage) and event.level >= lowest and step in (None, event.step):
+                click.echo(line(event))
+
+
 @run.command("reexecute")
 @click.argument("run_id")
 @click.option("--from-failure", is_flag=True, help="Only what did not succeed, and what never ran.")

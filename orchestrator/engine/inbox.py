@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class Inbox:
         self.open = open
         #: The loop is inside user code on its own thread: only an exception gets it out.
         self.inline = False
+        self.left = False
         self._requests: deque[Request] = deque()  # appending and popping are atomic: no lock, so signals may post
         self._bell: Callable[[], None] | None = None
 
@@ -49,6 +51,17 @@ class Inbox:
     def close(self) -> None:
         """The loop ends once its runs have."""
         self.open = False
+        self._ring()
+
+    def interrupt(self) -> None:
+        """Get the loop out of user code that it runs itself, which it can be in the main thread only."""
+        main = threading.main_thread().ident
+        if self.inline and main is not None:
+            signal.pthread_kill(main, signal.SIGINT)
+
+    def leave(self) -> None:
+        """The loop ends now, and its runs stay as they are."""
+        self.left = True
         self._ring()
 
     def take(self) -> list[Request]:

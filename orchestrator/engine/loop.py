@@ -127,6 +127,8 @@ class _Driver:
             if name not in self._executors:
                 raise UnknownExecutor("executor", name, sorted(self._executors), f"what drives run {run.run_id}")
         machine = run.machine
+        if run.run_id in self._live:
+            return
         if machine.finished:
             self._results[run.run_id] = machine.status
             return
@@ -137,7 +139,7 @@ class _Driver:
         self._obey([(run, command) for command in run.orders], self._clock())
 
     def until_done(self) -> dict[RunId, RunStatus]:
-        while self._live or self._inbox.open:
+        while (self._live or self._inbox.open) and not self._inbox.left:
             try:
                 events, heard = self._gather()
             except KeyboardInterrupt:

@@ -20,12 +20,12 @@ from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
+from orchestrator.coordinator.ownership import driving
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
 from orchestrator.planner.plan import KnownStep, Plan
 from orchestrator.planner.snapshot import JobSnapshot, take
-from orchestrator.services.ownership import driving
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import RunRecord
 
@@ -156,6 +156,7 @@ def drive_new(
     """Store a prepared run and drive it to its end."""
     store.create_run(prepared.record, prepared.plan.to_json(), prepared.snapshot.to_json())
     run = LiveRun.new(prepared.brief, prepared.plan)
-    with driving(store, run.run_id) as log:
+    inbox = inbox or Inbox()
+    with driving(store, run.run_id, inbox) as log:
         ended = drive([run], executors, log, watch=watch, inbox=inbox, stream=prepared.brief.stream)
     return ended[run.run_id]

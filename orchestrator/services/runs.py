@@ -8,13 +8,13 @@ from pathlib import Path
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError
 from opgrid.loading import job_for
+from orchestrator.coordinator.ownership import driving
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch, drive
 from orchestrator.engine.recovery import resume
 from orchestrator.instance import Instance
 from orchestrator.planner.plan import Plan
 from orchestrator.services.launching import close_all, make_executors
-from orchestrator.services.ownership import driving
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import RunRecord
 
@@ -44,7 +44,8 @@ def resume_run(
     plan = Plan.from_json(store.content(record.plan))
     needs_job = brief.executor.name != "celery"
     job = job_for(brief.job, record.code) if needs_job and record.code is not None else None
-    with driving(store, record.run_id) as log:
+    inbox = inbox or Inbox()
+    with driving(store, record.run_id, inbox) as log:
         executors = make_executors(
             brief.executor,
             plan,

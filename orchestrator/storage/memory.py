@@ -127,6 +127,8 @@ class MemoryStore:
 
 
 class _MemoryTurn:
+    """All leases of the service are somebody else's: it needs a database."""
+
     def __init__(self, leases: Mapping[str, Lease]) -> None:
         self._leases = leases
         self.events: list[tuple[RunId, Sequence[AnyEvent]]] = []
@@ -145,6 +147,9 @@ class _MemoryTurn:
     def still(self, run_id: RunId, epoch: int) -> bool:
         lease = self._leases.get(run_id)
         return lease is not None and lease.epoch == epoch
+
+    def holds(self, name: str, epoch: int) -> bool:
+        return False
 
 
 def with_status(record: RunRecord, status: RunStatus, at: float) -> RunRecord:

@@ -17,6 +17,10 @@ class FencedTurn(Turn, Protocol):
         """Whether the lease of a run is of this epoch, in this transaction."""
         ...
 
+    def holds(self, name: str, epoch: int) -> bool:
+        """The same for a lease by name, such as that of a shard."""
+        ...
+
 
 class Store(RunLog, Protocol):
     def turn(self) -> AbstractContextManager[FencedTurn]: ...

@@ -26,6 +26,7 @@ class RunRecord:
     created: float = 0.0
     started: float | None = None
     ended: float | None = None
+    cancel: str | None = None  #: somebody asked for its end, and why
 
     @property
     def job_name(self) -> str:

@@ -9,7 +9,20 @@ from typing import Any, Self
 from sqlalchemy import Connection, CursorResult, Dialect, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from orchestrator.storage.sql.tables import contents, events, partitions, positions, runs, steps
+from orchestrator.storage.sql.tables import (
+    contents,
+    events,
+    instigators,
+    launches,
+    leases,
+    partitions,
+    pools,
+    positions,
+    runs,
+    steps,
+)
+
+_STATE = [column.name for column in instigators.c if not column.primary_key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,10 @@ class Statements:
     upsert_position: Prepared
     keep_content: Prepared
     add_partition: Prepared
+    add_launch: Prepared
+    add_lease: Prepared
+    upsert_instigator: Prepared
+    upsert_pool: Prepared
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
     set_owner: Prepared  #: of the run ``of``
 
@@ -60,6 +77,14 @@ def statements_for(dialect: Dialect) -> Statements:
     )
     keep_content = upsert(contents).on_conflict_do_nothing(index_elements=[contents.c.hash])
     add_partition = upsert(partitions).on_conflict_do_nothing(index_elements=[partitions.c.name, partitions.c.key])
+    add_launch = upsert(launches).on_conflict_do_nothing(index_elements=[launches.c.origin, launches.c.key])
+    add_lease = upsert(leases).on_conflict_do_nothing(index_elements=[leases.c.name])
+    state, pool = upsert(instigators), upsert(pools)
+    upsert_instigator = state.on_conflict_do_update(
+        index_elements=[instigators.c.location, instigators.c.name],
+        set_={name: state.excluded[name] for name in _STATE},
+    )
+    upsert_pool = pool.on_conflict_do_update(index_elements=[pools.c.name], set_={"slots": pool.excluded.slots})
     # SQLite's writing transactions exclude each other: it has no row locks, and SQLAlchemy leaves them out there.
     owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
@@ -69,6 +94,10 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(upsert_position, dialect, *positions.c.keys()),
         Prepared.of(keep_content, dialect, *contents.c.keys()),
         Prepared.of(add_partition, dialect, "name", "key"),
+        Prepared.of(add_launch, dialect, *launches.c.keys()),
+        Prepared.of(add_lease, dialect, "name", "epoch"),
+        Prepared.of(upsert_instigator, dialect, *instigators.c.keys()),
+        Prepared.of(upsert_pool, dialect, *pools.c.keys()),
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
     )

@@ -5,54 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
-from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
-from opgrid.contracts.status import RunStatus, StepStatus
-from opgrid.contracts.tasks import CodeTarget
-from opgrid.contracts.wire import decode_brief, decode_event, encode_brief, encode_event
-from opgrid.errors import DatabaseUnreachable, RunAlreadyExists
+from opgrid.contracts.status import StepStatus
+from opgrid.contracts.wire import decode_event
+from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
-from orchestrator.storage.projection import changes
 from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
-from orchestrator.storage.sql.engine import open_engine, unreachable
-from orchestrator.storage.sql.migrate import upgrade
-from orchestrator.storage.sql.statements import Statements, statements_for
+from orchestrator.storage.sql.database import Database
+from orchestrator.storage.sql.service import ServiceTables
 from orchestrator.storage.sql.tables import contents, events, partitions, positions, runs, steps
+from orchestrator.storage.sql.turn import SqlTurn, record_of
 
-_FINAL = {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED}
 
-
-class SqlStore:
+class SqlStore(ServiceTables, Database):
     """Runs, logs and positions. One object per process; its methods may be called from any thread."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._engine: Engine = open_engine(url)
-        self._read = self._engine.execution_options(reading=True)
-        self._statements = statements_for(self._engine.dialect)
-        try:
-            upgrade(self._engine)
-        except DBAPIError as error:
-            self.close()
-            raise unreachable(self._engine, error) from error
-        except DatabaseUnreachable:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._engine.dispose()
 
     # ---- what the loop writes --------------------------------------------------------------------------------------
 
     @contextmanager
-    def turn(self) -> Iterator[_SqlTurn]:
+    def turn(self) -> Iterator[SqlTurn]:
         with self._writing() as connection:
-            turn = _SqlTurn(connection, self._statements)
+            turn = SqlTurn(connection, self._statements)
             yield turn
             turn.write()
 
@@ -60,25 +37,8 @@ class SqlStore:
         """Raises RunAlreadyExists."""
         try:
             with self._writing() as connection:
-                stored = [{"hash": record.plan, "body": plan}, {"hash": record.snapshot, "body": snapshot}]
-                self._statements.keep_content(connection, *stored)
-                connection.execute(
-                    insert(runs),
-                    {
-                        "run_id": record.run_id,
-                        "job": record.job,
-                        "status": record.status.value,
-                        "brief": encode_brief(record.brief).decode(),
-                        "code": msgspec.json.encode(record.code).decode() if record.code else None,
-                        "plan": record.plan,
-                        "snapshot": record.snapshot,
-                        "created": record.created,
-                        "epoch": 0,
-                    },
-                )
-                turn = _SqlTurn(connection, self._statements)
-                if first:
-                    turn.append(record.run_id, first)
+                turn = SqlTurn(connection, self._statements)
+                turn.insert_run(record, plan, snapshot, first)
                 turn.write()
         except IntegrityError as error:
             raise RunAlreadyExists(f"There is a run {record.run_id!r} already; a new run needs another id.") from error
@@ -115,7 +75,7 @@ class SqlStore:
 
     def run(self, run_id: str) -> RunRecord | None:
         row = self._one(select(runs).where(runs.c.run_id == run_id))
-        return None if row is None else _record(row)
+        return None if row is None else record_of(row)
 
     def find(self, prefix: str, limit: int = 10) -> list[RunId]:
         """Run ids that begin so, newest first."""
@@ -146,7 +106,7 @@ class SqlStore:
                 query = query.where(column < before)
         if limit is not None and not wanted.tags:
             query = query.limit(limit)
-        found = [_record(row) for row in self._all(query)]
+        found = [record_of(row) for row in self._all(query)]
         if wanted.tags:
             found = [run for run in found if wanted.tags.items() <= run.brief.tags.items()]
         return found[:limit] if limit is not None else found
@@ -207,91 +167,3 @@ class SqlStore:
         with self._writing() as connection:
             for table in (events, steps, runs):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
-
-    # ---- connections -----------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except IntegrityError:
-            raise
-        except DBAPIError as error:
-            raise unreachable(self._engine, error) from error
-
-    def _all(self, query: Any) -> Sequence[Any]:
-        try:
-            with self._read.connect() as connection:
-                return connection.execute(query).all()
-        except DBAPIError as error:
-            raise unreachable(self._engine, error) from error
-
-    def _one(self, query: Any) -> Any:
-        rows = self._all(query)
-        return rows[0] if rows else None
-
-
-class _SqlTurn:
-    """Gathers what a turn says and writes it in few statements."""
-
-    def __init__(self, connection: Connection, statements: Statements) -> None:
-        self._connection = connection
-        self._statements = statements
-        self._events: list[dict[str, Any]] = []
-        self._steps: list[dict[str, Any]] = []
-
-    def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
-        for event in events:
-            step = getattr(event, "step", None) or None
-            body = encode_event(event).decode()
-            self._events.append(
-                {"run_id": run_id, "type": event.TYPE.value, "step": step, "at": event.at, "body": body}
-            )
-        for key, change in changes(events).items():
-            self._steps.append(
-                {
-                    "run_id": run_id,
-                    "step": key,
-                    "status": change.status.value,
-                    "attempt": change.attempt,
-                    "started": change.started,
-                    "ended": change.ended,
-                }
-            )
-
-    def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
-        values: dict[str, Any] = {"status": status.value}
-        if status is RunStatus.STARTED:
-            values["started"] = at
-        if status in _FINAL:
-            values["ended"] = at
-        self._connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
-
-    def set_position(self, stream: str, position: str) -> None:
-        self._statements.upsert_position(self._connection, {"stream": stream, "position": position})
-
-    def still(self, run_id: RunId, epoch: int) -> bool:
-        row = self._statements.owner(self._connection, {"of": run_id}).one_or_none()
-        return row is not None and row.epoch == epoch
-
-    def write(self) -> None:
-        if self._events:
-            self._statements.insert_events(self._connection, *self._events)
-        if self._steps:
-            self._statements.upsert_steps(self._connection, *self._steps)
-
-
-def _record(row: Any) -> RunRecord:
-    return RunRecord(
-        run_id=RunId(row.run_id),
-        job=row.job,
-        status=RunStatus(row.status),
-        brief=decode_brief(row.brief),
-        plan=row.plan,
-        snapshot=row.snapshot,
-        code=msgspec.json.decode(row.code, type=CodeTarget) if row.code else None,
-        created=row.created,
-        started=row.started,
-        ended=row.ended,
-    )

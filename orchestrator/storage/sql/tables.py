@@ -50,8 +50,11 @@ runs = Table(
     Column("owner", String(255)),
     Column("owner_expires", Float),
     Column("epoch", Integer, nullable=False, default=0),
+    Column("shard", String(255)),
+    Column("cancel", Text),
     Index("runs_by_status", "status", "id"),
     Index("runs_by_job", "job", "id"),
+    Index("runs_by_shard", "shard", "status"),
 )
 
 events = Table(
@@ -93,4 +96,64 @@ partitions = Table(
     Column("name", String(255), nullable=False),
     Column("key", String(255), nullable=False),
     UniqueConstraint("name", "key"),
+)
+
+#: Who does what for the service, one process at a time: shards of runs, duties of the daemon.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("owner", String(255)),
+    Column("expires", Float),
+    Column("epoch", Integer, nullable=False),
+)
+
+#: Keys that launched a run, so that none launches two.
+launches = Table(
+    "launches",
+    metadata,
+    Column("origin", String(255), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("run_id", String(128), nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+#: Schedules and sensors, once they were started, stopped or have ticked.
+instigators = Table(
+    "instigators",
+    metadata,
+    Column("location", String(255), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("status", String(16)),
+    Column("since", Float),
+    Column("ticked", Float),
+    Column("completed", Float),
+    Column("cursor", Text),
+    Column("last_run_key", Text),
+)
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("location", String(255), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("ended", Float, nullable=False),
+    Column("run_ids", Text, nullable=False),
+    Column("reason", Text),
+    Column("error", Text),
+    Column("log", Text, nullable=False),
+    Index("ticks_by_instigator", "location", "name", "id"),
+)
+
+#: How many steps may use something at once.
+pools = Table(
+    "pools",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("slots", Integer, nullable=False),
 )

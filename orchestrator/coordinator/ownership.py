@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -11,14 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from opgrid.contracts.events import AnyEvent
-from opgrid.errors import OpGridError
+from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
+from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.log import RunLog, Turn
 from orchestrator.storage.protocols import Store
 
 #: Seconds that others wait for an owner on another machine who no longer renews.
 LEASE = 10.0
-_RENEW = 3.0
+RENEW = 3.0
+#: Seconds between looks for a request to cancel.
+_LOOK = 0.5
 
 
 class RunIsDriven(OpGridError):
@@ -39,20 +43,22 @@ class LeaseLost(OpGridError):
 
 
 @contextmanager
-def driving(store: Store, run_id: RunId) -> Iterator[RunLog]:
-    """The log to write while this process drives the run. Raises RunIsDriven."""
-    owner = _owner()
+def driving(store: Store, run_id: RunId, inbox: Inbox | None = None) -> Iterator[RunLog]:
+    """The log to write while this process drives the run. ``inbox`` is told when somebody asks for the run's end.
+    Raises RunIsDriven.
+    """
+    owner = this_process()
     lease = store.take_lease(run_id, owner, time.time(), LEASE)
     if lease is None:
         held = store.lease(run_id)
-        if held is None or not _is_dead(held.owner):
+        if held is None or not is_dead(held.owner):
             raise RunIsDriven(run_id, held.owner if held else "another process")
         store.drop_lease(run_id, held.owner)
         lease = store.take_lease(run_id, owner, time.time(), LEASE)
         if lease is None:
             raise RunIsDriven(run_id, "another process")
     stop = threading.Event()
-    thread = threading.Thread(target=_renew, args=(store, run_id, owner, stop), name="opgrid-lease", daemon=True)
+    thread = threading.Thread(target=_renew, args=(store, run_id, owner, stop, inbox), name="opgrid-lease", daemon=True)
     thread.start()
     try:
         yield FencedLog(store, run_id, lease.epoch)
@@ -82,17 +88,48 @@ class FencedLog:
         return self._store.position(stream)
 
 
-def _renew(store: Store, run_id: RunId, owner: str, stop: threading.Event) -> None:
-    while not stop.wait(_RENEW):
-        store.take_lease(run_id, owner, time.time(), LEASE)
+class ShardLog:
+    """The log of all runs of a shard, for as long as the epoch of its lease is ours."""
+
+    def __init__(self, store: Store, shard: str, epoch: int) -> None:
+        self._store, self._shard, self._epoch = store, shard, epoch
+
+    @contextmanager
+    def turn(self) -> Iterator[Turn]:
+        with self._store.turn() as turn:
+            if not turn.holds(self._shard, self._epoch):
+                raise LeaseLost(f"{self._shard} belongs to another process now; this one stops.")
+            yield turn
+
+    def read(self, run_id: RunId) -> Iterable[AnyEvent]:
+        return self._store.read(run_id)
+
+    def position(self, stream: str) -> str:
+        return self._store.position(stream)
 
 
-def _owner() -> str:
+def _renew(store: Store, run_id: RunId, owner: str, stop: threading.Event, inbox: Inbox | None) -> None:
+    due = time.monotonic() + RENEW
+    asked = False
+    while not stop.wait(_LOOK):
+        with contextlib.suppress(DatabaseUnreachable):  # tried again; the loop itself waits for it
+            if inbox is not None and not asked:
+                run = store.run(run_id)
+                if run is not None and run.cancel is not None:
+                    inbox.request_cancel(run_id, run.cancel)
+                    inbox.interrupt()
+                    asked = True
+            if time.monotonic() >= due:
+                store.take_lease(run_id, owner, time.time(), LEASE)
+                due = time.monotonic() + RENEW
+
+
+def this_process() -> str:
     """host:pid:start, where the start of the process tells it from a later one with the same number."""
     return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}"
 
 
-def _is_dead(owner: str) -> bool:
+def is_dead(owner: str) -> bool:
     """Known for this machine only."""
     host, _, rest = owner.partition(":")
     pid, _, start = rest.partition(":")

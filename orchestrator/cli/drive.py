@@ -1,0 +1,28 @@
+"""The process that drives one launched run on local executors. The service starts it; users do not."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+
+from opgrid.errors import OpGridError
+from orchestrator.coordinator.ownership import RunIsDriven
+from orchestrator.instance import Instance
+from orchestrator.services.runs import resume_run
+from orchestrator.settings import Settings
+
+
+def main(args: Sequence[str]) -> None:
+    """To the end of the run; waits while another process drives it."""
+    (run_id,) = args
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may have inherited to ignore it
+    settings = Settings.load()
+    with Instance.of(settings) as instance:
+        while not (record := instance.record(run_id)).status.is_final:
+            try:
+                resume_run(record, instance.store, settings.home, settings.broker_url)
+            except RunIsDriven:
+                time.sleep(1.0)
+            except OpGridError as error:
+                raise SystemExit(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,42 @@
+"""``opgrid orchestrator``: the service that drives launched runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import click
+
+
+@click.command()
+def orchestrator() -> None:
+    """Drive launched runs until SIGTERM or Ctrl-C; several may run, and take over from each other."""
+    from orchestrator.settings import Settings
+    from orchestrator.wiring import open_coordinator, open_store
+
+    log_to_stderr()
+    settings = Settings.load()
+    store = open_store(settings)
+    try:
+        coordinator = open_coordinator(settings, store)
+        stop_on_signals(coordinator.stop)
+        coordinator.run()
+    finally:
+        store.close()
+
+
+def log_to_stderr() -> None:
+    """A line an event, as log collectors want it."""
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.getLogger("opgrid").setLevel(logging.INFO)
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)

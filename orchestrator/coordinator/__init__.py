@@ -1,0 +1,1 @@
+"""The service that drives runs: the queue, who drives what, taking over."""

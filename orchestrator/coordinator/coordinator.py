@@ -1,0 +1,199 @@
+"""The service that drives launched runs: it starts those that the queue lets go, and takes over those of others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final
+
+import msgspec
+
+from opgrid.contracts.status import RunStatus
+from opgrid.errors import DatabaseUnreachable, OpGridError
+from opgrid.ids import RunId
+from orchestrator.coordinator.children import Children
+from orchestrator.coordinator.ownership import LEASE, RENEW, this_process
+from orchestrator.coordinator.queue import Choice, QueueLimits, choose
+from orchestrator.coordinator.shards import MakeExecutor, Shard, all_shards, is_remote, plan_of, take
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import OpenRun
+
+_LOOK: Final = 0.1  #: seconds
+_QUEUE: Final = "queue"  #: the lease of who dequeues
+_GOING: Final = frozenset({RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING})
+
+_log = logging.getLogger("opgrid.orchestrator")
+
+
+class Coordinator:
+    """Several may run: each shard has one driver, and the queue one who dequeues; the others stand by.
+
+    Without ``make_executor`` there is no broker, and runs on Celery fail with that reason.
+    """
+
+    def __init__(
+        self, store: ServiceStore, children: Children, limits: QueueLimits, make_executor: MakeExecutor | None
+    ) -> None:
+        self._store = store
+        self._children = children
+        self._limits = limits
+        self._make_executor = make_executor
+        self._shards: dict[str, Shard] = {}
+        self._held: dict[str, float] = {}  #: until when a lease may be acted on, monotonic
+        self._begun: set[RunId] = set()
+        self._asked: set[RunId] = set()
+        self._records: dict[RunId, RunRecord] = {}  #: of runs that are queued or go on
+        self._chosen: tuple[frozenset[RunId], frozenset[RunId]] | None = None
+        self._stopped = threading.Event()
+        self._renew_at = 0.0
+
+    def stop(self) -> None:
+        """For signal handlers and other threads: ``run`` returns soon; runs stay as they are."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        """Until ``stop``."""
+        away = False
+        try:
+            while not self._stopped.wait(_LOOK):
+                try:
+                    self._turn()
+                    if away:
+                        _log.warning("The database is back.")
+                    away = False
+                except DatabaseUnreachable as error:
+                    if not away:
+                        _log.warning("%s Waiting for it.", error)
+                    away = True
+        finally:
+            self._close()
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if now >= self._renew_at:
+            self._renew_at = now + RENEW
+            self._hold(now)
+        rows = self._store.open_runs()
+        self._forget(rows)
+        if self._holds(_QUEUE):
+            self._dequeue(rows)
+        for row in rows:
+            if row.status in _GOING and self._holds(row.shard) and row.run_id not in self._begun:
+                self._begin(row)
+            if row.cancel is not None and row.run_id not in self._asked:
+                self._cancel(row)
+        self._children.look()
+
+    # ---- leases ----------------------------------------------------------------------------------------------------
+
+    def _hold(self, now: float) -> None:
+        for name in [*all_shards(), _QUEUE]:
+            lease = take(self._store, name)
+            if lease is None:
+                self._held.pop(name, None)
+                self._drop(name)
+                continue
+            if name not in self._held:
+                _log.info("%s is ours.", name)
+            self._held[name] = now + LEASE - 2
+            if name == _QUEUE or self._make_executor is None:
+                continue
+            shard = self._shards.get(name)
+            if shard is None or not shard.alive or shard.lease.epoch != lease.epoch:
+                self._drop(name)
+                self._shards[name] = Shard(name, self._store, lease, self._make_executor)
+
+    def _holds(self, name: str) -> bool:
+        return time.monotonic() < self._held.get(name, 0.0)
+
+    def _drop(self, name: str) -> None:
+        shard = self._shards.pop(name, None)
+        if shard is not None:
+            shard.stop()
+            shard.join()
+            self._begun = {run_id for run_id in self._begun if self._shard(run_id) != name}
+
+    def _shard(self, run_id: RunId) -> str:
+        record = self._records.get(run_id)
+        return record.brief.stream if record is not None else ""
+
+    # ---- the queue -------------------------------------------------------------------------------------------------
+
+    def _dequeue(self, rows: list[OpenRun]) -> None:
+        queued = frozenset(row.run_id for row in rows if row.status is RunStatus.QUEUED)
+        going = frozenset(row.run_id for row in rows if row.status in _GOING)
+        if not queued or (queued, going) == self._chosen:
+            return
+        self._chosen = queued, going
+        records = [self._record(row.run_id) for row in rows]
+        choice: Choice = choose(
+            [record for record in records if record is not None and record.run_id in queued],
+            [record for record in records if record is not None and record.run_id in going],
+            self._limits,
+        )
+        for run_id in choice.start:
+            self._store.dequeue(run_id, time.time())
+
+    def _record(self, run_id: RunId) -> RunRecord | None:
+        found = self._records.get(run_id)
+        if found is None:
+            found = self._store.run(run_id)
+            if found is not None:
+                self._records[run_id] = found
+        return found
+
+    def _forget(self, rows: list[OpenRun]) -> None:
+        there = {row.run_id for row in rows}
+        self._begun &= there
+        self._asked &= there
+        for run_id in [run_id for run_id in self._records if run_id not in there]:
+            del self._records[run_id]
+
+    # ---- runs ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, row: OpenRun) -> None:
+        self._begun.add(row.run_id)
+        record = self._record(row.run_id)
+        if record is None:
+            return
+        try:
+            plan = plan_of(self._store, record)
+            if not is_remote(record, plan):
+                self._begin_here(record)
+            elif self._make_executor is None:
+                self._refuse(record, "it needs Celery workers, and this service has no broker. Set OPGRID_BROKER_URL.")
+            elif row.status is RunStatus.STARTING:
+                self._shards[row.shard].add(record, plan)  # those that were started before, it found itself
+        except (OpGridError, msgspec.ValidationError, KeyError) as error:
+            _log.exception("Run %s cannot be started.", row.run_id)
+            self._refuse(record, str(error))
+
+    def _begin_here(self, record: RunRecord) -> None:
+        if record.code is None:
+            self._refuse(record, "it names no code that another process could load.")
+        else:
+            self._children.start(record.run_id)
+
+    def _refuse(self, record: RunRecord, reason: str) -> None:
+        self._store.fail_unstarted(record.run_id, f"The run cannot be started: {reason}", time.time())
+
+    def _cancel(self, row: OpenRun) -> None:
+        assert row.cancel is not None
+        self._asked.add(row.run_id)
+        if row.status is RunStatus.QUEUED:
+            self._store.cancel_unstarted(row.run_id, row.cancel, time.time())
+        elif row.run_id in self._begun and row.shard in self._shards and row.run_id not in self._children:
+            self._shards[row.shard].cancel(row.run_id, row.cancel)
+        else:
+            self._asked.discard(row.run_id)  # its own process looks for itself, and who holds its shard
+
+    def _close(self) -> None:
+        for shard in self._shards.values():
+            shard.stop()
+        for shard in self._shards.values():
+            shard.join()
+        self._children.stop()
+        for name in self._held:
+            self._store.let_go(name, this_process())

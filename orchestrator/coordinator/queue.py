@@ -1,0 +1,100 @@
+"""Which of the runs that wait may start, and why the others may not. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from opgrid.ids import RunId
+from orchestrator.planner.routing import BadTag, of_run
+from orchestrator.storage.records import RunRecord
+
+
+class RunTagLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At most ``limit`` runs with the tag. ``value`` None: any value; ``per_value``: each value counts for itself."""
+
+    key: str
+    limit: int
+    value: str | None = None
+    per_value: bool = False
+
+
+class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    max_concurrent_runs: int = 10  #: -1: no limit; 0: nothing starts
+    tag_concurrency_limits: tuple[RunTagLimit, ...] = ()
+
+
+class Choice(NamedTuple):
+    start: list[RunId]  #: in this order
+    waiting: dict[RunId, str]  #: why, in words
+
+
+def choose(queued: Sequence[RunRecord], going: Iterable[RunRecord], limits: QueueLimits) -> Choice:
+    """Higher priority first; among equals the jobs take turns, and of one job the oldest run goes first."""
+    used: Counter[tuple[int, str]] = Counter()
+    for run in going:
+        used.update(_claims(run, limits))
+    start: list[RunId] = []
+    waiting: dict[RunId, str] = {}
+    for run in _in_order(queued):
+        claims = _claims(run, limits)
+        full = next((claim for claim in claims if used[claim] >= _cap(claim, limits) >= 0), None)
+        if full is None:
+            used.update(claims)
+            start.append(run.run_id)
+        else:
+            waiting[run.run_id] = _worded(full, used[full], limits)
+    return Choice(start, waiting)
+
+
+def priority_of(run: RunRecord) -> int:
+    """By its tag; 0 for one that cannot be read."""
+    try:
+        return of_run(run.tags).priority
+    except BadTag:
+        return 0
+
+
+def _in_order(queued: Sequence[RunRecord]) -> list[RunRecord]:
+    ordered: list[RunRecord] = []
+    levels: dict[int, dict[str, deque[RunRecord]]] = {}
+    for run in queued:
+        levels.setdefault(priority_of(run), {}).setdefault(run.job, deque()).append(run)
+    for priority in sorted(levels, reverse=True):
+        lines = deque(levels[priority].values())
+        while lines:
+            line = lines.popleft()
+            ordered.append(line.popleft())
+            if line:
+                lines.append(line)
+    return ordered
+
+
+#: Place of a limit (-1: that of all runs), and the value where each value counts for itself.
+_Claim = tuple[int, str]
+
+
+def _claims(run: RunRecord, limits: QueueLimits) -> list[_Claim]:
+    claims: list[_Claim] = [(-1, "")]
+    for place, limit in enumerate(limits.tag_concurrency_limits):
+        value = run.tags.get(limit.key)
+        if value is not None and limit.value in (None, value):
+            claims.append((place, value if limit.per_value else ""))
+    return claims
+
+
+def _cap(claim: _Claim, limits: QueueLimits) -> int:
+    place, _ = claim
+    return limits.max_concurrent_runs if place < 0 else limits.tag_concurrency_limits[place].limit
+
+
+def _worded(claim: _Claim, used: int, limits: QueueLimits) -> str:
+    place, value = claim
+    if place < 0:
+        return f"{used} runs go on, and max_concurrent_runs is {limits.max_concurrent_runs}."
+    limit = limits.tag_concurrency_limits[place]
+    tag = f"{limit.key}={value or limit.value}" if value or limit.value else limit.key
+    return f"{used} runs with the tag {tag} go on, and their limit is {limit.limit}."

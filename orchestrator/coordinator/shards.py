@@ -1,0 +1,132 @@
+"""Shards: names that launched runs belong to. Who holds a shard's lease drives its runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from typing import Final
+
+from opgrid.contracts.executor import Executor
+from opgrid.contracts.status import RunStatus
+from opgrid.errors import BrokerUnreachable, DatabaseUnreachable
+from opgrid.ids import RunId
+from orchestrator.coordinator.ownership import LEASE, LeaseLost, ShardLog, is_dead, this_process
+from orchestrator.engine.inbox import Inbox
+from orchestrator.engine.loop import LiveRun, drive
+from orchestrator.engine.recovery import resume
+from orchestrator.planner.plan import Plan
+from orchestrator.storage.records import Lease, RunRecord
+from orchestrator.storage.service_protocols import ServiceStore
+
+SHARDS: Final = 4
+CELERY: Final = "celery"
+_GOING: Final = (RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING)
+
+_log = logging.getLogger("opgrid.orchestrator")
+
+#: An executor for all Celery runs of a shard, by the name of its stream.
+MakeExecutor = Callable[[str], Executor]
+
+
+def shard_of(run_id: str) -> str:
+    """Where a launched run belongs, for ever."""
+    return f"shard-{zlib.crc32(run_id.encode()) % SHARDS}"
+
+
+def all_shards() -> list[str]:
+    return [f"shard-{number}" for number in range(SHARDS)]
+
+
+def take(store: ServiceStore, name: str) -> Lease | None:
+    """A lease, at once where its owner was a process of this machine that is dead."""
+    owner, now = this_process(), time.time()
+    lease = store.hold(name, owner, now, LEASE)
+    if lease is None:
+        other = store.held().get(name)
+        if other is not None and is_dead(other.owner):
+            store.let_go(name, other.owner)
+            lease = store.hold(name, owner, now, LEASE)
+    return lease
+
+
+def plan_of(store: ServiceStore, record: RunRecord) -> Plan:
+    return Plan.from_json(store.content(record.plan))
+
+
+def is_remote(record: RunRecord, plan: Plan) -> bool:
+    """All of its steps go to Celery workers, over the broker of the service: no process of its own need drive it."""
+    choice = record.brief.executor
+    if choice.name != CELERY or choice.config.get("broker"):
+        return False
+    return all(spec.executor in (None, CELERY) for spec in plan.steps if spec.runs)
+
+
+class Shard:
+    """A shard that this process holds: a thread drives its Celery runs. What goes wrong with the broker or the
+    database is waited for; when the lease is lost, ``alive`` turns False.
+    """
+
+    def __init__(self, name: str, store: ServiceStore, lease: Lease, make_executor: MakeExecutor) -> None:
+        self.name = name
+        self.lease = lease
+        self._store = store
+        self._make_executor = make_executor
+        self._inbox = Inbox(open=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"opgrid-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def add(self, record: RunRecord, plan: Plan) -> None:
+        """A run that is about to start."""
+        self._inbox.add(resume(record.brief, plan, self._store.read(record.run_id), {}, time.time()))
+
+    def cancel(self, run_id: RunId, reason: str) -> None:
+        self._inbox.request_cancel(run_id, reason)
+
+    def stop(self) -> None:
+        """Leave its runs as they are: who takes over goes on with them."""
+        self._stopped.set()
+        self._inbox.leave()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._drive()
+            except LeaseLost as error:
+                _log.warning("%s", error)
+                return
+            except (BrokerUnreachable, DatabaseUnreachable) as error:
+                _log.warning("%s: %s Trying again.", self.name, error)
+                self._stopped.wait(1.0)
+            except Exception:
+                _log.exception("%s failed, and is taken up again.", self.name)
+                self._stopped.wait(1.0)
+
+    def _drive(self) -> None:
+        executor = self._make_executor(self.name)
+        try:
+            executors = {CELERY: executor}
+            log = ShardLog(self._store, self.name, self.lease.epoch)
+            drive(self._taken_over(executors), executors, log, inbox=self._inbox, stream=self.name)
+        finally:
+            executor.close()
+
+    def _taken_over(self, executors: dict[str, Executor]) -> list[LiveRun]:
+        """Runs that somebody began to drive, or was to."""
+        runs = []
+        for record in self._store.with_status(_GOING, self.name):
+            plan = plan_of(self._store, record)
+            if is_remote(record, plan):
+                events = self._store.read(record.run_id)
+                runs.append(resume(record.brief, plan, events, executors, time.time()))
+        return runs

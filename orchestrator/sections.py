@@ -1,0 +1,92 @@
+"""The sections of ``opgrid.yaml`` that the service reads: every key is checked, and told where and how it is meant."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from opgrid.errors import SettingsError, nearest
+from orchestrator.coordinator.queue import QueueLimits
+
+
+class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    runs: QueueLimits = QueueLimits()
+
+
+class RunRetries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Runs that failed are run again, from where they failed."""
+
+    enabled: bool = False
+    max_retries: int = 0  #: of runs without the tag ``opgrid/max_retries``
+
+
+class RunMonitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    start_timeout_seconds: float = 180.0  #: that a run may be STARTING
+    max_runtime_seconds: float | None = None  #: of runs without the tag ``opgrid/max_runtime``
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the daemon forgets, and after how many days; None: never."""
+
+    runs_days: float | None = None
+    ticks_days: float | None = 30.0
+    skipped_ticks_days: float | None = 7.0
+
+
+class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tick_timeout_seconds: float = 60.0  #: that a schedule or sensor may take
+    max_catchup_runs: int = 5  #: of a partitioned schedule that missed ticks
+
+
+class Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    concurrency: Concurrency = Concurrency()
+    run_retries: RunRetries = RunRetries()
+    run_monitoring: RunMonitoring = RunMonitoring()
+    retention: Retention = Retention()
+    daemon: Daemon = Daemon()
+
+
+NAMES = Sections.__struct_fields__
+
+T = TypeVar("T")
+
+
+def sections(given: dict[str, Any], path: Path) -> Sections:
+    """Raises SettingsError, naming the file and the key."""
+    _check(given, Sections, str(path), "")
+    try:
+        return msgspec.convert(given, Sections)
+    except msgspec.ValidationError as error:
+        said, _, where = str(error).partition(" - at `$.")
+        place = f" {where.rstrip('`')}:" if where else ""
+        raise SettingsError(f"{path}:{place} {said}.") from error
+
+
+def _check(given: Any, kind: Any, path: str, place: str) -> None:
+    """Unknown keys, with the nearest that there is: the decoder would only say that one is unknown."""
+    if isinstance(given, list):
+        for each in given:
+            _check(each, _item(kind), path, place)
+    if not isinstance(given, dict) or not isinstance(kind, type) or not issubclass(kind, msgspec.Struct):
+        return
+    hints = get_type_hints(kind)
+    for key, value in given.items():
+        if key not in hints:
+            raise SettingsError(
+                f"{path}: there is no setting {place + str(key)!r}.{nearest(str(key), hints)} There are: "
+                f"{', '.join(sorted(hints))}."
+            )
+        _check(value, _plain(hints[key]), path, f"{place}{key}.")
+
+
+def _plain(kind: Any) -> Any:
+    if get_origin(kind) in (Union, types.UnionType):
+        return next(each for each in get_args(kind) if each is not type(None))
+    return kind
+
+
+def _item(kind: Any) -> Any:
+    return get_args(kind)[0] if get_args(kind) else None

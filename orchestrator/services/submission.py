@@ -1,0 +1,132 @@
+"""Launching runs without waiting for them: they are queued, and the orchestrator service starts them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from opgrid.contracts.events import RunEnqueued
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import InvariantViolationError
+from opgrid.ids import RunId, new_run_id
+from orchestrator.coordinator.ownership import is_dead
+from orchestrator.coordinator.queue import QueueLimits, choose
+from orchestrator.coordinator.shards import shard_of
+from orchestrator.engine.recovery import replay
+from orchestrator.planner.compile import compile
+from orchestrator.planner.plan import KnownStep, Plan
+from orchestrator.planner.snapshot import JobSnapshot
+from orchestrator.services.launching import Prepared
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import NewRun
+
+_FAILED = (RunStatus.FAILURE, RunStatus.CANCELED)
+
+
+def queued(prepared: Prepared, origin: str = "", key: str = "") -> NewRun:
+    """A prepared run as it goes into the queue. Raises InvariantViolationError where only its program has its job."""
+    if prepared.code is None:
+        raise InvariantViolationError(
+            f"Run {prepared.brief.run_id} cannot be launched: no other process can load its job. Launch jobs from a "
+            "file or a module, or execute it here."
+        )
+    return _new(prepared.record, prepared.plan, prepared.snapshot.to_json(), origin, key)
+
+
+def _new(record: RunRecord, plan: Plan, snapshot: bytes, origin: str = "", key: str = "") -> NewRun:
+    brief = msgspec.structs.replace(record.brief, stream=shard_of(record.run_id))
+    now = time.time()
+    waiting = RunRecord(
+        record.run_id, record.job, RunStatus.QUEUED, brief, plan.hash, record.snapshot, record.code, created=now
+    )
+    return NewRun(waiting, plan.to_json(), snapshot, [RunEnqueued(run_id=record.run_id, at=now)], origin, key)
+
+
+def again(
+    store: ServiceStore,
+    parent: RunRecord,
+    *,
+    failed_only: bool = False,
+    step_selection: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
+    code: CodeTarget | None = None,
+) -> NewRun:
+    """A run that repeats one as it was planned then, without its code. Raises InvariantViolationError for a run that
+    did not fail, where only what failed is to run, and for one that kept its outputs in memory.
+    """
+    if failed_only and parent.status not in _FAILED:
+        raise InvariantViolationError(
+            f"Run {parent.run_id} is {parent.status.value}: only a run that failed or was canceled can be run again "
+            "from its failure."
+        )
+    known: list[KnownStep] | None = None
+    if failed_only or step_selection:
+        plan = Plan.from_json(store.content(parent.plan))
+        known = replay(parent.run_id, plan, store.read(parent.run_id)).known()
+    body = store.content(parent.snapshot)
+    snapshot = JobSnapshot.from_json(body)
+    tags = {**parent.tags, **(tags or {})}
+    plan = compile(
+        msgspec.structs.replace(snapshot, tags=tags),
+        step_selection=step_selection or None,
+        known=known,
+        resume=failed_only,
+    )
+    run_id = new_run_id()
+    brief = msgspec.structs.replace(
+        parent.brief,
+        run_id=run_id,
+        tags=tags,
+        root_run_id=parent.brief.root_run_id or parent.run_id,
+        parent_run_id=parent.run_id,
+    )
+    record = RunRecord(run_id, parent.job, RunStatus.QUEUED, brief, plan.hash, parent.snapshot, code or parent.code)
+    return _new(record, plan, body)
+
+
+def cancel(store: ServiceStore, run: RunRecord, reason: str) -> RunStatus:
+    """Ask for the end of a run; it is durable when this returns. Gives where the run stands then.
+
+    Raises InvariantViolationError for a run that has ended.
+    """
+    if run.status.is_final:
+        raise InvariantViolationError(f"Run {run.run_id} has ended already: {run.status.value}.")
+    if not store.cancel_unstarted(run.run_id, reason, time.time()):
+        store.request_cancel(run.run_id, reason)
+    now = store.run(run.run_id)
+    return now.status if now is not None else RunStatus.CANCELED
+
+
+def is_driven(store: ServiceStore, run: RunRecord) -> bool:
+    """Whether a process is there that would see a request to cancel."""
+    lease = store.lease(run.run_id) or store.held().get(run.brief.stream)
+    return lease is not None and lease.expires > time.time() and not is_dead(lease.owner)
+
+
+def wait_for(store: ServiceStore, run_id: RunId, timeout: float | None, look: Callable[[], object]) -> RunStatus | None:
+    """The status in which the run ended; None when time is up. ``look`` is called several times a second."""
+    until = None if timeout is None else time.monotonic() + timeout
+    while True:
+        run = store.run(run_id)
+        look()
+        if run is None or run.status.is_final:
+            return RunStatus.CANCELED if run is None else run.status
+        if until is not None and time.monotonic() >= until:
+            return None
+        time.sleep(0.1)
+
+
+def why_queued(store: ServiceStore, run: RunRecord, limits: QueueLimits) -> str | None:
+    """Why a run waits, in words; None for one that does not."""
+    if run.status is not RunStatus.QUEUED:
+        return None
+    lease = store.held().get("queue")
+    if lease is None or lease.expires < time.time() or is_dead(lease.owner):
+        return "No orchestrator runs. Start one with: opgrid orchestrator"
+    going = store.with_status((RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING))
+    waiting = store.with_status((RunStatus.QUEUED,))
+    return choose(waiting, going, limits).waiting.get(run.run_id, "It is about to start.")

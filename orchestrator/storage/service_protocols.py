@@ -1,0 +1,91 @@
+"""What the service asks of a store, on top of runs. A database answers; a store in memory has nobody to share with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from opgrid.contracts.status import RunStatus
+from opgrid.definitions.run_request import DynamicPartitionsRequest
+from opgrid.ids import RunId
+from orchestrator.storage.protocols import Store
+from orchestrator.storage.records import Lease, RunRecord
+from orchestrator.storage.service_records import Instigator, NewRun, OpenRun, Tick, TickStatus
+
+
+class ServiceStore(Store, Protocol):
+    def launch(self, new: Sequence[NewRun]) -> list[RunId]:
+        """Store runs, all or none; gives those whose key had not launched one before. Raises RunAlreadyExists."""
+        ...
+
+    def launched(self, origin: str) -> dict[str, RunId]:
+        """The runs that an origin has launched, by key, in their order."""
+        ...
+
+    def with_status(self, statuses: Iterable[RunStatus], shard: str | None = None) -> list[RunRecord]:
+        """Oldest first."""
+        ...
+
+    def dequeue(self, run_id: RunId, at: float) -> bool:
+        """QUEUED to STARTING; False where it is QUEUED no more."""
+        ...
+
+    def cancel_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
+        """End a run that nobody drives yet; False where somebody may."""
+        ...
+
+    def fail_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
+        """The same, as a failure, also for a run that was to start."""
+        ...
+
+    def request_cancel(self, run_id: RunId, reason: str) -> None:
+        """Durable; who drives the run sees it."""
+        ...
+
+    def open_runs(self) -> list[OpenRun]:
+        """Those that have not ended, oldest first."""
+        ...
+
+    def hold(self, name: str, owner: str, now: float, seconds: float) -> Lease | None:
+        """Take a lease, or keep it. None while somebody else has it."""
+        ...
+
+    def let_go(self, name: str, owner: str) -> None:
+        """Others may take it at once."""
+        ...
+
+    def held(self) -> dict[str, Lease]:
+        """Leases by name, expired ones too."""
+        ...
+
+    def instigators(self) -> list[Instigator]:
+        """Those that were started or stopped, or have ticked."""
+        ...
+
+    def set_instigator(self, state: Instigator) -> None: ...
+
+    def commit_tick(
+        self,
+        tick: Tick,
+        state: Instigator,
+        new: Sequence[NewRun] = (),
+        requests: Sequence[DynamicPartitionsRequest] = (),
+    ) -> list[RunId]:
+        """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record."""
+        ...
+
+    def ticks(self, location: str, name: str, limit: int = 25) -> list[Tick]:
+        """Newest first."""
+        ...
+
+    def purge_ticks(self, before: float, statuses: Iterable[TickStatus]) -> int:
+        """Forget those that ended earlier; gives how many."""
+        ...
+
+    def pools(self) -> dict[str, int]:
+        """Slots by name."""
+        ...
+
+    def set_pool(self, name: str, slots: int | None) -> None:
+        """None: no limit any more."""
+        ...

@@ -1,0 +1,237 @@
+"""The store's side of the service: the queue, leases, schedules and sensors, in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceling, RunDequeued, RunFailed, RunStarting
+from opgrid.contracts.status import RunStatus
+from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
+from opgrid.ids import RunId
+from orchestrator.storage.records import Lease, RunRecord
+from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, OpenRun, Tick, TickStatus
+from orchestrator.storage.sql.database import Database
+from orchestrator.storage.sql.tables import instigators, launches, leases, partitions, pools, runs, ticks
+from orchestrator.storage.sql.turn import SqlTurn, record_of
+
+_OPEN = [status.value for status in RunStatus if not status.is_final]
+_UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
+
+
+class ServiceTables(Database):
+    # ---- runs that wait and run ------------------------------------------------------------------------------------
+
+    def launch(self, new: Sequence[NewRun]) -> list[RunId]:
+        """Store runs, all or none; gives those whose key had not launched one before."""
+        with self._writing() as connection:
+            return self._launch(connection, new)
+
+    def _launch(self, connection: Connection, new: Sequence[NewRun]) -> list[RunId]:
+        turn = SqlTurn(connection, self._statements)
+        stored: list[RunId] = []
+        for each in new:
+            if each.origin and not self._first(connection, each):
+                continue
+            turn.insert_run(each.record, each.plan, each.snapshot, each.first)
+            stored.append(each.record.run_id)
+        turn.write()
+        return stored
+
+    def _first(self, connection: Connection, new: NewRun) -> bool:
+        row = {"origin": new.origin, "key": new.key, "run_id": new.record.run_id, "at": new.record.created}
+        return self._statements.add_launch(connection, row).rowcount == 1
+
+    def launched(self, origin: str) -> dict[str, RunId]:
+        """The runs that an origin has launched, by key, in their order."""
+        query = select(launches.c.key, launches.c.run_id).where(launches.c.origin == origin)
+        return {row.key: RunId(row.run_id) for row in self._all(query.order_by(launches.c.at, launches.c.key))}
+
+    def with_status(self, statuses: Iterable[RunStatus], shard: str | None = None) -> list[RunRecord]:
+        """Oldest first."""
+        query = select(runs).where(runs.c.status.in_([status.value for status in statuses])).order_by(runs.c.id)
+        if shard is not None:
+            query = query.where(runs.c.shard == shard)
+        return [record_of(row) for row in self._all(query)]
+
+    def dequeue(self, run_id: RunId, at: float) -> bool:
+        """QUEUED to STARTING; False where it is QUEUED no more."""
+        events: list[AnyEvent] = [RunDequeued(run_id=run_id, at=at), RunStarting(run_id=run_id, at=at)]
+        return self._move(run_id, (RunStatus.QUEUED,), RunStatus.STARTING, events, at)
+
+    def cancel_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
+        """End a run that nobody drives yet; False where somebody may."""
+        events: list[AnyEvent] = [RunCanceling(run_id=run_id, at=at, reason=reason), RunCanceled(run_id=run_id, at=at)]
+        return self._move(run_id, _UNSTARTED, RunStatus.CANCELED, events, at)
+
+    def fail_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
+        """The same, as a failure, also for a run that was to start."""
+        event = RunFailed(run_id=run_id, at=at, reason=reason)
+        return self._move(run_id, (*_UNSTARTED, RunStatus.STARTING), RunStatus.FAILURE, [event], at)
+
+    def _move(
+        self, run_id: RunId, before: Iterable[RunStatus], after: RunStatus, events: Sequence[AnyEvent], at: float
+    ) -> bool:
+        with self._writing() as connection:
+            query = select(runs.c.status).where(runs.c.run_id == run_id).with_for_update()
+            if connection.execute(query).scalar_one_or_none() not in {status.value for status in before}:
+                return False
+            turn = SqlTurn(connection, self._statements)
+            turn.append(run_id, events)
+            turn.set_status(run_id, after, at)
+            turn.write()
+            return True
+
+    def request_cancel(self, run_id: RunId, reason: str) -> None:
+        """Durable; who drives the run sees it."""
+        with self._writing() as connection:
+            connection.execute(update(runs).where(runs.c.run_id == run_id).values(cancel=reason))
+
+    def open_runs(self) -> list[OpenRun]:
+        """Those that have not ended, oldest first."""
+        query = select(runs.c.run_id, runs.c.status, runs.c.shard, runs.c.cancel)
+        query = query.where(runs.c.status.in_(_OPEN)).order_by(runs.c.id)
+        return [
+            OpenRun(RunId(row.run_id), RunStatus(row.status), row.shard or "", row.cancel) for row in self._all(query)
+        ]
+
+    # ---- leases ----------------------------------------------------------------------------------------------------
+
+    def hold(self, name: str, owner: str, now: float, seconds: float) -> Lease | None:
+        """Take a lease, or keep it. None while somebody else has it."""
+        with self._writing() as connection:
+            self._statements.add_lease(connection, {"name": name, "epoch": 0})
+            row = connection.execute(select(leases).where(leases.c.name == name).with_for_update()).one()
+            mine = row.owner == owner
+            if not mine and row.owner is not None and (row.expires or 0.0) > now:
+                return None
+            lease = Lease(owner, now + seconds, row.epoch if mine else row.epoch + 1)
+            values = {"owner": owner, "expires": lease.expires, "epoch": lease.epoch}
+            connection.execute(update(leases).where(leases.c.name == name).values(**values))
+            return lease
+
+    def let_go(self, name: str, owner: str) -> None:
+        """Others may take it at once."""
+        with self._writing() as connection:
+            mine = (leases.c.name == name, leases.c.owner == owner)
+            connection.execute(update(leases).where(*mine).values(owner=None, expires=None))
+
+    def held(self) -> dict[str, Lease]:
+        """Leases by name, expired ones too."""
+        query = select(leases).where(leases.c.owner.is_not(None))
+        return {row.name: Lease(row.owner, row.expires or 0.0, row.epoch) for row in self._all(query)}
+
+    # ---- schedules and sensors -------------------------------------------------------------------------------------
+
+    def instigators(self) -> list[Instigator]:
+        """Those that were started or stopped, or have ticked."""
+        return [
+            Instigator(
+                row.location,
+                row.name,
+                InstigatorKind(row.kind),
+                None if row.status is None else row.status == "RUNNING",
+                row.since,
+                row.ticked,
+                row.completed,
+                row.cursor,
+                row.last_run_key,
+            )
+            for row in self._all(select(instigators).order_by(instigators.c.location, instigators.c.name))
+        ]
+
+    def set_instigator(self, state: Instigator) -> None:
+        with self._writing() as connection:
+            self._set_instigator(connection, state)
+
+    def _set_instigator(self, connection: Connection, state: Instigator) -> None:
+        row = {
+            "location": state.location,
+            "name": state.name,
+            "kind": state.kind.value,
+            "status": None if state.running is None else "RUNNING" if state.running else "STOPPED",
+            "since": state.since,
+            "ticked": state.ticked,
+            "completed": state.completed,
+            "cursor": state.cursor,
+            "last_run_key": state.last_run_key,
+        }
+        self._statements.upsert_instigator(connection, row)
+
+    def commit_tick(
+        self,
+        tick: Tick,
+        state: Instigator,
+        new: Sequence[NewRun] = (),
+        requests: Sequence[DynamicPartitionsRequest] = (),
+    ) -> list[RunId]:
+        """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record."""
+        with self._writing() as connection:
+            for request in requests:
+                self._change_partitions(connection, request)
+            launched = self._launch(connection, new)
+            self._set_instigator(connection, state)
+            row = {
+                "location": tick.location,
+                "name": tick.name,
+                "kind": tick.kind.value,
+                "at": tick.at,
+                "status": tick.status.value,
+                "ended": tick.ended,
+                "run_ids": msgspec.json.encode(launched).decode(),
+                "reason": tick.reason,
+                "error": None if tick.error is None else msgspec.json.encode(tick.error).decode(),
+                "log": msgspec.json.encode(tick.log).decode(),
+            }
+            connection.execute(insert(ticks), row)
+            return launched
+
+    def _change_partitions(self, connection: Connection, request: DynamicPartitionsRequest) -> None:
+        name, keys = request.partitions_def_name, list(request.partition_keys)
+        if isinstance(request, AddDynamicPartitionsRequest):
+            if keys:
+                self._statements.add_partition(connection, *({"name": name, "key": key} for key in keys))
+        else:
+            connection.execute(delete(partitions).where(partitions.c.name == name, partitions.c.key.in_(keys)))
+
+    def ticks(self, location: str, name: str, limit: int = 25) -> list[Tick]:
+        """Newest first."""
+        query = select(ticks).where(ticks.c.location == location, ticks.c.name == name).order_by(ticks.c.id.desc())
+        return [
+            Tick(
+                row.location,
+                row.name,
+                InstigatorKind(row.kind),
+                row.at,
+                TickStatus(row.status),
+                row.ended,
+                tuple(msgspec.json.decode(row.run_ids, type=list[str])),
+                row.reason,
+                None if row.error is None else msgspec.json.decode(row.error, type=ErrorInfo),
+                tuple(msgspec.json.decode(row.log, type=list[str])),
+                row.id,
+            )
+            for row in self._all(query.limit(limit))
+        ]
+
+    def purge_ticks(self, before: float, statuses: Iterable[TickStatus]) -> int:
+        """Forget those that ended earlier; gives how many."""
+        with self._writing() as connection:
+            old = (ticks.c.ended < before, ticks.c.status.in_([status.value for status in statuses]))
+            return connection.execute(delete(ticks).where(*old)).rowcount
+
+    # ---- pools -----------------------------------------------------------------------------------------------------
+
+    def pools(self) -> dict[str, int]:
+        """Slots by name."""
+        return {row.name: row.slots for row in self._all(select(pools).order_by(pools.c.name))}
+
+    def set_pool(self, name: str, slots: int | None) -> None:
+        """None: no limit any more."""
+        with self._writing() as connection:
+            if slots is None:
+                connection.execute(delete(pools).where(pools.c.name == name))
+            else:
+                self._statements.upsert_pool(connection, {"name": name, "slots": slots})

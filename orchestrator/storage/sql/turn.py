@@ -1,0 +1,112 @@
+"""What one transaction writes about runs, in few statements; and a run as it is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.contracts.wire import decode_brief, encode_brief, encode_event
+from opgrid.ids import RunId
+from orchestrator.storage.projection import changes
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.sql.statements import Statements
+from orchestrator.storage.sql.tables import leases, runs
+
+_FINAL = {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED}
+
+
+class SqlTurn:
+    """Gathers what a turn says and writes it in few statements."""
+
+    def __init__(self, connection: Connection, statements: Statements) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._events: list[dict[str, Any]] = []
+        self._steps: list[dict[str, Any]] = []
+
+    def insert_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent]) -> None:
+        stored = [{"hash": record.plan, "body": plan}, {"hash": record.snapshot, "body": snapshot}]
+        self._statements.keep_content(self._connection, *stored)
+        self._connection.execute(
+            insert(runs),
+            {
+                "run_id": record.run_id,
+                "job": record.job,
+                "status": record.status.value,
+                "brief": encode_brief(record.brief).decode(),
+                "code": msgspec.json.encode(record.code).decode() if record.code else None,
+                "plan": record.plan,
+                "snapshot": record.snapshot,
+                "created": record.created,
+                "epoch": 0,
+                "shard": record.brief.stream,
+            },
+        )
+        if first:
+            self.append(record.run_id, first)
+
+    def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
+        for event in events:
+            step = getattr(event, "step", None) or None
+            body = encode_event(event).decode()
+            self._events.append(
+                {"run_id": run_id, "type": event.TYPE.value, "step": step, "at": event.at, "body": body}
+            )
+        for key, change in changes(events).items():
+            self._steps.append(
+                {
+                    "run_id": run_id,
+                    "step": key,
+                    "status": change.status.value,
+                    "attempt": change.attempt,
+                    "started": change.started,
+                    "ended": change.ended,
+                }
+            )
+
+    def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
+        values: dict[str, Any] = {"status": status.value}
+        if status is RunStatus.STARTED:
+            values["started"] = at
+        if status in _FINAL:
+            values["ended"] = at
+        self._connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+
+    def set_position(self, stream: str, position: str) -> None:
+        self._statements.upsert_position(self._connection, {"stream": stream, "position": position})
+
+    def still(self, run_id: RunId, epoch: int) -> bool:
+        row = self._statements.owner(self._connection, {"of": run_id}).one_or_none()
+        return row is not None and row.epoch == epoch
+
+    def holds(self, name: str, epoch: int) -> bool:
+        query = select(leases.c.epoch).where(leases.c.name == name).with_for_update()
+        return self._connection.execute(query).scalar_one_or_none() == epoch
+
+    def write(self) -> None:
+        if self._events:
+            self._statements.insert_events(self._connection, *self._events)
+        if self._steps:
+            self._statements.upsert_steps(self._connection, *self._steps)
+
+
+def record_of(row: Any) -> RunRecord:
+    return RunRecord(
+        run_id=RunId(row.run_id),
+        job=row.job,
+        status=RunStatus(row.status),
+        brief=decode_brief(row.brief),
+        plan=row.plan,
+        snapshot=row.snapshot,
+        code=msgspec.json.decode(row.code, type=CodeTarget) if row.code else None,
+        created=row.created,
+        started=row.started,
+        ended=row.ended,
+        cancel=row.cancel,
+    )

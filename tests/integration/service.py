@@ -1,0 +1,80 @@
+"""The service in processes of its own, for tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.ids import RunId
+from opgrid.loading import load_job
+from orchestrator.services.launching import Request, prepare
+from orchestrator.services.submission import queued
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.sql.store import SqlStore
+
+CODE = CodeTarget(file=str(Path(__file__).with_name("service_jobs.py")))
+
+
+class Service:
+    """Starts ``opgrid`` commands over one database, home and broker; ``close`` ends what is left of them."""
+
+    def __init__(self, home: Path, database_url: str, broker_url: str | None) -> None:
+        self.home = home
+        self.environ = {**os.environ, "OPGRID_HOME": str(home), "OPGRID_DATABASE_URL": database_url}
+        self.environ.pop("OPGRID_BROKER_URL", None)
+        if broker_url is not None:
+            self.environ["OPGRID_BROKER_URL"] = broker_url
+        self.environ["OPGRID_LEASE_TTL"] = "2"
+        self.store: ServiceStore = SqlStore(database_url)
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        with (self.home / f"{command[0]}-{len(self._started)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "opgrid", *command], env=self.environ, stdout=log, stderr=log
+            )
+        self._started.append(process)
+        return process
+
+    def launch(self, job: str, executor: str | None = None, **more: object) -> RunId:
+        prepared = prepare(Request(load_job(CODE, job), executor=executor, code=CODE, **more))  # type: ignore[arg-type]
+        (run_id,) = self.store.launch([queued(prepared)])
+        return run_id
+
+    def status(self, run_id: str) -> RunStatus:
+        run = self.store.run(run_id)
+        assert run is not None
+        return run.status
+
+    def ended(self, run_id: str, seconds: float = 60.0) -> RunStatus:
+        until(lambda: self.status(run_id).is_final, seconds, lambda: self.logs())
+        return self.status(run_id)
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {path.name}\n{path.read_text()}" for path in sorted(self.home.rglob("*.log")))
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.terminate()
+        for process in self._started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.store.close()
+
+
+def until(there: Callable[[], object], seconds: float = 30.0, say: Callable[[], str] = str) -> None:
+    """Wait for something to be true."""
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, say()
+        time.sleep(0.05)

@@ -1,0 +1,51 @@
+"""Jobs that the tests of the service launch."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from opgrid import Config, OpExecutionContext, job, op
+
+
+class Marked(Config):
+    mark: str = ""  #: a file that gets a line an attempt
+    seconds: float = 0.0
+
+
+@op
+def first(context: OpExecutionContext, config: Marked) -> int:
+    if config.mark:
+        with Path(config.mark).open("a") as file:
+            file.write(f"{context.step_key}\n")
+    time.sleep(config.seconds)
+    return 1
+
+
+@op
+def second(context: OpExecutionContext, config: Marked, x: int) -> int:
+    if config.mark:
+        with Path(config.mark).open("a") as file:
+            file.write(f"{context.step_key}\n")
+    time.sleep(config.seconds)
+    return x + 1
+
+
+@op
+def breaks(x: int) -> int:
+    raise ValueError("on purpose")
+
+
+@job(tags={"opgrid/fuse": "false"})
+def two() -> None:
+    second(first())
+
+
+@job
+def broken() -> None:
+    breaks(first())
+
+
+@job
+def quick() -> None:
+    first()

@@ -1,0 +1,207 @@
+"""``opgrid orchestrator`` in processes of its own: launching, taking over, canceling."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opgrid.broker.fleet import start_worker
+from opgrid.contracts.events import RunCanceled, RunDequeued, RunEnqueued, RunStarting, StepCanceled, StepStarted
+from opgrid.contracts.status import RunStatus
+from opgrid.io.keys import KeyRing
+from orchestrator.coordinator.queue import QueueLimits
+from orchestrator.services.submission import again, cancel, is_driven, why_queued
+from tests.integration.service import CODE, Service, until
+
+pytestmark = pytest.mark.celery
+
+
+@pytest.fixture
+def service(tmp_path: Path, redis_url: str, database_url: str) -> Iterator[Service]:
+    KeyRing.load(str(tmp_path))
+    made = Service(tmp_path, database_url, redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(service: Service, redis_url: str) -> Iterator[None]:
+    made = start_worker(
+        redis_url,
+        CODE,
+        str(service.home),
+        concurrency=2,
+        environ={"OPGRID_LEASE_TTL": "2"},
+        options=["--cancel-grace", "1"],
+        log=service.home / "worker.log",
+    )
+    yield
+    made.stop()
+
+
+def both(mark: Path, first: float = 0.0, second: float = 0.0) -> dict[str, object]:
+    return {
+        "ops": {
+            "first": {"config": {"mark": str(mark), "seconds": first}},
+            "second": {"config": {"mark": str(mark), "seconds": second}},
+        }
+    }
+
+
+def test_launched_runs_start_and_end(service: Service, worker: None) -> None:
+    service.start("orchestrator")
+    runs = [service.launch("two", executor) for executor in ("celery", "in_process", "multiprocess", "celery")]
+    failed = service.launch("broken", "celery")
+    assert [service.ended(run) for run in runs] == [RunStatus.SUCCESS] * 4
+    assert service.ended(failed) is RunStatus.FAILURE
+    kinds = [type(event) for event in service.store.read(runs[0])]
+    assert kinds[:3] == [RunEnqueued, RunDequeued, RunStarting]
+
+
+def test_another_takes_over_at_once_where_one_dies(service: Service, worker: None, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    killed = service.start("orchestrator")
+    remote = service.launch("two", "celery", run_config=both(mark, 2.0))
+    local = service.launch("two", "in_process", run_config=both(tmp_path / "local", 2.0))
+    until(lambda: mark.exists() and (tmp_path / "local").exists(), say=service.logs)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    service.start("orchestrator")
+    assert service.ended(remote) is RunStatus.SUCCESS
+    assert service.ended(local) is RunStatus.SUCCESS
+    assert mark.read_text().split() == ["first", "second"]  # nothing ran twice
+    assert (tmp_path / "local").read_text().split() == ["first", "second"]  # its own process went on
+
+
+def test_one_that_stands_by_takes_over(service: Service, worker: None, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    first = service.start("orchestrator")
+    until(lambda: "queue" in service.store.held(), say=service.logs)
+    service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(mark, 1.5))
+    until(mark.exists, say=service.logs)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert service.ended(run) is RunStatus.SUCCESS
+    assert mark.read_text().split() == ["first", "second"]
+
+
+def test_a_service_that_is_stopped_leaves_its_runs_to_the_next(service: Service, worker: None, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    first = service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(mark, 1.0))
+    until(mark.exists, say=service.logs)
+    first.terminate()
+    assert first.wait(10) == 0
+    assert service.status(run) is RunStatus.STARTED
+    assert service.store.held() == {}
+    service.start("orchestrator")
+    assert service.ended(run) is RunStatus.SUCCESS
+
+
+@pytest.mark.parametrize("executor", ["celery", "in_process", "multiprocess"])
+def test_a_running_run_is_canceled(service: Service, worker: None, tmp_path: Path, executor: str) -> None:
+    mark = tmp_path / "mark"
+    service.start("orchestrator")
+    run = service.launch("two", executor, run_config=both(mark, 30.0))
+    until(mark.exists, say=service.logs)
+    record = service.store.run(run)
+    assert record is not None
+    assert is_driven(service.store, record)
+    assert cancel(service.store, record, "enough") is RunStatus.STARTED
+    assert service.ended(run, 15) is RunStatus.CANCELED
+    assert [event.step for event in service.store.read(run) if isinstance(event, StepStarted)] == ["first"]
+    assert [event.step for event in service.store.read(run) if isinstance(event, StepCanceled)] == ["first"]
+
+
+def test_a_cancel_outlives_the_service(service: Service, worker: None, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    killed = service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(mark, 3.0))
+    until(mark.exists, say=service.logs)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    record = service.store.run(run)
+    assert record is not None
+    assert not is_driven(service.store, record)
+    cancel(service.store, record, "enough")
+    service.start("orchestrator")
+    assert service.ended(run, 20) is RunStatus.CANCELED
+    assert mark.read_text().split() == ["first"]
+
+
+def test_a_queued_run_says_why_it_waits_and_can_be_canceled(service: Service) -> None:
+    run = service.launch("two", "celery")
+    record = service.store.run(run)
+    assert record is not None
+    assert why_queued(service.store, record, QueueLimits()) == (
+        "No orchestrator runs. Start one with: opgrid orchestrator"
+    )
+    assert cancel(service.store, record, "enough") is RunStatus.CANCELED
+    assert isinstance(list(service.store.read(run))[-1], RunCanceled)
+
+
+def test_limits_hold_and_priorities_count(service: Service, tmp_path: Path) -> None:
+    (service.home / "opgrid.yaml").write_text("concurrency: {runs: {max_concurrent_runs: 1}}")
+    mark = tmp_path / "mark"
+    runs = [
+        service.launch("quick", "in_process", tags={"opgrid/priority": str(priority)}, run_config={
+            "ops": {"first": {"config": {"mark": str(mark), "seconds": 0.1}}}
+        })
+        for priority in (0, 5, 3)
+    ]  # fmt: skip
+    service.start("orchestrator")
+    assert {service.ended(run) for run in runs} == {RunStatus.SUCCESS}
+    times = [(record.started, record.ended) for run in runs if (record := service.store.run(run)) is not None]
+    in_order = [times[1], times[2], times[0]]
+    assert in_order == sorted(times)
+    assert all((one[1] or 0) <= (other[0] or 0) for one, other in itertools.pairwise(in_order))
+
+
+def test_a_run_is_run_again_without_its_code(service: Service, worker: None) -> None:
+    service.start("orchestrator")
+    run = service.launch("broken", "celery")
+    assert service.ended(run) is RunStatus.FAILURE
+    parent = service.store.run(run)
+    assert parent is not None
+    (repeated,) = service.store.launch([again(service.store, parent, failed_only=True)])
+    assert service.ended(repeated) is RunStatus.FAILURE
+    assert [event.step for event in service.store.read(repeated) if isinstance(event, StepStarted)] == ["breaks"]
+
+
+def test_runs_on_celery_fail_where_there_is_no_broker(tmp_path: Path) -> None:
+    service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    try:
+        service.start("orchestrator")
+        run = service.launch("two", "celery")
+        assert service.ended(run) is RunStatus.FAILURE
+        (last,) = [event for event in service.store.read(run) if event.TYPE.name == "RUN_FAILURE"]
+        assert "OPGRID_BROKER_URL" in last.reason  # type: ignore[union-attr]
+    finally:
+        service.close()
+
+
+def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
+    service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    try:
+        service.start("orchestrator")
+        service.environ["OPGRID_HOME"] = str(tmp_path)
+        run = service.launch("two", "in_process", run_config=both(tmp_path / "mark", 60.0))
+        pids: set[int] = set()
+
+        def killed_thrice() -> bool:
+            for event in service.store.read(run):
+                if isinstance(event, StepStarted) and event.pid and event.pid not in pids:
+                    os.kill(event.pid, signal.SIGKILL)
+                    pids.add(event.pid)
+            return service.status(run).is_final
+
+        until(killed_thrice, 60, service.logs)
+        assert service.status(run) is RunStatus.FAILURE
+    finally:
+        service.close()

@@ -1,0 +1,47 @@
+"""The sections of opgrid.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from opgrid.errors import SettingsError
+from orchestrator.settings import Settings
+
+
+def load(tmp_path: Path, text: str) -> Settings:
+    (tmp_path / "opgrid.yaml").write_text(text)
+    return Settings.load({"OPGRID_HOME": str(tmp_path)})
+
+
+def test_limits_of_the_queue(tmp_path: Path) -> None:
+    text = "concurrency: {runs: {max_concurrent_runs: 3, tag_concurrency_limits: [{key: db, limit: 1}]}}"
+    runs = load(tmp_path, text).sections.concurrency.runs
+    assert (runs.max_concurrent_runs, runs.tag_concurrency_limits[0].key) == (3, "db")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("concurency: {}", "no setting 'concurency'. Did you mean 'concurrency'?"),
+        ("concurrency: {run: {}}", "no setting 'concurrency.run'. Did you mean 'runs'?"),
+        (
+            "concurrency: {runs: {max_concurent_runs: 3}}",
+            "no setting 'concurrency.runs.max_concurent_runs'. Did you mean 'max_concurrent_runs'?",
+        ),
+        (
+            "concurrency: {runs: {tag_concurrency_limits: [{key: a, limits: 1}]}}",
+            "'concurrency.runs.tag_concurrency_limits.limits'. Did you mean 'limit'?",
+        ),
+        (
+            "concurrency: {runs: {max_concurrent_runs: many}}",
+            "concurrency.runs.max_concurrent_runs: Expected `int`, got `str`",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_path(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text)
+    assert said in str(caught.value)
+    assert "opgrid.yaml" in str(caught.value)
