@@ -15,10 +15,14 @@ GROUP = "opgrid.commands"
 
 #: One line for each group that ships with opgrid: ``--help`` must not import what it describes.
 _HELP = {
+    "daemon": "Run schedules and sensors, as a service.",
+    "definitions": "Check that definitions load.",
     "flower": "Show workers and tasks in Flower.",
     "job": "List, print, execute and launch jobs.",
     "orchestrator": "Drive launched runs, as a service.",
     "run": "List, show, cancel and resume runs.",
+    "schedule": "List, start, stop and try out schedules.",
+    "sensor": "List, start, stop and try out sensors.",
     "worker": "Start workers that run steps.",
 }
 

@@ -23,11 +23,6 @@ class RunRetries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_retries: int = 0  #: of runs without the tag ``opgrid/max_retries``
 
 
-class RunMonitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    start_timeout_seconds: float = 180.0  #: that a run may be STARTING
-    max_runtime_seconds: float | None = None  #: of runs without the tag ``opgrid/max_runtime``
-
-
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the daemon forgets, and after how many days; None: never."""
 
@@ -44,7 +39,6 @@ class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: Concurrency = Concurrency()
     run_retries: RunRetries = RunRetries()
-    run_monitoring: RunMonitoring = RunMonitoring()
     retention: Retention = Retention()
     daemon: Daemon = Daemon()
 

@@ -51,6 +51,42 @@ def code_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_code
 
 
+def codes_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds -f, -m and --package-name, each of which may be repeated, -a, -d and -w; the command gets ``sources``."""
+
+    @click.option("-f", "--python-file", "files", multiple=True, type=click.Path(path_type=Path), help="Python file.")
+    @click.option("-m", "--module-name", "modules", multiple=True, help="Importable module.")
+    @click.option("--package-name", "packages", multiple=True, help="Importable package.")
+    @click.option("-a", "--attribute", help="Name of the Definitions in it.")
+    @click.option(
+        "-d", "--working-directory", "folder", type=click.Path(path_type=Path), help="Where imports start from."
+    )
+    @click.option(
+        "-w", "--workspace", "workspaces", multiple=True, type=click.Path(path_type=Path), help="Workspace file."
+    )
+    @wraps(command)
+    def with_sources(
+        files: Sequence[Path],
+        modules: Sequence[str],
+        packages: Sequence[str],
+        attribute: str | None,
+        folder: Path | None,
+        workspaces: Sequence[Path],
+        **rest: Any,
+    ) -> Any:
+        from orchestrator.locations.workspace import sources
+
+        more: dict[str, Any] = {"attribute": attribute, "working_directory": os.path.abspath(folder or ".")}
+        codes = [
+            *(CodeTarget(file=os.path.abspath(file), **more) for file in files),
+            *(CodeTarget(module=module, **more) for module in modules),
+            *(CodeTarget(package=package, **more) for package in packages),
+        ]
+        return command(sources=sources(codes, workspaces), **rest)
+
+    return with_sources
+
+
 def run_config_of(files: Sequence[Path], text: str | None) -> Mapping[str, Any]:
     """YAML files, merged in their order, then JSON. Raises InvalidConfigError, naming the file."""
     from opgrid.config.files import config_from_files, merged

@@ -9,13 +9,13 @@ import msgspec
 
 from opgrid.contracts.events import RunEnqueued
 from opgrid.contracts.status import RunStatus
-from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId, new_run_id
 from orchestrator.coordinator.ownership import is_dead
 from orchestrator.coordinator.queue import QueueLimits, choose
 from orchestrator.coordinator.shards import shard_of
 from orchestrator.engine.recovery import replay
+from orchestrator.locations.messages import ReadyRun
 from orchestrator.planner.compile import compile
 from orchestrator.planner.plan import KnownStep, Plan
 from orchestrator.planner.snapshot import JobSnapshot
@@ -37,6 +37,17 @@ def queued(prepared: Prepared, origin: str = "", key: str = "") -> NewRun:
     return _new(prepared.record, prepared.plan, prepared.snapshot.to_json(), origin, key)
 
 
+def ready(run: ReadyRun, origin: str = "", key: str = "") -> NewRun:
+    """What the process of a code location prepared, as it goes into the queue."""
+    plan = Plan.from_json(bytes(run.plan))
+    snapshot = bytes(run.snapshot)
+    brief = run.brief
+    record = RunRecord(
+        brief.run_id, brief.job.name, RunStatus.QUEUED, brief, plan.hash, JobSnapshot.from_json(snapshot).hash, run.code
+    )
+    return _new(record, plan, snapshot, origin, key)
+
+
 def _new(record: RunRecord, plan: Plan, snapshot: bytes, origin: str = "", key: str = "") -> NewRun:
     brief = msgspec.structs.replace(record.brief, stream=shard_of(record.run_id))
     now = time.time()
@@ -53,7 +64,8 @@ def again(
     failed_only: bool = False,
     step_selection: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
-    code: CodeTarget | None = None,
+    origin: str = "",
+    key: str = "",
 ) -> NewRun:
     """A run that repeats one as it was planned then, without its code. Raises InvariantViolationError for a run that
     did not fail, where only what failed is to run, and for one that kept its outputs in memory.
@@ -84,8 +96,8 @@ def again(
         root_run_id=parent.brief.root_run_id or parent.run_id,
         parent_run_id=parent.run_id,
     )
-    record = RunRecord(run_id, parent.job, RunStatus.QUEUED, brief, plan.hash, parent.snapshot, code or parent.code)
-    return _new(record, plan, body)
+    record = RunRecord(run_id, parent.job, RunStatus.QUEUED, brief, plan.hash, parent.snapshot, parent.code)
+    return _new(record, plan, body, origin, key)
 
 
 def cancel(store: ServiceStore, run: RunRecord, reason: str) -> RunStatus:

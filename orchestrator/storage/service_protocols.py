@@ -46,6 +46,14 @@ class ServiceStore(Store, Protocol):
         """Those that have not ended, oldest first."""
         ...
 
+    def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
+        """(number, run) of events of runs, oldest first; ``type`` is the value of an EventType."""
+        ...
+
+    def last_event(self) -> int:
+        """The number of the latest event of any run; 0 where there is none."""
+        ...
+
     def hold(self, name: str, owner: str, now: float, seconds: float) -> Lease | None:
         """Take a lease, or keep it. None while somebody else has it."""
         ...
@@ -66,12 +74,15 @@ class ServiceStore(Store, Protocol):
 
     def commit_tick(
         self,
-        tick: Tick,
+        tick: Tick | None,
+        before: Instigator,
         state: Instigator,
         new: Sequence[NewRun] = (),
         requests: Sequence[DynamicPartitionsRequest] = (),
-    ) -> list[RunId]:
-        """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record."""
+    ) -> list[RunId] | None:
+        """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record. None, and
+        nothing is stored, where another process has ticked since ``before``.
+        """
         ...
 
     def ticks(self, location: str, name: str, limit: int = 25) -> list[Tick]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceling, RunDequeued, RunFailed, RunStarting
 from opgrid.contracts.status import RunStatus
@@ -14,9 +15,10 @@ from opgrid.ids import RunId
 from orchestrator.storage.records import Lease, RunRecord
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, OpenRun, Tick, TickStatus
 from orchestrator.storage.sql.database import Database
-from orchestrator.storage.sql.tables import instigators, launches, leases, partitions, pools, runs, ticks
+from orchestrator.storage.sql.tables import events, instigators, launches, leases, partitions, pools, runs, ticks
 from orchestrator.storage.sql.turn import SqlTurn, record_of
 
+_LAUNCHED = "What it asked for was launched before."
 _OPEN = [status.value for status in RunStatus if not status.is_final]
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 
@@ -97,6 +99,17 @@ class ServiceTables(Database):
             OpenRun(RunId(row.run_id), RunStatus(row.status), row.shard or "", row.cancel) for row in self._all(query)
         ]
 
+    def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
+        """(number, run) of events of runs, oldest first; ``type`` is the value of an EventType."""
+        of_runs = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
+        query = select(events.c.id, events.c.run_id).where(of_runs, events.c.id > after, events.c.type == type)
+        return [(row.id, RunId(row.run_id)) for row in self._all(query.order_by(events.c.id).limit(limit))]
+
+    def last_event(self) -> int:
+        """The number of the latest event of any run; 0 where there is none."""
+        row = self._one(select(func.max(events.c.id).label("last")))
+        return row.last or 0
+
     # ---- leases ----------------------------------------------------------------------------------------------------
 
     def hold(self, name: str, owner: str, now: float, seconds: float) -> Lease | None:
@@ -162,17 +175,26 @@ class ServiceTables(Database):
 
     def commit_tick(
         self,
-        tick: Tick,
+        tick: Tick | None,
+        before: Instigator,
         state: Instigator,
         new: Sequence[NewRun] = (),
         requests: Sequence[DynamicPartitionsRequest] = (),
-    ) -> list[RunId]:
-        """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record."""
+    ) -> list[RunId] | None:
+        """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record. None, and
+        nothing is stored, where another process has ticked since ``before``.
+        """
         with self._writing() as connection:
+            if not self._is_still(connection, before):
+                return None
             for request in requests:
                 self._change_partitions(connection, request)
             launched = self._launch(connection, new)
             self._set_instigator(connection, state)
+            if tick is None:
+                return launched
+            if new and not launched:
+                tick = dataclasses.replace(tick, status=TickStatus.SKIPPED, reason=_LAUNCHED)
             row = {
                 "location": tick.location,
                 "name": tick.name,
@@ -187,6 +209,20 @@ class ServiceTables(Database):
             }
             connection.execute(insert(ticks), row)
             return launched
+
+    def _is_still(self, connection: Connection, before: Instigator) -> bool:
+        here = (instigators.c.location == before.location, instigators.c.name == before.name)
+        query = select(instigators.c.ticked, instigators.c.completed).where(*here).with_for_update()
+        row = connection.execute(query).one_or_none()
+        return (
+            (before.ticked, before.completed) == (None, None)
+            if row is None
+            else tuple(row)
+            == (
+                before.ticked,
+                before.completed,
+            )
+        )
 
     def _change_partitions(self, connection: Connection, request: DynamicPartitionsRequest) -> None:
         name, keys = request.partitions_def_name, list(request.partition_keys)

@@ -23,6 +23,7 @@ metadata = MetaData()
 #: SQLite counts up only in an INTEGER column.
 _Counter = BigInteger().with_variant(Integer, "sqlite")
 
+_OF_RUNS = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 _MATERIALIZED = text("type = 'ASSET_MATERIALIZATION'")
 
 #: Plans and snapshots, once per content.
@@ -67,6 +68,7 @@ events = Table(
     Column("at", Float, nullable=False),
     Column("body", Text, nullable=False),
     Index("events_by_run", "run_id", "id"),
+    Index("run_events", "id", sqlite_where=_OF_RUNS, postgresql_where=_OF_RUNS),
     Index("materializations", "id", sqlite_where=_MATERIALIZED, postgresql_where=_MATERIALIZED),
 )
 

@@ -11,12 +11,14 @@ branch_labels = None
 depends_on = None
 
 _counter = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_of_runs = sa.text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("shard", sa.String(255)))
     op.add_column("runs", sa.Column("cancel", sa.Text))
     op.create_index("runs_by_shard", "runs", ["shard", "status"])
+    op.create_index("run_events", "events", ["id"], sqlite_where=_of_runs, postgresql_where=_of_runs)
     op.create_table(
         "leases",
         sa.Column("name", sa.String(255), primary_key=True),
@@ -68,6 +70,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("pools", "ticks", "instigators", "launches", "leases"):
         op.drop_table(table)
+    op.drop_index("run_events", "events")
     op.drop_index("runs_by_shard", "runs")
     op.drop_column("runs", "cancel")
     op.drop_column("runs", "shard")

@@ -1,0 +1,130 @@
+"""The daemon: each of its duties is done by one process at a time, by lease; others stand by."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from opgrid.errors import DatabaseUnreachable
+from orchestrator.coordinator.ownership import LEASE, RENEW, this_process
+from orchestrator.coordinator.shards import take
+from orchestrator.daemon.duties import Scheduler, Sensors
+from orchestrator.daemon.retention import forget_old
+from orchestrator.daemon.retries import Retries
+from orchestrator.locations.location import Location
+from orchestrator.sections import Sections
+from orchestrator.storage.service_protocols import ServiceStore
+
+SCHEDULER: Final = "daemon/scheduler"
+SENSORS: Final = "daemon/sensors"
+RETRIES: Final = "daemon/retries"
+RETENTION: Final = "daemon/retention"
+DUTIES: Final = (SCHEDULER, SENSORS, RETRIES, RETENTION)
+_LOOK: Final = 0.25  #: seconds
+_RELOAD: Final = 10.0  #: seconds until a location that did not load is tried again
+_FORGET: Final = 3600.0
+
+_log = logging.getLogger("opgrid.daemon")
+
+
+class Daemon:
+    def __init__(self, store: ServiceStore, locations: Sequence[Location], settings: Sections) -> None:
+        self._store = store
+        self._locations = locations
+        self._settings = settings
+        timeout = settings.daemon.tick_timeout_seconds
+        catch_up = settings.daemon.max_catchup_runs
+        self._scheduler = Scheduler(store, locations, time.time, timeout, catch_up)
+        self._sensors = Sensors(store, locations, time.time, timeout)
+        self._retries = Retries(store, settings.run_retries)
+        self._held: dict[str, float] = {}  #: until when a duty may be done, monotonic
+        self._renew_at = 0.0
+        self._forget_at = 0.0
+        self._stopped = threading.Event()
+        self._reload = threading.Event()
+
+    def stop(self) -> None:
+        """For signal handlers and other threads: ``run`` returns soon."""
+        self._stopped.set()
+
+    def reload(self) -> None:
+        """Load all code anew; what does not load stays as it was."""
+        self._reload.set()
+
+    def run(self) -> None:
+        """Until ``stop``."""
+        loader = threading.Thread(target=self._load, name="opgrid-load", daemon=True)
+        loader.start()
+        away = False
+        try:
+            while not self._stopped.wait(_LOOK):
+                try:
+                    self._turn()
+                    away = False
+                except DatabaseUnreachable as error:
+                    if not away:
+                        _log.warning("%s Waiting for it.", error)
+                    away = True
+        finally:
+            for location in self._locations:
+                location.close()
+            for name in self._held:
+                self._store.let_go(name, this_process())
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if now >= self._renew_at:
+            self._renew_at = now + RENEW
+            for name in DUTIES:
+                if take(self._store, name) is not None:
+                    self._held[name] = now + LEASE - 2
+                else:
+                    self._held.pop(name, None)
+        states = self._store.instigators()
+        if self._does(SCHEDULER):
+            self._scheduler.turn(states)
+        if self._does(SENSORS):
+            self._sensors.turn(states)
+        if self._does(RETRIES):
+            self._retries.turn(states)
+        if self._does(RETENTION) and now >= self._forget_at:
+            self._forget_at = now + _FORGET
+            forget_old(self._store, self._settings.retention, time.time())
+
+    def _does(self, duty: str) -> bool:
+        return time.monotonic() < self._held.get(duty, 0.0)
+
+    # ---- locations -------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """At first all; later those that did not load, and all again when that is asked for."""
+        wanted = list(self._locations)
+        while True:
+            for location in wanted:
+                self._load_one(location)
+                if self._stopped.is_set():
+                    return
+            if self._reload.wait(_RELOAD):
+                self._reload.clear()
+                wanted = list(self._locations)
+            else:
+                wanted = [location for location in self._locations if location.error is not None]
+            if self._stopped.is_set():
+                return
+
+    def _load_one(self, location: Location) -> None:
+        before = location.error
+        if location.load():
+            info = location.info
+            _log.info(
+                "Loaded %s: %d jobs, %d schedules, %d sensors.",
+                location.name,
+                len(info.jobs),
+                len(info.schedules),
+                len(info.sensors),
+            )
+        elif location.error != before and location.error is not None:
+            _log.error("Code location %s does not load: %s", location.name, location.error.message)

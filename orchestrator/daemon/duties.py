@@ -1,0 +1,219 @@
+"""What the daemon does over and over, each duty by one process at a time. Evaluations run in threads: one that hangs
+holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Final
+
+from opgrid.contracts.status import RunStatus
+from opgrid.errors import OpGridError
+from orchestrator.daemon.evaluating import ask, commit
+from orchestrator.daemon.ticks import cron_of, missed, next_tick
+from orchestrator.locations.location import Location
+from orchestrator.locations.messages import (
+    Evaluated,
+    Failed,
+    ScheduleInfo,
+    SensorInfo,
+    TickRunStatus,
+    TickSchedule,
+    TickSensor,
+)
+from orchestrator.locations.process import LocationBroken
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import Instigator, InstigatorKind
+
+_LONGEST_REST: Final = 60.0
+_AT_ONCE: Final = 25  #: runs that a run status sensor is asked about in one tick
+
+_log = logging.getLogger("opgrid.daemon")
+
+Clock = Callable[[], float]
+Key = tuple[str, str]
+
+
+class Duty:
+    """Schedules, or sensors. ``turn`` returns at once; ``clock`` is Unix seconds."""
+
+    kind: InstigatorKind
+
+    def __init__(
+        self,
+        store: ServiceStore,
+        locations: Sequence[Location],
+        clock: Clock,
+        timeout: float = 60.0,
+    ) -> None:
+        self._store = store
+        self._locations = locations
+        self._clock = clock
+        self._timeout = timeout
+        self._busy: dict[Key, Future[None]] = {}
+
+    def turn(self, states: Iterable[Instigator]) -> None:
+        """Begin what is due. ``states`` as they are stored now."""
+        stored = {(state.location, state.name): state for state in states}
+        for key in [key for key, future in self._busy.items() if future.done()]:
+            self._report(key, self._busy.pop(key))
+        for location in self._locations:
+            for each in self._all(location):
+                key = location.name, each.name
+                if key not in self._busy:
+                    self._consider(location, each, stored.get(key))
+
+    def _consider(self, location: Location, each: ScheduleInfo | SensorInfo, stored: Instigator | None) -> None:
+        state = stored or Instigator(location.name, each.name, self.kind)
+        if not (each.running if state.running is None else state.running):
+            return
+        now = self._clock()
+        if state.since is None:
+            state = dataclasses.replace(state, since=now, cursor=self._first_cursor(each, state))
+            self._store.set_instigator(state)
+        work = self._due(location, each, state, now)
+        if work is not None:
+            self._busy[location.name, each.name] = location.submit(work)
+
+    def _all(self, location: Location) -> Sequence[ScheduleInfo | SensorInfo]:
+        raise NotImplementedError
+
+    def _due(self, location: Location, each: object, state: Instigator, now: float) -> Callable[[], None] | None:
+        raise NotImplementedError
+
+    def _first_cursor(self, each: object, state: Instigator) -> str | None:
+        return state.cursor
+
+    def _report(self, key: Key, future: Future[None]) -> None:
+        error = future.exception()
+        if isinstance(error, OpGridError):
+            _log.warning("%s of %s: %s", key[1], key[0], error)
+        elif error is not None:
+            _log.error("%s of %s could not be evaluated.", key[1], key[0], exc_info=error)
+
+    def wait(self) -> None:
+        """For what was begun."""
+        for future in self._busy.values():
+            future.exception()
+
+
+class Scheduler(Duty):
+    """A tick that was missed is made up for: of a schedule whose runs are of partitions the last ``catch_up``, of
+    others the last one.
+    """
+
+    kind = InstigatorKind.SCHEDULE
+
+    def __init__(
+        self,
+        store: ServiceStore,
+        locations: Sequence[Location],
+        clock: Clock,
+        timeout: float = 60.0,
+        catch_up: int = 5,
+    ) -> None:
+        super().__init__(store, locations, clock, timeout)
+        self._catch_up = catch_up
+        self._next: dict[Key, tuple[object, float]] = {}
+
+    def _all(self, location: Location) -> Sequence[ScheduleInfo]:
+        return location.info.schedules
+
+    def _due(self, location: Location, each: object, state: Instigator, now: float) -> Callable[[], None] | None:
+        assert isinstance(each, ScheduleInfo)
+        after = max(state.since or 0.0, state.ticked or 0.0)
+        if now < self._when(location, each, after):
+            return None
+        ticks = missed(cron_of(each), after, now, self._catch_up if each.catches_up else 1)
+        return (lambda: self._evaluate(location, state, ticks)) if ticks else None
+
+    def _when(self, location: Location, each: ScheduleInfo, after: float) -> float:
+        """Of the next tick, worked out once."""
+        key, of = (location.name, each.name), (each.cron, each.zone, after)
+        known = self._next.get(key)
+        if known is None or known[0] != of:
+            due = next_tick(cron_of(each), after)
+            known = self._next[key] = of, float("inf") if due is None else due
+        return known[1]
+
+    def _evaluate(self, location: Location, state: Instigator, ticks: Sequence[float]) -> None:
+        for at in ticks:
+            answer = ask(location, TickSchedule(state.name, at), self._timeout)
+            now = self._clock()
+            after = dataclasses.replace(state, ticked=at, completed=now)
+            if commit(self._store, state, after, answer, at, now) is None:
+                return
+            state = after
+
+
+class Sensors(Duty):
+    kind = InstigatorKind.SENSOR
+
+    def __init__(self, store: ServiceStore, locations: Sequence[Location], clock: Clock, timeout: float = 60.0) -> None:
+        super().__init__(store, locations, clock, timeout)
+        self._rests: dict[Key, float] = {}  #: seconds
+
+    def _all(self, location: Location) -> Sequence[SensorInfo]:
+        return location.info.sensors
+
+    def _first_cursor(self, each: object, state: Instigator) -> str | None:
+        """One on the status of runs looks at what happens from now on."""
+        assert isinstance(each, SensorInfo)
+        if each.run_status is None or state.cursor is not None:
+            return state.cursor
+        return str(self._store.last_event())
+
+    def _due(self, location: Location, each: object, state: Instigator, now: float) -> Callable[[], None] | None:
+        assert isinstance(each, SensorInfo)
+        rest = max(each.interval, self._rests.get((location.name, each.name), 0.0))
+        if state.completed is not None and now - state.completed < rest:
+            return None
+        if each.run_status is not None:
+            status = RunStatus(each.run_status)
+            return lambda: self._look_at_runs(location, state, status, now)
+        return lambda: self._evaluate(location, state, now)
+
+    def _evaluate(self, location: Location, state: Instigator, at: float) -> None:
+        asked = TickSensor(state.name, state.cursor, state.last_run_key, state.completed, state.since)
+        answer = ask(location, asked, self._timeout)
+        self._rest(location, state, answer)
+        now = self._clock()
+        commit(self._store, state, dataclasses.replace(state, ticked=at, completed=now), answer, at, now)
+
+    def _rest(self, location: Location, state: Instigator, answer: Evaluated | Failed) -> None:
+        """A process that broke costs its location a start: who breaks one again and again is asked ever less."""
+        key = location.name, state.name
+        if isinstance(answer, Failed) and answer.error.kind == LocationBroken.__name__:
+            self._rests[key] = min(_LONGEST_REST, self._rests.get(key, 1.0) * 2)
+        else:
+            self._rests.pop(key, None)
+
+    def _look_at_runs(self, location: Location, state: Instigator, status: RunStatus, at: float) -> None:
+        """Each run once: the cursor moves behind it with what it led to."""
+        after = int(state.cursor or 0)
+        for number, run_id in self._store.run_events(_EVENT[status], after, _AT_ONCE):
+            answer = ask(location, TickRunStatus(state.name, run_id, number), self._timeout)
+            now = self._clock()
+            changed = dataclasses.replace(state, cursor=str(number), ticked=at, completed=now)
+            # The cursor moves behind a run that could not be evaluated, too: it would fail again and again.
+            kept = dataclasses.replace(state, cursor=str(number))
+            if commit(self._store, state, changed, answer, at, now, failed=kept) is None:
+                return
+            state = changed
+        if state.ticked != at:
+            self._store.commit_tick(None, state, dataclasses.replace(state, ticked=at, completed=self._clock()))
+
+
+_EVENT: Final = {
+    RunStatus.QUEUED: "PIPELINE_ENQUEUED",
+    RunStatus.NOT_STARTED: "PIPELINE_DEQUEUED",
+    RunStatus.STARTING: "PIPELINE_STARTING",
+    RunStatus.STARTED: "PIPELINE_START",
+    RunStatus.SUCCESS: "PIPELINE_SUCCESS",
+    RunStatus.FAILURE: "PIPELINE_FAILURE",
+    RunStatus.CANCELING: "PIPELINE_CANCELING",
+    RunStatus.CANCELED: "PIPELINE_CANCELED",
+}

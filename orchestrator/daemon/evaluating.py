@@ -1,0 +1,92 @@
+"""One tick: the location is asked, and all that it answers is stored in one transaction."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Sequence
+
+from opgrid.contracts.events import ErrorInfo
+from opgrid.definitions.run_request import (
+    AddDynamicPartitionsRequest,
+    DeleteDynamicPartitionsRequest,
+    DynamicPartitionsRequest,
+)
+from opgrid.ids import RunId
+from orchestrator.locations.location import Location
+from orchestrator.locations.messages import (
+    Answer,
+    Evaluated,
+    Failed,
+    PartitionChange,
+    ReadyRun,
+    TickRunStatus,
+    TickSchedule,
+    TickSensor,
+)
+from orchestrator.locations.process import LocationBroken
+from orchestrator.services.submission import ready
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
+
+Asked = TickSchedule | TickSensor | TickRunStatus
+
+
+def ask(location: Location, asked: Asked, timeout: float) -> Evaluated | Failed:
+    """An answer that does not come is a failure like any other."""
+    try:
+        answer: Answer = location.ask(asked, timeout)
+    except LocationBroken as broken:
+        return Failed(ErrorInfo(type(broken).__name__, str(broken)))
+    if isinstance(answer, Evaluated | Failed):
+        return answer
+    return Failed(ErrorInfo("LocationBroken", f"The code location answered {type(answer).__name__}."))
+
+
+def commit(
+    store: ServiceStore,
+    before: Instigator,
+    after: Instigator,
+    answer: Evaluated | Failed,
+    at: float,
+    now: float,
+    failed: Instigator | None = None,
+) -> list[RunId] | None:
+    """Store a tick. ``after`` is the state that a good tick leaves; a failed one keeps cursor and run key, or has those
+    of ``failed``. What gave neither runs nor a reason leaves no record. None where another process has ticked
+    meanwhile.
+    """
+    place = (before.location, before.name, before.kind, at)
+    if isinstance(answer, Failed):
+        left = failed or before
+        kept = dataclasses.replace(after, cursor=left.cursor, last_run_key=left.last_run_key)
+        tick = Tick(*place, TickStatus.FAILURE, now, error=answer.error, log=answer.log)
+        return store.commit_tick(tick, before, kept)
+    if answer.cursor is not None:
+        after = dataclasses.replace(after, cursor=answer.cursor)
+    keys = [run.run_key for run in answer.runs if run.run_key is not None]
+    if keys:
+        after = dataclasses.replace(after, last_run_key=keys[-1])
+    status = TickStatus.SUCCESS if answer.runs else TickStatus.SKIPPED
+    found = None
+    if answer.runs or answer.skipped is not None:
+        found = Tick(*place, status, now, reason=answer.skipped, log=answer.log)
+    runs = [_new(before, run, at, number) for number, run in enumerate(answer.runs)]
+    return store.commit_tick(found, before, after, runs, _requests(answer.partitions))
+
+
+def _new(state: Instigator, run: ReadyRun, at: float, number: int) -> NewRun:
+    """A schedule launches once a tick, also where it gives no key; a sensor once a key, if it gives one."""
+    key = run.run_key
+    if key is None:
+        key = f"{at:.0f}/{number}" if state.kind is InstigatorKind.SCHEDULE else uuid.uuid4().hex
+    return ready(run, state.origin, key)
+
+
+def _requests(changes: Sequence[PartitionChange]) -> list[DynamicPartitionsRequest]:
+    return [
+        AddDynamicPartitionsRequest(each.name, each.keys)
+        if each.add
+        else DeleteDynamicPartitionsRequest(each.name, each.keys)
+        for each in changes
+    ]

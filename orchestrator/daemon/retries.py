@@ -1,0 +1,75 @@
+"""Runs that failed are run again, where their tags or the settings say so."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Final
+
+from opgrid.contracts.status import RunStatus
+from opgrid.errors import InvariantViolationError
+from orchestrator.sections import RunRetries
+from orchestrator.services.submission import again
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun
+
+_NAME: Final = "run_retries"
+_AT_ONCE: Final = 50
+_MAX: Final = ("opgrid/max_retries", "dagster/max_retries")
+_STRATEGY: Final = ("opgrid/retry_strategy", "dagster/retry_strategy")
+#: On a run that was launched so: which retry it is.
+NUMBER_TAG: Final = "opgrid/retry_number"
+
+_log = logging.getLogger("opgrid.daemon")
+
+
+class Retries:
+    """Keeps how far it has looked; a run and its retry are seen once, whatever dies in between."""
+
+    def __init__(self, store: ServiceStore, settings: RunRetries) -> None:
+        self._store, self._settings = store, settings
+
+    def turn(self, states: list[Instigator]) -> None:
+        state = next((each for each in states if (each.location, each.name) == ("", _NAME)), None)
+        if state is None:
+            cursor = str(self._store.last_event())
+            self._store.set_instigator(Instigator("", _NAME, InstigatorKind.SENSOR, cursor=cursor))
+            return
+        for number, run_id in self._store.run_events("PIPELINE_FAILURE", int(state.cursor or 0), _AT_ONCE):
+            run = self._store.run(run_id)
+            new = self._retry(run) if run is not None else None
+            after = dataclasses.replace(state, cursor=str(number), completed=float(number))
+            if self._store.commit_tick(None, state, after, [new] if new is not None else []) is None:
+                return
+            state = after
+
+    def _retry(self, run: RunRecord) -> NewRun | None:
+        most = _number(run, _MAX, self._settings.max_retries if self._settings.enabled else 0)
+        before = _number(run, (NUMBER_TAG,), 0)
+        if before >= most or run.status is not RunStatus.FAILURE:
+            return None
+        strategy = next((run.tags[tag] for tag in _STRATEGY if tag in run.tags), "FROM_FAILURE")
+        tags = {NUMBER_TAG: str(before + 1)}
+        try:
+            return again(
+                self._store,
+                run,
+                failed_only=strategy != "ALL_STEPS",
+                tags=tags,
+                origin=f"retry:{run.run_id}",
+                key=str(before + 1),
+            )
+        except InvariantViolationError as error:
+            _log.warning("Run %s is not run again: %s", run.run_id, error)
+            return None
+
+
+def _number(run: RunRecord, tags: tuple[str, ...], otherwise: int) -> int:
+    for tag in tags:
+        if tag in run.tags:
+            try:
+                return int(run.tags[tag])
+            except ValueError:
+                _log.warning("Run %s has the tag %s=%r, which is no number.", run.run_id, tag, run.tags[tag])
+    return otherwise

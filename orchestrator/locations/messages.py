@@ -1,0 +1,181 @@
+"""What the service and the process that holds user code say to each other, as JSON. Times are Unix seconds."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Final
+
+import msgspec
+
+from opgrid.contracts.events import ErrorInfo
+from opgrid.contracts.tasks import CodeTarget, RunBrief
+
+# ---- what is in a location
+
+
+class JobInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    structure_hash: str
+    description: str | None = None
+    partitioned: bool = False
+
+
+class ScheduleInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    cron: tuple[str, ...]
+    zone: str
+    jobs: tuple[str, ...] = ()
+    description: str | None = None
+    running: bool = False  #: where nobody has started or stopped it
+    catches_up: bool = False  #: ticks that were missed are made up for: its runs are of partitions
+
+
+class SensorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    interval: float  #: seconds between ticks, at least
+    jobs: tuple[str, ...] = ()
+    description: str | None = None
+    running: bool = False
+    run_status: str | None = None  #: it is asked about runs that came to this status
+
+
+class LocationInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    jobs: tuple[JobInfo, ...] = ()
+    schedules: tuple[ScheduleInfo, ...] = ()
+    sensors: tuple[SensorInfo, ...] = ()
+
+
+# ---- what it is asked
+
+
+class Describe(msgspec.Struct, frozen=True, tag="describe"):
+    pass
+
+
+class TickSchedule(msgspec.Struct, frozen=True, tag="schedule"):
+    name: str
+    at: float  #: the scheduled time
+
+
+class TickSensor(msgspec.Struct, frozen=True, tag="sensor", omit_defaults=True):
+    name: str
+    cursor: str | None = None
+    last_run_key: str | None = None
+    completed: float | None = None  #: the last tick
+    since: float | None = None  #: that it runs
+
+
+class TickRunStatus(msgspec.Struct, frozen=True, tag="run_status"):
+    """About one run; nothing comes of it where the sensor does not monitor its job."""
+
+    name: str
+    run_id: str
+    number: int  #: of the event in the log
+
+
+class Prepare(msgspec.Struct, frozen=True, tag="prepare", omit_defaults=True):
+    """Make a run of a job ready to be launched."""
+
+    job: str
+    run_config: dict[str, object] | None = None
+    tags: dict[str, str] = {}
+    partition_key: str | None = None
+    executor: str | None = None
+    op_selection: tuple[str, ...] = ()
+
+
+class PartitionKeys(msgspec.Struct, frozen=True, tag="partitions"):
+    job: str
+
+
+Asked = Describe | TickSchedule | TickSensor | TickRunStatus | Prepare | PartitionKeys
+
+# ---- what it answers
+
+
+class ReadyRun(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run that has passed every check."""
+
+    brief: RunBrief
+    code: CodeTarget
+    plan: msgspec.Raw
+    snapshot: msgspec.Raw
+    run_key: str | None = None
+
+
+class PartitionChange(msgspec.Struct, frozen=True):
+    name: str
+    keys: tuple[str, ...]
+    add: bool
+
+
+class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", omit_defaults=True):
+    runs: tuple[ReadyRun, ...] = ()
+    skipped: str | None = None
+    cursor: str | None = None
+    partitions: tuple[PartitionChange, ...] = ()
+    log: tuple[str, ...] = ()
+
+
+class Described(msgspec.Struct, frozen=True, tag="described"):
+    info: LocationInfo
+
+
+class Keys(msgspec.Struct, frozen=True, tag="keys"):
+    keys: tuple[str, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed", omit_defaults=True):
+    error: ErrorInfo
+    log: tuple[str, ...] = ()
+
+
+Answer = Evaluated | Described | Keys | Failed
+
+_LENGTH: Final = struct.Struct(">I")
+_LONGEST: Final = 256 * 2**20
+_encode = msgspec.json.Encoder().encode
+_asked = msgspec.json.Decoder(Asked)
+_answer = msgspec.json.Decoder(Answer)
+
+
+def send(to: socket.socket, message: Asked | Answer) -> None:
+    data = _encode(message)
+    to.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive_asked(of: socket.socket) -> Asked | None:
+    """None when the other side has gone."""
+    data = _frame(of)
+    return None if data is None else _asked.decode(data)
+
+
+def receive_answer(of: socket.socket) -> Answer | None:
+    """None when the other side has gone. Raises TimeoutError, msgspec.ValidationError."""
+    data = _frame(of)
+    return None if data is None else _answer.decode(data)
+
+
+def _frame(of: socket.socket) -> bytes | None:
+    head = _exactly(of, _LENGTH.size)
+    if head is None:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    if length > _LONGEST:
+        raise msgspec.ValidationError(f"a message of {length} bytes")
+    return _exactly(of, length)
+
+
+def _exactly(of: socket.socket, count: int) -> bytes | None:
+    found = bytearray()
+    while len(found) < count:
+        try:
+            part = of.recv(min(count - len(found), 2**20))
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        found += part
+    return bytes(found)

@@ -1,0 +1,80 @@
+"""One process that holds the user code of a location, and answers one question at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import OpGridError
+from orchestrator.locations.messages import Answer, Asked, receive_answer, send
+
+
+class LocationBroken(OpGridError):
+    """The process of a code location does not answer."""
+
+
+class LocationProcess:
+    """Started at once; the code is loaded with the first question. Used by one thread at a time."""
+
+    def __init__(self, name: str, code: CodeTarget, environ: Mapping[str, str], python: str | None = None) -> None:
+        self.name = name
+        ours, theirs = socket.socketpair()
+        with theirs:
+            what = ["_location", str(theirs.fileno()), name, msgspec.json.encode(code).decode()]
+            self._process = subprocess.Popen(
+                [python or sys.executable, "-P", "-m", "opgrid", *what],
+                env={**os.environ, **environ},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._socket = ours
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, asked: Asked, timeout: float) -> Answer:
+        """Raises LocationBroken, after which this process is gone: it took too long, or ended."""
+        self._socket.settimeout(timeout)
+        try:
+            send(self._socket, asked)
+            answer = receive_answer(self._socket)
+        except TimeoutError:
+            self.kill()
+            raise LocationBroken(f"It took longer than {timeout:g} s, and its process was ended.") from None
+        except (OSError, msgspec.ValidationError) as error:
+            self.kill()
+            raise LocationBroken(f"The process of code location {self.name!r} cannot be talked to: {error}") from error
+        if answer is None:
+            self.kill()
+            raise LocationBroken(f"The process of code location {self.name!r} {self._how()}.")
+        return answer
+
+    def _how(self) -> str:
+        code = self._process.returncode
+        return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+
+    def kill(self) -> None:
+        """With all that it started."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # ends the wait of another thread for its answer
+        self._socket.close()
+        try:
+            self._process.wait(0.5)  # it may be about to end by itself, for a reason worth telling
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()

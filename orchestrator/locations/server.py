@@ -1,0 +1,44 @@
+"""The other end: a process with user code that answers until nobody asks any more."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+
+from opgrid.contracts.events import ErrorInfo
+from orchestrator.locations.messages import Answer, Asked, Failed, receive_asked, send
+
+#: Answers one question; what it raises is the answer, too.
+Handler = Callable[[Asked], Answer]
+
+
+def serve(connection: socket.socket, handle: Handler) -> None:
+    """Until the other side has gone."""
+    while (asked := receive_asked(connection)) is not None:
+        log = _Log()
+        logging.getLogger("opgrid").addHandler(log)
+        try:
+            answer = handle(asked)
+        except KeyboardInterrupt:
+            return
+        except BaseException as error:  # user code may raise anything, SystemExit too
+            answer = Failed(ErrorInfo.of(error), tuple(log.lines))
+        finally:
+            logging.getLogger("opgrid").removeHandler(log)
+        try:
+            send(connection, answer)
+        except OSError:
+            return  # who asked has given up
+
+
+class _Log(logging.Handler):
+    """What schedules and sensors log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self.lines) < 500:
+            self.lines.append(f"{record.levelname}: {record.getMessage()}"[:2000])

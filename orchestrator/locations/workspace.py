@@ -1,0 +1,105 @@
+"""Which code locations there are: from options, a workspace file, or ``[tool.opgrid]`` of a project."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import SettingsError, nearest
+from orchestrator.locations.location import Source
+
+_KINDS = {"python_file": "file", "python_module": "module", "python_package": "package"}
+_NAMES = {"python_file": "relative_path", "python_module": "module_name", "python_package": "package_name"}
+_OTHERS = ("attribute", "working_directory", "location_name", "executable_path")
+
+
+def sources(codes: Sequence[CodeTarget], workspaces: Sequence[Path] = ()) -> list[Source]:
+    """Of what was given; where nothing was, of ``workspace.yaml`` or ``pyproject.toml`` in this folder. Raises
+    SettingsError.
+    """
+    found = [Source(code.location, code) for code in codes]
+    for path in workspaces:
+        found += of_workspace(path)
+    if not found and Path("workspace.yaml").exists():
+        found = of_workspace(Path("workspace.yaml"))
+    if not found:
+        found = _of_project(Path("pyproject.toml"))
+    if not found:
+        raise SettingsError(
+            "There is no code: name it with -f FILE, -m MODULE, --package-name PACKAGE or -w WORKSPACE, or put a "
+            "workspace.yaml, or [tool.opgrid] in pyproject.toml, here."
+        )
+    names = [source.name for source in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(
+                f"Two code locations are named {name!r}. Give one of them another location_name, in a workspace file."
+            )
+    return found
+
+
+def of_workspace(path: Path) -> list[Source]:
+    """Raises SettingsError, naming the file and the key."""
+    import yaml
+
+    try:
+        given = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error
+    entries = given.get("load_from") if isinstance(given, dict) else None
+    if not isinstance(entries, list):
+        raise SettingsError(f"{path} must have a list load_from, of {', '.join(_KINDS)}.")
+    return [_source(entry, path) for entry in entries]
+
+
+def _source(entry: Any, path: Path) -> Source:
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise SettingsError(f"{path}: load_from holds {entry!r}; each entry is one of {', '.join(_KINDS)}.")
+    ((kind, given),) = entry.items()
+    if kind not in _KINDS:
+        raise SettingsError(f"{path}: there is no {kind!r} in load_from.{nearest(str(kind), _KINDS)}")
+    if isinstance(given, str):
+        given = {_NAMES[kind]: given}
+    known = (_NAMES[kind], *_OTHERS)
+    for key in given:
+        if key not in known:
+            raise SettingsError(f"{path}: {kind} has no key {key!r}.{nearest(str(key), known)}")
+    if not isinstance(given.get(_NAMES[kind]), str):
+        raise SettingsError(f"{path}: {kind} needs a {_NAMES[kind]}.")
+    return _made(kind, given, path.absolute().parent)
+
+
+def _made(kind: str, given: Mapping[str, str], folder: Path) -> Source:
+    what = given[_NAMES[kind]]
+    code = CodeTarget(
+        **{_KINDS[kind]: str(folder / what) if kind == "python_file" else what},
+        attribute=given.get("attribute"),
+        working_directory=os.path.normpath(folder / given.get("working_directory", ".")),
+    )
+    python = given.get("executable_path")
+    return Source(given.get("location_name") or code.location, code, os.path.expanduser(python) if python else None)
+
+
+def _of_project(path: Path) -> list[Source]:
+    if not path.exists():
+        return []
+    try:
+        given = tomllib.loads(path.read_text()).get("tool", {}).get("opgrid", {})
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+    folder = path.absolute().parent
+    for key, kind in (
+        ("python_file", "python_file"),
+        ("module_name", "python_module"),
+        ("package_name", "python_package"),
+    ):
+        if key in given:
+            chosen = {_NAMES[kind]: given[key]}
+            return [_made(kind, {**chosen, **{name: given[name] for name in _OTHERS if name in given}}, folder)]
+    return []

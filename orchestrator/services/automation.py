@@ -1,0 +1,57 @@
+"""Starting, stopping and looking at schedules and sensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from opgrid.errors import UnknownName
+from orchestrator.locations.messages import LocationInfo, ScheduleInfo, SensorInfo
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import Instigator, InstigatorKind
+
+Info = ScheduleInfo | SensorInfo
+
+
+def state_of(store: ServiceStore, location: str, info: Info) -> Instigator:
+    """As it is stored, or as its definition says."""
+    for state in store.instigators():
+        if (state.location, state.name) == (location, info.name):
+            return state
+    kind = InstigatorKind.SCHEDULE if isinstance(info, ScheduleInfo) else InstigatorKind.SENSOR
+    return Instigator(location, info.name, kind)
+
+
+def is_running(info: Info, state: Instigator) -> bool:
+    return info.running if state.running is None else state.running
+
+
+def start(store: ServiceStore, location: str, info: Info) -> None:
+    """It ticks from now on; what was before is not made up for."""
+    state = state_of(store, location, info)
+    if not is_running(info, state) or state.running is None:
+        now = time.time()
+        store.set_instigator(dataclasses.replace(state, running=True, since=state.since if info.running else now))
+
+
+def stop(store: ServiceStore, location: str, info: Info) -> None:
+    """Cursor and history stay."""
+    store.set_instigator(dataclasses.replace(state_of(store, location, info), running=False, since=None))
+
+
+def reset(store: ServiceStore, location: str, info: Info) -> None:
+    """As its definition says again."""
+    store.set_instigator(dataclasses.replace(state_of(store, location, info), running=None, since=None))
+
+
+def set_cursor(store: ServiceStore, location: str, info: SensorInfo, cursor: str | None) -> None:
+    store.set_instigator(dataclasses.replace(state_of(store, location, info), cursor=cursor))
+
+
+def named(info: LocationInfo, kind: InstigatorKind, name: str) -> Info:
+    """Raises UnknownName, naming the nearest."""
+    several: tuple[Info, ...] = info.schedules if kind is InstigatorKind.SCHEDULE else info.sensors
+    for each in several:
+        if each.name == name:
+            return each
+    raise UnknownName(kind.value, name, [each.name for each in several], f"code location {info.name!r}")

@@ -1,0 +1,163 @@
+"""``opgrid daemon`` in processes of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.ids import RunId
+from opgrid.loading import load_job
+from orchestrator.services.launching import Request, prepare
+from orchestrator.services.submission import queued
+from orchestrator.storage.records import RunsFilter
+from orchestrator.storage.service_records import TickStatus
+from tests.integration.service import Service, until
+
+FILE = Path(__file__).with_name("automation_code.py")
+NAME = FILE.name
+
+
+@pytest.fixture
+def service(tmp_path: Path, database_url: str) -> Iterator[Service]:
+    (tmp_path / "opgrid.yaml").write_text("daemon: {tick_timeout_seconds: 2}")
+    made = Service(tmp_path, database_url, None)
+    yield made
+    made.close()
+
+
+def command(service: Service, *args: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "opgrid", *args], env=service.environ, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_each_sensor_goes_its_way_whatever_the_others_do(service: Service) -> None:
+    service.start("orchestrator")
+    service.start("daemon", "run", "-f", str(FILE))
+    store = service.store
+    origin = f"sensor:{NAME}:"
+    until(lambda: len(store.launched(f"{origin}numbers")) == 20, 60, service.logs)
+    until(lambda: len(store.launched(f"{origin}on_failure")) == 1, 60, service.logs)
+    until(lambda: any(tick.reason == "saw report" for tick in store.ticks(NAME, "on_success")), 60, service.logs)
+    (failed,) = store.launched(f"{origin}once").values()
+    assert service.status(failed) is RunStatus.FAILURE
+    (reported,) = store.launched(f"{origin}on_failure").values()
+    report = store.run(reported)
+    assert report is not None
+    assert report.tags["of"] == failed
+    until(lambda: len(store.ticks(NAME, "hangs")) >= 1, 30, service.logs)
+    messages = {
+        name: {(tick.status, tick.error.kind if tick.error else "") for tick in store.ticks(NAME, name)}
+        for name in ("hangs", "raises", "exits")
+    }
+    assert messages == {
+        "hangs": {(TickStatus.FAILURE, "LocationBroken")},
+        "raises": {(TickStatus.FAILURE, "KeyError")},
+        "exits": {(TickStatus.FAILURE, "LocationBroken")},
+    }
+    (last,) = store.ticks(NAME, "raises", 1)
+    assert last.log == ("WARNING: about to raise",)
+    (exited,) = store.ticks(NAME, "exits", 1)
+    assert exited.error is not None
+    assert "exit code 7" in exited.error.message
+    (hung,) = store.ticks(NAME, "hangs", 1)
+    assert hung.error is not None
+    assert "longer than 2 s" in hung.error.message
+
+
+def test_a_daemon_that_is_killed_launches_nothing_twice(service: Service) -> None:
+    store, origin = service.store, f"sensor:{NAME}:numbers"
+    for kill_at in (3, 8, 13):
+        daemon = service.start("daemon", "run", "-f", str(FILE))
+        until(lambda at=kill_at: len(store.launched(origin)) >= at, 30, service.logs)  # type: ignore[misc]
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait()
+    service.start("daemon", "run", "-f", str(FILE))
+    until(lambda: len(store.launched(origin)) == 20, 60, service.logs)
+    runs = store.runs(RunsFilter(tags={"opgrid/sensor_name": "numbers"}))
+    assert sorted(int(run.tags["opgrid/run_key"]) for run in runs) == list(range(1, 21))
+
+
+def test_a_run_that_failed_is_run_again(service: Service) -> None:
+    service.start("orchestrator")
+    service.start("daemon", "run", "-f", str(FILE))
+    code = CodeTarget(file=str(FILE))
+    until(lambda: any(each.name == "run_retries" for each in service.store.instigators()), 30, service.logs)
+    prepared = prepare(Request(load_job(code, "stubborn"), executor="in_process", code=code))
+    (run_id,) = service.store.launch([queued(prepared)])
+    chain: list[RunId] = [run_id]
+
+    def all_there() -> bool:
+        found = service.store.launched(f"retry:{chain[-1]}")
+        chain.extend(found.values())
+        return len(chain) == 3 and service.status(chain[-1]).is_final
+
+    until(all_there, 60, service.logs)
+    time.sleep(1.5)
+    assert service.store.launched(f"retry:{chain[-1]}") == {}
+    last = service.store.run(chain[-1])
+    assert last is not None
+    assert (last.root_run_id, last.parent_run_id) == (chain[0], chain[1])
+
+
+def test_a_code_location_that_breaks_stays_in_use_and_comes_back(tmp_path: Path) -> None:
+    code = tmp_path / "changing.py"
+    whole = """
+from opgrid import *
+@op
+def nothing(): ...
+@job
+def plain(): nothing()
+@sensor(job=plain, minimum_interval_seconds=0, default_status=DefaultSensorStatus.RUNNING)
+def NAME(context): return SkipReason("nothing")
+"""
+    code.write_text(whole.replace("NAME", "first"))
+    service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    try:
+        daemon = service.start("daemon", "run", "-f", str(code), "-f", str(FILE))
+        until(lambda: service.store.ticks("changing.py", "first"), 30, service.logs)
+        code.write_text("1 / 0")
+        daemon.send_signal(signal.SIGHUP)
+        until(lambda: "ZeroDivisionError" in service.logs(), 30, service.logs)
+        before = len(service.store.ticks("changing.py", "first", 1000))
+        until(lambda: len(service.store.ticks("changing.py", "first", 1000)) > before, 30, service.logs)
+        code.write_text(whole.replace("NAME", "second"))
+        daemon.send_signal(signal.SIGHUP)
+        until(lambda: service.store.ticks("changing.py", "second"), 30, service.logs)
+        assert service.store.ticks(NAME, "raises")
+    finally:
+        service.close()
+
+
+def test_the_command_line_of_schedules_and_sensors(tmp_path: Path) -> None:
+    service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    code = ("-f", str(FILE))
+    try:
+        assert "minutely  RUNNING  * * * * * UTC  plain" in command(service, "schedule", "list", *code)
+        assert command(service, "schedule", "stop", "minutely", *code) == "Stopped schedule minutely.\n"
+        assert command(service, "schedule", "list", "--running", *code) == ""
+        assert command(service, "schedule", "list", "--stopped", "--name", *code) == "minutely\n"
+        command(service, "schedule", "start", "--start-all", *code)
+        assert "RUNNING" in command(service, "schedule", "list", *code)
+        command(service, "schedule", "reset", "minutely", *code)
+        shown = command(service, "schedule", "preview", "minutely", "--at", "2024-01-01 10:00:00", *code)
+        assert "Would launch plain: {}" in shown
+        assert "Cursor: 4" in command(service, "sensor", "preview", "numbers", "--cursor", "3", *code)
+        assert command(service, "sensor", "cursor", "numbers", *code) == "There is no cursor.\n"
+        assert command(service, "sensor", "cursor", "numbers", "--set", "7", *code) == "7\n"
+        assert command(service, "sensor", "cursor", "numbers", "--delete", *code) == "There is no cursor.\n"
+        assert command(service, "sensor", "logs", "numbers", *code) == ""
+        assert service.store.runs() == []
+        assert "4 jobs, 1 schedules, 7 sensors" in command(service, "definitions", "validate", *code)
+    finally:
+        service.close()
