@@ -17,6 +17,7 @@ GROUP = "opgrid.commands"
 _HELP = {
     "daemon": "Run schedules and sensors, as a service.",
     "definitions": "Check that definitions load.",
+    "dev": "The whole service in one terminal.",
     "flower": "Show workers and tasks in Flower.",
     "job": "List, print, execute and launch jobs.",
     "orchestrator": "Drive launched runs, as a service.",

@@ -15,6 +15,7 @@ from orchestrator.daemon.duties import Scheduler, Sensors
 from orchestrator.daemon.retention import forget_old
 from orchestrator.daemon.retries import Retries
 from orchestrator.locations.location import Location
+from orchestrator.locations.messages import JobInfo
 from orchestrator.sections import Sections
 from orchestrator.storage.service_protocols import ServiceStore
 
@@ -53,6 +54,10 @@ class Daemon:
     def reload(self) -> None:
         """Load all code anew; what does not load stays as it was."""
         self._reload.set()
+
+    def jobs(self) -> list[JobInfo]:
+        """Of all code locations, as far as they are loaded."""
+        return [job for location in self._locations for job in location.info.jobs]
 
     def run(self) -> None:
         """Until ``stop``."""

@@ -19,6 +19,7 @@ class JobInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     structure_hash: str
     description: str | None = None
     partitioned: bool = False
+    executor: str = ""  #: that its runs take where none is given; "": the usual one
 
 
 class ScheduleInfo(msgspec.Struct, frozen=True, omit_defaults=True):

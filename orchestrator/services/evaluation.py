@@ -10,6 +10,7 @@ import msgspec
 
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.definitions.definitions import Definitions
+from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, Evaluation, RunRequest
 from opgrid.definitions.run_status_sensor import RunStatusSensorContext, RunStatusSensorDefinition
 from opgrid.definitions.schedule import DefaultScheduleStatus, ScheduleDefinition, ScheduleEvaluationContext
@@ -69,7 +70,7 @@ class Evaluator:
         jobs = definitions.resolve_all_job_defs()
         return LocationInfo(
             self.name,
-            tuple(JobInfo(job.name, job.structure_hash, job.description, bool(job.partitions_def)) for job in jobs),
+            tuple(_job_info(job) for job in jobs),
             tuple(self._schedule_info(each, definitions) for each in definitions.schedules),
             tuple(_sensor_info(each) for each in definitions.sensors),
         )
@@ -171,6 +172,11 @@ class Evaluator:
         if job.partitions_def is None:
             raise InvariantViolationError(f"Job {name!r} has no partitions.")
         return [str(key) for key in job.partitions_def.get_partition_keys(None, self._instance())]
+
+
+def _job_info(job: JobDefinition) -> JobInfo:
+    executor = job.executor_def.name if job.executor_def is not None else ""
+    return JobInfo(job.name, job.structure_hash, job.description, job.partitions_def is not None, executor)
 
 
 def _sensor_info(sensor: SensorDefinition) -> SensorInfo:

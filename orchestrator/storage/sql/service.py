@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceling, RunDequeued, RunFailed, RunStarting
 from opgrid.contracts.status import RunStatus
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
+from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
 from orchestrator.storage.records import Lease, RunRecord
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, OpenRun, Tick, TickStatus
@@ -27,9 +29,13 @@ class ServiceTables(Database):
     # ---- runs that wait and run ------------------------------------------------------------------------------------
 
     def launch(self, new: Sequence[NewRun]) -> list[RunId]:
-        """Store runs, all or none; gives those whose key had not launched one before."""
-        with self._writing() as connection:
-            return self._launch(connection, new)
+        """Store runs, all or none; gives those whose key had not launched one before. Raises RunAlreadyExists."""
+        try:
+            with self._writing() as connection:
+                return self._launch(connection, new)
+        except IntegrityError as error:
+            ids = ", ".join(each.record.run_id for each in new)
+            raise RunAlreadyExists(f"There is a run of the same id already as one of {ids}.") from error
 
     def _launch(self, connection: Connection, new: Sequence[NewRun]) -> list[RunId]:
         turn = SqlTurn(connection, self._statements)

@@ -24,11 +24,11 @@ def test_limits_of_the_queue(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("concurency: {}", "no setting 'concurency'. Did you mean 'concurrency'?"),
+        ("koncurrency: {}", "no setting 'koncurrency'. Did you mean 'concurrency'?"),
         ("concurrency: {run: {}}", "no setting 'concurrency.run'. Did you mean 'runs'?"),
         (
-            "concurrency: {runs: {max_concurent_runs: 3}}",
-            "no setting 'concurrency.runs.max_concurent_runs'. Did you mean 'max_concurrent_runs'?",
+            "concurrency: {runs: {max_concurrent_run: 3}}",
+            "no setting 'concurrency.runs.max_concurrent_run'. Did you mean 'max_concurrent_runs'?",
         ),
         (
             "concurrency: {runs: {tag_concurrency_limits: [{key: a, limits: 1}]}}",

@@ -1,0 +1,87 @@
+"""``opgrid dev``: one process that starts and ends all others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.ids import RunId
+from opgrid.loading import load_job
+from orchestrator.services.launching import Request, prepare
+from orchestrator.services.submission import queued
+from tests.integration.service import Service, until
+
+pytestmark = pytest.mark.celery
+
+CODE = """
+from opgrid import *
+
+@op
+def say() -> str:
+    return "WORD"
+
+@job(executor_def=celery_executor)
+def remote(): say()
+
+@job(executor_def=in_process_executor)
+def local(): say()
+
+@sensor(job=local, minimum_interval_seconds=0, default_status=DefaultSensorStatus.RUNNING)
+def NAME(context): return RunRequest(run_key="once")
+"""
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    made = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    yield made
+    made.close()
+
+
+def processes_of(home: Path) -> set[int]:
+    """All that were started for this home."""
+    found = set()
+    for name in os.listdir("/proc"):
+        try:
+            environ = Path("/proc", name, "environ").read_bytes()
+        except (OSError, ValueError):
+            continue
+        if name.isdigit() and f"OPGRID_HOME={home}".encode() in environ:
+            found.add(int(name))
+    return found
+
+
+def test_all_of_it_in_one_terminal(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "code" / "devjobs.py"
+    file.parent.mkdir()
+    file.write_text(CODE.replace("NAME", "first"))
+    code = CodeTarget(file=str(file), working_directory=str(file.parent))
+    dev = service.start("dev", "-f", str(file), "-d", str(file.parent), "-c", "1")
+    until(lambda: service.store.launched("sensor:devjobs.py:first"), 60, service.logs)
+    (run_id,) = service.store.launched("sensor:devjobs.py:first").values()
+    assert service.ended(run_id) is RunStatus.SUCCESS
+    remote: list[RunId] = service.store.launch(
+        [queued(prepare(Request(load_job(code, name), code=code))) for name in ("remote", "local")]
+    )
+    assert {service.ended(each) for each in remote} == {RunStatus.SUCCESS}
+    file.write_text(CODE.replace("NAME", "second").replace("WORD", "longer"))
+    until(lambda: service.store.launched("sensor:devjobs.py:second"), 60, service.logs)
+    began = time.monotonic()
+    dev.send_signal(signal.SIGINT)
+    assert dev.wait(20) == 0, service.logs()
+    assert time.monotonic() - began < 15
+    until(lambda: not processes_of(tmp_path), 10, lambda: f"{processes_of(tmp_path)}")
+
+
+def test_code_that_does_not_load_is_told(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("import nothing_of_that_name")
+    service.start("dev", "-f", str(file))
+    until(lambda: "nothing_of_that_name" in service.logs(), 30, service.logs)

@@ -1,0 +1,186 @@
+"""What the service stores: launches, leases, ticks, pools."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.events import ErrorInfo, RunEnqueued, RunFailed
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import JobRef, RunBrief
+from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DeleteDynamicPartitionsRequest
+from opgrid.errors import RunAlreadyExists
+from opgrid.ids import RunId
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
+from orchestrator.storage.sql.store import SqlStore
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[SqlStore]:
+    made = SqlStore(database_url)
+    yield made
+    made.close()
+
+
+def new(name: str, origin: str = "", key: str = "", shard: str = "shard-0", created: float = 1.0) -> NewRun:
+    run_id = RunId(name)
+    brief = RunBrief(run_id, JobRef("job", "h"), ExecutorChoice("celery"), stream=shard)
+    record = RunRecord(run_id, "job", RunStatus.QUEUED, brief, "p", "s", created=created)
+    return NewRun(record, b"plan", b"snapshot", [RunEnqueued(run_id=run_id, at=created)], origin, key)
+
+
+STATE = Instigator("here", "sensor", InstigatorKind.SENSOR)
+
+
+def tick(**more: object) -> Tick:
+    return Tick("here", "sensor", InstigatorKind.SENSOR, 1.0, TickStatus.SUCCESS, 2.0, **more)  # type: ignore[arg-type]
+
+
+def test_a_key_launches_once(store: SqlStore) -> None:
+    assert store.launch([new("a", "o", "k"), new("b", "o", "l")]) == ["a", "b"]
+    assert store.launch([new("c", "o", "k"), new("d", "other", "k"), new("e"), new("f")]) == ["d", "e", "f"]
+    assert store.launched("o") == {"k": "a", "l": "b"}
+    assert store.run("c") is None
+
+
+def test_launching_is_all_or_nothing(store: SqlStore) -> None:
+    store.launch([new("a")])
+    with pytest.raises(RunAlreadyExists):
+        store.launch([new("b", "o", "k"), new("a")])
+    assert store.run("b") is None
+    assert store.launched("o") == {}
+
+
+def test_of_two_that_launch_the_same_key_one_does(store: SqlStore) -> None:
+    found: list[RunId] = []
+    threads = [
+        threading.Thread(target=lambda n=number: found.extend(store.launch([new(f"r{n}", "o", "k")])))  # type: ignore[misc]
+        for number in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 1
+    assert list(store.launched("o").values()) == found
+
+
+def test_from_the_queue_to_the_start(store: SqlStore) -> None:
+    store.launch([new("a"), new("b", shard="shard-1")])
+    assert [(row.run_id, row.status, row.shard) for row in store.open_runs()] == [
+        ("a", RunStatus.QUEUED, "shard-0"),
+        ("b", RunStatus.QUEUED, "shard-1"),
+    ]
+    assert store.dequeue(RunId("a"), 2.0)
+    assert not store.dequeue(RunId("a"), 3.0)
+    assert [run.run_id for run in store.with_status((RunStatus.STARTING,), "shard-0")] == ["a"]
+    assert [run.run_id for run in store.with_status((RunStatus.QUEUED, RunStatus.STARTING))] == ["a", "b"]
+    assert [event.TYPE.name for event in store.read(RunId("a"))] == ["RUN_ENQUEUED", "RUN_DEQUEUED", "RUN_STARTING"]
+
+
+def test_a_run_that_nobody_drives_ends_at_once(store: SqlStore) -> None:
+    store.launch([new("a"), new("b")])
+    store.dequeue(RunId("b"), 2.0)
+    assert store.cancel_unstarted(RunId("a"), "no", 3.0)
+    assert not store.cancel_unstarted(RunId("b"), "no", 3.0)
+    assert store.fail_unstarted(RunId("b"), "broken", 4.0)
+    assert not store.fail_unstarted(RunId("b"), "broken", 5.0)
+    assert [(run.run_id, run.status, run.ended) for run in store.runs()] == [
+        ("b", RunStatus.FAILURE, 4.0),
+        ("a", RunStatus.CANCELED, 3.0),
+    ]
+    last = list(store.read(RunId("b")))[-1]
+    assert isinstance(last, RunFailed)
+    assert store.open_runs() == []
+
+
+def test_a_request_to_cancel_is_kept(store: SqlStore) -> None:
+    store.launch([new("a")])
+    store.request_cancel(RunId("a"), "enough")
+    assert [row.cancel for row in store.open_runs()] == ["enough"]
+    run = store.run("a")
+    assert run is not None
+    assert run.cancel == "enough"
+
+
+def test_leases(store: SqlStore) -> None:
+    first = store.hold("queue", "me", 100.0, 10.0)
+    assert first is not None
+    assert store.hold("queue", "you", 105.0, 10.0) is None
+    kept = store.hold("queue", "me", 108.0, 10.0)
+    assert kept is not None
+    assert (kept.epoch, kept.expires) == (first.epoch, 118.0)
+    taken = store.hold("queue", "you", 118.5, 10.0)
+    assert taken is not None
+    assert taken.epoch == first.epoch + 1
+    with store.turn() as turn:
+        assert turn.holds("queue", taken.epoch)
+        assert not turn.holds("queue", first.epoch)
+        assert not turn.holds("nothing", 1)
+    store.let_go("queue", "me")
+    assert store.held()["queue"].owner == "you"
+    store.let_go("queue", "you")
+    assert store.held() == {}
+    again = store.hold("queue", "me", 1.0, 10.0)
+    assert again is not None
+    assert again.epoch == taken.epoch + 1
+
+
+def test_a_tick_is_stored_with_all_that_it_led_to(store: SqlStore) -> None:
+    after = dataclasses.replace(STATE, completed=2.0, cursor="c", since=1.0, running=True, last_run_key="k")
+    add = AddDynamicPartitionsRequest("days", ["a", "b"])
+    assert store.commit_tick(tick(log=("hello",)), STATE, after, [new("a", "o", "k")], [add]) == ["a"]
+    assert store.instigators() == [after]
+    (stored,) = store.ticks("here", "sensor")
+    assert (stored.run_ids, stored.log, stored.status) == (("a",), ("hello",), TickStatus.SUCCESS)
+    assert store.dynamic_partitions("days") == ["a", "b"]
+    gone = DeleteDynamicPartitionsRequest("days", ["a"])
+    later = dataclasses.replace(after, completed=3.0)
+    assert store.commit_tick(tick(), after, later, [new("b", "o", "k")], [gone]) == []
+    assert store.dynamic_partitions("days") == ["b"]
+    assert store.ticks("here", "sensor", 1)[0].status is TickStatus.SKIPPED
+
+
+def test_a_tick_that_another_has_overtaken_leaves_nothing(store: SqlStore) -> None:
+    after = dataclasses.replace(STATE, completed=2.0)
+    store.commit_tick(tick(), STATE, after)
+    add = AddDynamicPartitionsRequest("days", ["a"])
+    assert store.commit_tick(tick(), STATE, after, [new("late")], [add]) is None
+    assert store.run("late") is None
+    assert len(store.ticks("here", "sensor")) == 1
+    assert store.dynamic_partitions("days") == []
+
+
+def test_errors_of_ticks_and_their_end(store: SqlStore) -> None:
+    failed = tick(error=ErrorInfo("KeyError", "x"), reason=None)
+    store.commit_tick(dataclasses.replace(failed, status=TickStatus.FAILURE), STATE, STATE)
+    store.commit_tick(dataclasses.replace(tick(), status=TickStatus.SKIPPED, ended=9.0), STATE, STATE)
+    assert [each.error.kind if each.error else None for each in store.ticks("here", "sensor")] == [None, "KeyError"]
+    assert store.purge_ticks(5.0, [TickStatus.SKIPPED]) == 0
+    assert store.purge_ticks(5.0, TickStatus) == 1
+    assert len(store.ticks("here", "sensor")) == 1
+
+
+def test_events_of_runs_in_their_order(store: SqlStore) -> None:
+    store.launch([new("a"), new("b")])
+    store.fail_unstarted(RunId("b"), "x", 2.0)
+    store.fail_unstarted(RunId("a"), "x", 3.0)
+    found = store.run_events("PIPELINE_FAILURE", 0, 10)
+    assert [run_id for _, run_id in found] == ["b", "a"]
+    assert store.run_events("PIPELINE_FAILURE", found[0][0], 10) == found[1:]
+    assert store.run_events("PIPELINE_SUCCESS", 0, 10) == []
+    assert store.last_event() == found[-1][0]
+
+
+def test_pools(store: SqlStore) -> None:
+    store.set_pool("db", 3)
+    store.set_pool("db", 2)
+    store.set_pool("api", 1)
+    assert store.pools() == {"api": 1, "db": 2}
+    store.set_pool("db", None)
+    assert store.pools() == {"api": 1}
