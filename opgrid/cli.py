@@ -19,6 +19,7 @@ _HELP = {
     "definitions": "Check that definitions load.",
     "dev": "The whole service in one terminal.",
     "flower": "Show workers and tasks in Flower.",
+    "instance": "Look at the installation, and bring its database up to date.",
     "job": "List, print, execute and launch jobs.",
     "orchestrator": "Drive launched runs, as a service.",
     "run": "List, show, cancel and resume runs.",

@@ -60,8 +60,13 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> str:
     """A database that nobody used before."""
+    return new_database(postgres_server)
+
+
+def new_database(server: str) -> str:
+    """Its URL."""
     name = f"test_{next(_numbers)}"
-    address = make_url(postgres_server)
+    address = make_url(server)
     engine = create_engine(address.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")

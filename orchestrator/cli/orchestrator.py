@@ -12,15 +12,21 @@ import click
 
 
 @click.command()
-def orchestrator() -> None:
+@click.option(
+    "--liveness-check", "check", is_flag=True, help="Exit with 0 where an orchestrator works, otherwise with 1."
+)
+def orchestrator(check: bool) -> None:
     """Drive launched runs until SIGTERM or Ctrl-C; several may run, and take over from each other."""
+    from orchestrator.coordinator.coordinator import is_there
     from orchestrator.settings import Settings
     from orchestrator.wiring import open_coordinator, open_store
 
-    log_to_stderr()
     settings = Settings.load()
     store = open_store(settings)
     try:
+        if check:
+            sys.exit(0 if is_there(store) else 1)
+        log_to_stderr()
         coordinator = open_coordinator(settings, store)
         stop_on_signals(coordinator.stop)
         coordinator.run()

@@ -13,7 +13,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
 from orchestrator.coordinator.children import Children
-from orchestrator.coordinator.ownership import LEASE, RENEW, this_process
+from orchestrator.coordinator.ownership import LEASE, RENEW, is_dead, this_process
 from orchestrator.coordinator.queue import Choice, QueueLimits, choose
 from orchestrator.coordinator.shards import MakeExecutor, Shard, all_shards, is_remote, plan_of, take
 from orchestrator.storage.records import RunRecord
@@ -25,6 +25,12 @@ _QUEUE: Final = "queue"  #: the lease of who dequeues
 _GOING: Final = frozenset({RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING})
 
 _log = logging.getLogger("opgrid.orchestrator")
+
+
+def is_there(store: ServiceStore) -> bool:
+    """Whether somebody starts queued runs."""
+    lease = store.held().get(_QUEUE)
+    return lease is not None and lease.expires > time.time() and not is_dead(lease.owner)
 
 
 class Coordinator:

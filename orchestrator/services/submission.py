@@ -11,6 +11,7 @@ from opgrid.contracts.events import RunEnqueued
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId, new_run_id
+from orchestrator.coordinator.coordinator import is_there
 from orchestrator.coordinator.ownership import is_dead
 from orchestrator.coordinator.queue import QueueLimits, choose
 from orchestrator.coordinator.shards import shard_of
@@ -136,8 +137,7 @@ def why_queued(store: ServiceStore, run: RunRecord, limits: QueueLimits) -> str 
     """Why a run waits, in words; None for one that does not."""
     if run.status is not RunStatus.QUEUED:
         return None
-    lease = store.held().get("queue")
-    if lease is None or lease.expires < time.time() or is_dead(lease.owner):
+    if not is_there(store):
         return "No orchestrator runs. Start one with: opgrid orchestrator"
     going = store.with_status((RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING))
     waiting = store.with_status((RunStatus.QUEUED,))

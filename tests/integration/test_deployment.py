@@ -23,6 +23,7 @@ import yaml
 
 from opgrid.broker.connection import connect
 from opgrid.broker.embedded import find_server
+from tests.conftest import new_database
 
 pytestmark = pytest.mark.celery
 
@@ -73,14 +74,15 @@ def _service(
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Redis, both workers and Flower; gives addresses and passwords."""
+def stack(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[dict[str, str]]:
+    """Redis, PostgreSQL and all that is ours; gives addresses and passwords."""
     folder = tmp_path_factory.mktemp("stack")
     port, flower_port, password = _free_port(), _free_port(), secrets.token_hex(12)
     values = {
         # the server reads its settings from a file that ends with the password: more of them may follow there
         "REDIS_PASSWORD": f"{password}\nport {port}\nbind 127.0.0.1\ndir {folder}",
         "OPGRID_SECRET_KEY": secrets.token_hex(32),
+        "POSTGRES_PASSWORD": secrets.token_hex(8),
         "FLOWER_PASSWORD": secrets.token_hex(8),
     }
     url = f"redis://:{password}@127.0.0.1:{port}/0"
@@ -90,9 +92,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             _eventually(lambda: _pings(client))
         for name in ("worker-1", "worker-2"):
             running.enter_context(_service(name, values, folder, OPGRID_BROKER_URL=url))
+        database = {"OPGRID_DATABASE_URL": new_database(postgres_server), "OPGRID_BROKER_URL": url}
+        with _service("migrate", values, folder, **database) as migrate:
+            assert migrate.wait(60) == 0
+        for name in ("orchestrator-1", "orchestrator-2", "daemon"):
+            running.enter_context(_service(name, values, folder, **database))
         flower = {"5555": str(flower_port), "0.0.0.0": "127.0.0.1"}
         running.enter_context(_service("flower", values, folder, flower, OPGRID_BROKER_URL=url))
-        yield {**values, "url": url, "flower": f"http://127.0.0.1:{flower_port}", "folder": str(folder)}
+        yield {**values, "url": url, "flower": f"http://127.0.0.1:{flower_port}", "folder": str(folder), **database}
 
 
 def _pings(client: Any) -> bool:
@@ -150,6 +157,33 @@ def test_the_workers_run_the_census(stack: dict[str, str], tmp_path: Path) -> No
     result = json.loads(ended.stdout.splitlines()[-1])
     assert (result["status"], result["steps"]) == ("SUCCESS", {"SUCCESS": 34})
     assert (tmp_path / "out" / "report.json").exists()
+
+
+def _run(stack: dict[str, str], home: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """An ``opgrid`` command with the environment of the services."""
+    names = ("OPGRID_BROKER_URL", "OPGRID_DATABASE_URL", "OPGRID_SECRET_KEY")
+    environ = {**os.environ, "OPGRID_HOME": str(home), **{name: stack[name] for name in names}}
+    return subprocess.run(
+        [*_OPGRID, *command], env=environ, cwd=_ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def test_the_services_are_healthy_and_drive_what_is_launched(stack: dict[str, str], tmp_path: Path) -> None:
+    for name in ("orchestrator-1", "orchestrator-2", "daemon"):
+        _, program, *check = _SERVICES[name]["healthcheck"]["test"]
+        assert program == "opgrid"
+        _eventually(lambda check=check: _run(stack, tmp_path, check).returncode == 0)  # type: ignore[misc]
+    config = {
+        "ops": {"list_files": {"config": {"limit": 10}}, "write_report": {"config": {"output": str(tmp_path / "out")}}}
+    }
+    launch = ["job", "launch", "-m", "examples.stdlib_census.jobs", "-j", "census", "--executor", "celery"]
+    ended = _run(stack, tmp_path, [*launch, "--wait", "--json", "--config-json", json.dumps(config)])
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1])["status"] == "SUCCESS"
+    assert (tmp_path / "out" / "report.json").exists()
+    shown = json.loads(_run(stack, tmp_path, ["instance", "info", "--json"]).stdout)
+    assert {"queue", "daemon/scheduler", "shard-0"} <= set(shown["leases"])
+    assert "***" in shown["broker"]
 
 
 def test_another_key_is_refused(stack: dict[str, str], tmp_path: Path) -> None:
