@@ -119,7 +119,9 @@ class Coordinator:
         if shard is not None:
             shard.stop()
             shard.join()
-            self._begun = {run_id for run_id in self._begun if self._shard(run_id) != name}
+            theirs = {run_id for run_id in self._begun | self._asked if self._shard(run_id) == name}
+            self._begun -= theirs
+            self._asked -= theirs
 
     def _shard(self, run_id: RunId) -> str:
         record = self._records.get(run_id)

@@ -129,4 +129,6 @@ class Shard:
             if is_remote(record, plan):
                 events = self._store.read(record.run_id)
                 runs.append(resume(record.brief, plan, events, executors, time.time()))
+                if record.cancel is not None:  # whoever was told may have been stopped before it was recorded
+                    self._inbox.request_cancel(record.run_id, record.cancel)
         return runs
