@@ -143,3 +143,27 @@ def launch(request: Request, and_wait: bool, as_json: bool) -> None:
     from orchestrator.cli.launching import launch_and_show
 
     sys.exit(launch_and_show(request, and_wait, as_json))
+
+
+@job.command("backfill")
+@code_options
+@click.option("-j", "--job", "name", required=True, help="Name of a partitioned job.")
+@click.option("--partitions", help="These, with commas between.")
+@click.option("--from", "start", help="From this partition on.")
+@click.option("--to", "end", help="Until this partition.")
+@click.option("--all", "every", is_flag=True, help="All partitions.")
+@click.option("--missing", is_flag=True, help="Of these only those that never ran.")
+@click.option("--failed", is_flag=True, help="Of these only those whose last run failed.")
+@click.option("--from-failure", is_flag=True, help="Those whose last run failed go on from there.")
+@click.option("--at-once", type=click.IntRange(1), help="Runs of it that go on at a time; 1: one after the other.")
+@click.option("-o", "--op-selection", "selection", multiple=True, help="Run only these ops.")
+@click.option("--executor", help="Another executor than the job's.")
+@click.option("--tags", help="Tags of its runs as a JSON object.")
+@click.option("--title", default="", help="Shown with it.")
+@click.option("--noprompt", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def backfill(**given: Any) -> None:
+    """Launch runs of many partitions, in the background: the daemon sees to it."""
+    from orchestrator.cli.backfill import backfill_and_show
+
+    sys.exit(backfill_and_show(**given))

@@ -11,6 +11,7 @@ from typing import Final
 from opgrid.errors import DatabaseUnreachable
 from orchestrator.coordinator.ownership import LEASE, RENEW, this_process
 from orchestrator.coordinator.shards import take
+from orchestrator.daemon.backfills import Backfills
 from orchestrator.daemon.duties import Scheduler, Sensors
 from orchestrator.daemon.retention import forget_old
 from orchestrator.daemon.retries import Retries
@@ -21,9 +22,10 @@ from orchestrator.storage.service_protocols import ServiceStore
 
 SCHEDULER: Final = "daemon/scheduler"
 SENSORS: Final = "daemon/sensors"
+BACKFILLS: Final = "daemon/backfills"
 RETRIES: Final = "daemon/retries"
 RETENTION: Final = "daemon/retention"
-DUTIES: Final = (SCHEDULER, SENSORS, RETRIES, RETENTION)
+DUTIES: Final = (SCHEDULER, SENSORS, BACKFILLS, RETRIES, RETENTION)
 _LOOK: Final = 0.25  #: seconds
 _RELOAD: Final = 10.0  #: seconds until a location that did not load is tried again
 _FORGET: Final = 3600.0
@@ -40,6 +42,7 @@ class Daemon:
         catch_up = settings.daemon.max_catchup_runs
         self._scheduler = Scheduler(store, locations, time.time, timeout, catch_up)
         self._sensors = Sensors(store, locations, time.time, timeout)
+        self._backfills = Backfills(store, locations, time.time, timeout)
         self._retries = Retries(store, settings.run_retries)
         self._held: dict[str, float] = {}  #: until when a duty may be done, monotonic
         self._renew_at = 0.0
@@ -93,6 +96,8 @@ class Daemon:
             self._scheduler.turn(states)
         if self._does(SENSORS):
             self._sensors.turn(states)
+        if self._does(BACKFILLS):
+            self._backfills.turn()
         if self._does(RETRIES):
             self._retries.turn(states)
         if self._does(RETENTION) and now >= self._forget_at:

@@ -10,7 +10,7 @@ from opgrid.definitions.run_request import DynamicPartitionsRequest
 from opgrid.ids import RunId
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import Lease, RunRecord
-from orchestrator.storage.service_records import Instigator, NewRun, OpenRun, Tick, TickStatus
+from orchestrator.storage.service_records import Backfill, BackfillStatus, Instigator, NewRun, OpenRun, Tick, TickStatus
 
 
 class ServiceStore(Store, Protocol):
@@ -91,6 +91,29 @@ class ServiceStore(Store, Protocol):
 
     def purge_ticks(self, before: float, statuses: Iterable[TickStatus]) -> int:
         """Forget those that ended earlier; gives how many."""
+        ...
+
+    def add_backfill(self, backfill: Backfill) -> None: ...
+
+    def backfills(
+        self, statuses: Iterable[BackfillStatus] = (), limit: int | None = None, backfill_id: str | None = None
+    ) -> list[Backfill]:
+        """Newest first; of all statuses where none is given."""
+        ...
+
+    def move_backfill(
+        self,
+        backfill_id: str,
+        before: BackfillStatus,
+        after: BackfillStatus,
+        ended: float | None = None,
+        error: str | None = None,
+    ) -> bool:
+        """False where it does not stand at ``before`` any more."""
+        ...
+
+    def statuses(self, run_ids: Sequence[RunId]) -> dict[RunId, RunStatus]:
+        """Of runs that are there."""
         ...
 
     def pools(self) -> dict[str, int]:

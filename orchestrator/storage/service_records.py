@@ -6,9 +6,11 @@ Times are Unix seconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo
 from opgrid.contracts.status import RunStatus
@@ -83,3 +85,47 @@ class Tick:
     error: ErrorInfo | None = None
     log: tuple[str, ...] = ()
     number: int = 0
+
+
+class BackfillStatus(StrEnum):
+    REQUESTED = "REQUESTED"
+    CANCELING = "CANCELING"
+    COMPLETED_SUCCESS = "COMPLETED_SUCCESS"
+    COMPLETED_FAILED = "COMPLETED_FAILED"
+    CANCELED = "CANCELED"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (BackfillStatus.REQUESTED, BackfillStatus.CANCELING)
+
+
+class BackfillOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the runs of a backfill are made."""
+
+    tags: dict[str, str] = {}
+    title: str = ""
+    run_config: dict[str, Any] | None = None  #: instead of that of the partition
+    op_selection: tuple[str, ...] = ()
+    executor: str | None = None
+    at_once: int | None = None  #: runs of it that may go on at a time: 1 is one after the other; None: all
+    parents: dict[str, RunId] = {}  #: partitions that go on from where an earlier run of theirs failed
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """Runs of partitions, in this order."""
+
+    backfill_id: str
+    location: str
+    job: str
+    partitions: tuple[str, ...]
+    options: BackfillOptions = field(default_factory=BackfillOptions)
+    status: BackfillStatus = BackfillStatus.REQUESTED
+    created: float = 0.0
+    ended: float | None = None
+    error: str | None = None  #: why a partition could not be launched
+
+    @property
+    def origin(self) -> str:
+        """Of its runs; their keys are those of the partitions."""
+        return f"backfill:{self.backfill_id}"

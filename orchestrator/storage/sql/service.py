@@ -15,9 +15,29 @@ from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicP
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
 from orchestrator.storage.records import Lease, RunRecord
-from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, OpenRun, Tick, TickStatus
+from orchestrator.storage.service_records import (
+    Backfill,
+    BackfillOptions,
+    BackfillStatus,
+    Instigator,
+    InstigatorKind,
+    NewRun,
+    OpenRun,
+    Tick,
+    TickStatus,
+)
 from orchestrator.storage.sql.database import Database
-from orchestrator.storage.sql.tables import events, instigators, launches, leases, partitions, pools, runs, ticks
+from orchestrator.storage.sql.tables import (
+    backfills,
+    events,
+    instigators,
+    launches,
+    leases,
+    partitions,
+    pools,
+    runs,
+    ticks,
+)
 from orchestrator.storage.sql.turn import SqlTurn, record_of
 
 _LAUNCHED = "What it asked for was launched before."
@@ -263,6 +283,68 @@ class ServiceTables(Database):
         with self._writing() as connection:
             old = (ticks.c.ended < before, ticks.c.status.in_([status.value for status in statuses]))
             return connection.execute(delete(ticks).where(*old)).rowcount
+
+    # ---- backfills -------------------------------------------------------------------------------------------------
+
+    def add_backfill(self, backfill: Backfill) -> None:
+        with self._writing() as connection:
+            row = {
+                "backfill_id": backfill.backfill_id,
+                "location": backfill.location,
+                "job": backfill.job,
+                "status": backfill.status.value,
+                "partitions": msgspec.json.encode(backfill.partitions).decode(),
+                "options": msgspec.json.encode(backfill.options).decode(),
+                "created": backfill.created,
+            }
+            connection.execute(insert(backfills), row)
+
+    def backfills(
+        self, statuses: Iterable[BackfillStatus] = (), limit: int | None = None, backfill_id: str | None = None
+    ) -> list[Backfill]:
+        """Newest first; of all statuses where none is given."""
+        query = select(backfills).order_by(backfills.c.created.desc(), backfills.c.backfill_id).limit(limit)
+        wanted = [status.value for status in statuses]
+        if wanted:
+            query = query.where(backfills.c.status.in_(wanted))
+        if backfill_id is not None:
+            query = query.where(backfills.c.backfill_id == backfill_id)
+        return [
+            Backfill(
+                row.backfill_id,
+                row.location,
+                row.job,
+                tuple(msgspec.json.decode(row.partitions, type=list[str])),
+                msgspec.json.decode(row.options, type=BackfillOptions),
+                BackfillStatus(row.status),
+                row.created,
+                row.ended,
+                row.error,
+            )
+            for row in self._all(query)
+        ]
+
+    def move_backfill(
+        self,
+        backfill_id: str,
+        before: BackfillStatus,
+        after: BackfillStatus,
+        ended: float | None = None,
+        error: str | None = None,
+    ) -> bool:
+        """False where it does not stand at ``before`` any more."""
+        here = (backfills.c.backfill_id == backfill_id, backfills.c.status == before.value)
+        with self._writing() as connection:
+            values = {"status": after.value, "ended": ended, "error": error}
+            return connection.execute(update(backfills).where(*here).values(**values)).rowcount == 1
+
+    def statuses(self, run_ids: Sequence[RunId]) -> dict[RunId, RunStatus]:
+        """Of runs that are there."""
+        found: dict[RunId, RunStatus] = {}
+        for start in range(0, len(run_ids), 500):
+            query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids[start : start + 500]))
+            found.update({RunId(row.run_id): RunStatus(row.status) for row in self._all(query)})
+        return found
 
     # ---- pools -----------------------------------------------------------------------------------------------------
 

@@ -159,3 +159,19 @@ pools = Table(
     Column("name", String(255), primary_key=True),
     Column("slots", Integer, nullable=False),
 )
+
+#: Runs of many partitions; which runs they are, ``launches`` tells.
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("backfill_id", String(64), primary_key=True),
+    Column("location", String(255), nullable=False),
+    Column("job", String(255), nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("partitions", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("ended", Float),
+    Column("error", Text),
+    Index("backfills_by_status", "status", "created"),
+)

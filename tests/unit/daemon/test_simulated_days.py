@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,10 @@ from opgrid import (
 )
 from opgrid.contracts.tasks import CodeTarget
 from orchestrator.daemon.duties import Scheduler, Sensors
-from orchestrator.instance import Instance
-from orchestrator.locations.messages import Answer, Asked, Describe, Described, LocationInfo
-from orchestrator.services.evaluation import Evaluator
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Instigator
 from orchestrator.storage.sql.store import SqlStore
+from tests.unit.daemon.here import Here
 
 RUNNING = DefaultScheduleStatus.RUNNING
 
@@ -87,33 +84,6 @@ class Killed(BaseException):
     """The daemon, at this very moment."""
 
 
-class Here:
-    """A code location in this process. ``mortal`` may raise Killed around each answer."""
-
-    def __init__(self, store: ServiceStore, mortal: Callable[[], None]) -> None:
-        self.name = CODE.location
-        self._evaluator = Evaluator(self.name, CODE, lambda: Instance(store))
-        self._mortal = mortal
-        self.info: LocationInfo = self._described()
-
-    def _described(self) -> LocationInfo:
-        found = self._evaluator(Describe())
-        assert isinstance(found, Described)
-        return found.info
-
-    def ask(self, asked: Asked, timeout: float) -> Answer:
-        self._mortal()
-        answer = self._evaluator(asked)
-        self._mortal()
-        return answer
-
-    def submit(self, work: Callable[[], None]) -> Future[None]:
-        done: Future[None] = Future()
-        work()
-        done.set_result(None)
-        return done
-
-
 class Deadly:
     """A store that may die right before and right after it has stored a tick."""
 
@@ -141,7 +111,7 @@ def simulate(
     now = [start.timestamp()]
 
     def daemon() -> tuple[Scheduler, Sensors]:
-        locations: Any = [Here(store, mortal)]
+        locations: Any = [Here(store, CODE, mortal)]
         deadly: Any = Deadly(store, mortal)
         clock = lambda: now[0]  # noqa: E731
         return Scheduler(deadly, locations, clock), Sensors(deadly, locations, clock)

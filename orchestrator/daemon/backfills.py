@@ -1,0 +1,147 @@
+"""Launching the runs of backfills, some at a time, until all have ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+from opgrid.contracts.status import RunStatus
+from opgrid.errors import OpGridError
+from opgrid.ids import RunId
+from orchestrator.locations.location import Location
+from orchestrator.locations.messages import Evaluated, Failed, Prepare
+from orchestrator.locations.process import LocationBroken
+from orchestrator.services.backfills import BACKFILL_TAG, stop_runs
+from orchestrator.services.submission import again, ready
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import Backfill, BackfillStatus, NewRun
+
+#: Runs that are prepared and launched in one go; between two of these others get their turn.
+BATCH: Final = 25
+#: Runs of a backfill without a limit of its own that are queued or go on at a time.
+AHEAD: Final = 100
+
+_log = logging.getLogger("opgrid.daemon")
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What was launched; runs that have ended are not looked at again."""
+
+    launched: dict[str, RunId]
+    going: set[RunId] = field(default_factory=set)
+    failed: int = 0
+
+
+class Backfills:
+    def __init__(
+        self, store: ServiceStore, locations: Sequence[Location], clock: Callable[[], float], timeout: float
+    ) -> None:
+        self._store, self._locations, self._clock, self._timeout = store, locations, clock, timeout
+        self._progress: dict[str, _Progress] = {}
+        self._busy: dict[str, Future[None]] = {}
+
+    def turn(self) -> None:
+        """Begin what there is to do; returns at once."""
+        there = self._store.backfills((BackfillStatus.REQUESTED, BackfillStatus.CANCELING))
+        for backfill_id in [each for each in self._progress if each not in {one.backfill_id for one in there}]:
+            del self._progress[backfill_id]
+        for backfill in reversed(there):
+            if self._is_busy(backfill):
+                continue
+            progress = self._looked_at(backfill)
+            if backfill.status is BackfillStatus.CANCELING:
+                self._cancel(backfill, progress)
+            else:
+                self._go_on(backfill, progress)
+
+    def _is_busy(self, backfill: Backfill) -> bool:
+        future = self._busy.get(backfill.backfill_id)
+        if future is None:
+            return False
+        if not future.done():
+            return True
+        del self._busy[backfill.backfill_id]
+        error = future.exception()
+        if error is not None:
+            _log.error("Backfill %s: %s", backfill.backfill_id, error, exc_info=error)
+            self._progress.pop(backfill.backfill_id, None)
+        return False
+
+    def _looked_at(self, backfill: Backfill) -> _Progress:
+        progress = self._progress.get(backfill.backfill_id)
+        if progress is None:
+            launched = self._store.launched(backfill.origin)
+            progress = self._progress[backfill.backfill_id] = _Progress(launched, set(launched.values()))
+        statuses = self._store.statuses(sorted(progress.going))
+        for run_id in list(progress.going):
+            status = statuses.get(run_id, RunStatus.CANCELED)  # a run that was deleted did not succeed
+            if status.is_final:
+                progress.going.discard(run_id)
+                progress.failed += status is not RunStatus.SUCCESS
+        return progress
+
+    def _cancel(self, backfill: Backfill, progress: _Progress) -> None:
+        stop_runs(self._store, sorted(progress.going), f"Backfill {backfill.backfill_id} was canceled.")
+        if not progress.going:
+            self._end(backfill, BackfillStatus.CANCELED)
+
+    def _go_on(self, backfill: Backfill, progress: _Progress) -> None:
+        left = [key for key in backfill.partitions if key not in progress.launched]
+        if not left and not progress.going:
+            failed = progress.failed > 0
+            self._end(backfill, BackfillStatus.COMPLETED_FAILED if failed else BackfillStatus.COMPLETED_SUCCESS)
+            return
+        room = (backfill.options.at_once or AHEAD) - len(progress.going)
+        wanted = left[: max(0, min(room, BATCH))]
+        if not wanted:
+            return
+        for location in self._locations:
+            if location.name == backfill.location:
+                self._busy[backfill.backfill_id] = location.submit(
+                    lambda location=location: self._launch(backfill, progress, wanted, location)  # type: ignore[misc]
+                )
+                return
+
+    def _launch(self, backfill: Backfill, progress: _Progress, wanted: Sequence[str], location: Location) -> None:
+        new: list[NewRun] = []
+        for key in wanted:
+            made = self._made(backfill, key, location)
+            if isinstance(made, str):
+                self._store.launch(new)
+                self._end(backfill, BackfillStatus.COMPLETED_FAILED, f"Partition {key!r} cannot be run: {made}")
+                return
+            new.append(made)
+        stored = set(self._store.launch(new))
+        for run in new:
+            if run.record.run_id in stored:
+                progress.launched[run.key] = run.record.run_id
+                progress.going.add(run.record.run_id)
+        if len(stored) < len(new):  # another daemon was quicker
+            self._progress.pop(backfill.backfill_id, None)
+
+    def _made(self, backfill: Backfill, key: str, location: Location) -> NewRun | str:
+        """A run, or what is wrong."""
+        options = backfill.options
+        tags = {**options.tags, BACKFILL_TAG: backfill.backfill_id}
+        parent = self._store.run(options.parents[key]) if key in options.parents else None
+        if parent is not None:
+            try:
+                return again(self._store, parent, failed_only=True, tags=tags, origin=backfill.origin, key=key)
+            except OpGridError as error:
+                return str(error)
+        asked = Prepare(backfill.job, options.run_config, tags, key, options.executor, options.op_selection)
+        try:
+            answer = location.ask(asked, self._timeout)
+        except LocationBroken as broken:
+            return str(broken)
+        if isinstance(answer, Evaluated):
+            return ready(answer.runs[0], backfill.origin, key)
+        return f"{answer.error.kind}: {answer.error.message}" if isinstance(answer, Failed) else repr(answer)
+
+    def _end(self, backfill: Backfill, status: BackfillStatus, error: str | None = None) -> None:
+        self._store.move_backfill(backfill.backfill_id, backfill.status, status, self._clock(), error)
+        _log.info("Backfill %s of %s: %s.", backfill.backfill_id, backfill.job, status.value)

@@ -1,0 +1,120 @@
+"""Backfills: which partitions, and how they are run."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from opgrid.contracts.status import RunStatus
+from opgrid.definitions.partitions.base import PARTITION_TAG
+from opgrid.errors import InvariantViolationError, RunNotFoundError, UnknownPartitionError, nearest
+from opgrid.ids import RunId
+from orchestrator.services.submission import cancel
+from orchestrator.storage.records import RunRecord, RunsFilter
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
+
+#: On the runs of a backfill: which one.
+BACKFILL_TAG: Final = "opgrid/backfill"
+
+
+def last_runs(store: ServiceStore, job: str) -> dict[str, RunRecord]:
+    """The latest run of each partition of a job."""
+    found: dict[str, RunRecord] = {}
+    for run in store.runs(RunsFilter(job_name=job)):
+        key = run.tags.get(PARTITION_TAG)
+        if key is not None:
+            found.setdefault(key, run)
+    return found
+
+
+def chosen(
+    keys: Sequence[str],
+    *,
+    only: Sequence[str] = (),
+    start: str | None = None,
+    end: str | None = None,
+    last: Mapping[str, RunRecord] | None = None,
+    missing: bool = False,
+    failed: bool = False,
+) -> list[str]:
+    """Of all ``keys`` those to run, in their order: some, or from ``start`` to ``end``, of these those that no run
+    succeeded for (``missing``: no run at all), by their ``last`` runs. Raises UnknownPartitionError.
+    """
+    for key in (*only, *(each for each in (start, end) if each is not None)):
+        if key not in keys:
+            raise UnknownPartitionError(f"There is no partition {key!r}.{nearest(key, keys)}")
+    wanted = [key for key in keys if key in set(only)] if only else list(keys)
+    if start is not None or end is not None:
+        first = keys.index(start) if start is not None else 0
+        behind = keys.index(end) + 1 if end is not None else len(keys)
+        wanted = [key for key in keys[first:behind] if key in set(wanted)]
+    runs = last or {}
+    if missing and failed:
+        return [key for key in wanted if key not in runs or _has_failed(runs[key])]
+    if missing:
+        return [key for key in wanted if key not in runs]
+    if failed:
+        return [key for key in wanted if key in runs and _has_failed(runs[key])]
+    return wanted
+
+
+def _has_failed(run: RunRecord) -> bool:
+    return run.status in (RunStatus.FAILURE, RunStatus.CANCELED)
+
+
+def request(
+    store: ServiceStore, location: str, job: str, partitions: Sequence[str], options: BackfillOptions
+) -> Backfill:
+    """Stored, for the daemon to launch its runs. Raises InvariantViolationError for none."""
+    if not partitions:
+        raise InvariantViolationError(f"There is no partition of {job!r} to run.")
+    made = Backfill(secrets.token_hex(4), location, job, tuple(partitions), options, created=time.time())
+    store.add_backfill(made)
+    return made
+
+
+def find(store: ServiceStore, backfill_id: str) -> Backfill:
+    """Raises RunNotFoundError."""
+    found = store.backfills(backfill_id=backfill_id)
+    if not found:
+        known = [each.backfill_id for each in store.backfills(limit=20)]
+        raise RunNotFoundError("backfill", backfill_id, known, "this installation", "See: opgrid backfill list")
+    return found[0]
+
+
+def stop(store: ServiceStore, backfill: Backfill) -> None:
+    """No further runs, and an end to those that go on. Raises InvariantViolationError for one that has ended."""
+    if not store.move_backfill(backfill.backfill_id, BackfillStatus.REQUESTED, BackfillStatus.CANCELING):
+        raise InvariantViolationError(f"Backfill {backfill.backfill_id} is {find(store, backfill.backfill_id).status}.")
+
+
+def stop_runs(store: ServiceStore, run_ids: Sequence[RunId], reason: str) -> None:
+    for run_id in run_ids:
+        run = store.run(run_id)
+        if run is not None and not run.status.is_final and run.cancel is None:
+            cancel(store, run, reason)
+
+
+def again(store: ServiceStore, backfill: Backfill, from_failure: bool = True) -> Backfill:
+    """Another backfill, of what did not succeed in this one; a partition goes on from where it failed."""
+    launched = store.launched(backfill.origin)
+    statuses = store.statuses(list(launched.values()))
+    done = {key for key, run_id in launched.items() if statuses.get(run_id) is RunStatus.SUCCESS}
+    left = [key for key in backfill.partitions if key not in done]
+    failed = {key: launched[key] for key in left if key in launched and statuses.get(launched[key]) in _FAILED}
+    options = BackfillOptions(
+        backfill.options.tags,
+        backfill.options.title,
+        backfill.options.run_config,
+        backfill.options.op_selection,
+        backfill.options.executor,
+        backfill.options.at_once,
+        failed if from_failure else {},
+    )
+    return request(store, backfill.location, backfill.job, left, options)
+
+
+_FAILED: Final = (RunStatus.FAILURE, RunStatus.CANCELED)

@@ -1,0 +1,31 @@
+"""Backfills: runs of many partitions, launched in the background."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "backfills",
+        sa.Column("backfill_id", sa.String(64), primary_key=True),
+        sa.Column("location", sa.String(255), nullable=False),
+        sa.Column("job", sa.String(255), nullable=False),
+        sa.Column("status", sa.String(24), nullable=False),
+        sa.Column("partitions", sa.Text, nullable=False),
+        sa.Column("options", sa.Text, nullable=False),
+        sa.Column("created", sa.Float, nullable=False),
+        sa.Column("ended", sa.Float),
+        sa.Column("error", sa.Text),
+    )
+    op.create_index("backfills_by_status", "backfills", ["status", "created"])
+
+
+def downgrade() -> None:
+    op.drop_table("backfills")

@@ -1,0 +1,199 @@
+"""Backfills: some at a time, in order, to their end."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opgrid import Config, Definitions, job, op, static_partitioned_config
+from opgrid.contracts.events import RunStarted
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import InvariantViolationError, UnknownPartitionError
+from opgrid.ids import RunId
+from orchestrator.daemon.backfills import Backfills
+from orchestrator.services import backfills
+from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
+from orchestrator.storage.sql.store import SqlStore
+from tests.unit.daemon.here import Here
+
+KEYS = [f"k{number:05}" for number in range(10_000)]
+
+
+class Of(Config):
+    key: str
+
+
+@op
+def work(config: Of) -> None: ...
+
+
+@static_partitioned_config(KEYS)
+def of_key(key: str) -> dict[str, Any]:
+    if key == "k00666":
+        raise ValueError("not this one")
+    return {"ops": {"work": {"config": {"key": key}}}}
+
+
+@job(config=of_key)
+def many() -> None:
+    work()
+
+
+CODE = CodeTarget(module=__name__)
+defs = Definitions(jobs=[many])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    yield made
+    made.close()
+
+
+def duty(store: SqlStore) -> Backfills:
+    locations: Any = [Here(store, CODE)]
+    return Backfills(store, locations, time.time, 10.0)
+
+
+def ask(store: SqlStore, keys: list[str], **options: Any) -> Backfill:
+    return backfills.request(store, CODE.location, "many", keys, BackfillOptions(**options))
+
+
+def end(store: SqlStore, run_id: RunId, status: RunStatus) -> None:
+    with store.turn() as turn:
+        turn.append(run_id, [RunStarted(run_id=run_id, at=1.0)])
+        turn.set_status(run_id, status, 2.0)
+
+
+def state(store: SqlStore, backfill: Backfill) -> BackfillStatus:
+    return backfills.find(store, backfill.backfill_id).status
+
+
+def test_one_after_the_other(store: SqlStore) -> None:
+    made = ask(store, KEYS[:4], at_once=1, tags={"why": "test"})
+    daemon = duty(store)
+    for number in range(4):
+        daemon.turn()
+        daemon.turn()
+        launched = store.launched(made.origin)
+        assert list(launched) == KEYS[: number + 1]
+        run = store.run(launched[KEYS[number]])
+        assert run is not None
+        assert run.tags["opgrid/partition"] == KEYS[number]
+        assert (run.tags["why"], run.tags["opgrid/backfill"]) == ("test", made.backfill_id)
+        assert run.run_config == {"ops": {"work": {"config": {"key": KEYS[number]}}}}
+        end(store, run.run_id, RunStatus.SUCCESS)
+    daemon.turn()
+    assert state(store, made) is BackfillStatus.COMPLETED_SUCCESS
+
+
+def test_never_more_at_once_than_asked_for_and_none_twice_whoever_dies(store: SqlStore) -> None:
+    chance = random.Random(3)
+    made = ask(store, KEYS[:60], at_once=7)
+    going: set[RunId] = set()
+    daemon = duty(store)
+    for _ in range(400):
+        if chance.random() < 0.3:
+            daemon = duty(store)
+        daemon.turn()
+        going |= {run_id for run_id in store.launched(made.origin).values()}
+        statuses = store.statuses(sorted(going))
+        open_ones = [run_id for run_id, status in statuses.items() if not status.is_final]
+        assert len(open_ones) <= 7
+        if open_ones:
+            end(store, chance.choice(open_ones), RunStatus.SUCCESS)
+        if state(store, made).is_final:
+            break
+    assert state(store, made) is BackfillStatus.COMPLETED_SUCCESS
+    assert list(store.launched(made.origin)) == KEYS[:60]
+    assert len(store.runs()) == 60
+
+
+def test_a_failure_and_going_on_from_it(store: SqlStore) -> None:
+    made = ask(store, KEYS[:3])
+    daemon = duty(store)
+    daemon.turn()
+    first, second, third = store.launched(made.origin).values()
+    for run_id, status in ((first, RunStatus.SUCCESS), (second, RunStatus.FAILURE), (third, RunStatus.SUCCESS)):
+        end(store, run_id, status)
+    daemon.turn()
+    assert state(store, made) is BackfillStatus.COMPLETED_FAILED
+    repeated = backfills.again(store, backfills.find(store, made.backfill_id))
+    assert repeated.partitions == (KEYS[1],)
+    daemon.turn()
+    (run_id,) = store.launched(repeated.origin).values()
+    run = store.run(run_id)
+    assert run is not None
+    assert (run.parent_run_id, run.tags["opgrid/partition"]) == (second, KEYS[1])
+
+
+def test_cancel(store: SqlStore) -> None:
+    made = ask(store, KEYS[:10], at_once=3)
+    daemon = duty(store)
+    daemon.turn()
+    backfills.stop(store, backfills.find(store, made.backfill_id))
+    daemon.turn()
+    daemon.turn()
+    assert state(store, made) is BackfillStatus.CANCELED
+    assert {run.status for run in store.runs()} == {RunStatus.CANCELED}
+    assert len(store.runs()) == 3
+    with pytest.raises(InvariantViolationError, match="CANCELED"):
+        backfills.stop(store, made)
+
+
+def test_a_partition_that_cannot_be_run_ends_it_with_the_reason(store: SqlStore) -> None:
+    made = ask(store, KEYS[660:670])
+    duty(store).turn()
+    found = backfills.find(store, made.backfill_id)
+    assert found.status is BackfillStatus.COMPLETED_FAILED
+    assert found.error is not None
+    assert "'k00666' cannot be run" in found.error
+    assert "not this one" in found.error
+    assert list(store.launched(made.origin)) == KEYS[660:666]
+
+
+def test_which_partitions(store: SqlStore) -> None:
+    made = ask(store, ["k00001", "k00002", "k00003"])
+    duty(store).turn()
+    for key, run_id in store.launched(made.origin).items():
+        end(store, run_id, RunStatus.FAILURE if key == "k00002" else RunStatus.SUCCESS)
+    last = backfills.last_runs(store, "many")
+    keys = KEYS[:6]
+    assert backfills.chosen(keys) == keys
+    assert backfills.chosen(keys, only=["k00003", "k00001"]) == ["k00001", "k00003"]
+    assert backfills.chosen(keys, start="k00002", end="k00004") == ["k00002", "k00003", "k00004"]
+    assert backfills.chosen(keys, last=last, missing=True) == ["k00000", "k00004", "k00005"]
+    assert backfills.chosen(keys, last=last, failed=True) == ["k00002"]
+    assert backfills.chosen(keys, end="k00004", last=last, failed=True, missing=True) == [
+        "k00000",
+        "k00002",
+        "k00004",
+    ]
+    with pytest.raises(UnknownPartitionError, match="'k0002'. Did you mean"):
+        backfills.chosen(keys, start="k0002")
+    with pytest.raises(InvariantViolationError, match="no partition of 'many'"):
+        ask(store, [])
+
+
+def test_ten_thousand_partitions_do_not_slow_the_turn(store: SqlStore) -> None:
+    """The work of a turn is bounded by what it launches, not by how many partitions there are."""
+    made = ask(store, KEYS)
+    daemon = duty(store)
+    reads: list[int] = []
+    before = store.statuses
+
+    def counted(run_ids: Any) -> Any:
+        reads.append(len(run_ids))
+        return before(run_ids)
+
+    store.statuses = counted  # type: ignore[method-assign]
+    for _ in range(6):
+        daemon.turn()
+    assert len(store.launched(made.origin)) == 100
+    assert max(reads) <= 100
