@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import split_step_key
 from opgrid.io.context import partition_of
+from opgrid.steps import interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
 
 if TYPE_CHECKING:
@@ -157,6 +158,13 @@ class OpExecutionContext(StepContext):
                 f"Run {self.run_id} has no partition key: it was not launched for a partition of its job."
             )
         return key
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the step is to end, because its run is being canceled or its time is over. Its body is interrupted by
+        ExecutionInterruptedError at the same moment; this is for threads that it started, and for its ``finally``.
+        """
+        return interrupts.asked()
 
     @property
     def partition_keys(self) -> list[str]:

@@ -15,6 +15,7 @@ Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
 _armed = False
 _pending: str | None = None
+_asked = False
 
 
 @contextmanager
@@ -70,9 +71,11 @@ def deadline(seconds: float | None) -> Iterator[None]:
 
 def arm() -> bool:
     """User code begins: from here on a signal is raised at once. Gives what ``disarm`` wants back."""
-    global _armed
+    global _armed, _asked
     if threading.current_thread() is not threading.main_thread():
         return False  # no signal arrives here
+    if not _armed:
+        _asked = _pending is not None
     before, _armed = _armed, True
     if _pending is not None:
         _raise(_pending)
@@ -102,8 +105,13 @@ def shielded() -> Iterator[None]:
 
 def forget() -> None:
     """A signal that arrived between two steps was not meant for the next one."""
-    global _pending
-    _pending = None
+    global _asked, _pending
+    _asked, _pending = False, None
+
+
+def asked() -> bool:
+    """Whether the step that runs is to end: it was told so, or its time is over. For any thread of it."""
+    return _asked
 
 
 def _after(handler: Handler) -> Handler:
@@ -116,7 +124,8 @@ def _after(handler: Handler) -> Handler:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    global _pending
+    global _asked, _pending
+    _asked = True
     reason = f"interrupted by {signal.Signals(number).name}"
     if _armed:
         _raise(reason)

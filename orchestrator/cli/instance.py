@@ -73,3 +73,56 @@ def migrate() -> None:
         from sqlalchemy import make_url
 
         click.echo(f"{make_url(settings.database_url).render_as_string(hide_password=True)} is up to date.")
+
+
+@instance.group("concurrency")
+def concurrency() -> None:
+    """How many steps may use a pool at once."""
+
+
+@concurrency.command("get")
+@click.argument("pool", required=False)
+@click.option("--all", "every", is_flag=True, help="All pools.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+def get(pool: str | None, every: bool, as_json: bool) -> None:
+    """The limit of a pool, and which steps use it."""
+    if pool is None and not every:
+        raise click.UsageError("Name a pool, or give --all.")
+    with _opened() as (_, store):
+        limits, used = store.pools(), store.used_slots()
+        names = sorted({*limits, *used}) if pool is None else [pool]
+        rows = [
+            {
+                "pool": name,
+                "limit": limits.get(name),
+                "used": [{"run_id": slot.run_id, "step": slot.step} for slot in used.get(name, ())],
+            }
+            for name in names
+        ]
+        if as_json:
+            click.echo(json.dumps(rows))
+            return
+        for name in names:
+            limit = limits.get(name)
+            click.echo(f"{name}: {len(used.get(name, ()))} in use, limit {'none' if limit is None else limit}")
+            for slot in used.get(name, ()):
+                click.echo(f"    {slot.step} of run {slot.run_id}")
+
+
+@concurrency.command("set")
+@click.argument("pool")
+@click.argument("limit", type=click.IntRange(0))
+def set_limit(pool: str, limit: int) -> None:
+    """Let at most LIMIT steps use a pool at once, over all runs; it holds from the next step on."""
+    with _opened() as (_, store):
+        store.set_pool(pool, limit)
+        click.echo(f"At most {limit} steps use the pool {pool!r} at once.")
+
+
+@concurrency.command("delete")
+@click.argument("pool")
+def delete(pool: str) -> None:
+    """Take the limit of a pool away."""
+    with _opened() as (_, store):
+        store.set_pool(pool, None)
+        click.echo(f"The pool {pool!r} has no limit.")

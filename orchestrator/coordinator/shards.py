@@ -117,7 +117,7 @@ class Shard:
         try:
             executors = {CELERY: executor}
             log = ShardLog(self._store, self.name, self.lease.epoch)
-            drive(self._taken_over(executors), executors, log, inbox=self._inbox, stream=self.name)
+            drive(self._taken_over(executors), executors, log, inbox=self._inbox, stream=self.name, pools=self._store)
         finally:
             executor.close()
 

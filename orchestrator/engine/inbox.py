@@ -35,6 +35,7 @@ class Inbox:
         self.open = open
         #: The loop is inside user code on its own thread: only an exception gets it out.
         self.inline = False
+        self.thread: int | None = None  #: that of the loop, while it is inside user code
         self.left = False
         self._requests: deque[Request] = deque()  # appending and popping are atomic: no lock, so signals may post
         self._bell: Callable[[], None] | None = None
@@ -56,7 +57,7 @@ class Inbox:
     def interrupt(self) -> None:
         """Get the loop out of user code that it runs itself, which it can be in the main thread only."""
         main = threading.main_thread().ident
-        if self.inline and main is not None:
+        if self.inline and main is not None and self.thread == main:
             signal.pthread_kill(main, signal.SIGINT)
 
     def leave(self) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from opgrid.contracts.events import (
     AnyEvent,
+    EngineNote,
     RunCanceling,
     RunStarted,
     StepCanceled,
@@ -29,7 +30,7 @@ from opgrid.contracts.executor import Executor, Position
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.errors import UnknownExecutor
-from opgrid.ids import RunId, StepKey
+from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
 from orchestrator.engine.inbox import AddRun, CancelRun, Inbox
 from orchestrator.engine.limits import Admission, from_config
@@ -37,6 +38,7 @@ from orchestrator.engine.log import RunLog
 from orchestrator.engine.machine import RunMachine
 from orchestrator.engine.outbox import Hooks, Outbox, Release, Stop, Submit, never_started
 from orchestrator.engine.polling import Ears, Heard, ears
+from orchestrator.engine.pools import LOOK_AGAIN, PoolStore, Slot
 from orchestrator.planner.plan import Plan
 
 Clock = Callable[[], float]
@@ -54,10 +56,14 @@ class LiveRun:
     limits: Admission | None = None
     first: list[AnyEvent] = field(default_factory=list)
     orders: list[Command] = field(default_factory=list)
+    pools: dict[NodePath, str] = field(init=False)
 
     @classmethod
     def new(cls, brief: RunBrief, plan: Plan) -> Self:
         return cls(brief, RunMachine(brief.run_id, plan), from_config(brief.executor.config))
+
+    def __post_init__(self) -> None:
+        self.pools = {spec.key: spec.pool for spec in self.machine.plan.steps if spec.pool is not None}
 
     @property
     def run_id(self) -> RunId:
@@ -79,14 +85,15 @@ def drive(
     watch: Watch | None = None,
     inbox: Inbox | None = None,
     stream: str = "",
+    pools: PoolStore | None = None,
 ) -> dict[RunId, RunStatus]:
     """Drive runs to their end; returns how each ended.
 
     Steps go to ``executors[name]`` by the name of their executor; the executors stay open. ``watch`` sees what was
-    recorded, after it is durable. ``stream`` names this coordinator where positions are stored. KeyboardInterrupt
-    cancels all runs; the second one is raised.
+    recorded, after it is durable. ``stream`` names this coordinator where positions are stored; ``pools`` has the slots
+    of pools, which have no limits without. KeyboardInterrupt cancels all runs; the second one is raised.
     """
-    driver = _Driver(dict(executors), log, clock, watch, inbox or Inbox(), stream)
+    driver = _Driver(dict(executors), log, clock, watch, inbox or Inbox(), stream, pools)
     try:
         for run in runs:
             driver.join(run)
@@ -104,7 +111,12 @@ class _Driver:
         watch: Watch | None,
         inbox: Inbox,
         stream: str,
+        pools: PoolStore | None,
     ) -> None:
+        self._pools = pools
+        self._pooled: dict[Slot, tuple[LiveRun, StepTask]] = {}  #: that wait for one
+        self._look_for_slots = 0.0
+        self._said: set[tuple[RunId, str]] = set()  #: runs and pools, of which was said that one waits for the other
         self._executors = executors
         self._log, self._clock, self._watch, self._inbox, self._stream = log, clock, watch, inbox, stream
         self._live: dict[RunId, LiveRun] = {}
@@ -133,6 +145,9 @@ class _Driver:
             self._results[run.run_id] = machine.status
             return
         self._live[run.run_id] = run
+        if run.pools and self._pools is not None:
+            out = [task.task.step for task in run.orders if isinstance(task, Launch)]
+            self._pools.keep_slots(run.run_id, [*out, *machine.out()])
         if machine.status is RunStatus.NOT_STARTED:
             self._next.append(RunStarted(run_id=run.run_id, at=self._clock()))
         self._next.extend(run.first)
@@ -187,6 +202,8 @@ class _Driver:
         dues = [box.retry_at for box in self._outboxes.values() if box.retry_at is not None]
         if self._timers:
             dues.append(self._timers[0][0])
+        if self._pooled:
+            dues.append(self._look_for_slots)
         return max(0.0, min(dues) - self._clock()) if dues else _NEVER
 
     def _due(self) -> list[AnyEvent]:
@@ -287,6 +304,7 @@ class _Driver:
     def _launch(self, launches: Iterable[tuple[LiveRun, list[StepTask]]]) -> None:
         for run, tasks in launches:
             self._freed.extend((run, task) for task in self._admitted(run, tasks))
+        self._ask_pools()
         batches: dict[tuple[RunId, str], tuple[LiveRun, list[StepTask]]] = {}
         for run, task in self._freed:
             if not run.machine.is_out(task):
@@ -304,8 +322,35 @@ class _Driver:
     def _finish(self, run: LiveRun) -> None:
         self._results[run.run_id] = run.machine.status
         del self._live[run.run_id]
+        if run.pools and self._pools is not None:
+            self._pools.keep_slots(run.run_id, ())
         for name in run.executors():
             self._outboxes[name].put(Release(run.run_id))
+
+    def _ask_pools(self) -> None:
+        """Of what is to be launched, hold back what its pool has no slot for."""
+        if self._pools is None:
+            return
+        if any(run.pools for run, _ in self._freed):
+            kept = []
+            for run, task in self._freed:
+                pool = run.pools.get(task.node)
+                if pool is None:
+                    kept.append((run, task))
+                else:
+                    self._pooled[Slot(pool, run.run_id, task.step)] = run, task
+            self._freed = kept
+        elif not self._pooled or self._clock() < self._look_for_slots:
+            return
+        wanted = sorted(self._pooled, key=lambda slot: -self._pooled[slot][1].priority)
+        granted = self._pools.take_slots(wanted)
+        self._freed += [self._pooled.pop(slot) for slot in wanted if slot in granted]
+        self._look_for_slots = self._clock() + LOOK_AGAIN
+        for slot in self._pooled:
+            if (slot.run_id, slot.pool) not in self._said:
+                self._said.add((slot.run_id, slot.pool))
+                text = f"Steps wait for the pool {slot.pool!r}: all of its slots are in use."
+                self._next.append(EngineNote(run_id=slot.run_id, at=self._clock(), message=text, step=slot.step))
 
     def _admitted(self, run: LiveRun, tasks: list[StepTask]) -> list[StepTask]:
         if run.limits is None:
@@ -317,7 +362,10 @@ class _Driver:
         """Stop what was submitted; what was not is canceled here and now."""
         by_executor: dict[str, list[tuple[StepKey, int]]] = {}
         for cancel in cancels:
-            if run.limits is not None and run.limits.withdraw(cancel.step, cancel.attempt):
+            slot = Slot(run.pools.get(run.machine.steps[cancel.step].spec.key) or "", run.run_id, cancel.step)
+            if self._pooled.pop(slot, None) is not None or (
+                run.limits is not None and run.limits.withdraw(cancel.step, cancel.attempt)
+            ):
                 self._next.append(never_started(run.run_id, cancel.step, cancel.attempt, now))
             else:
                 by_executor.setdefault(run.executor_of(cancel.executor), []).append((cancel.step, cancel.attempt))
@@ -329,6 +377,10 @@ class _Driver:
                 self._outboxes[name].put(Stop(run.run_id, left))
 
     def _came_back(self, run: LiveRun, event: StepEvent) -> None:
+        pool = run.pools.get(event.node) if run.pools else None
+        if pool is not None and self._pools is not None:
+            self._pools.free_slots([Slot(pool, run.run_id, event.step)])
+            self._look_for_slots = 0.0
         task = (run.run_id, event.step, event.attempt)
         for out in self._out.values():
             out.discard(task)

@@ -294,6 +294,10 @@ class RunMachine:
         fused = bool(step.spec.fuse)
         return msgspec.structs.replace(self._task(step, promised), after=tuple(after), fused=fused)
 
+    def out(self) -> list[StepKey]:
+        """Steps of which an attempt is still to report its end."""
+        return [step.key for step in self.steps.values() if step.status in _OUT]
+
     def is_out(self, task: StepTask) -> bool:
         """Whether this attempt is still to report its end."""
         step = self.steps[task.step]

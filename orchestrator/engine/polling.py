@@ -174,7 +174,7 @@ class _Listener(threading.Thread):
 
 
 def _poll_here(executor: Executor, timeout: float, inbox: Inbox) -> Polled:
-    inbox.inline = not executor.crosses_processes
+    inbox.inline, inbox.thread = not executor.crosses_processes, threading.get_ident()
     try:
         return executor.poll(timeout)
     finally:

@@ -158,5 +158,5 @@ def drive_new(
     run = LiveRun.new(prepared.brief, prepared.plan)
     inbox = inbox or Inbox()
     with driving(store, run.run_id, inbox) as log:
-        ended = drive([run], executors, log, watch=watch, inbox=inbox, stream=prepared.brief.stream)
+        ended = drive([run], executors, log, watch=watch, inbox=inbox, stream=prepared.brief.stream, pools=store)
     return ended[run.run_id]

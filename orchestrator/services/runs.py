@@ -57,6 +57,7 @@ def resume_run(
         )
         try:
             run = resume(brief, plan, store.read(record.run_id), executors, time.time())
-            return drive([run], executors, log, watch=watch, inbox=inbox, stream=brief.stream)[record.run_id]
+            ended = drive([run], executors, log, watch=watch, inbox=inbox, stream=brief.stream, pools=store)
+            return ended[record.run_id]
         finally:
             close_all(executors)

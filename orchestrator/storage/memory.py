@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunAlreadyExists
-from opgrid.ids import RunId
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.pools import Slot
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
 
@@ -121,6 +122,16 @@ class MemoryStore:
             self._runs.pop(run_id, None)
             self._events.pop(run_id, None)
             self._leases.pop(run_id, None)
+
+    def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
+        """All: limits are set for those who share a database."""
+        return set(wanted)
+
+    def free_slots(self, slots: Sequence[Slot]) -> None:
+        """Nothing is counted."""
+
+    def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
+        """Nothing is counted."""
 
     def close(self) -> None:
         """Nothing is kept."""

@@ -8,6 +8,7 @@ from typing import Protocol
 from opgrid.contracts.status import RunStatus
 from opgrid.definitions.run_request import DynamicPartitionsRequest
 from opgrid.ids import RunId
+from orchestrator.engine.pools import Slot
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import Lease, RunRecord
 from orchestrator.storage.service_records import Backfill, BackfillStatus, Instigator, NewRun, OpenRun, Tick, TickStatus
@@ -114,6 +115,10 @@ class ServiceStore(Store, Protocol):
 
     def statuses(self, run_ids: Sequence[RunId]) -> dict[RunId, RunStatus]:
         """Of runs that are there."""
+        ...
+
+    def used_slots(self) -> dict[str, list[Slot]]:
+        """By pool, of runs that go on; oldest first."""
         ...
 
     def pools(self) -> dict[str, int]:

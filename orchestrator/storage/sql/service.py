@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, text, update
@@ -13,7 +14,8 @@ from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceli
 from opgrid.contracts.status import RunStatus
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
 from opgrid.errors import RunAlreadyExists
-from opgrid.ids import RunId
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.pools import Slot
 from orchestrator.storage.records import Lease, RunRecord
 from orchestrator.storage.service_records import (
     Backfill,
@@ -36,6 +38,7 @@ from orchestrator.storage.sql.tables import (
     partitions,
     pools,
     runs,
+    slots,
     ticks,
 )
 from orchestrator.storage.sql.turn import SqlTurn, record_of
@@ -359,3 +362,48 @@ class ServiceTables(Database):
                 connection.execute(delete(pools).where(pools.c.name == name))
             else:
                 self._statements.upsert_pool(connection, {"name": name, "slots": slots})
+
+    def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
+        """Those that there was room for, in this order, or that were taken before. A pool without a limit has room."""
+        granted: set[Slot] = set()
+        with self._writing() as connection:
+            names = sorted({slot.pool for slot in wanted})
+            query = select(pools).where(pools.c.name.in_(names)).order_by(pools.c.name).with_for_update()
+            room = {row.name: row.slots for row in connection.execute(query)}
+            used = select(slots.c.pool, slots.c.run_id, slots.c.step).where(slots.c.pool.in_(names))
+            used = used.join(runs, runs.c.run_id == slots.c.run_id).where(runs.c.status.in_(_OPEN))
+            taken = {Slot(row.pool, RunId(row.run_id), StepKey(row.step)) for row in connection.execute(used)}
+            for slot in taken:
+                if slot.pool in room:
+                    room[slot.pool] -= 1
+            for slot in wanted:
+                if slot in taken:
+                    granted.add(slot)
+                elif room.get(slot.pool, 1) > 0:
+                    granted.add(slot)
+                    if slot.pool in room:
+                        room[slot.pool] -= 1
+            new = [slot for slot in granted if slot not in taken]
+            if new:
+                now = time.time()
+                rows = ({"run_id": run_id, "step": step, "pool": pool, "since": now} for pool, run_id, step in new)
+                self._statements.add_slot(connection, *rows)
+        return granted
+
+    def free_slots(self, given: Sequence[Slot]) -> None:
+        with self._writing() as connection:
+            for slot in given:
+                connection.execute(delete(slots).where(slots.c.run_id == slot.run_id, slots.c.step == slot.step))
+
+    def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
+        """Free those of all other steps of the run."""
+        with self._writing() as connection:
+            connection.execute(delete(slots).where(slots.c.run_id == run_id, slots.c.step.not_in(list(steps))))
+
+    def used_slots(self) -> dict[str, list[Slot]]:
+        """By pool, of runs that go on; oldest first."""
+        query = select(slots).join(runs, runs.c.run_id == slots.c.run_id).where(runs.c.status.in_(_OPEN))
+        found: dict[str, list[Slot]] = {}
+        for row in self._all(query.order_by(slots.c.since, slots.c.step)):
+            found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
+        return found

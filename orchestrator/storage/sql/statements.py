@@ -19,6 +19,7 @@ from orchestrator.storage.sql.tables import (
     pools,
     positions,
     runs,
+    slots,
     steps,
 )
 
@@ -53,6 +54,7 @@ class Statements:
     add_partition: Prepared
     add_launch: Prepared
     add_lease: Prepared
+    add_slot: Prepared
     upsert_instigator: Prepared
     upsert_pool: Prepared
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
@@ -79,6 +81,7 @@ def statements_for(dialect: Dialect) -> Statements:
     add_partition = upsert(partitions).on_conflict_do_nothing(index_elements=[partitions.c.name, partitions.c.key])
     add_launch = upsert(launches).on_conflict_do_nothing(index_elements=[launches.c.origin, launches.c.key])
     add_lease = upsert(leases).on_conflict_do_nothing(index_elements=[leases.c.name])
+    add_slot = upsert(slots).on_conflict_do_nothing(index_elements=[slots.c.run_id, slots.c.step])
     state, pool = upsert(instigators), upsert(pools)
     upsert_instigator = state.on_conflict_do_update(
         index_elements=[instigators.c.location, instigators.c.name],
@@ -96,6 +99,7 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(add_partition, dialect, "name", "key"),
         Prepared.of(add_launch, dialect, *launches.c.keys()),
         Prepared.of(add_lease, dialect, "name", "epoch"),
+        Prepared.of(add_slot, dialect, *slots.c.keys()),
         Prepared.of(upsert_instigator, dialect, *instigators.c.keys()),
         Prepared.of(upsert_pool, dialect, *pools.c.keys()),
         Prepared.of(owner.with_for_update(), dialect),

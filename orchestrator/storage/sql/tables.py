@@ -175,3 +175,14 @@ backfills = Table(
     Column("error", Text),
     Index("backfills_by_status", "status", "created"),
 )
+
+#: Slots of pools that steps use, or used while their run goes on.
+slots = Table(
+    "slots",
+    metadata,
+    Column("run_id", String(128), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("pool", String(255), nullable=False),
+    Column("since", Float, nullable=False),
+    Index("slots_by_pool", "pool"),
+)

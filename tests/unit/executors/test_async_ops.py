@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from opgrid import (
+from opgrid import OpExecutionContext, (
     ConfigurableResource,
     DynamicOut,
     DynamicOutput,
@@ -172,3 +172,27 @@ def test_async_generators_give_outputs_as_they_come() -> None:
         total(stream().map(fetch).collect())
 
     assert streams.execute_in_process().output_for_node("total") == 6
+
+
+def test_a_step_that_is_to_end_knows_it() -> None:
+    seen: list[bool] = []
+
+    @op(timeout=0.1)
+    def long(context: OpExecutionContext) -> None:
+        seen.append(context.is_cancelled)
+        try:
+            time.sleep(30)
+        finally:
+            seen.append(context.is_cancelled)
+
+    @op
+    def after(context: OpExecutionContext) -> None:
+        seen.append(context.is_cancelled)
+
+    @job
+    def two() -> None:
+        long()
+        after()
+
+    two.execute_in_process(raise_on_error=False)
+    assert seen == [False, True, False]

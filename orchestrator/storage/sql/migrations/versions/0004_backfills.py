@@ -1,4 +1,4 @@
-"""Backfills: runs of many partitions, launched in the background."""
+"""Backfills: runs of many partitions, launched in the background; slots of pools that are in use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ def upgrade() -> None:
         sa.Column("error", sa.Text),
     )
     op.create_index("backfills_by_status", "backfills", ["status", "created"])
+    op.create_table(
+        "slots",
+        sa.Column("run_id", sa.String(128), primary_key=True),
+        sa.Column("step", sa.Text, primary_key=True),
+        sa.Column("pool", sa.String(255), nullable=False),
+        sa.Column("since", sa.Float, nullable=False),
+    )
+    op.create_index("slots_by_pool", "slots", ["pool"])
 
 
 def downgrade() -> None:
+    op.drop_table("slots")
     op.drop_table("backfills")

@@ -1,0 +1,137 @@
+"""Pools: limits that hold over all runs of a database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opgrid import DynamicOut, DynamicOutput, OpExecutionContext, execute_job, in_process_executor, job, op
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.events import EngineNote, StepCanceled
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import JobRef, RunBrief
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.pools import Slot
+from orchestrator.instance import Instance
+from orchestrator.services.submission import cancel
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.sql.store import SqlStore
+
+
+def slot(step: str, run: str = "r", pool: str = "db") -> Slot:
+    return Slot(pool, RunId(run), StepKey(step))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ServiceStore]:
+    made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    for run in ("r", "other"):
+        brief = RunBrief(RunId(run), JobRef("job", "h"), ExecutorChoice("celery"))
+        made.create_run(RunRecord(RunId(run), "job", RunStatus.STARTED, brief, "p", "s"), b"p", b"s")
+    yield made
+    made.close()
+
+
+def test_slots_are_taken_kept_and_freed(store: ServiceStore) -> None:
+    store.set_pool("db", 2)
+    assert store.take_slots([slot("a"), slot("b"), slot("c")]) == {slot("a"), slot("b")}
+    assert store.take_slots([slot("c"), slot("a")]) == {slot("a")}
+    assert store.take_slots([slot("x", "other"), slot("y", pool="free")]) == {slot("y", pool="free")}
+    store.free_slots([slot("a")])
+    assert store.take_slots([slot("x", "other"), slot("c")]) == {slot("x", "other")}
+    assert store.used_slots() == {"db": [slot("b"), slot("x", "other")], "free": [slot("y", pool="free")]}
+    store.keep_slots(RunId("r"), [StepKey("y")])
+    assert store.used_slots()["db"] == [slot("x", "other")]
+    store.set_pool("db", 0)
+    assert store.take_slots([slot("d")]) == set()
+
+
+def test_slots_of_a_run_that_has_ended_are_free(store: ServiceStore) -> None:
+    store.set_pool("db", 1)
+    store.take_slots([slot("a")])
+    with store.turn() as turn:
+        turn.set_status(RunId("r"), RunStatus.FAILURE, 1.0)
+    assert store.take_slots([slot("x", "other")]) == {slot("x", "other")}
+
+
+INSIDE: list[str] = []
+MOST: list[int] = []
+LOCK = threading.Lock()
+
+
+@op(out=DynamicOut())
+def parts():  # type: ignore[no-untyped-def]
+    for number in range(4):
+        yield DynamicOutput(number, mapping_key=str(number))
+
+
+@op(pool="db")
+async def uses(context: OpExecutionContext, part: int) -> int:
+    import asyncio
+
+    with LOCK:
+        INSIDE.append(context.step_key)
+        MOST.append(len(INSIDE))
+    await asyncio.sleep(0.05)
+    with LOCK:
+        INSIDE.remove(context.step_key)
+    return part
+
+
+@job(executor_def=in_process_executor)
+def fan() -> None:
+    parts().map(uses)
+
+
+def test_no_more_steps_than_slots_in_one_run_and_in_several(tmp_path: Path) -> None:
+    with Instance.local_temp() as instance:
+        instance.store.set_pool("db", 2)  # type: ignore[attr-defined]
+        MOST.clear()
+        with execute_job(fan, instance) as result:
+            assert result.success
+            notes = [event for event in result.all_events if isinstance(event, EngineNote)]
+            assert [note.message for note in notes] == ["Steps wait for the pool 'db': all of its slots are in use."]
+        assert max(MOST) == 2
+        instance.store.set_pool("db", 1)  # type: ignore[attr-defined]
+        MOST.clear()
+        results: list[bool] = []
+
+        def run() -> None:
+            with execute_job(fan, instance) as ended:
+                results.append(ended.success)
+
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert results == [True] * 3
+        assert max(MOST) == 1
+        assert instance.store.used_slots() == {}  # type: ignore[attr-defined]
+
+
+def test_a_run_that_waits_for_a_pool_can_be_canceled() -> None:
+    with Instance.local_temp() as instance:
+        store: ServiceStore = instance.store  # type: ignore[assignment]
+        store.set_pool("db", 0)
+        statuses: list[RunStatus] = []
+
+        def run() -> None:
+            with execute_job(fan, instance, run_id="11111111-1111-4111-8111-111111111111") as ended:
+                statuses.append(ended.run.status)
+                assert len([event for event in ended.all_events if isinstance(event, StepCanceled)]) == 4
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        until = time.monotonic() + 20
+        while not (found := store.run("11111111-1111-4111-8111-111111111111")) or found.status is not RunStatus.STARTED:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        cancel(store, found, "enough")
+        thread.join(20)
+        assert statuses == [RunStatus.CANCELED]
