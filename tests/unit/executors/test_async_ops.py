@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from opgrid import OpExecutionContext, (
+from opgrid import (
     ConfigurableResource,
     DynamicOut,
     DynamicOutput,
