@@ -13,6 +13,7 @@ import msgspec
 
 from executors.celery.flights import Flight, Flights
 from executors.celery.settings import CelerySettings
+from executors.celery.waking import Waker
 from opgrid.broker.connection import check, reaching
 from opgrid.broker.deployment import agree_on_key
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
@@ -43,6 +44,7 @@ _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.01  #: seconds
 _LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
 _TRIM_EVERY: Final = 1.0  #: seconds
+_WAKE: Final = b"w"
 _PURPOSE_JOB: Final = "job"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
 _STREAM_TTL: Final = 7 * 86400
@@ -78,8 +80,9 @@ class CeleryExecutor(Executor):
         self._last_read = 0.0
         self._missed: set[tuple[str, str]] = set()  #: runs and queues, of which was said that nobody serves them
         self._blind_since: float | None = None
-        self._prepared = False
         self._closed = False
+        self._waker = Waker(self._leave_word)
+        self._woken = False
 
     @classmethod
     def create(cls, setup: ExecutorSetup) -> Self:
@@ -92,6 +95,7 @@ class CeleryExecutor(Executor):
             agree_on_key(client, executor.keys, executor.ring)
             executor._generation = executor._current_generation()
             client.persist(executor.keys.events(executor.stream))
+        executor._waker.listen()
         return executor
 
     # ---- submitting ------------------------------------------------------------------------------------------------
@@ -188,7 +192,8 @@ class CeleryExecutor(Executor):
             except BrokerUnreachable as error:
                 self._go_blind(error, until)
                 events = []
-            if events or time.monotonic() >= until:
+            if events or self._woken or time.monotonic() >= until:
+                self._woken = False
                 return Polled(events, self._position)
 
     def _let_gather(self, until: float) -> None:
@@ -223,7 +228,18 @@ class CeleryExecutor(Executor):
             self._flights.handle(event, now)
         return events
 
+    def wake(self) -> None:
+        self._waker.ring()
+
+    def _leave_word(self) -> None:
+        """On the stream that is being read: whoever reads it returns."""
+        with reaching(self.url):
+            self._protocol.client.xadd(self.keys.events(self.stream), {_WAKE: b"1"})
+
     def _open(self, fields: dict[bytes, bytes]) -> list[AnyEvent]:
+        if _WAKE in fields:
+            self._woken = True
+            return []
         try:
             return open_events(fields.get(b"d", b""), self.ring)
         except (PayloadRejected, msgspec.ValidationError) as error:
@@ -435,6 +451,7 @@ class CeleryExecutor(Executor):
         if self._closed:
             return
         self._closed = True
+        self._waker.close()
         try:
             self._trim()
             with reaching(self.url):

@@ -21,6 +21,8 @@ from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import OpenRun
 
 _LOOK: Final = 0.1  #: seconds
+_BREATH: Final = 0.005
+_IDLE: Final = 0.25  #: the same while there is no run
 _QUEUE: Final = "queue"  #: the lease of who dequeues
 _GOING: Final = frozenset({RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING})
 
@@ -53,17 +55,31 @@ class Coordinator:
         self._records: dict[RunId, RunRecord] = {}  #: of runs that are queued or go on
         self._chosen: tuple[frozenset[RunId], frozenset[RunId]] | None = None
         self._stopped = threading.Event()
+        self._hurry = threading.Event()  #: a run has ended that others wait for
+        self._are_queued = False
         self._renew_at = 0.0
 
     def stop(self) -> None:
         """For signal handlers and other threads: ``run`` returns soon; runs stay as they are."""
         self._stopped.set()
+        self._hurry.set()
+
+    def _on_end(self) -> None:
+        if self._are_queued:
+            self._hurry.set()
+
+    def _wait(self) -> bool:
+        """For the time of the next turn; False where there is none."""
+        if self._hurry.wait(_LOOK if self._records else _IDLE) and not self._stopped.is_set():
+            time.sleep(_BREATH)  # runs end many at a time
+            self._hurry.clear()
+        return not self._stopped.is_set()
 
     def run(self) -> None:
         """Until ``stop``."""
         away = False
         try:
-            while not self._stopped.wait(_LOOK):
+            while self._wait():
                 try:
                     self._turn()
                     if away:
@@ -109,7 +125,7 @@ class Coordinator:
             shard = self._shards.get(name)
             if shard is None or not shard.alive or shard.lease.epoch != lease.epoch:
                 self._drop(name)
-                self._shards[name] = Shard(name, self._store, lease, self._make_executor)
+                self._shards[name] = Shard(name, self._store, lease, self._make_executor, self._on_end)
 
     def _holds(self, name: str) -> bool:
         return time.monotonic() < self._held.get(name, 0.0)
@@ -132,6 +148,7 @@ class Coordinator:
     def _dequeue(self, rows: list[OpenRun]) -> None:
         queued = frozenset(row.run_id for row in rows if row.status is RunStatus.QUEUED)
         going = frozenset(row.run_id for row in rows if row.status in _GOING)
+        self._are_queued = bool(queued)
         if not queued or (queued, going) == self._chosen:
             return
         self._chosen = queued, going

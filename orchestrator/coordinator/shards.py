@@ -69,12 +69,19 @@ class Shard:
     database is waited for; when the lease is lost, ``alive`` turns False.
     """
 
-    def __init__(self, name: str, store: ServiceStore, lease: Lease, make_executor: MakeExecutor) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: ServiceStore,
+        lease: Lease,
+        make_executor: MakeExecutor,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
         self.name = name
         self.lease = lease
         self._store = store
         self._make_executor = make_executor
-        self._inbox = Inbox(open=True)
+        self._inbox = Inbox(open=True, on_end=on_end)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"opgrid-{name}", daemon=True)
         self._thread.start()

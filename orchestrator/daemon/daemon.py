@@ -26,7 +26,7 @@ BACKFILLS: Final = "daemon/backfills"
 RETRIES: Final = "daemon/retries"
 RETENTION: Final = "daemon/retention"
 DUTIES: Final = (SCHEDULER, SENSORS, BACKFILLS, RETRIES, RETENTION)
-_LOOK: Final = 0.25  #: seconds
+_LOOK: Final = 0.5  #: seconds
 _RELOAD: Final = 10.0  #: seconds until a location that did not load is tried again
 _FORGET: Final = 3600.0
 

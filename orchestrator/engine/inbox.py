@@ -31,8 +31,9 @@ Request = CancelRun | AddRun
 class Inbox:
     """``open``: the loop stays, even without runs, until ``close``."""
 
-    def __init__(self, open: bool = False) -> None:
+    def __init__(self, open: bool = False, on_end: Callable[[], None] | None = None) -> None:
         self.open = open
+        self.on_end = on_end  #: called by the loop when a run has ended, and that is recorded
         #: The loop is inside user code on its own thread: only an exception gets it out.
         self.inline = False
         self.thread: int | None = None  #: that of the loop, while it is inside user code

@@ -326,6 +326,8 @@ class _Driver:
             self._pools.keep_slots(run.run_id, ())
         for name in run.executors():
             self._outboxes[name].put(Release(run.run_id))
+        if self._inbox.on_end is not None:
+            self._inbox.on_end()
 
     def _ask_pools(self) -> None:
         """Of what is to be launched, hold back what its pool has no slot for."""

@@ -16,6 +16,8 @@ from orchestrator.locations.process import LocationBroken, LocationProcess
 
 #: Questions that a location answers at a time, each in a process of its own.
 PROCESSES: Final = 4
+_PATIENCE: Final = 1.0  #: seconds that a question waits for a process before it gets one of its own
+_KEPT: Final = 60.0  #: seconds that a process is kept that nobody needs
 _LOAD: Final = 120.0  #: seconds that the code may take to load
 
 
@@ -42,6 +44,8 @@ class Location:
         self._threads = ThreadPoolExecutor(PROCESSES, f"opgrid-{source.name}")
         self._is_closed = False
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._out = 0  #: processes that answer, or are to
         self._version = 0
 
     @property
@@ -75,12 +79,14 @@ class Location:
         process, version = self._take()
         with self._lock:
             self._asked.add(process)
+        kept = None
         try:
             answer = process.ask(asked, timeout)
+            kept = process
         finally:
             with self._lock:
                 self._asked.discard(process)
-        self._give_back(process, version)
+            self._put_back(kept, version)
         return answer
 
     def submit(self, work: Callable[[], None]) -> Future[None]:
@@ -88,22 +94,43 @@ class Location:
         return self._threads.submit(work)
 
     def _take(self) -> tuple[LocationProcess, int]:
-        with self._lock:
-            while self._idle:
-                process = self._idle.pop()
-                if process.alive:
-                    return process, self._version
+        """One that is free, or will be soon; otherwise a new one."""
+        until = time.monotonic() + _PATIENCE
+        with self._changed:
+            while True:
+                while self._idle:
+                    process = self._idle.pop()
+                    if process.alive:
+                        self._out += 1
+                        return process, self._version
+                left = until - time.monotonic()
+                if not self._out or left <= 0:
+                    break
+                self._changed.wait(left)
             version = self._version
+            self._out += 1
         process = self._new()
-        process.ask(Describe(), _LOAD)
+        try:
+            process.ask(Describe(), _LOAD)
+        except LocationBroken:
+            self._put_back(None, version)
+            raise
         return process, version
 
-    def _give_back(self, process: LocationProcess, version: int) -> None:
-        with self._lock:
-            if version == self._version and not self._is_closed:
-                self._idle.append(process)
-                return
-        process.kill()
+    def _put_back(self, process: LocationProcess | None, version: int) -> None:
+        now = time.monotonic()
+        gone: list[LocationProcess] = []
+        with self._changed:
+            self._out -= 1
+            if process is not None and version == self._version and not self._is_closed:
+                process.used = now
+                gone = [each for each in self._idle if now - each.used > _KEPT]
+                self._idle = [*(each for each in self._idle if each not in gone), process]
+            elif process is not None:
+                gone = [process]
+            self._changed.notify()
+        for each in gone:
+            each.kill()
 
     def close(self) -> None:
         """End its processes, whatever they do."""

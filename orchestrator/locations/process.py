@@ -37,6 +37,7 @@ class LocationProcess:
                 start_new_session=True,
             )
         self._socket = ours
+        self.used = 0.0  #: when it answered last, monotonic
 
     @property
     def pid(self) -> int:
