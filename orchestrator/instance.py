@@ -67,6 +67,11 @@ class Instance:
         return cls(through("store")(settings), home, settings.broker_url, settings.python_logs)
 
     @classmethod
+    def from_config(cls, config_dir: str | Path) -> Self:
+        """The one whose home this folder is, with its ``opgrid.yaml``. Raises SettingsError."""
+        return cls.of(Settings.load({**os.environ, "OPGRID_HOME": str(config_dir)}))
+
+    @classmethod
     def ephemeral(cls) -> Self:
         """Keeps nothing and needs nothing."""
         return cls(MemoryStore())

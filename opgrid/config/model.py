@@ -120,6 +120,19 @@ class ModelType(ConfigType):
         required = any(field.is_required() for field in self.model.model_fields.values())
         return ABSENT if required else {}
 
+    def json_schema(self) -> dict[str, Any]:
+        try:
+            found = self.model.model_json_schema()
+        except pydantic.errors.PydanticInvalidForJsonSchema:
+            return {"type": "object"}
+        definitions: dict[str, Any] = found.pop("$defs", {})
+        for kind in _all_enums(self.model, set()):
+            told = definitions.get(kind.__name__)
+            if told is not None:  # they are taken by name, too
+                definitions[kind.__name__] = {"enum": list(dict.fromkeys([*told.get("enum", ()), *kind.__members__]))}
+        inlined: dict[str, Any] = _inlined(found, definitions, ())
+        return inlined
+
     def shown(self) -> str:
         inside = ", ".join(
             f"{name}: {_name_of(field.annotation)}" + ("" if field.is_required() else " (optional)")
@@ -251,3 +264,30 @@ def _field_of(field: Any) -> Field:
 
 def _name_of(annotation: Any) -> str:
     return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
+
+
+def _all_enums(model: type[Config], seen: set[type[Config]]) -> Iterator[type[enum.Enum]]:
+    """Of a model, and of those inside it."""
+    seen.add(model)
+    yield from _enums_of(model).values()
+    for field in model.model_fields.values():
+        for kind in _kinds(field.annotation):
+            if isinstance(kind, type) and issubclass(kind, Config) and kind not in seen:
+                yield from _all_enums(kind, seen)
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any], inside: tuple[str, ...]) -> Any:
+    """With what ``$ref`` names in its place, so that it can stand inside another schema; a model inside itself is any
+    object.
+    """
+    if isinstance(schema, list):
+        return [_inlined(each, definitions, inside) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        name = str(schema["$ref"]).rpartition("/")[2]
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        if name in inside:
+            return {"type": "object", **rest}
+        return {**_inlined(definitions[name], definitions, (*inside, name)), **rest}
+    return {key: _inlined(value, definitions, inside) for key, value in schema.items() if key != "discriminator"}

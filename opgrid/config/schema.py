@@ -55,6 +55,10 @@ class ConfigType(ABC):
         """For scaffolds: what is inside."""
         return {}
 
+    def json_schema(self) -> dict[str, Any]:
+        """For editors; ``{}`` says nothing. A reference to the environment is not told of, but for sources."""
+        return {}
+
 
 class Scalar(ConfigType):
     def __init__(self, name: str, kinds: tuple[type, ...], example: Any) -> None:
@@ -64,6 +68,9 @@ class Scalar(ConfigType):
         if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
             report.wrong(path, f"expected {self.name}, got {value!r} ({type(value).__name__}).")
         return value
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": _JSON_TYPES[self.name]}
 
     def shown(self) -> str:
         return self.name
@@ -95,11 +102,18 @@ class Source(ConfigType):
     def load(self, value: Any) -> Any:
         return self._parse(value_of(value)) if is_reference(value) else value
 
+    def json_schema(self) -> dict[str, Any]:
+        env = {"type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"]}
+        return {"anyOf": [self.scalar.json_schema(), env]}
+
     def shown(self) -> str:
         return f"{self.scalar.name} or {{env: NAME}}"
 
     def example(self) -> Any:
         return self.scalar.example()
+
+
+_JSON_TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
 def _truth(text: str) -> bool:
@@ -179,6 +193,24 @@ class Field:
 ConfigField = Field
 
 
+def object_schema(fields: Mapping[str, Field], description: str | None = None) -> dict[str, Any]:
+    """JSON Schema of an object that has these fields and no others."""
+    properties: dict[str, Any] = {}
+    for name, each in fields.items():
+        found = each.type.json_schema()
+        if each.description:
+            found = {**found, "description": each.description}
+        default = each.default()
+        if default is not ABSENT and not each.is_secret:
+            found = {**found, "default": default}
+        properties[name] = found
+    made: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    required = [name for name, each in fields.items() if each.is_required]
+    if required:
+        made["required"] = required
+    return {**made, "description": description} if description else made
+
+
 class Shape(ConfigType):
     """Exactly these keys: ``{"host": str, "port": Field(int, default_value=80)}``."""
 
@@ -220,6 +252,9 @@ class Shape(ConfigType):
     def example(self) -> Any:
         return {key: field.type.example() for key, field in self._fields.items() if field.is_required}
 
+    def json_schema(self) -> dict[str, Any]:
+        return object_schema(self._fields, self.description)
+
     def shown(self) -> str:
         inside = ", ".join(
             f"{key}: {field.type.shown()}" + ("" if field.is_required else " (optional)")
@@ -242,6 +277,9 @@ class Permissive(Shape):
 
     def _more(self, value: Mapping[str, Any]) -> dict[str, Any]:
         return {key: each for key, each in value.items() if key not in self._fields}
+
+    def json_schema(self) -> dict[str, Any]:
+        return {**super().json_schema(), "additionalProperties": True}
 
     def shown(self) -> str:
         inside = super().shown()[1:-1]
@@ -287,6 +325,9 @@ class Selector(ConfigType):
         key, field = next(iter(self._fields.items()))
         return {key: field.type.example()}
 
+    def json_schema(self) -> dict[str, Any]:
+        return {"oneOf": [object_schema({name: each}, self.description) for name, each in self._fields.items()]}
+
     def shown(self) -> str:
         return "one of " + " | ".join(f"{{{key}: {field.type.shown()}}}" for key, field in self._fields.items())
 
@@ -309,6 +350,9 @@ class Noneable(ConfigType):
     def default(self) -> Any:
         return None
 
+    def json_schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.inner.json_schema(), {"type": "null"}]}
+
     def shown(self) -> str:
         return f"{self.inner.shown()} or null"
 
@@ -327,6 +371,9 @@ class Array(ConfigType):
 
     def load(self, value: Any) -> Any:
         return [self.inner.load(each) for each in value]
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self.inner.json_schema()}
 
     def shown(self) -> str:
         return f"a list of {self.inner.shown()}"
@@ -353,6 +400,9 @@ class Map(ConfigType):
 
     def load(self, value: Any) -> Any:
         return {key: self.inner.load(each) for key, each in value.items()}
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": self.inner.json_schema()}
 
     def shown(self) -> str:
         return f"a mapping of {self.key_label_name or self.key.shown()} to {self.inner.shown()}"
@@ -394,6 +444,9 @@ class Enum(ConfigType):
     def load(self, value: Any) -> Any:
         return self.values[value].python_value
 
+    def json_schema(self) -> dict[str, Any]:
+        return {"enum": list(self.values)}
+
     def shown(self) -> str:
         return f"{self.name} ({' | '.join(self.values)})"
 
@@ -412,6 +465,9 @@ class ScalarUnion(ConfigType):
 
     def load(self, value: Any) -> Any:
         return self._kind(value).load(value)
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.scalar.json_schema(), self.other.json_schema()]}
 
     def shown(self) -> str:
         return f"{self.scalar.shown()}, or {self.other.shown()}"

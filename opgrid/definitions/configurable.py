@@ -166,6 +166,14 @@ class GivenModel(ConfigType):
         self.kind.check(self.given, "", report)
         return ABSENT if report.problems else self.given
 
+    def json_schema(self) -> dict[str, Any]:
+        found = self.kind.json_schema()
+        left = [name for name in found.get("required", ()) if name not in self.given]
+        return {
+            **{key: value for key, value in found.items() if key != "required"},
+            **({"required": left} if left else {}),
+        }
+
     def shown(self) -> str:
         return self.kind.shown()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, update_wrapper
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from opgrid.contracts.structure import (
     Delivery,
@@ -216,6 +217,10 @@ class GraphDefinition(Invocable):
             (),
             self.config is not None or self.config_fn is not None,
         )
+
+    def copy(self) -> Self:
+        """Another definition with the same nodes, to be changed without changing this one."""
+        return copy.copy(self)
 
     # ---- what it can become -------------------------------------------------------------------------------
 

@@ -130,6 +130,13 @@ class JobDefinition:
     # ---- what it is made of -------------------------------------------------------------------------------
 
     @property
+    def run_config_schema(self) -> dict[str, Any]:
+        """JSON Schema of the run config, for editors; what the job brings along is not required."""
+        from opgrid.definitions.run_config_schema import run_config_schema
+
+        return run_config_schema(self)
+
+    @property
     def graph_def(self) -> GraphDefinition:
         return self.graph
 

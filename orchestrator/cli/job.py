@@ -58,6 +58,16 @@ def print_job(code: CodeTarget, name: str, as_json: bool) -> None:
         click.echo(line)
 
 
+@job.command("schema")
+@code_options
+@click.option("-j", "--job", "name", required=True, help="Name of the job.")
+def schema(code: CodeTarget, name: str) -> None:
+    """JSON Schema of a run config, for the YAML support of editors."""
+    from opgrid.loading import load_job
+
+    click.echo(json.dumps(load_job(code, name).run_config_schema, indent=2, default=str))
+
+
 @job.command("scaffold")
 @code_options
 @click.option("-j", "--job", "name", required=True, help="Name of the job.")

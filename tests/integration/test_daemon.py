@@ -134,7 +134,7 @@ def NAME(context): return SkipReason("nothing")
         code.write_text(whole.replace("NAME", "second"))
         daemon.send_signal(signal.SIGHUP)
         until(lambda: service.store.ticks("changing.py", "second"), 30, service.logs)
-        assert service.store.ticks(NAME, "raises")
+        until(lambda: service.store.ticks(NAME, "raises"), 30, service.logs)
     finally:
         service.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from opgrid import AssetMaterialization, Instance, OpExecutionContext, RunsFilter, RunStatus, job, op
@@ -50,3 +52,10 @@ def test_a_wiped_instance_has_no_runs() -> None:
         assert instance.get_runs_count(RunsFilter(statuses=(RunStatus.FAILURE,))) == 3
         instance.wipe()
         assert instance.get_runs_count() == 0
+
+
+def test_an_instance_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "opgrid.yaml").write_text("broker_url: redis://somewhere:6379/0")
+    with Instance.from_config(tmp_path) as instance:
+        assert instance.home == tmp_path
+        assert instance.broker_url == "redis://somewhere:6379/0"
