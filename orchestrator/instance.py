@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from opgrid.contracts.events import AnyEvent, AssetMaterialized
-from opgrid.contracts.status import StepStatus
+from opgrid.contracts.events import AnyEvent, AssetMaterialized, RunCanceled, RunCanceling, RunFailed
+from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import PythonLogs
 from opgrid.definitions.events import AssetKey
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
@@ -153,6 +154,27 @@ class Instance:
         """Where each step stands, in the order in which they started; of all steps, or of some."""
         steps = self.store.steps(run_id)
         return steps if step_keys is None else [step for step in steps if step.step in step_keys]
+
+    def add_run_tags(self, run_id: str, new_tags: Mapping[str, str]) -> None:
+        """Over those that it has; steps that are under way do not see them. Raises RunNotFoundError."""
+        self.record(run_id)
+        self.store.add_tags(run_id, {key: str(value) for key, value in new_tags.items()})
+
+    def report_run_canceled(self, run: RunRecord, message: str | None = None) -> None:
+        """End a run at once, over the head of whoever drives it. What it has started may run on for a while."""
+        now = time.time()
+        reason = message or "The run was marked as canceled."
+        events: list[AnyEvent] = [
+            RunCanceling(run_id=run.run_id, at=now, reason=reason),
+            RunCanceled(run_id=run.run_id, at=now),
+        ]
+        self.store.end_run(run.run_id, RunStatus.CANCELED, events, now)
+
+    def report_run_failed(self, run: RunRecord, message: str | None = None) -> None:
+        """The same, as a failure."""
+        now = time.time()
+        event = RunFailed(run_id=run.run_id, at=now, reason=message or "The run was marked as failed.")
+        self.store.end_run(run.run_id, RunStatus.FAILURE, [event], now)
 
     def delete_run(self, run_id: str) -> None:
         """Nothing happens where there is none."""

@@ -54,13 +54,16 @@ def wait_and_show(run_id: str, timeout: float | None, as_json: bool) -> int:
         store.close()
 
 
-def cancel_and_show(run_id: str, reason: str) -> int:
+def cancel_and_show(run_id: str, reason: str, force: bool) -> int:
     """Ask for the end of a run; returns the exit code."""
     settings = Settings.load()
     store = open_store(settings)
     try:
         run = find_run(Instance(store, settings.home), run_id)
         status = cancel(store, run, reason)
+        if force and not status.is_final:
+            Instance(store, settings.home).report_run_canceled(run, reason)
+            status = RunStatus.CANCELED
         if status.is_final:
             click.echo(f"Run {run.run_id}: {status.value}.")
         else:

@@ -114,11 +114,12 @@ def resume(run_id: str, as_json: bool) -> None:
 @run.command("cancel")
 @click.argument("run_id")
 @click.option("--reason", default="It was canceled on the command line.", help="Kept with the run.")
-def cancel(run_id: str, reason: str) -> None:
+@click.option("--force", is_flag=True, help="Mark it as canceled at once, whatever it has started.")
+def cancel(run_id: str, reason: str, force: bool) -> None:
     """Ask for the end of a run, wherever it runs. RUN_ID may be the beginning of one."""
     from orchestrator.cli.launching import cancel_and_show
 
-    sys.exit(cancel_and_show(run_id, reason))
+    sys.exit(cancel_and_show(run_id, reason, force))
 
 
 @run.command("wait")

@@ -8,8 +8,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import RunBrief
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.pools import Slot
@@ -117,6 +120,23 @@ class MemoryStore:
             for key in keys:
                 self._partitions.get(name, {}).pop(key, None)
 
+    def add_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        with self._lock:
+            found = self._runs.get(run_id)
+            if found is not None:
+                self._runs[run_id] = dataclasses.replace(found, brief=tagged(found.brief, tags))
+
+    def end_run(self, run_id: str, status: RunStatus, events: Sequence[AnyEvent], at: float) -> bool:
+        with self._lock:
+            found = self._runs.get(run_id)
+            if found is None or found.status.is_final:
+                return False
+            self._append(run_id, events)
+            self._runs[run_id] = with_status(found, status, at)
+            before = self._leases.get(run_id)
+            self._leases[run_id] = Lease("", 0.0, (before.epoch if before is not None else 0) + 1)
+            return True
+
     def delete_run(self, run_id: str) -> None:
         with self._lock:
             self._runs.pop(run_id, None)
@@ -161,6 +181,10 @@ class _MemoryTurn:
 
     def holds(self, name: str, epoch: int) -> bool:
         return False
+
+
+def tagged(brief: RunBrief, tags: Mapping[str, str]) -> RunBrief:
+    return msgspec.structs.replace(brief, tags={**brief.tags, **tags})
 
 
 def with_status(record: RunRecord, status: RunStatus, at: float) -> RunRecord:

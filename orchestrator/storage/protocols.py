@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
+from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.engine.log import RunLog, Turn
 from orchestrator.engine.pools import PoolStore
@@ -80,6 +81,14 @@ class Store(RunLog, PoolStore, Protocol):
 
     def delete_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
         """Those that are not there are passed over."""
+        ...
+
+    def add_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Over those that it has. Nothing happens where there is no such run."""
+        ...
+
+    def end_run(self, run_id: str, status: RunStatus, events: Sequence[AnyEvent], at: float) -> bool:
+        """End a run over the head of whoever drives it, whose later words are refused; False where it has ended."""
         ...
 
     def delete_run(self, run_id: str) -> None:

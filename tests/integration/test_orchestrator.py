@@ -15,6 +15,7 @@ from opgrid.contracts.events import RunCanceled, RunDequeued, RunEnqueued, RunSt
 from opgrid.contracts.status import RunStatus
 from opgrid.io.keys import KeyRing
 from orchestrator.coordinator.queue import QueueLimits
+from orchestrator.instance import Instance
 from orchestrator.services.submission import again, cancel, is_driven, why_queued
 from tests.integration.service import CODE, Service, until
 
@@ -205,3 +206,17 @@ def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
         assert service.status(run) is RunStatus.FAILURE
     finally:
         service.close()
+
+
+def test_a_run_that_cannot_be_reached_is_canceled_by_force(service: Service, worker: None, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(mark, 2.0))
+    until(mark.exists, say=service.logs)
+    record = service.store.run(run)
+    assert record is not None
+    Instance(service.store, service.home).report_run_canceled(record, "by force")
+    assert service.status(run) is RunStatus.CANCELED
+    other = service.launch("two", "celery")
+    assert service.ended(other) is RunStatus.SUCCESS  # its shard goes on
+    assert service.status(run) is RunStatus.CANCELED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
 
@@ -10,10 +10,11 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
-from opgrid.contracts.status import StepStatus
-from opgrid.contracts.wire import decode_event
+from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.contracts.wire import decode_brief, decode_event, encode_brief
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
+from orchestrator.storage.memory import tagged
 from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.service import ServiceTables
@@ -162,6 +163,28 @@ class SqlStore(ServiceTables, Database):
     def delete_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
         with self._writing() as connection:
             connection.execute(delete(partitions).where(partitions.c.name == name, partitions.c.key.in_(keys)))
+
+    def add_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        with self._writing() as connection:
+            query = select(runs.c.brief).where(runs.c.run_id == run_id).with_for_update()
+            found = connection.execute(query).scalar_one_or_none()
+            if found is not None:
+                brief = encode_brief(tagged(decode_brief(found), tags)).decode()
+                connection.execute(update(runs).where(runs.c.run_id == run_id).values(brief=brief))
+
+    def end_run(self, run_id: str, status: RunStatus, events: Sequence[AnyEvent], at: float) -> bool:
+        with self._writing() as connection:
+            row = self._statements.owner(connection, {"of": run_id}).one_or_none()
+            before = connection.execute(select(runs.c.status).where(runs.c.run_id == run_id)).scalar_one_or_none()
+            if row is None or before is None or RunStatus(before).is_final:
+                return False
+            turn = SqlTurn(connection, self._statements)
+            turn.append(RunId(run_id), events)
+            turn.set_status(RunId(run_id), status, at)
+            turn.write()
+            gone = {"of": run_id, "owner": None, "owner_expires": None, "epoch": row.epoch + 1}
+            self._statements.set_owner(connection, gone)
+            return True
 
     def delete_run(self, run_id: str) -> None:
         with self._writing() as connection:

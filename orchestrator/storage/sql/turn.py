@@ -76,7 +76,8 @@ class SqlTurn:
             values["started"] = at
         if status in _FINAL:
             values["ended"] = at
-        self._connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+        going = runs.c.status.not_in([each.value for each in _FINAL])  # final is final, whoever ended it
+        self._connection.execute(update(runs).where(runs.c.run_id == run_id, going).values(**values))
 
     def set_position(self, stream: str, position: str) -> None:
         self._statements.upsert_position(self._connection, {"stream": stream, "position": position})

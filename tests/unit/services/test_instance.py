@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from opgrid import AssetMaterialization, Instance, OpExecutionContext, RunsFilter, RunStatus, job, op
 from opgrid.contracts.status import StepStatus
 from opgrid.errors import RunNotFoundError
+from opgrid.ids import RunId
 
 
 @op
@@ -59,3 +63,40 @@ def test_an_instance_of_a_folder(tmp_path: Path) -> None:
     with Instance.from_config(tmp_path) as instance:
         assert instance.home == tmp_path
         assert instance.broker_url == "redis://somewhere:6379/0"
+
+
+@op
+def idle() -> None: ...
+
+
+@job
+def idles() -> None:
+    idle()
+
+
+@pytest.mark.parametrize("make", [Instance.ephemeral, Instance.local_temp])
+def test_tags_are_added_and_runs_ended_from_outside(make: Callable[[], Instance]) -> None:
+    with make() as instance:
+        done = idles.execute_in_process(instance=instance, tags={"a": "1", "b": "2"})
+        instance.add_run_tags(done.run_id, {"b": "3", "c": "4"})
+        run = instance.record(done.run_id)
+        assert (run.tags["a"], run.tags["b"], run.tags["c"]) == ("1", "3", "4")
+        instance.report_run_canceled(run)
+        assert instance.record(done.run_id).status is RunStatus.SUCCESS
+        with pytest.raises(RunNotFoundError):
+            instance.add_run_tags("nothing", {"a": "1"})
+        for number, status in enumerate((RunStatus.CANCELED, RunStatus.FAILURE)):
+            other = dataclasses.replace(
+                run,
+                run_id=RunId(str(number)),
+                status=RunStatus.STARTED,
+                brief=msgspec.structs.replace(run.brief, run_id=RunId(str(number))),
+            )
+            instance.store.create_run(other, b"p", b"s")
+            lease = instance.store.take_lease(other.run_id, "somebody", 1.0, 1e12)
+            assert lease is not None
+            report = instance.report_run_canceled if status is RunStatus.CANCELED else instance.report_run_failed
+            report(other, "enough")
+            assert instance.record(other.run_id).status is status
+            with instance.store.turn() as turn:
+                assert not turn.still(other.run_id, lease.epoch)
