@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from opgrid.contracts.events import AnyEvent, AssetMaterialized, RunCanceled, RunCanceling, RunFailed
+from opgrid.contracts.events import AnyEvent, AssetMaterialized, EventType, RunCanceled, RunCanceling, RunFailed
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import PythonLogs
 from opgrid.definitions.events import AssetKey
@@ -135,6 +135,22 @@ class Instance:
     def all_logs(self, run_id: str) -> list[AnyEvent]:
         """Every event of a run, oldest first."""
         return [event for _, event in self.store.events(run_id)]
+
+    def get_records_for_run(
+        self,
+        run_id: str,
+        cursor: int | None = None,
+        of_type: EventType | Collection[EventType] | None = None,
+        limit: int | None = None,
+        ascending: bool = True,
+    ) -> list[tuple[int, AnyEvent]]:
+        """(number, event) of a run behind ``cursor``, a number; of some types or of all; oldest first, or newest."""
+        found = self.store.events(run_id, cursor or 0, limit if of_type is None and ascending else None)
+        if of_type is not None:
+            wanted = {of_type} if isinstance(of_type, EventType) else set(of_type)
+            found = [entry for entry in found if entry[1].TYPE in wanted]
+        found = found if ascending else found[::-1]
+        return found if limit is None else found[:limit]
 
     def get_run_stats(self, run_id: str) -> RunStats:
         """Raises RunNotFoundError."""

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from opgrid import AssetMaterialization, Instance, OpExecutionContext, RunsFilter, RunStatus, job, op
+from opgrid.contracts.events import EventType
 from opgrid.contracts.status import StepStatus
 from opgrid.errors import RunNotFoundError
 from opgrid.ids import RunId
@@ -100,3 +101,17 @@ def test_tags_are_added_and_runs_ended_from_outside(make: Callable[[], Instance]
             assert instance.record(other.run_id).status is status
             with instance.store.turn() as turn:
                 assert not turn.still(other.run_id, lease.epoch)
+
+
+@pytest.mark.parametrize("make", [Instance.ephemeral, Instance.local_temp])
+def test_the_log_of_a_run_by_type_and_from_a_number_on(make: Callable[[], Instance]) -> None:
+    with make() as instance:
+        run_id = idles.execute_in_process(instance=instance).run_id
+        records = instance.get_records_for_run(run_id)
+        assert [event for _, event in records] == instance.all_logs(run_id)
+        (first, _), (second, _) = records[:2]
+        assert instance.get_records_for_run(run_id, cursor=first, limit=1) == [records[1]]
+        assert instance.get_records_for_run(run_id, cursor=second, ascending=False, limit=1) == [records[-1]]
+        of_type = instance.get_records_for_run(run_id, of_type={EventType.STEP_START, EventType.RUN_SUCCESS})
+        assert [event.TYPE for _, event in of_type] == [EventType.STEP_START, EventType.RUN_SUCCESS]
+        assert len(instance.get_records_for_run(run_id, of_type=EventType.STEP_SUCCESS)) == 1
