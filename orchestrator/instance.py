@@ -21,7 +21,7 @@ from opgrid.errors import InvariantViolationError, RunNotFoundError
 from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import RunRecord, RunsFilter, RunStats, StepRecord
+from orchestrator.storage.records import EventsFilter, RunRecord, RunsFilter, RunStats, StepRecord
 
 
 @contextmanager
@@ -130,7 +130,7 @@ class Instance:
     get_run_records = get_runs
 
     def get_runs_count(self, filters: RunsFilter | None = None) -> int:
-        return len(self.store.runs(filters))
+        return self.store.count(filters)
 
     def all_logs(self, run_id: str) -> list[AnyEvent]:
         """Every event of a run, oldest first."""
@@ -145,10 +145,8 @@ class Instance:
         ascending: bool = True,
     ) -> list[tuple[int, AnyEvent]]:
         """(number, event) of a run behind ``cursor``, a number; of some types or of all; oldest first, or newest."""
-        found = self.store.events(run_id, cursor or 0, limit if of_type is None and ascending else None)
-        if of_type is not None:
-            wanted = {of_type} if isinstance(of_type, EventType) else set(of_type)
-            found = [entry for entry in found if entry[1].TYPE in wanted]
+        types = () if of_type is None else (of_type,) if isinstance(of_type, EventType) else tuple(of_type)
+        found = self.store.events(run_id, cursor or 0, limit if ascending else None, EventsFilter(types))
         found = found if ascending else found[::-1]
         return found if limit is None else found[:limit]
 

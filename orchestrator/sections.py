@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -36,11 +36,26 @@ class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_catchup_runs: int = 5  #: of a partitioned schedule that missed ticks
 
 
+class WebToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may use the web, with what rights."""
+
+    name: str
+    token: str  #: itself, or ``env:NAME``
+    role: Literal["viewer", "launcher", "admin"] = "viewer"
+
+
+class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tokens: tuple[WebToken, ...] = ()  #: without any, only this machine may ask, and may do everything
+    allowed_hosts: tuple[str, ...] = ()  #: names that browsers call it by, next to this machine's own
+    flower_url: str | None = None  #: where pages link to
+
+
 class Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: Concurrency = Concurrency()
     run_retries: RunRetries = RunRetries()
     retention: Retention = Retention()
     daemon: Daemon = Daemon()
+    web: Web = Web()
 
 
 NAMES = Sections.__struct_fields__

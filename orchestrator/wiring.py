@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from opgrid.contracts.executor import Executor, ExecutorSetup
 from orchestrator.coordinator.children import Children
 from orchestrator.coordinator.coordinator import Coordinator
-from orchestrator.daemon.daemon import Daemon
+from orchestrator.coordinator.fleet import Fleet
+from orchestrator.daemon.daemon import DUTIES, Daemon
+from orchestrator.locations.loader import Loader
 from orchestrator.locations.location import Location, Source
 from orchestrator.settings import Settings
 from orchestrator.storage.service_protocols import ServiceStore
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 def open_store(settings: Settings) -> ServiceStore:
@@ -31,13 +37,35 @@ def open_coordinator(settings: Settings, store: ServiceStore) -> Coordinator:
 
     children = Children(store, home, environ_of(settings))
     limits = settings.sections.concurrency.runs
-    return Coordinator(store, children, limits, make_executor if broker_url is not None else None)
+    if broker_url is None:
+        return Coordinator(store, children, limits, None)
+    return Coordinator(store, children, limits, make_executor, Fleet(store, broker_url))
 
 
-def open_daemon(settings: Settings, store: ServiceStore, sources: Sequence[Source]) -> Daemon:
-    """Schedules and sensors of these code locations. Nothing starts before it runs."""
+def open_loader(settings: Settings, sources: Sequence[Source]) -> Loader:
+    """Code locations, each in a process of its own. Nothing starts before it does; close it."""
     environ = environ_of(settings)
-    return Daemon(store, [Location(source, environ) for source in sources], settings.sections)
+    return Loader([Location(source, environ) for source in sources])
+
+
+def open_daemon(settings: Settings, store: ServiceStore, loader: Loader) -> Daemon:
+    """Schedules and sensors of the code locations that ``loader`` keeps loaded. Nothing starts before it runs."""
+    return Daemon(store, loader, settings.sections)
+
+
+def open_web(
+    settings: Settings, store: ServiceStore, loader: Loader, *, hosts: Sequence[str], prefix: str, is_read_only: bool
+) -> ASGIApp:
+    """The API and the pages. Raises SettingsError for tokens that are not there."""
+    from orchestrator.api.access import Access
+    from orchestrator.api.app import make_app
+    from orchestrator.api.backend import Backend
+    from orchestrator.api.pulse import Heart
+
+    heart = Heart(store, lambda: loader.version)
+    backend = Backend(store, loader, settings.sections, heart, DUTIES, is_read_only)
+    web = settings.sections.web
+    return make_app(backend, Access(web, is_read_only), (*hosts, *web.allowed_hosts), prefix)
 
 
 def environ_of(settings: Settings) -> dict[str, str]:

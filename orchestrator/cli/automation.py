@@ -184,9 +184,9 @@ def preview_schedule(code: CodeTarget, name: str, at: object) -> None:
     """What a tick would launch. Nothing is launched."""
     from datetime import datetime
 
-    from orchestrator.daemon.ticks import cron_of, next_tick
     from orchestrator.locations.messages import ScheduleInfo, TickSchedule
     from orchestrator.services.automation import named
+    from orchestrator.services.ticks import cron_of, next_tick
 
     with _opened(code) as (_, info, evaluator):
         found = named(info, _kind("schedule"), name)

@@ -59,6 +59,7 @@ def backfill_and_show(
     as_json: bool,
 ) -> int:
     """Ask for a backfill; returns the exit code."""
+    from opgrid.contracts.status import RunStatus
     from opgrid.errors import InvariantViolationError
     from opgrid.loading import load_job
     from orchestrator.instance import Instance
@@ -75,7 +76,7 @@ def backfill_and_show(
         last = backfills.last_runs(store, name)
         only = clauses_of([partitions]) if partitions else ()
         wanted = backfills.chosen(keys, only=only, start=start, end=end, last=last, missing=missing, failed=failed)
-        parents = {key: last[key].run_id for key in wanted if key in last and last[key].is_failure}
+        parents = {key: last[key].run_id for key in wanted if key in last and last[key].status is RunStatus.FAILURE}
         options = BackfillOptions(
             tags_of(tags), title, None, tuple(clauses_of(selection)), executor, at_once, parents if from_failure else {}
         )

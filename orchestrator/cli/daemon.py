@@ -28,21 +28,24 @@ def daemon() -> None:
 def run(sources: Sequence[Source]) -> None:
     """Until SIGTERM or Ctrl-C; SIGHUP loads the code anew. Several may run: each duty is done by one."""
     from orchestrator.settings import Settings
-    from orchestrator.wiring import open_daemon, open_store
+    from orchestrator.wiring import open_daemon, open_loader, open_store
 
     log_to_stderr()
     settings = Settings.load()
     store = open_store(settings)
+    loader = open_loader(settings, sources)
     try:
-        made = open_daemon(settings, store, sources)
+        made = open_daemon(settings, store, loader)
         stop_on_signals(made.stop)
 
         def on_hangup(number: int, frame: FrameType | None) -> None:
-            made.reload()
+            loader.reload()
 
         signal.signal(signal.SIGHUP, on_hangup)
+        loader.start()
         made.run()
     finally:
+        loader.close()
         store.close()
 
 

@@ -17,7 +17,7 @@ from orchestrator.cli.target import codes_options
 
 if TYPE_CHECKING:
     from opgrid.broker.fleet import WorkerProcess
-    from orchestrator.daemon.daemon import Daemon
+    from orchestrator.locations.loader import Loader
     from orchestrator.locations.location import Source
     from orchestrator.settings import Settings
 
@@ -31,25 +31,40 @@ _log = logging.getLogger("opgrid.dev")
 @click.option(
     "-c", "--concurrency", type=click.IntRange(1), help="Processes of the worker; one a processor by default."
 )
-def dev(sources: Sequence[Source], concurrency: int | None) -> None:
-    """Orchestrator, daemon and, where a job runs on Celery, a worker on an embedded Redis. Code that changes is loaded
-    anew. Ctrl-C ends all of it.
+@click.option("-h", "--host", default="127.0.0.1", show_default=True, help="Address of the web pages.")
+@click.option(
+    "-p",
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=3000,
+    show_default=True,
+    help="Of the web pages; 0: a free one.",
+)
+def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int) -> None:
+    """Web pages, orchestrator, daemon and, where a job runs on Celery, a worker on an embedded Redis. Code that changes
+    is loaded anew. Ctrl-C ends all of it.
     """
+    from orchestrator.cli.web import Serving, address_of, check_bind, hosts_of, listening
     from orchestrator.locations.changes import Changes
     from orchestrator.settings import Settings
-    from orchestrator.wiring import open_coordinator, open_daemon, open_store
+    from orchestrator.wiring import open_coordinator, open_daemon, open_loader, open_store, open_web
 
     log_to_stderr()
     stopped = threading.Event()
     stop_on_signals(stopped.set)
     with ExitStack() as stack:
         settings = Settings.load()
+        check_bind(settings, host)
+        bound = stack.enter_context(listening(host, port))
         settings.make_home()
         settings = stack.enter_context(_with_broker(settings))
         store = open_store(settings)
         stack.callback(store.close)
         coordinator = open_coordinator(settings, store)
-        daemon = open_daemon(settings, store, sources)
+        loader = open_loader(settings, sources)
+        stack.callback(loader.close)
+        loader.start()
+        daemon = open_daemon(settings, store, loader)
         worker = _Worker(settings, sources, concurrency)
         stack.callback(worker.stop)
         for name, service in (("orchestrator", coordinator), ("daemon", daemon)):
@@ -57,15 +72,17 @@ def dev(sources: Sequence[Source], concurrency: int | None) -> None:
             thread.start()
             stack.callback(thread.join)
             stack.callback(service.stop)
+        app = open_web(settings, store, loader, hosts=hosts_of(host), prefix="", is_read_only=False)
+        stack.callback(Serving(app, bound).stop)
+        click.echo(f"opgrid is at {address_of(bound)}")
         click.echo(f"Code: {', '.join(source.name for source in sources)}. Home: {settings.home}. Ctrl-C ends it.")
-        click.echo("Launch a job in another terminal: opgrid job launch -f FILE -j JOB", err=False)
         changes = Changes(sources)
         while not stopped.wait(_LOOK):
             if changes.found():
                 _log.info("Code has changed: loading it anew.")
-                daemon.reload()
+                loader.reload()
                 worker.restart()
-            worker.start_where_needed(daemon)
+            worker.start_where_needed(loader)
         click.echo("Ending.")
 
 
@@ -89,8 +106,9 @@ class _Worker:
         self._concurrency = concurrency or os.cpu_count() or 1
         self._process: WorkerProcess | None = None
 
-    def start_where_needed(self, daemon: Daemon) -> None:
-        if self._process is None and any(job.executor == "celery" for job in daemon.jobs()):
+    def start_where_needed(self, loader: Loader) -> None:
+        jobs = (job for location in loader.locations for job in location.info.jobs)
+        if self._process is None and any(job.executor == "celery" for job in jobs):
             self._start()
 
     def _start(self) -> None:

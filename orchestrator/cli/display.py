@@ -30,6 +30,7 @@ from opgrid.contracts.events import (
 )
 from opgrid.contracts.status import StepStatus
 from opgrid.ids import split_step_key
+from orchestrator.services.wording import detail
 from orchestrator.storage.projection import changes
 
 Watch = Callable[[Sequence[AnyEvent]], None]
@@ -70,29 +71,7 @@ def line(event: AnyEvent) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(event.at)) + f".{int(event.at % 1 * 1000):03d}"
     step = getattr(event, "step", None) or ""
     text = f"{clock} {event.TYPE.name:<18} {step}"
-    return f"{text}  {detail}".rstrip() if (detail := _detail(event)) else text.rstrip()
-
-
-def _detail(event: AnyEvent) -> str:
-    match event:
-        case StepSucceeded(seconds=seconds):
-            return f"{seconds:.3f} s"
-        case StepFailed(error=error):
-            return f"{error.kind}: {error.message}" + (_cause(error.cause) if error.cause else "")
-        case StepLost(cause=cause):
-            return cause.reason
-        case StepUpForRetry(delay=delay):
-            return f"again in {delay:g} s"
-        case StepSkipped(reason=reason) | RunFailed(reason=reason) | RunCanceling(reason=reason):
-            return reason
-        case LogMessage(message=message) | EngineNote(message=message):
-            return message
-        case _:
-            return ""
-
-
-def _cause(error: Any) -> str:
-    return f" ({error.kind}: {error.message})"
+    return f"{text}  {said}".rstrip() if (said := detail(event)) else text.rstrip()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
 from orchestrator.coordinator.children import Children
+from orchestrator.coordinator.fleet import Fleet
 from orchestrator.coordinator.ownership import LEASE, RENEW, is_dead, this_process
 from orchestrator.coordinator.queue import Choice, QueueLimits, choose
 from orchestrator.coordinator.shards import MakeExecutor, Shard, all_shards, is_remote, plan_of, take
@@ -42,12 +43,18 @@ class Coordinator:
     """
 
     def __init__(
-        self, store: ServiceStore, children: Children, limits: QueueLimits, make_executor: MakeExecutor | None
+        self,
+        store: ServiceStore,
+        children: Children,
+        limits: QueueLimits,
+        make_executor: MakeExecutor | None,
+        fleet: Fleet | None = None,
     ) -> None:
         self._store = store
         self._children = children
         self._limits = limits
         self._make_executor = make_executor
+        self._fleet = fleet
         self._shards: dict[str, Shard] = {}
         self._held: dict[str, float] = {}  #: until when a lease may be acted on, monotonic
         self._begun: set[RunId] = set()
@@ -78,6 +85,8 @@ class Coordinator:
     def run(self) -> None:
         """Until ``stop``."""
         away = False
+        if self._fleet is not None:
+            self._fleet.start(lambda: self._holds(_QUEUE))
         try:
             while self._wait():
                 try:
@@ -215,6 +224,8 @@ class Coordinator:
             self._asked.discard(row.run_id)  # its own process looks for itself, and who holds its shard
 
     def _close(self) -> None:
+        if self._fleet is not None:
+            self._fleet.stop()
         for shard in self._shards.values():
             shard.stop()
         for shard in self._shards.values():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from typing import Final
 
 from opgrid.errors import DatabaseUnreachable
@@ -15,8 +14,7 @@ from orchestrator.daemon.backfills import Backfills
 from orchestrator.daemon.duties import Scheduler, Sensors
 from orchestrator.daemon.retention import forget_old
 from orchestrator.daemon.retries import Retries
-from orchestrator.locations.location import Location
-from orchestrator.locations.messages import JobInfo
+from orchestrator.locations.loader import Loader
 from orchestrator.sections import Sections
 from orchestrator.storage.service_protocols import ServiceStore
 
@@ -27,16 +25,15 @@ RETRIES: Final = "daemon/retries"
 RETENTION: Final = "daemon/retention"
 DUTIES: Final = (SCHEDULER, SENSORS, BACKFILLS, RETRIES, RETENTION)
 _LOOK: Final = 0.5  #: seconds
-_RELOAD: Final = 10.0  #: seconds until a location that did not load is tried again
 _FORGET: Final = 3600.0
 
 _log = logging.getLogger("opgrid.daemon")
 
 
 class Daemon:
-    def __init__(self, store: ServiceStore, locations: Sequence[Location], settings: Sections) -> None:
+    def __init__(self, store: ServiceStore, loader: Loader, settings: Sections) -> None:
         self._store = store
-        self._locations = locations
+        locations = loader.locations
         self._settings = settings
         timeout = settings.daemon.tick_timeout_seconds
         catch_up = settings.daemon.max_catchup_runs
@@ -48,24 +45,13 @@ class Daemon:
         self._renew_at = 0.0
         self._forget_at = 0.0
         self._stopped = threading.Event()
-        self._reload = threading.Event()
 
     def stop(self) -> None:
         """For signal handlers and other threads: ``run`` returns soon."""
         self._stopped.set()
 
-    def reload(self) -> None:
-        """Load all code anew; what does not load stays as it was."""
-        self._reload.set()
-
-    def jobs(self) -> list[JobInfo]:
-        """Of all code locations, as far as they are loaded."""
-        return [job for location in self._locations for job in location.info.jobs]
-
     def run(self) -> None:
         """Until ``stop``."""
-        loader = threading.Thread(target=self._load, name="opgrid-load", daemon=True)
-        loader.start()
         away = False
         try:
             while not self._stopped.wait(_LOOK):
@@ -77,8 +63,6 @@ class Daemon:
                         _log.warning("%s Waiting for it.", error)
                     away = True
         finally:
-            for location in self._locations:
-                location.close()
             for name in self._held:
                 self._store.let_go(name, this_process())
 
@@ -106,35 +90,3 @@ class Daemon:
 
     def _does(self, duty: str) -> bool:
         return time.monotonic() < self._held.get(duty, 0.0)
-
-    # ---- locations -------------------------------------------------------------------------------------------------
-
-    def _load(self) -> None:
-        """At first all; later those that did not load, and all again when that is asked for."""
-        wanted = list(self._locations)
-        while True:
-            for location in wanted:
-                self._load_one(location)
-                if self._stopped.is_set():
-                    return
-            if self._reload.wait(_RELOAD):
-                self._reload.clear()
-                wanted = list(self._locations)
-            else:
-                wanted = [location for location in self._locations if location.error is not None]
-            if self._stopped.is_set():
-                return
-
-    def _load_one(self, location: Location) -> None:
-        before = location.error
-        if location.load():
-            info = location.info
-            _log.info(
-                "Loaded %s: %d jobs, %d schedules, %d sensors.",
-                location.name,
-                len(info.jobs),
-                len(info.schedules),
-                len(info.sensors),
-            )
-        elif location.error != before and location.error is not None:
-            _log.error("Code location %s does not load: %s", location.name, location.error.message)

@@ -13,7 +13,6 @@ from typing import Final
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import OpGridError
 from orchestrator.daemon.evaluating import ask, commit
-from orchestrator.daemon.ticks import cron_of, missed, next_tick
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import (
     Evaluated,
@@ -25,6 +24,7 @@ from orchestrator.locations.messages import (
     TickSensor,
 )
 from orchestrator.locations.process import LocationBroken
+from orchestrator.services.ticks import cron_of, missed, next_tick
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Instigator, InstigatorKind
 

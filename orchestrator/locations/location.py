@@ -132,6 +132,13 @@ class Location:
         for each in gone:
             each.kill()
 
+    def rest(self) -> None:
+        """End the processes that nobody is asking; the next question starts one."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for process in idle:
+            process.kill()
+
     def close(self) -> None:
         """End its processes, whatever they do."""
         self._threads.shutdown(wait=False, cancel_futures=True)

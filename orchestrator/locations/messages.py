@@ -76,6 +76,10 @@ class TickRunStatus(msgspec.Struct, frozen=True, tag="run_status"):
     number: int  #: of the event in the log
 
 
+class DescribeJob(msgspec.Struct, frozen=True, tag="describe_job"):
+    job: str
+
+
 class Prepare(msgspec.Struct, frozen=True, tag="prepare", omit_defaults=True):
     """Make a run of a job ready to be launched."""
 
@@ -85,13 +89,16 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare", omit_defaults=True):
     partition_key: str | None = None
     executor: str | None = None
     op_selection: tuple[str, ...] = ()
+    parent_run_id: str | None = None  #: of the run that this one repeats; what is not given here is that run's
+    from_failure: bool = False
+    step_selection: tuple[str, ...] = ()
 
 
 class PartitionKeys(msgspec.Struct, frozen=True, tag="partitions"):
     job: str
 
 
-Asked = Describe | TickSchedule | TickSensor | TickRunStatus | Prepare | PartitionKeys
+Asked = Describe | DescribeJob | TickSchedule | TickSensor | TickRunStatus | Prepare | PartitionKeys
 
 # ---- what it answers
 
@@ -128,12 +135,31 @@ class Keys(msgspec.Struct, frozen=True, tag="keys"):
     keys: tuple[str, ...]
 
 
+class JobDetails(msgspec.Struct, frozen=True, tag="job", omit_defaults=True):
+    structure: msgspec.Raw
+    config_schema: msgspec.Raw  #: JSON Schema of its run config
+    scaffold: dict[str, object] = {}  #: a run config with everything in it
+    required: dict[str, object] = {}  #: one with what has to be given
+    run_config: dict[str, object] = {}  #: that it brings along
+    tags: dict[str, str] = {}
+    resources: dict[str, str | None] = {}  #: descriptions by key
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with some run config."""
+
+    kind: str
+    path: str  #: ``root:ops:cop:config:s``
+    message: str
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed", omit_defaults=True):
     error: ErrorInfo
     log: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()  #: where it is run config that does not fit
 
 
-Answer = Evaluated | Described | Keys | Failed
+Answer = Evaluated | Described | JobDetails | Keys | Failed
 
 _LENGTH: Final = struct.Struct(">I")
 _LONGEST: Final = 256 * 2**20

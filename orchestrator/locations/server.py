@@ -6,8 +6,10 @@ import logging
 import socket
 from collections.abc import Callable
 
+from opgrid.config.report import ConfigProblem
 from opgrid.contracts.events import ErrorInfo
-from orchestrator.locations.messages import Answer, Asked, Failed, receive_asked, send
+from opgrid.errors import InvalidConfigError
+from orchestrator.locations.messages import Answer, Asked, Failed, Problem, receive_asked, send
 
 #: Answers one question; what it raises is the answer, too.
 Handler = Callable[[Asked], Answer]
@@ -23,13 +25,18 @@ def serve(connection: socket.socket, handle: Handler) -> None:
         except KeyboardInterrupt:
             return
         except BaseException as error:  # user code may raise anything, SystemExit too
-            answer = Failed(ErrorInfo.of(error), tuple(log.lines))
+            answer = Failed(ErrorInfo.of(error), tuple(log.lines), _problems(error))
         finally:
             logging.getLogger("opgrid").removeHandler(log)
         try:
             send(connection, answer)
         except OSError:
             return  # who asked has given up
+
+
+def _problems(error: BaseException) -> tuple[Problem, ...]:
+    found = error.errors if isinstance(error, InvalidConfigError) else ()
+    return tuple(Problem(each.kind.value, each.path, each.message) for each in found if isinstance(each, ConfigProblem))
 
 
 class _Log(logging.Handler):

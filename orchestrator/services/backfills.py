@@ -5,29 +5,33 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from opgrid.contracts.status import RunStatus
 from opgrid.definitions.partitions.base import PARTITION_TAG
 from opgrid.errors import InvariantViolationError, RunNotFoundError, UnknownPartitionError, nearest
 from opgrid.ids import RunId
 from orchestrator.services.submission import cancel
-from orchestrator.storage.records import RunRecord, RunsFilter
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
 
 #: On the runs of a backfill: which one.
 BACKFILL_TAG: Final = "opgrid/backfill"
+_FAILED: Final = (RunStatus.FAILURE, RunStatus.CANCELED)
 
 
-def last_runs(store: ServiceStore, job: str) -> dict[str, RunRecord]:
-    """The latest run of each partition of a job."""
-    found: dict[str, RunRecord] = {}
-    for run in store.runs(RunsFilter(job_name=job)):
-        key = run.tags.get(PARTITION_TAG)
-        if key is not None:
-            found.setdefault(key, run)
-    return found
+class LastRun(NamedTuple):
+    run_id: RunId
+    status: RunStatus
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in _FAILED
+
+
+def last_runs(store: ServiceStore, job: str) -> dict[str, LastRun]:
+    """The latest run of each partition of a job; those that never ran are missing."""
+    return {key: LastRun(*found) for key, found in store.last_by_tag(job, PARTITION_TAG).items()}
 
 
 def chosen(
@@ -36,7 +40,7 @@ def chosen(
     only: Sequence[str] = (),
     start: str | None = None,
     end: str | None = None,
-    last: Mapping[str, RunRecord] | None = None,
+    last: Mapping[str, LastRun] | None = None,
     missing: bool = False,
     failed: bool = False,
 ) -> list[str]:
@@ -53,16 +57,12 @@ def chosen(
         wanted = [key for key in keys[first:behind] if key in set(wanted)]
     runs = last or {}
     if missing and failed:
-        return [key for key in wanted if key not in runs or _has_failed(runs[key])]
+        return [key for key in wanted if key not in runs or runs[key].has_failed]
     if missing:
         return [key for key in wanted if key not in runs]
     if failed:
-        return [key for key in wanted if key in runs and _has_failed(runs[key])]
+        return [key for key in wanted if key in runs and runs[key].has_failed]
     return wanted
-
-
-def _has_failed(run: RunRecord) -> bool:
-    return run.status in (RunStatus.FAILURE, RunStatus.CANCELED)
 
 
 def request(
@@ -115,6 +115,3 @@ def again(store: ServiceStore, backfill: Backfill, from_failure: bool = True) ->
         failed if from_failure else {},
     )
     return request(store, backfill.location, backfill.job, left, options)
-
-
-_FAILED: Final = (RunStatus.FAILURE, RunStatus.CANCELED)

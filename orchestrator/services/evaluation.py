@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +24,9 @@ from orchestrator.locations.messages import (
     Asked,
     Describe,
     Described,
+    DescribeJob,
     Evaluated,
+    JobDetails,
     JobInfo,
     Keys,
     LocationInfo,
@@ -38,6 +41,8 @@ from orchestrator.locations.messages import (
     TickSensor,
 )
 from orchestrator.services.launching import Request, prepare
+from orchestrator.services.reexecution import ReexecutionOptions, reexecution
+from orchestrator.services.scaffold import scaffold
 
 
 class Evaluator:
@@ -63,6 +68,8 @@ class Evaluator:
                 return self._run_status(definitions.get_sensor_def(asked.name), definitions, asked)
             case Prepare():
                 return Evaluated((self._prepared(definitions, asked),))
+            case DescribeJob(name):
+                return _details(definitions.get_job_def(name))
             case PartitionKeys(job):
                 return Keys(tuple(self._partition_keys(definitions, job)))
 
@@ -148,6 +155,8 @@ class Evaluator:
 
     def _prepared(self, definitions: Definitions, asked: Prepare) -> ReadyRun:
         instance = self._instance()
+        if asked.parent_run_id is not None:
+            return self._ready_run(self._reexecution(definitions, asked, asked.parent_run_id))
         request = Request(
             definitions.get_job_def(asked.job),
             asked.run_config,
@@ -159,6 +168,22 @@ class Evaluator:
             python_logs=instance.python_logs,
             partitions=instance,
         )
+        return self._ready_run(request)
+
+    def _reexecution(self, definitions: Definitions, asked: Prepare, parent_run_id: str) -> Request:
+        options = ReexecutionOptions(parent_run_id, asked.step_selection, asked.from_failure)
+        return reexecution(
+            self._instance(),
+            options,
+            definitions.get_job_def(asked.job),
+            run_config=asked.run_config,
+            executor=asked.executor,
+            op_selection=asked.op_selection or None,
+            tags=asked.tags,
+            code=self._code,
+        )
+
+    def _ready_run(self, request: Request) -> ReadyRun:
         prepared = prepare(request)
         return ReadyRun(
             prepared.brief,
@@ -177,6 +202,24 @@ class Evaluator:
 def _job_info(job: JobDefinition) -> JobInfo:
     executor = job.executor_def.name if job.executor_def is not None else ""
     return JobInfo(job.name, job.structure_hash, job.description, job.partitions_def is not None, executor)
+
+
+def _details(job: JobDefinition) -> JobDetails:
+    return JobDetails(
+        msgspec.Raw(msgspec.json.encode(job.structure)),
+        msgspec.Raw(json.dumps(job.run_config_schema, default=str).encode()),
+        _plain(scaffold(job)),
+        _plain(scaffold(job, required_only=True)),
+        _plain(job.run_config or {}),
+        dict(job.tags),
+        {key: resource.description for key, resource in job.resource_defs.items()},
+    )
+
+
+def _plain(config: Any) -> dict[str, object]:
+    """As JSON has it."""
+    found: dict[str, object] = json.loads(json.dumps(config, default=str))
+    return found
 
 
 def _sensor_info(sensor: SensorDefinition) -> SensorInfo:

@@ -17,7 +17,7 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.pools import Slot
 from orchestrator.storage.projection import changes
-from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import EventsFilter, Lease, RunRecord, RunsFilter, StepRecord
 
 
 class MemoryStore:
@@ -63,10 +63,18 @@ class MemoryStore:
     def find(self, prefix: str, limit: int = 10) -> list[RunId]:
         return [RunId(run_id) for run_id in reversed(self._runs) if run_id.startswith(prefix)][:limit]
 
-    def runs(self, wanted: RunsFilter | None = None, limit: int | None = None) -> list[RunRecord]:
+    def runs(
+        self, wanted: RunsFilter | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> list[RunRecord]:
         with self._lock:
-            found = [run for run in reversed(self._runs.values()) if wanted is None or _fits(run, wanted)]
+            found = list(reversed(self._runs.values()))
+        if cursor is not None:
+            found = found[next((place + 1 for place, run in enumerate(found) if run.run_id == cursor), len(found)) :]
+        found = [run for run in found if wanted is None or _fits(run, wanted)]
         return found[:limit] if limit is not None else found
+
+    def count(self, wanted: RunsFilter | None = None) -> int:
+        return len(self.runs(wanted))
 
     def content(self, hash: str) -> bytes:
         return self._contents[hash]
@@ -74,8 +82,12 @@ class MemoryStore:
     def read(self, run_id: RunId) -> Iterable[AnyEvent]:
         return list(self._events.get(run_id, ()))
 
-    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[tuple[int, AnyEvent]]:
+    def events(
+        self, run_id: str, after: int = 0, limit: int | None = None, wanted: EventsFilter | None = None
+    ) -> list[tuple[int, AnyEvent]]:
         numbered = list(enumerate(self._events.get(run_id, ()), start=1))[after:]
+        if wanted is not None:
+            numbered = [entry for entry in numbered if wanted.fits(entry[1])]
         return numbered[:limit] if limit is not None else numbered
 
     def steps(self, run_id: str) -> list[StepRecord]:

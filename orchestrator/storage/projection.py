@@ -38,6 +38,7 @@ class StepChange(NamedTuple):
     attempt: int
     started: float | None
     ended: float | None
+    worker: str | None = None  #: that started it last
 
 
 def changes(events: Iterable[AnyEvent]) -> dict[StepKey, StepChange]:
@@ -60,7 +61,9 @@ def changes(events: Iterable[AnyEvent]) -> dict[StepKey, StepChange]:
             | StepLost,
         )
         before = found.get(event.step)
-        started = event.at if isinstance(event, StepStarted) else before.started if before else None
+        started, worker = (before.started, before.worker) if before else (None, None)
+        if isinstance(event, StepStarted):
+            started, worker = event.at, event.worker or None
         ended = event.at if status.is_final else None
-        found[event.step] = StepChange(status, event.attempt, started, ended)
+        found[event.step] = StepChange(status, event.attempt, started, ended, worker)
     return found

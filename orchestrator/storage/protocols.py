@@ -11,7 +11,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.engine.log import RunLog, Turn
 from orchestrator.engine.pools import PoolStore
-from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import EventsFilter, Lease, RunRecord, RunsFilter, StepRecord
 
 
 class FencedTurn(Turn, Protocol):
@@ -37,16 +37,24 @@ class Store(RunLog, PoolStore, Protocol):
         """Run ids that begin so, newest first."""
         ...
 
-    def runs(self, wanted: RunsFilter | None = None, limit: int | None = None) -> list[RunRecord]:
-        """Newest first."""
+    def runs(
+        self, wanted: RunsFilter | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> list[RunRecord]:
+        """Newest first; those older than the run with the id ``cursor``."""
+        ...
+
+    def count(self, wanted: RunsFilter | None = None) -> int:
+        """How many runs there are."""
         ...
 
     def content(self, hash: str) -> bytes:
         """A stored plan or snapshot. Raises KeyError."""
         ...
 
-    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[tuple[int, AnyEvent]]:
-        """(number, event) behind ``after``, oldest first. Numbers grow, with gaps."""
+    def events(
+        self, run_id: str, after: int = 0, limit: int | None = None, wanted: EventsFilter | None = None
+    ) -> list[tuple[int, AnyEvent]]:
+        """(number, event) behind ``after``, oldest first, all or some. Numbers grow, with gaps."""
         ...
 
     def steps(self, run_id: str) -> list[StepRecord]:

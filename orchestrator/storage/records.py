@@ -7,9 +7,14 @@ from datetime import datetime
 from math import inf
 from typing import Any
 
+from opgrid.contracts.events import AnyEvent, EventType
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief
+from opgrid.contracts.wire import encode_event
 from opgrid.ids import RunId, StepKey
+
+#: By this tag re-executions are found, though they do not show it: the id of the first run in the row.
+ROOT_TAG = "opgrid/root_run_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class StepRecord:
     attempt: int
     started: float | None = None
     ended: float | None = None
+    worker: str | None = None  #: of its last attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,22 @@ def _seconds(time: float | datetime | None, without: float) -> float:
     if time is None:
         return without
     return time.timestamp() if isinstance(time, datetime) else time
+
+
+@dataclass(frozen=True, slots=True)
+class EventsFilter:
+    """Which events of a run; what is not given does not matter."""
+
+    types: tuple[EventType, ...] = ()
+    step: str | None = None
+    text: str = ""  #: somewhere in it, in letters of either case
+
+    def fits(self, event: AnyEvent) -> bool:
+        return (
+            (not self.types or event.TYPE in self.types)
+            and self.step in (None, getattr(event, "step", None))
+            and self.text.lower() in encode_event(event).decode().lower()
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from opgrid.contracts.status import RunStatus
+from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.definitions.run_request import DynamicPartitionsRequest
 from opgrid.ids import RunId
 from orchestrator.engine.pools import Slot
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import Lease, RunRecord
-from orchestrator.storage.service_records import Backfill, BackfillStatus, Instigator, NewRun, OpenRun, Tick, TickStatus
+from orchestrator.storage.records import Lease, RunRecord, StepRecord
+from orchestrator.storage.service_records import (
+    AuditEntry,
+    Backfill,
+    BackfillStatus,
+    Instigator,
+    NewRun,
+    OpenRun,
+    Pulse,
+    Tick,
+    TickStatus,
+)
 
 
 class ServiceStore(Store, Protocol):
@@ -115,6 +125,46 @@ class ServiceStore(Store, Protocol):
 
     def statuses(self, run_ids: Sequence[RunId]) -> dict[RunId, RunStatus]:
         """Of runs that are there."""
+        ...
+
+    def tag_keys(self) -> list[str]:
+        """Of all runs, by name."""
+        ...
+
+    def tag_values(self, key: str, prefix: str = "", limit: int = 100) -> list[str]:
+        """That runs have for a tag, by name."""
+        ...
+
+    def pulse(self) -> Pulse:
+        """What has changed when it is not the same as before."""
+        ...
+
+    def changed_runs(self, after: int, limit: int = 200) -> list[RunId]:
+        """Those with events behind this number."""
+        ...
+
+    def step_counts(self, run_ids: Sequence[RunId]) -> dict[RunId, dict[StepStatus, int]]:
+        """How many steps stand where; those that did not come yet are not counted."""
+        ...
+
+    def running_steps(self, limit: int = 500) -> list[tuple[RunId, StepRecord]]:
+        """Of all runs, the longest first."""
+        ...
+
+    def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus]]:
+        """For each value of a tag the latest run of a job that has it."""
+        ...
+
+    def report(self, name: str) -> tuple[float, bytes] | None:
+        """What a service told last under this name, and when."""
+        ...
+
+    def put_report(self, name: str, body: bytes, at: float) -> None: ...
+
+    def add_audit(self, entry: AuditEntry) -> None: ...
+
+    def audit(self, limit: int = 100) -> list[AuditEntry]:
+        """Newest first."""
         ...
 
     def used_slots(self) -> dict[str, list[Slot]]:

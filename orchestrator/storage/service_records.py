@@ -39,6 +39,16 @@ class OpenRun(NamedTuple):
     cancel: str | None  #: why somebody asked for its end
 
 
+class Pulse(NamedTuple):
+    """Numbers that change with what they are about."""
+
+    event: int
+    tick: int
+    automation: str
+    backfills: str
+    reports: float
+
+
 class InstigatorKind(StrEnum):
     SCHEDULE = "schedule"
     SENSOR = "sensor"
@@ -84,6 +94,18 @@ class Tick:
     reason: str | None = None  #: why it was skipped
     error: ErrorInfo | None = None
     log: tuple[str, ...] = ()
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something that somebody did by way of the API."""
+
+    at: float
+    who: str  #: name of the token; "local" where none is asked for
+    action: str  #: name of the mutation
+    about: str  #: what it was done to
+    outcome: str  #: name of the result's type
     number: int = 0
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceling, RunDequeued, RunFailed, RunStarting
-from opgrid.contracts.status import RunStatus
+from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.pools import Slot
-from orchestrator.storage.records import Lease, RunRecord
+from orchestrator.storage.records import Lease, RunRecord, StepRecord
 from orchestrator.storage.service_records import (
+    AuditEntry,
     Backfill,
     BackfillOptions,
     BackfillStatus,
@@ -25,11 +27,13 @@ from orchestrator.storage.service_records import (
     InstigatorKind,
     NewRun,
     OpenRun,
+    Pulse,
     Tick,
     TickStatus,
 )
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.tables import (
+    audit,
     backfills,
     events,
     instigators,
@@ -37,8 +41,11 @@ from orchestrator.storage.sql.tables import (
     leases,
     partitions,
     pools,
+    reports,
+    run_tags,
     runs,
     slots,
+    steps,
     ticks,
 )
 from orchestrator.storage.sql.turn import SqlTurn, record_of
@@ -348,6 +355,87 @@ class ServiceTables(Database):
             query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids[start : start + 500]))
             found.update({RunId(row.run_id): RunStatus(row.status) for row in self._all(query)})
         return found
+
+    # ---- what the web shows ------------------------------------------------------------------------------------------
+
+    def tag_keys(self) -> list[str]:
+        return [row.key for row in self._all(select(run_tags.c.key).distinct().order_by(run_tags.c.key))]
+
+    def tag_values(self, key: str, prefix: str = "", limit: int = 100) -> list[str]:
+        query = select(run_tags.c.value).where(run_tags.c.key == key).distinct().order_by(run_tags.c.value)
+        if prefix:
+            query = query.where(run_tags.c.value.startswith(prefix, autoescape=True))
+        return [row.value for row in self._all(query.limit(limit))]
+
+    def pulse(self) -> Pulse:
+        """What has changed when it is not the same as before."""
+
+        def last(column: Any) -> Any:
+            return select(func.max(column)).scalar_subquery()
+
+        row = self._one(
+            select(
+                last(events.c.id).label("event"),
+                last(ticks.c.id).label("tick"),
+                select(func.count()).where(instigators.c.status == "RUNNING").scalar_subquery().label("running"),
+                last(instigators.c.completed).label("completed"),
+                last(backfills.c.created).label("asked"),
+                last(backfills.c.ended).label("ended"),
+                select(func.count()).where(backfills.c.status == "CANCELING").scalar_subquery().label("ending"),
+                last(reports.c.at).label("reports"),
+            )
+        )
+        automation = f"{row.running} {row.completed}"
+        return Pulse(
+            row.event or 0, row.tick or 0, automation, f"{row.asked} {row.ended} {row.ending}", row.reports or 0.0
+        )
+
+    def changed_runs(self, after: int, limit: int = 200) -> list[RunId]:
+        query = select(events.c.run_id).where(events.c.id > after).distinct().limit(limit)
+        return [RunId(row.run_id) for row in self._all(query)]
+
+    def step_counts(self, run_ids: Sequence[RunId]) -> dict[RunId, dict[StepStatus, int]]:
+        query = select(steps.c.run_id, steps.c.status, func.count().label("steps"))
+        query = query.where(steps.c.run_id.in_(list(run_ids))).group_by(steps.c.run_id, steps.c.status)
+        found: dict[RunId, dict[StepStatus, int]] = {}
+        for row in self._all(query):
+            found.setdefault(RunId(row.run_id), {})[StepStatus(row.status)] = row.steps
+        return found
+
+    def running_steps(self, limit: int = 500) -> list[tuple[RunId, StepRecord]]:
+        going = select(runs.c.run_id).where(runs.c.status.in_(_OPEN))
+        query = select(steps).where(steps.c.run_id.in_(going), steps.c.status == StepStatus.RUNNING.value)
+        return [
+            (
+                RunId(row.run_id),
+                StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended, row.worker),
+            )
+            for row in self._all(query.order_by(steps.c.started).limit(limit))
+        ]
+
+    def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus]]:
+        newest = select(func.max(run_tags.c.run).label("run"), run_tags.c.value)
+        newest = newest.join(runs, runs.c.id == run_tags.c.run).where(run_tags.c.key == key, runs.c.job == job)
+        last = newest.group_by(run_tags.c.value).subquery()
+        query = select(last.c.value, runs.c.run_id, runs.c.status).join(runs, runs.c.id == last.c.run)
+        return {row.value: (RunId(row.run_id), RunStatus(row.status)) for row in self._all(query)}
+
+    def report(self, name: str) -> tuple[float, bytes] | None:
+        row = self._one(select(reports.c.at, reports.c.body).where(reports.c.name == name))
+        return None if row is None else (row.at, row.body.encode())
+
+    def put_report(self, name: str, body: bytes, at: float) -> None:
+        with self._writing() as connection:
+            self._statements.upsert_report(connection, {"name": name, "at": at, "body": body.decode()})
+
+    def add_audit(self, entry: AuditEntry) -> None:
+        with self._writing() as connection:
+            row = {"at": entry.at, "who": entry.who, "action": entry.action, "about": entry.about}
+            connection.execute(insert(audit), {**row, "outcome": entry.outcome})
+
+    def audit(self, limit: int = 100) -> list[AuditEntry]:
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        return [AuditEntry(row.at, row.who, row.action, row.about, row.outcome, row.id) for row in self._all(query)]
 
     # ---- pools -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from orchestrator.storage.sql.tables import (
     partitions,
     pools,
     positions,
+    reports,
+    run_tags,
     runs,
     slots,
     steps,
@@ -57,6 +59,8 @@ class Statements:
     add_slot: Prepared
     upsert_instigator: Prepared
     upsert_pool: Prepared
+    upsert_report: Prepared
+    upsert_tag: Prepared
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
     set_owner: Prepared  #: of the run ``of``
 
@@ -72,6 +76,7 @@ def statements_for(dialect: Dialect) -> Statements:
             "attempt": step.excluded.attempt,
             "started": func.coalesce(step.excluded.started, steps.c.started),
             "ended": step.excluded.ended,
+            "worker": func.coalesce(step.excluded.worker, steps.c.worker),
         },
     )
     upsert_position = position.on_conflict_do_update(
@@ -88,6 +93,13 @@ def statements_for(dialect: Dialect) -> Statements:
         set_={name: state.excluded[name] for name in _STATE},
     )
     upsert_pool = pool.on_conflict_do_update(index_elements=[pools.c.name], set_={"slots": pool.excluded.slots})
+    report, tag = upsert(reports), upsert(run_tags)
+    upsert_report = report.on_conflict_do_update(
+        index_elements=[reports.c.name], set_={"at": report.excluded.at, "body": report.excluded.body}
+    )
+    upsert_tag = tag.on_conflict_do_update(
+        index_elements=[run_tags.c.run, run_tags.c.key], set_={"value": tag.excluded.value}
+    )
     # SQLite's writing transactions exclude each other: it has no row locks, and SQLAlchemy leaves them out there.
     owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
@@ -102,6 +114,8 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(add_slot, dialect, *slots.c.keys()),
         Prepared.of(upsert_instigator, dialect, *instigators.c.keys()),
         Prepared.of(upsert_pool, dialect, *pools.c.keys()),
+        Prepared.of(upsert_report, dialect, *reports.c.keys()),
+        Prepared.of(upsert_tag, dialect, *run_tags.c.keys()),
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
+from typing import Any
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
@@ -15,10 +16,10 @@ from opgrid.contracts.wire import decode_brief, decode_event, encode_brief
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import tagged
-from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import EventsFilter, Lease, RunRecord, RunsFilter, StepRecord
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.service import ServiceTables
-from orchestrator.storage.sql.tables import contents, events, partitions, positions, runs, steps
+from orchestrator.storage.sql.tables import contents, events, partitions, positions, run_tags, runs, steps
 from orchestrator.storage.sql.turn import SqlTurn, record_of
 
 
@@ -83,34 +84,18 @@ class SqlStore(ServiceTables, Database):
         query = select(runs.c.run_id).where(runs.c.run_id.startswith(prefix, autoescape=True))
         return [RunId(row.run_id) for row in self._all(query.order_by(runs.c.id.desc()).limit(limit))]
 
-    def runs(self, wanted: RunsFilter | None = None, limit: int | None = None) -> list[RunRecord]:
-        """Newest first."""
-        query = select(runs).order_by(runs.c.id.desc())
-        wanted = wanted or RunsFilter()
-        if wanted.run_ids:
-            query = query.where(runs.c.run_id.in_(wanted.run_ids))
-        if wanted.job_name is not None:
-            query = query.where(runs.c.job == wanted.job_name)
-        if wanted.statuses:
-            query = query.where(runs.c.status.in_([status.value for status in wanted.statuses]))
-        if wanted.snapshot_id is not None:
-            query = query.where(runs.c.snapshot == wanted.snapshot_id)
-        created_after, created_before, updated_after, updated_before = wanted.times()
-        updated = func.coalesce(runs.c.ended, runs.c.started, runs.c.created)
-        for column, after, before in (
-            (runs.c.created, created_after, created_before),
-            (updated, updated_after, updated_before),
-        ):
-            if after > -inf:
-                query = query.where(column > after)
-            if before < inf:
-                query = query.where(column < before)
-        if limit is not None and not wanted.tags:
-            query = query.limit(limit)
-        found = [record_of(row) for row in self._all(query)]
-        if wanted.tags:
-            found = [run for run in found if wanted.tags.items() <= run.brief.tags.items()]
-        return found[:limit] if limit is not None else found
+    def runs(
+        self, wanted: RunsFilter | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> list[RunRecord]:
+        query = _chosen(select(runs), wanted or RunsFilter()).order_by(runs.c.id.desc()).limit(limit)
+        if cursor is not None:
+            query = query.where(runs.c.id < select(runs.c.id).where(runs.c.run_id == cursor).scalar_subquery())
+        return [record_of(row) for row in self._all(query)]
+
+    def count(self, wanted: RunsFilter | None = None) -> int:
+        return int(
+            self._one(_chosen(select(func.count().label("runs")).select_from(runs), wanted or RunsFilter())).runs
+        )
 
     def content(self, hash: str) -> bytes:
         row = self._one(select(contents.c.body).where(contents.c.hash == hash))
@@ -122,9 +107,12 @@ class SqlStore(ServiceTables, Database):
         """The whole log of a run, oldest first."""
         return (event for _, event in self.events(run_id))
 
-    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[tuple[int, AnyEvent]]:
-        """(number, event) behind ``after``, oldest first. Numbers grow, with gaps."""
+    def events(
+        self, run_id: str, after: int = 0, limit: int | None = None, wanted: EventsFilter | None = None
+    ) -> list[tuple[int, AnyEvent]]:
         query = select(events.c.id, events.c.body).where(events.c.run_id == run_id, events.c.id > after)
+        if wanted is not None:
+            query = _matching(query, wanted)
         query = query.order_by(events.c.id)
         if limit is not None:
             query = query.limit(limit)
@@ -135,7 +123,7 @@ class SqlStore(ServiceTables, Database):
         query = select(steps).where(steps.c.run_id == run_id)
         query = query.order_by(steps.c.started.is_(None), steps.c.started, steps.c.step)
         return [
-            StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended)
+            StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended, row.worker)
             for row in self._all(query)
         ]
 
@@ -171,6 +159,8 @@ class SqlStore(ServiceTables, Database):
             if found is not None:
                 brief = encode_brief(tagged(decode_brief(found), tags)).decode()
                 connection.execute(update(runs).where(runs.c.run_id == run_id).values(brief=brief))
+                number = connection.execute(select(runs.c.id).where(runs.c.run_id == run_id)).scalar_one()
+                SqlTurn(connection, self._statements).insert_tags(number, tags)
 
     def end_run(self, run_id: str, status: RunStatus, events: Sequence[AnyEvent], at: float) -> bool:
         with self._writing() as connection:
@@ -188,5 +178,43 @@ class SqlStore(ServiceTables, Database):
 
     def delete_run(self, run_id: str) -> None:
         with self._writing() as connection:
+            connection.execute(
+                delete(run_tags).where(run_tags.c.run.in_(select(runs.c.id).where(runs.c.run_id == run_id)))
+            )
             for table in (events, steps, runs):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
+
+
+def _chosen(query: Any, wanted: RunsFilter) -> Any:
+    if wanted.run_ids:
+        query = query.where(runs.c.run_id.in_(wanted.run_ids))
+    if wanted.job_name is not None:
+        query = query.where(runs.c.job == wanted.job_name)
+    if wanted.statuses:
+        query = query.where(runs.c.status.in_([status.value for status in wanted.statuses]))
+    if wanted.snapshot_id is not None:
+        query = query.where(runs.c.snapshot == wanted.snapshot_id)
+    for key, value in wanted.tags.items():
+        tagged = (run_tags.c.run == runs.c.id, run_tags.c.key == key, run_tags.c.value == value)
+        query = query.where(exists().where(*tagged))
+    created_after, created_before, updated_after, updated_before = wanted.times()
+    updated = func.coalesce(runs.c.ended, runs.c.started, runs.c.created)
+    for column, after, before in (
+        (runs.c.created, created_after, created_before),
+        (updated, updated_after, updated_before),
+    ):
+        if after > -inf:
+            query = query.where(column > after)
+        if before < inf:
+            query = query.where(column < before)
+    return query
+
+
+def _matching(query: Any, wanted: EventsFilter) -> Any:
+    if wanted.types:
+        query = query.where(events.c.type.in_([each.value for each in wanted.types]))
+    if wanted.step is not None:
+        query = query.where(events.c.step == wanted.step)
+    if wanted.text:
+        query = query.where(func.lower(events.c.body).contains(wanted.text.lower(), autoescape=True))
+    return query

@@ -81,6 +81,17 @@ steps = Table(
     Column("attempt", Integer, nullable=False),
     Column("started", Float),
     Column("ended", Float),
+    Column("worker", String(255)),
+)
+
+#: The tags of runs once more, for finding runs by them.
+run_tags = Table(
+    "run_tags",
+    metadata,
+    Column("run", _Counter, primary_key=True, autoincrement=False),
+    Column("key", String(255), primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("run_tags_by_key", "key", "value", "run"),
 )
 
 positions = Table(
@@ -185,4 +196,25 @@ slots = Table(
     Column("pool", String(255), nullable=False),
     Column("since", Float, nullable=False),
     Index("slots_by_pool", "pool"),
+)
+
+#: What people did by way of the API.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("about", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+)
+
+#: What a service tells all others, such as which workers there are; the last word counts.
+reports = Table(
+    "reports",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("body", Text, nullable=False),
 )

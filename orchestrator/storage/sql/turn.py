@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,10 +14,11 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.contracts.wire import decode_brief, encode_brief, encode_event
 from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import ROOT_TAG, RunRecord
 from orchestrator.storage.sql.statements import Statements
 from orchestrator.storage.sql.tables import leases, runs
 
+_LONGEST_KEY = 255
 _FINAL = {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED}
 
 
@@ -33,7 +34,7 @@ class SqlTurn:
     def insert_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent]) -> None:
         stored = [{"hash": record.plan, "body": plan}, {"hash": record.snapshot, "body": snapshot}]
         self._statements.keep_content(self._connection, *stored)
-        self._connection.execute(
+        stored_as = self._connection.execute(
             insert(runs),
             {
                 "run_id": record.run_id,
@@ -44,12 +45,23 @@ class SqlTurn:
                 "plan": record.plan,
                 "snapshot": record.snapshot,
                 "created": record.created,
+                "started": record.started,
+                "ended": record.ended,
                 "epoch": 0,
                 "shard": record.brief.stream,
             },
         )
+        (number,) = stored_as.inserted_primary_key or (0,)
+        root = record.root_run_id
+        self.insert_tags(number, record.tags if root is None else {**record.tags, ROOT_TAG: root})
         if first:
             self.append(record.run_id, first)
+
+    def insert_tags(self, number: int, tags: Mapping[str, str]) -> None:
+        """Of a run that had none of these yet, by its number."""
+        rows = [{"run": number, "key": key[:_LONGEST_KEY], "value": str(value)} for key, value in tags.items()]
+        if rows:
+            self._statements.upsert_tag(self._connection, *rows)
 
     def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
         for event in events:
@@ -67,6 +79,7 @@ class SqlTurn:
                     "attempt": change.attempt,
                     "started": change.started,
                     "ended": change.ended,
+                    "worker": change.worker,
                 }
             )
 

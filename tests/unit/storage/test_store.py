@@ -282,8 +282,8 @@ def test_steps_stand_where_their_last_event_left_them(store: Store) -> None:
     append(store, StepLost(run_id=RUN, at=5.0, step=StepKey("b"), attempt=1, cause=LossCause("killed")))
     append(store, StepSkipped(run_id=RUN, at=6.0, step=StepKey("z"), attempt=1))
     assert store.steps(RUN) == [
-        StepRecord(StepKey("b"), StepStatus.DISPATCHED, 1, 2.0, None),
-        StepRecord(StepKey("a"), StepStatus.SUCCESS, 1, 3.0, 4.0),
+        StepRecord(StepKey("b"), StepStatus.DISPATCHED, 1, 2.0, None, "w"),
+        StepRecord(StepKey("a"), StepStatus.SUCCESS, 1, 3.0, 4.0, "w"),
         StepRecord(StepKey("c"), StepStatus.DISPATCHED, 1),
         StepRecord(StepKey("d"), StepStatus.DISPATCHED, 1),
         StepRecord(StepKey("z"), StepStatus.SKIPPED, 1, None, 6.0),
@@ -294,12 +294,12 @@ def test_a_retried_step_shows_its_last_attempt(store: Store) -> None:
     create(store)
     append(store, started("a", at=1.0))
     append(store, StepUpForRetry(run_id=RUN, at=2.0, step=StepKey("a"), attempt=1, delay=1.0))
-    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.WAITING, 1, 1.0, None)]
+    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.WAITING, 1, 1.0, None, "w")]
     append(store, RetryDue(run_id=RUN, at=3.0, step=StepKey("a"), attempt=2), started("a", 2, at=4.0))
-    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.RUNNING, 2, 4.0, None)]
+    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.RUNNING, 2, 4.0, None, "w")]
     failure = StepFailed(run_id=RUN, at=5.0, step=StepKey("a"), attempt=2, error=ErrorInfo("E", "no"))
     append(store, failure)
-    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.FAILURE, 2, 4.0, 5.0)]
+    assert store.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.FAILURE, 2, 4.0, 5.0, "w")]
 
 
 # ---- leases --------------------------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ def test_what_was_stored_is_there_after_a_restart(database_url: str) -> None:
     try:
         assert again.run(RUN) == made
         assert list(again.read(RUN)) == [log("before"), started("a")]
-        assert again.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.RUNNING, 1, 1.0)]
+        assert again.steps(RUN) == [StepRecord(StepKey("a"), StepStatus.RUNNING, 1, 1.0, None, "w")]
         assert again.position("celery") == "9-9"
         assert again.lease(RUN) == Lease("one", 6.0, 1)
     finally:

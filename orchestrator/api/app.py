@@ -1,0 +1,203 @@
+"""The ASGI application: GraphQL, pages, health, and the guard before them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types.graphql import OperationType
+
+from opgrid.errors import DatabaseUnreachable
+from orchestrator.api.access import Access
+from orchestrator.api.backend import Asking, Backend
+from orchestrator.api.graphql.schema import schema, text
+from orchestrator.api.health import metrics
+from orchestrator.api.pages import page_routes
+from orchestrator.api.security import COOKIE, Guard
+from orchestrator.services.export import exported
+
+_LONGEST: Final = 4 * 2**20  #: bytes of a request
+_PATIENCE: Final = 75.0  #: seconds that an answer may take; user code may be asked
+_ALL: Final = [OperationType.QUERY, OperationType.MUTATION]
+
+_log = logging.getLogger("opgrid.web")
+
+
+def make_app(backend: Backend, access: Access, hosts: Iterable[str] = (), prefix: str = "") -> Starlette:
+    """``prefix`` is the path under which a proxy serves it, such as ``/opgrid``; ``hosts`` are further names of it."""
+    prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
+    routes: list[BaseRoute] = [
+        Route("/graphql", _Queries(backend), methods=["POST"]),
+        WebSocketRoute("/graphql", _Live(backend)),
+        Route("/schema.graphql", _schema),
+        Route("/healthz", _healthz),
+        Route("/readyz", _Ready(backend)),
+        Route("/metrics", _Metrics(backend)),
+        Route("/login", _Login(access), methods=["POST"]),
+        Route("/logout", _logout, methods=["POST"]),
+        Route("/download_debug/{run_id}", _Download(backend)),
+        *page_routes(prefix),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        backend.heart.close()
+
+    return Starlette(
+        routes=[Mount(prefix, routes=routes)] if prefix else routes,
+        middleware=[
+            Middleware(Guard, access=access, hosts=tuple(hosts), prefix=prefix),
+            Middleware(GZipMiddleware, minimum_size=4000, compresslevel=3),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def _problem(message: str, status: int = 400) -> Response:
+    return JSONResponse({"errors": [{"message": message}]}, status)
+
+
+class _Endpoint:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        response = await self.answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        raise NotImplementedError
+
+
+class _Queries(_Endpoint):
+    """Queries and mutations. Each is answered in a thread: the database and user code are waited for there."""
+
+    async def answer(self, request: Request) -> Response:
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            return _problem("Send application/json.", 415)
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > _LONGEST:
+                return _problem("The request is too long.", 413)
+        try:
+            asked = json.loads(bytes(body))
+            query, variables = asked["query"], asked.get("variables")
+            name = asked.get("operationName")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return _problem("Send a JSON object with a query.")
+        if not isinstance(query, str) or not isinstance(variables, dict | None) or not isinstance(name, str | None):
+            return _problem("query has to be a text, variables an object, operationName a text.")
+        asking = Asking(self._backend, request.scope["viewer"])
+        work = asyncio.to_thread(_execute, asking, query, variables, name)
+        try:
+            found = await asyncio.wait_for(work, _PATIENCE)
+        except TimeoutError:
+            return _problem("It took too long.", 504)
+        except DatabaseUnreachable as error:
+            return _problem(str(error), 503)
+        return Response(found, media_type="application/json")
+
+
+def _execute(asking: Asking, query: str, variables: dict[str, Any] | None, name: str | None) -> bytes:
+    result = schema.execute_sync(query, variables, asking, operation_name=name, allowed_operation_types=_ALL)
+    answer: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        answer["errors"] = [error.formatted for error in result.errors]
+    return json.dumps(answer, separators=(",", ":"), default=str).encode()
+
+
+class _Live(GraphQL[Asking, None]):
+    """Subscriptions, over graphql-transport-ws."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            allow_queries_via_get=False,
+            subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
+            connection_init_wait_timeout=timedelta(seconds=10),
+            max_subscriptions_per_connection=20,
+        )
+        self._backend = backend
+
+    async def get_context(self, request: Request | WebSocket, response: Any) -> Asking:
+        return Asking(self._backend, request.scope["viewer"])
+
+
+class _Ready(_Endpoint):
+    async def answer(self, request: Request) -> Response:
+        try:
+            await asyncio.to_thread(self._backend.store.pulse)
+        except DatabaseUnreachable:
+            return PlainTextResponse("the database is away\n", 503)
+        return PlainTextResponse("ok\n")
+
+
+class _Metrics(_Endpoint):
+    async def answer(self, request: Request) -> Response:
+        duties = (*self._backend.duties, "queue")
+        body = await asyncio.to_thread(metrics, self._backend.store, duties)
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+class _Download(_Endpoint):
+    async def answer(self, request: Request) -> Response:
+        run_id = request.path_params["run_id"]
+        record = await asyncio.to_thread(self._backend.store.run, run_id)
+        if record is None:
+            return _problem(f"There is no run {run_id!r}.", 404)
+        body = await asyncio.to_thread(exported, self._backend.store, record)
+        named = {"content-disposition": f'attachment; filename="{record.run_id}.opgrid"'}
+        return Response(body, media_type="application/octet-stream", headers=named)
+
+
+class _Login:
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            token = json.loads(await request.body())["token"]
+        except (ValueError, KeyError, TypeError):
+            return _problem("Send a JSON object with a token.")
+        if not isinstance(token, str) or self._access.viewer(token) is None:
+            await asyncio.sleep(0.5)
+            return _problem("Nobody has this token.", 401)
+        response = JSONResponse({})
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
+        return response
+
+
+def _schema(request: Request) -> Response:
+    return PlainTextResponse(text())
+
+
+def _healthz(request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+def _logout(request: Request) -> Response:
+    response = JSONResponse({})
+    response.delete_cookie(COOKIE)
+    return response

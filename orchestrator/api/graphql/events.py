@@ -1,0 +1,137 @@
+"""The events of a run; each kind is a type of its own, as clients of Dagster know them."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, Final, Union
+
+import msgspec
+import strawberry
+
+from opgrid.contracts.events import AnyEvent, ErrorInfo, EventType, LogMessage
+from orchestrator.api.graphql.errors import PythonError
+from orchestrator.api.graphql.scalars import Json
+from orchestrator.services.wording import detail
+
+
+@strawberry.enum
+class LogLevel(Enum):
+    CRITICAL = "CRITICAL"
+    ERROR = "ERROR"
+    WARNING = "WARNING"
+    INFO = "INFO"
+    DEBUG = "DEBUG"
+
+
+if TYPE_CHECKING:
+    DagsterEventType = EventType
+else:
+    DagsterEventType = strawberry.enum(Enum("DagsterEventType", {each.value: each.value for each in EventType}))
+
+
+@strawberry.interface
+class MessageEvent:
+    run_id: str
+    number: int = strawberry.field(description="Grows with each event of a run, with gaps: a cursor.")
+    message: str
+    timestamp: str = strawberry.field(description="Milliseconds since 1970.")
+    level: LogLevel
+    step_key: str | None
+    event_type: DagsterEventType | None
+    attempt: int | None
+    error: PythonError | None
+    details: Json = strawberry.field(description="What else the event tells, by name.")
+
+    @strawberry.field(name="solidHandleID")
+    def solid_handle_id(self) -> str | None:
+        return None if self.step_key is None else self.step_key.partition("[")[0]
+
+
+#: What Dagster calls the types; those that it has not are named the same way.
+_NAMES: Final = {
+    EventType.RUN_ENQUEUED: "RunEnqueuedEvent",
+    EventType.RUN_DEQUEUED: "RunDequeuedEvent",
+    EventType.RUN_STARTING: "RunStartingEvent",
+    EventType.RUN_START: "RunStartEvent",
+    EventType.RUN_SUCCESS: "RunSuccessEvent",
+    EventType.RUN_FAILURE: "RunFailureEvent",
+    EventType.RUN_CANCELING: "RunCancelingEvent",
+    EventType.RUN_CANCELED: "RunCanceledEvent",
+    EventType.STEP_DISPATCHED: "StepWorkerStartingEvent",
+    EventType.STEP_START: "ExecutionStepStartEvent",
+    EventType.STEP_SUCCESS: "ExecutionStepSuccessEvent",
+    EventType.STEP_FAILURE: "ExecutionStepFailureEvent",
+    EventType.STEP_LOST: "ExecutionStepLostEvent",
+    EventType.STEP_CANCELED: "ExecutionStepCanceledEvent",
+    EventType.STEP_SKIPPED: "ExecutionStepSkippedEvent",
+    EventType.STEP_UP_FOR_RETRY: "ExecutionStepUpForRetryEvent",
+    EventType.STEP_RESTARTED: "ExecutionStepRestartEvent",
+    EventType.STEP_INPUT: "ExecutionStepInputEvent",
+    EventType.STEP_OUTPUT: "ExecutionStepOutputEvent",
+    EventType.HANDLED_OUTPUT: "HandledOutputEvent",
+    EventType.LOADED_INPUT: "LoadedInputEvent",
+    EventType.RESOURCE_INIT_STARTED: "ResourceInitStartedEvent",
+    EventType.RESOURCE_INIT_SUCCESS: "ResourceInitSuccessEvent",
+    EventType.RESOURCE_INIT_FAILURE: "ResourceInitFailureEvent",
+    EventType.HOOK_COMPLETED: "HookCompletedEvent",
+    EventType.HOOK_SKIPPED: "HookSkippedEvent",
+    EventType.HOOK_ERRORED: "HookErroredEvent",
+    EventType.ASSET_MATERIALIZATION: "MaterializationEvent",
+    EventType.ASSET_OBSERVATION: "ObservationEvent",
+    EventType.STEP_EXPECTATION_RESULT: "StepExpectationResultEvent",
+    EventType.LOG_MESSAGE: "LogMessageEvent",
+    EventType.ENGINE_EVENT: "EngineEvent",
+}
+
+EVENT_TYPES: Final[dict[EventType, Any]] = {
+    kind: strawberry.type(type(name, (MessageEvent,), {"__doc__": None, "__module__": __name__}))
+    for kind, name in _NAMES.items()
+}
+
+if TYPE_CHECKING:
+    DagsterRunEvent = MessageEvent
+else:
+    _EVERY = Union[tuple(EVENT_TYPES.values())]  # noqa: UP007
+    DagsterRunEvent = Annotated[_EVERY, strawberry.union(name="DagsterRunEvent")]
+
+_FAILURES: Final = frozenset(
+    {
+        EventType.RUN_FAILURE,
+        EventType.STEP_FAILURE,
+        EventType.STEP_LOST,
+        EventType.RESOURCE_INIT_FAILURE,
+        EventType.HOOK_ERRORED,
+    }
+)
+_SHOWN: Final = frozenset({"run_id", "at", "step", "type", "attempt", "error", "message"})
+
+
+def event_of(number: int, event: AnyEvent) -> MessageEvent:
+    kind = event.TYPE
+    error: ErrorInfo | None = getattr(event, "error", None)
+    details = {key: value for key, value in msgspec.to_builtins(event).items() if key not in _SHOWN}
+    made: MessageEvent = EVENT_TYPES[kind](
+        run_id=event.run_id,
+        number=number,
+        message=detail(event),
+        timestamp=str(round(event.at * 1000)),
+        level=_level(event),
+        step_key=getattr(event, "step", None) or None,
+        event_type=None if isinstance(event, LogMessage) else DagsterEventType(kind.value),
+        attempt=getattr(event, "attempt", None) or None,
+        error=None if error is None else PythonError.of(error),
+        details=Json(details),
+    )
+    return made
+
+
+def _level(event: AnyEvent) -> LogLevel:
+    if isinstance(event, LogMessage):
+        known = logging.getLevelName(max(10, event.level // 10 * 10))
+        return LogLevel.__members__.get(known, LogLevel.INFO)
+    if event.TYPE in _FAILURES:
+        return LogLevel.ERROR
+    if event.TYPE is EventType.STEP_UP_FOR_RETRY:
+        return LogLevel.WARNING
+    return LogLevel.INFO if event.TYPE is EventType.ENGINE_EVENT else LogLevel.DEBUG

@@ -1,0 +1,72 @@
+"""The schema as a whole, and its limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+
+from orchestrator.api.graphql import errors
+from orchestrator.api.graphql.automation import AutomationMutations, AutomationQueries
+from orchestrator.api.graphql.backfills import BackfillMutations, BackfillQueries
+from orchestrator.api.graphql.events import EVENT_TYPES
+from orchestrator.api.graphql.instance import InstanceMutations, InstanceQueries
+from orchestrator.api.graphql.launching import RunMutations
+from orchestrator.api.graphql.live import Subscription
+from orchestrator.api.graphql.runs import RunQueries
+from orchestrator.api.graphql.scalars import CONFIG
+from orchestrator.api.graphql.workspace import WorkspaceMutations, WorkspaceQueries
+
+#: The schema as it is published; ``make docs`` writes it.
+FILE: Final = Path(__file__).parents[1] / "schema.graphql"
+DEPTH: Final = 15  #: that of introspection is 13
+ALIASES: Final = 30
+TOKENS: Final = 4000
+
+
+@strawberry.type
+class Query(RunQueries, WorkspaceQueries, AutomationQueries, BackfillQueries, InstanceQueries):
+    pass
+
+
+@strawberry.type
+class Mutation(RunMutations, WorkspaceMutations, AutomationMutations, BackfillMutations, InstanceMutations):
+    pass
+
+
+def _is_hidden(error: GraphQLError) -> bool:
+    """What resolvers raise is ours to know; what is wrong with a query is told."""
+    return error.original_error is not None
+
+
+_OTHERS: Final[list[Any]] = [
+    errors.FieldNotDefinedConfigError,
+    errors.MissingFieldConfigError,
+    errors.RuntimeMismatchConfigError,
+    errors.SelectorTypeConfigError,
+    *EVENT_TYPES.values(),
+]
+
+schema: Final = strawberry.Schema(
+    query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
+    types=_OTHERS,
+    config=CONFIG,
+    extensions=[
+        lambda: QueryDepthLimiter(max_depth=DEPTH),
+        lambda: MaxAliasesLimiter(max_alias_count=ALIASES),
+        lambda: MaxTokensLimiter(max_token_count=TOKENS),
+        lambda: MaskErrors(
+            should_mask_error=_is_hidden, error_message="The server could not answer this; see its log."
+        ),
+    ],
+)
+
+
+def text() -> str:
+    """The schema in GraphQL's language."""
+    return schema.as_str() + "\n"

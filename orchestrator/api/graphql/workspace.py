@@ -1,0 +1,552 @@
+"""Code locations and their jobs."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Annotated, cast
+
+import msgspec
+import strawberry
+
+from opgrid.contracts.events import ErrorInfo
+from opgrid.errors import OpGridError
+from orchestrator.api.access import Role
+from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
+from orchestrator.api.graphql.automation import Schedule, Sensor, schedule_of, sensor_of
+from orchestrator.api.graphql.errors import (
+    InvalidSubsetError,
+    PipelineNotFoundError,
+    PythonError,
+    ReloadNotSupported,
+    RepositoryLocationNotFound,
+    RepositoryNotFoundError,
+    RunConfigValidationInvalid,
+    UnauthorizedError,
+)
+from orchestrator.api.graphql.launching import (
+    ExecutionParams,
+    JobOrPipelineSelector,
+    Refused,
+    prepare_of,
+    prepared,
+)
+from orchestrator.api.graphql.mutating import mutate
+from orchestrator.api.graphql.runs import Info, PipelineTag, Run, page, runs_of
+from orchestrator.api.graphql.scalars import Json, yaml_of
+from orchestrator.locations.location import Location
+from orchestrator.locations.messages import JobInfo, Keys, PartitionKeys
+from orchestrator.planner.plan import Plan
+from orchestrator.services.backfills import last_runs
+from orchestrator.services.timeline import plan_view
+from orchestrator.storage.records import RunsFilter
+
+
+@strawberry.input
+class RepositorySelector:
+    repository_name: str = REPOSITORY
+    repository_location_name: str
+
+
+@strawberry.type
+class Resource:
+    name: str
+    description: str | None
+
+
+@strawberry.type
+class Mode:
+    """There is one; where Dagster's clients look for resources."""
+
+    name: str
+    resources: list[Resource]
+
+
+@strawberry.interface
+class Pipeline:
+    """Where older clients look for Job."""
+
+    location: strawberry.Private[Location]
+    info_: strawberry.Private[JobInfo]
+    backend: strawberry.Private[Backend]
+
+    @strawberry.field
+    def id(self) -> strawberry.ID:
+        return strawberry.ID(f"{self.location.name}:{self.info_.name}")
+
+    @strawberry.field
+    def name(self) -> str:
+        return self.info_.name
+
+    @strawberry.field
+    def description(self) -> str | None:
+        return self.info_.description
+
+    @strawberry.field
+    def is_job(self) -> bool:
+        return True
+
+    @strawberry.field
+    def pipeline_snapshot_id(self) -> str:
+        return self.info_.structure_hash
+
+    @strawberry.field
+    def runs(self, cursor: str | None = None, limit: int | None = None) -> list[Run]:
+        wanted = RunsFilter(job_name=self.info_.name)
+        return runs_of(self.backend, self.backend.store.runs(wanted, page(limit), cursor))
+
+    @strawberry.field
+    def tags(self) -> list[PipelineTag]:
+        found = self.backend.details(self.location.name, self.info_.name).tags
+        return [PipelineTag(key=key, value=value) for key, value in sorted(found.items())]
+
+    @strawberry.field
+    def modes(self) -> list[Mode]:
+        found = self.backend.details(self.location.name, self.info_.name).resources
+        return [
+            Mode(
+                name="default", resources=[Resource(name=key, description=text) for key, text in sorted(found.items())]
+            )
+        ]
+
+
+@strawberry.type
+class Job(Pipeline):
+    @strawberry.field
+    def repository_location_name(self) -> str:
+        return self.location.name
+
+    @strawberry.field(description="Hash of its structure: which ops it has, and how they are wired.")
+    def structure_hash(self) -> str:
+        return self.info_.structure_hash
+
+    @strawberry.field(description="That its runs take where none is given.")
+    def executor(self) -> str | None:
+        return self.info_.executor or None
+
+    @strawberry.field
+    def is_partitioned(self) -> bool:
+        return self.info_.partitioned
+
+    @strawberry.field(
+        description="Its graph: {name, graph, ops: {name: {inputs, outputs, ...}}, graphs: {name: {nodes: [{name, "
+        "definition, is_graph, wires}], ...}}}."
+    )
+    def structure(self) -> Json:
+        return Json(json.loads(bytes(self.backend.details(self.location.name, self.info_.name).structure)))
+
+    @strawberry.field(description="JSON Schema of its run config.")
+    def run_config_json_schema(self) -> Json:
+        return Json(json.loads(bytes(self.backend.details(self.location.name, self.info_.name).config_schema)))
+
+    @strawberry.field(description="The run config that it brings along, as YAML.")
+    def own_run_config_yaml(self) -> str:
+        return yaml_of(self.backend.details(self.location.name, self.info_.name).run_config)
+
+    @strawberry.field(description="A run config to fill in, as YAML: with everything, or with what has to be given.")
+    def scaffold_yaml(self, required_only: bool = False) -> str:
+        found = self.backend.details(self.location.name, self.info_.name)
+        return yaml_of(found.required if required_only else found.scaffold)
+
+    @strawberry.field
+    def schedules(self) -> list[Schedule]:
+        return [
+            schedule_of(self.backend, self.location, each)
+            for each in self.location.info.schedules
+            if self.info_.name in each.jobs
+        ]
+
+    @strawberry.field
+    def sensors(self) -> list[Sensor]:
+        return [
+            sensor_of(self.backend, self.location, each)
+            for each in self.location.info.sensors
+            if self.info_.name in each.jobs
+        ]
+
+
+@strawberry.type
+class RunConfigSchema:
+    json_schema: Json
+    root_default_yaml: str
+
+
+@strawberry.type
+class PipelineConfigValidationValid:
+    pipeline_name: str
+
+
+@strawberry.type
+class ExecutionPlan:
+    """Shape of ``plan``: as that of a run."""
+
+    plan: Json
+    step_keys: list[str]
+
+
+@strawberry.type
+class Repository:
+    location_: strawberry.Private[Location]
+    backend: strawberry.Private[Backend]
+    name: str = REPOSITORY
+
+    @strawberry.field
+    def id(self) -> strawberry.ID:
+        return strawberry.ID(f"{self.location_.name}:{self.name}")
+
+    @strawberry.field
+    def location(self) -> RepositoryLocation:
+        return location_of(self.backend, self.location_)
+
+    @strawberry.field
+    def jobs(self) -> list[Job]:
+        return jobs_of(self.backend, self.location_)
+
+    @strawberry.field
+    def pipelines(self) -> list[Job]:
+        return jobs_of(self.backend, self.location_)
+
+    @strawberry.field
+    def schedules(self) -> list[Schedule]:
+        return [schedule_of(self.backend, self.location_, each) for each in self.location_.info.schedules]
+
+    @strawberry.field
+    def sensors(self) -> list[Sensor]:
+        return [sensor_of(self.backend, self.location_, each) for each in self.location_.info.sensors]
+
+
+@strawberry.type
+class RepositoryLocation:
+    name: str
+    repositories: list[Repository]
+    is_reload_supported: bool = True
+
+    @strawberry.field
+    def id(self) -> strawberry.ID:
+        return strawberry.ID(self.name)
+
+
+@strawberry.enum
+class RepositoryLocationLoadStatus(Enum):
+    LOADING = "LOADING"
+    LOADED = "LOADED"
+
+
+RepositoryLocationOrLoadError = Annotated[
+    RepositoryLocation | PythonError, strawberry.union("RepositoryLocationOrLoadError")
+]
+
+
+@strawberry.type
+class WorkspaceLocationEntry:
+    location: strawberry.Private[Location]
+    backend: strawberry.Private[Backend]
+
+    @strawberry.field
+    def id(self) -> strawberry.ID:
+        return strawberry.ID(self.location.name)
+
+    @strawberry.field
+    def name(self) -> str:
+        return self.location.name
+
+    @strawberry.field
+    def load_status(self) -> RepositoryLocationLoadStatus:
+        known = self.location.loaded is not None or self.location.error is not None
+        return RepositoryLocationLoadStatus.LOADED if known else RepositoryLocationLoadStatus.LOADING
+
+    @strawberry.field(description="When the version in use was loaded, Unix seconds; null for none.")
+    def updated_timestamp(self) -> float | None:
+        return self.location.loaded
+
+    @strawberry.field(description="Where its code comes from.")
+    def source(self) -> str:
+        code = self.location.source.code
+        return code.file or code.module or code.package or ""
+
+    @strawberry.field(description="The interpreter of its process; null for that of this service.")
+    def python(self) -> str | None:
+        return self.location.source.python
+
+    @strawberry.field(description="The error of the last load, or what is loaded.")
+    def location_or_load_error(self) -> RepositoryLocationOrLoadError | None:
+        if self.location.error is not None:
+            return PythonError.of(self.location.error)
+        return None if self.location.loaded is None else location_of(self.backend, self.location)
+
+    @strawberry.field(description="The last version that loaded, which stays in use.")
+    def repositories(self) -> list[Repository]:
+        return [Repository(location_=self.location, backend=self.backend)]
+
+
+@strawberry.type
+class Workspace:
+    location_entries: list[WorkspaceLocationEntry]
+
+    @strawberry.field
+    def id(self) -> strawberry.ID:
+        return strawberry.ID("workspace")
+
+
+@strawberry.type
+class RepositoryConnection:
+    nodes: list[Repository]
+
+
+@strawberry.type
+class WorkspaceLocationStatusEntry:
+    name: str
+    load_status: RepositoryLocationLoadStatus
+    update_timestamp: float | None
+
+
+@strawberry.type
+class WorkspaceLocationStatusEntries:
+    entries: list[WorkspaceLocationStatusEntry]
+
+
+@strawberry.type
+class JobPartitions:
+    """The partitions of a job, in their order, and the latest run of each."""
+
+    keys: list[str]
+    states: Json = strawberry.field(description="By key: [run id, run status]; those that never ran are missing.")
+
+
+@strawberry.type
+class ShutdownRepositoryLocationSuccess:
+    repository_location_name: str
+
+
+WorkspaceOrError = Annotated[Workspace | PythonError, strawberry.union("WorkspaceOrError")]
+WorkspaceLocationEntryOrError = Annotated[
+    WorkspaceLocationEntry | PythonError, strawberry.union("WorkspaceLocationEntryOrError")
+]
+RepositoriesOrError = Annotated[
+    RepositoryConnection | RepositoryNotFoundError | PythonError, strawberry.union("RepositoriesOrError")
+]
+RepositoryOrError = Annotated[Repository | RepositoryNotFoundError | PythonError, strawberry.union("RepositoryOrError")]
+LocationStatusesOrError = Annotated[
+    WorkspaceLocationStatusEntries | PythonError, strawberry.union("WorkspaceLocationStatusEntriesOrError")
+]
+PipelineOrError = Annotated[
+    Job | PipelineNotFoundError | InvalidSubsetError | PythonError, strawberry.union("PipelineOrError")
+]
+RunConfigSchemaOrError = Annotated[
+    RunConfigSchema | PipelineNotFoundError | InvalidSubsetError | PythonError,
+    strawberry.union("RunConfigSchemaOrError"),
+]
+PipelineConfigValidationResult = Annotated[
+    PipelineConfigValidationValid
+    | RunConfigValidationInvalid
+    | PipelineNotFoundError
+    | InvalidSubsetError
+    | PythonError,
+    strawberry.union("PipelineConfigValidationResult"),
+]
+ExecutionPlanOrError = Annotated[
+    ExecutionPlan | RunConfigValidationInvalid | PipelineNotFoundError | InvalidSubsetError | PythonError,
+    strawberry.union("ExecutionPlanOrError"),
+]
+JobPartitionsOrError = Annotated[
+    JobPartitions | PipelineNotFoundError | PythonError, strawberry.union("JobPartitionsOrError")
+]
+ReloadRepositoryLocationMutationResult = Annotated[
+    WorkspaceLocationEntry | ReloadNotSupported | RepositoryLocationNotFound | UnauthorizedError | PythonError,
+    strawberry.union("ReloadRepositoryLocationMutationResult"),
+]
+ReloadWorkspaceMutationResult = Annotated[
+    Workspace | UnauthorizedError | PythonError, strawberry.union("ReloadWorkspaceMutationResult")
+]
+ShutdownRepositoryLocationMutationResult = Annotated[
+    ShutdownRepositoryLocationSuccess | RepositoryLocationNotFound | UnauthorizedError | PythonError,
+    strawberry.union("ShutdownRepositoryLocationMutationResult"),
+]
+
+
+def jobs_of(backend: Backend, location: Location) -> list[Job]:
+    jobs = sorted(location.info.jobs, key=lambda each: each.name)
+    return [Job(location=location, info_=job, backend=backend) for job in jobs]
+
+
+def location_of(backend: Backend, location: Location) -> RepositoryLocation:
+    return RepositoryLocation(name=location.name, repositories=[Repository(location_=location, backend=backend)])
+
+
+def _entry(backend: Backend, location: Location) -> WorkspaceLocationEntry:
+    return WorkspaceLocationEntry(location=location, backend=backend)
+
+
+def workspace_of(backend: Backend) -> Workspace:
+    return Workspace(location_entries=[_entry(backend, each) for each in backend.loader.locations])
+
+
+def no_job(selector: JobOrPipelineSelector, error: NoSuchJob) -> PipelineNotFoundError:
+    return PipelineNotFoundError(
+        message=str(error),
+        pipeline_name=selector.name,
+        repository_location_name=selector.repository_location_name,
+    )
+
+
+@strawberry.type
+class WorkspaceQueries:
+    @strawberry.field
+    def workspace_or_error(self, info: Info) -> WorkspaceOrError:
+        return workspace_of(info.context.backend)
+
+    @strawberry.field
+    def workspace_location_entry_or_error(self, info: Info, name: str) -> WorkspaceLocationEntryOrError | None:
+        found = info.context.backend.loader.named(name)
+        return None if found is None else _entry(info.context.backend, found)
+
+    @strawberry.field
+    def location_statuses_or_error(self, info: Info) -> LocationStatusesOrError:
+        entries = workspace_of(info.context.backend).location_entries
+        return WorkspaceLocationStatusEntries(
+            entries=[
+                WorkspaceLocationStatusEntry(
+                    name=each.location.name,
+                    load_status=RepositoryLocationLoadStatus.LOADED
+                    if each.location.loaded is not None or each.location.error is not None
+                    else RepositoryLocationLoadStatus.LOADING,
+                    update_timestamp=each.location.loaded,
+                )
+                for each in entries
+            ]
+        )
+
+    @strawberry.field
+    def repositories_or_error(
+        self, info: Info, repository_selector: RepositorySelector | None = None
+    ) -> RepositoriesOrError:
+        backend = info.context.backend
+        wanted = repository_selector.repository_location_name if repository_selector is not None else None
+        found = [each for each in backend.loader.locations if wanted in (None, each.name)]
+        if wanted is not None and not found:
+            return RepositoryNotFoundError(
+                message=f"There is no code location {wanted!r}.",
+                repository_name=REPOSITORY,
+                repository_location_name=wanted,
+            )
+        return RepositoryConnection(nodes=[Repository(location_=each, backend=backend) for each in found])
+
+    @strawberry.field
+    def repository_or_error(self, info: Info, repository_selector: RepositorySelector) -> RepositoryOrError:
+        name = repository_selector.repository_location_name
+        found = info.context.backend.loader.named(name)
+        if found is None:
+            return RepositoryNotFoundError(
+                message=f"There is no code location {name!r}.",
+                repository_name=REPOSITORY,
+                repository_location_name=name,
+            )
+        return Repository(location_=found, backend=info.context.backend)
+
+    @strawberry.field
+    def pipeline_or_error(self, info: Info, params: JobOrPipelineSelector) -> PipelineOrError:
+        backend = info.context.backend
+        try:
+            location, job = backend.job(params.repository_location_name, params.name)
+        except NoSuchJob as error:
+            return no_job(params, error)
+        return Job(location=location, info_=job, backend=backend)
+
+    @strawberry.field
+    def run_config_schema_or_error(
+        self, info: Info, selector: JobOrPipelineSelector, mode: str | None = None
+    ) -> RunConfigSchemaOrError:
+        try:
+            found = info.context.backend.details(selector.repository_location_name, selector.name)
+        except NoSuchJob as error:
+            return no_job(selector, error)
+        except OpGridError as error:
+            return PythonError.of(ErrorInfo.of(error))
+        return RunConfigSchema(
+            json_schema=Json(json.loads(bytes(found.config_schema))), root_default_yaml=yaml_of(found.run_config)
+        )
+
+    @strawberry.field(description="Whether a run could be launched with this; nothing is launched.")
+    def is_run_config_valid(self, info: Info, execution_params: ExecutionParams) -> PipelineConfigValidationResult:
+        try:
+            prepared(info.context.backend, execution_params.selector, prepare_of(execution_params))
+        except Refused as refused:
+            return cast(RunConfigValidationInvalid, refused.result)
+        except OpGridError as error:
+            return cast(RunConfigValidationInvalid, PythonError.of(ErrorInfo.of(error)))
+        return PipelineConfigValidationValid(pipeline_name=execution_params.selector.name)
+
+    @strawberry.field(description="The steps that a run launched with this would have; nothing is launched.")
+    def execution_plan_or_error(self, info: Info, execution_params: ExecutionParams) -> ExecutionPlanOrError:
+        try:
+            ready = prepared(info.context.backend, execution_params.selector, prepare_of(execution_params))
+        except Refused as refused:
+            return cast(ExecutionPlan, refused.result)
+        except OpGridError as error:
+            return cast(ExecutionPlan, PythonError.of(ErrorInfo.of(error)))
+        plan = Plan.from_json(bytes(ready.plan))
+        keys: list[str] = [step.key for step in plan.steps if step.runs]
+        return ExecutionPlan(plan=Json(msgspec.to_builtins(plan_view(plan))), step_keys=keys)
+
+    @strawberry.field(description="Of a partitioned job.")
+    def job_partitions_or_error(self, info: Info, selector: JobOrPipelineSelector) -> JobPartitionsOrError:
+        backend = info.context.backend
+        try:
+            location, job = backend.job(selector.repository_location_name, selector.name)
+            answer = backend.ask(location, PartitionKeys(job.name))
+        except NoSuchJob as error:
+            return no_job(selector, error)
+        except OpGridError as error:
+            return PythonError.of(ErrorInfo.of(error))
+        if not isinstance(answer, Keys):
+            return PythonError(message=getattr(getattr(answer, "error", None), "message", "It gave no partitions."))
+        states = last_runs(backend.store, job.name)
+        return JobPartitions(
+            keys=list(answer.keys), states=Json({key: [run, status.value] for key, (run, status) in states.items()})
+        )
+
+
+@strawberry.type
+class WorkspaceMutations:
+    @strawberry.mutation
+    def reload_repository_location(
+        self, info: Info, repository_location_name: str
+    ) -> ReloadRepositoryLocationMutationResult:
+        backend = info.context.backend
+
+        def work() -> WorkspaceLocationEntry | RepositoryLocationNotFound:
+            found = backend.loader.named(repository_location_name)
+            if found is None:
+                return RepositoryLocationNotFound(message=f"There is no code location {repository_location_name!r}.")
+            backend.loader.load(found)
+            return _entry(backend, found)
+
+        return mutate(info, Role.LAUNCHER, repository_location_name, work)
+
+    @strawberry.mutation
+    def reload_workspace(self, info: Info) -> ReloadWorkspaceMutationResult:
+        backend = info.context.backend
+
+        def work() -> Workspace:
+            for location in backend.loader.locations:
+                backend.loader.load(location)
+            return workspace_of(backend)
+
+        return mutate(info, Role.LAUNCHER, "", work)
+
+    @strawberry.mutation(
+        description="End the processes of a code location; it starts again when it is asked something."
+    )
+    def shutdown_repository_location(
+        self, info: Info, repository_location_name: str
+    ) -> ShutdownRepositoryLocationMutationResult:
+        backend = info.context.backend
+
+        def work() -> ShutdownRepositoryLocationSuccess | RepositoryLocationNotFound:
+            found = backend.loader.named(repository_location_name)
+            if found is None:
+                return RepositoryLocationNotFound(message=f"There is no code location {repository_location_name!r}.")
+            found.rest()
+            return ShutdownRepositoryLocationSuccess(repository_location_name=repository_location_name)
+
+        return mutate(info, Role.ADMIN, repository_location_name, work)

@@ -1,0 +1,110 @@
+"""Which workers there are and what waits for them: looked at by whoever has the broker, told to all by the store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import redis
+
+from opgrid.broker.connection import connect
+from opgrid.broker.keys import DEFAULT_QUEUE, Keys
+from opgrid.broker.presence import Presence, alive
+from orchestrator.storage.service_protocols import ServiceStore
+
+REPORT: Final = "fleet"
+EVERY: Final = 2.0  #: seconds between looks
+_KEPT: Final = 60.0  #: seconds after which a report that says the same is told again
+
+_log = logging.getLogger("opgrid.fleet")
+
+
+class QueueState(msgspec.Struct, frozen=True):
+    name: str
+    waiting: int  #: messages that no worker has taken
+    since: float | None  #: Unix seconds when the queue was last seen empty, while something waits
+    workers: int  #: that serve it
+
+
+class FleetReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    at: float
+    workers: tuple[Presence, ...] = ()
+    queues: tuple[QueueState, ...] = ()
+    error: str | None = None  #: why the broker could not be asked
+
+
+def read(store: ServiceStore) -> FleetReport | None:
+    """The latest; None where nobody has looked."""
+    found = store.report(REPORT)
+    return None if found is None else msgspec.json.decode(found[1], type=FleetReport)
+
+
+class Fleet:
+    """Looks at the broker in a thread of its own, so that one that does not answer holds nothing up."""
+
+    def __init__(self, store: ServiceStore, broker_url: str) -> None:
+        self._store = store
+        self._url = broker_url
+        self._keys = Keys.load()
+        self._since: dict[str, float] = {}
+        self._told: tuple[float, FleetReport] | None = None
+        self._stopped = threading.Event()
+
+    def start(self, wanted: Callable[[], bool]) -> None:
+        """Looks while ``wanted`` says so: one process of several is enough."""
+        threading.Thread(target=self._run, args=[wanted], name="opgrid-fleet", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def look(self, client: redis.Redis, now: float) -> FleetReport:
+        workers = alive(client, self._keys)
+        served: dict[str, int] = {DEFAULT_QUEUE: 0}
+        for worker in workers:
+            for queue in worker.queues:
+                served[queue] = served.get(queue, 0) + 1
+        for queue in self._since:
+            served.setdefault(queue, 0)  # nobody serves it any more, and it may still hold something
+        return FleetReport(
+            now, tuple(workers), tuple(self._queue(client, *each, now) for each in sorted(served.items()))
+        )
+
+    def _queue(self, client: redis.Redis, name: str, workers: int, now: float) -> QueueState:
+        with client.pipeline(transaction=False) as pipe:
+            for each in self._keys.queue_lists(name):
+                pipe.llen(each)
+            waiting = sum(pipe.execute())
+        if waiting:
+            self._since.setdefault(name, now)
+        else:
+            self._since.pop(name, None)
+        return QueueState(name, waiting, self._since.get(name), workers)
+
+    def _run(self, wanted: Callable[[], bool]) -> None:
+        client = connect(self._url)
+        try:
+            while not self._stopped.wait(EVERY):
+                if wanted():
+                    self._tell(client)
+        finally:
+            client.close()
+
+    def _tell(self, client: redis.Redis) -> None:
+        now = time.time()
+        try:
+            found = self.look(client, now)
+        except redis.RedisError as error:
+            found = FleetReport(now, error=f"The broker does not answer: {error}")
+        if self._told is not None:
+            at, before = self._told
+            if now - at < _KEPT and msgspec.structs.replace(before, at=found.at) == found:
+                return
+        try:
+            self._store.put_report(REPORT, msgspec.json.encode(found), now)
+            self._told = now, found
+        except Exception:
+            _log.warning("What the fleet does could not be stored.", exc_info=True)

@@ -1,0 +1,201 @@
+"""When the steps of a run waited and ran: what a Gantt chart shows, read from the log."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from opgrid.contracts.events import (
+    AnyEvent,
+    EventType,
+    RetryDue,
+    StepCanceled,
+    StepDispatched,
+    StepFailed,
+    StepLost,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepUpForRetry,
+)
+from opgrid.contracts.status import StepStatus
+from opgrid.ids import StepKey, split_step_key
+from orchestrator.planner.plan import NEVER, FromStep, FromSteps, Plan, StepSpec
+from orchestrator.storage.protocols import Store
+from orchestrator.storage.records import EventsFilter, RunRecord
+
+_TYPES: Final = (
+    EventType.STEP_DISPATCHED,
+    EventType.STEP_RESTARTED,
+    EventType.STEP_START,
+    EventType.STEP_SUCCESS,
+    EventType.STEP_FAILURE,
+    EventType.STEP_LOST,
+    EventType.STEP_CANCELED,
+    EventType.STEP_SKIPPED,
+    EventType.STEP_UP_FOR_RETRY,
+)
+
+
+class Span(msgspec.Struct, array_like=True):
+    """One attempt of a step."""
+
+    attempt: int
+    dispatched: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    outcome: StepStatus = StepStatus.DISPATCHED
+    worker: str = ""
+
+
+class StepTimes(msgspec.Struct):
+    key: StepKey
+    node: str  #: the key without the mapping keys
+    status: StepStatus = StepStatus.PENDING
+    spans: list[Span] = []
+
+
+class Timeline(msgspec.Struct):
+    """Times are Unix seconds. ``last`` is the number of the last event that is in it."""
+
+    last: int
+    steps: list[StepTimes]
+
+
+def timeline(store: Store, run_id: str, after: int = 0) -> Timeline:
+    """Of the whole run, or of the steps that have changed behind an event; then with all their spans."""
+    found = store.events(run_id, after, wanted=EventsFilter(_TYPES))
+    if not found:
+        return Timeline(after, [])
+    if after:
+        changed = {event.step for _, event in found if hasattr(event, "step")}
+        everything = store.events(run_id, wanted=EventsFilter(_TYPES))
+        found = [entry for entry in everything if getattr(entry[1], "step", None) in changed]
+    return Timeline(found[-1][0], _steps([event for _, event in found]))
+
+
+def _steps(events: list[AnyEvent]) -> list[StepTimes]:
+    steps: dict[StepKey, StepTimes] = {}
+    for event in events:
+        key: StepKey = event.step  # type: ignore[assignment,union-attr]  # of these types all have one
+        step = steps.get(key)
+        if step is None:
+            step = steps[key] = StepTimes(key, split_step_key(key)[0])
+        _take(step, event)
+    return list(steps.values())
+
+
+def _take(step: StepTimes, event: AnyEvent) -> None:
+    match event:
+        case StepDispatched(attempt=attempt, at=at) | RetryDue(attempt=attempt, at=at):
+            span = _span(step, attempt)
+            span.dispatched = span.dispatched or at
+            step.status = StepStatus.DISPATCHED
+        case StepStarted(attempt=attempt, at=at, worker=worker):
+            span = _span(step, attempt)
+            span.started, span.worker, span.outcome = at, worker, StepStatus.RUNNING
+            step.status = StepStatus.RUNNING
+        case StepSucceeded(attempt=attempt, at=at):
+            _end(step, attempt, at, StepStatus.SUCCESS)
+        case StepFailed(attempt=attempt, at=at):
+            _end(step, attempt, at, StepStatus.FAILURE)
+        case StepLost(attempt=attempt, at=at):
+            _end(step, attempt, at, StepStatus.FAILURE)
+            step.status = StepStatus.DISPATCHED
+        case StepCanceled(attempt=attempt, at=at):
+            _end(step, attempt, at, StepStatus.CANCELED)
+        case StepUpForRetry(attempt=attempt, at=at):
+            _end(step, attempt, at, StepStatus.FAILURE)
+            step.status = StepStatus.WAITING
+        case StepSkipped():
+            step.status = StepStatus.SKIPPED
+        case _:
+            pass
+
+
+def _span(step: StepTimes, attempt: int) -> Span:
+    for span in reversed(step.spans):
+        if span.attempt == attempt:
+            return span
+    step.spans = [*step.spans, Span(attempt)]
+    return step.spans[-1]
+
+
+def _end(step: StepTimes, attempt: int, at: float, outcome: StepStatus) -> None:
+    span = _span(step, attempt)
+    if span.ended is None:
+        span.ended, span.outcome = at, outcome
+    step.status = outcome
+
+
+# ---- the plan ------------------------------------------------------------------------------------------------------
+
+
+class Need(msgspec.Struct):
+    step: str
+    output: str
+    delivery: str
+    input: str
+
+
+class PlannedStep(msgspec.Struct, omit_defaults=True):
+    key: str
+    op: str
+    needs: list[Need]
+    mapped: int = 0  #: how many fan-outs it is in
+    runs: bool = True
+    inputs: dict[str, str] = {}  #: where each that no step feeds comes from
+    outputs: dict[str, str] = {}  #: types by name
+    dynamic: bool = False
+    pool: str | None = None
+    queue: str | None = None
+    priority: int = 0
+    timeout: float | None = None
+    retries: int = 0
+    trigger: str = ""
+    executor: str | None = None
+    alone: bool = False  #: never in one message with others
+
+
+class PlanView(msgspec.Struct):
+    steps: list[PlannedStep]
+    known: list[str]  #: steps of an earlier run that count as done
+
+
+def plan_view(plan: Plan) -> PlanView:
+    """A plan as pages draw it."""
+    return PlanView([_planned(spec) for spec in plan.steps], [known.step for known in plan.known])
+
+
+def plan_of(store: Store, run: RunRecord) -> PlanView:
+    return plan_view(Plan.from_json(store.content(run.plan)))
+
+
+def _planned(spec: StepSpec) -> PlannedStep:
+    needs = []
+    others = {}
+    for given in spec.inputs:
+        if isinstance(given.feed, FromStep | FromSteps):
+            feeds = given.feed.items if isinstance(given.feed, FromSteps) else (given.feed,)
+            needs += [Need(feed.step, feed.output, feed.delivery.value, given.name) for feed in feeds]
+        else:
+            others[given.name] = type(given.feed).__name__.removeprefix("From").lower()
+    return PlannedStep(
+        spec.key,
+        spec.op,
+        needs,
+        len(spec.scope),
+        spec.runs,
+        others,
+        {output.name: output.type for output in spec.outputs},
+        any(output.dynamic for output in spec.outputs),
+        spec.pool,
+        spec.queue,
+        spec.priority,
+        spec.timeout,
+        spec.retry.max_retries if spec.retry else 0,
+        spec.trigger.value,
+        spec.executor,
+        spec.fuse == NEVER,
+    )
