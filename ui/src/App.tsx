@@ -1,0 +1,63 @@
+/** Which page an address shows. The server knows the same paths: any other is 404 there. */
+import { lazy, Suspense } from "react";
+import { Route, Switch } from "wouter";
+import { Empty, PageTitle, Waiting } from "./components/Bits";
+import { Login } from "./components/Login";
+import { Shell } from "./components/Shell";
+import { Automation } from "./pages/Automation";
+import { BackfillPage, Backfills } from "./pages/Backfills";
+import { Deployment } from "./pages/Deployment";
+import { SchedulePage, SensorPage } from "./pages/Instigator";
+import { Jobs } from "./pages/Jobs";
+import { Overview } from "./pages/Overview";
+import { RunPage } from "./pages/RunPage";
+import { Runs } from "./pages/Runs";
+import { Workers } from "./pages/Workers";
+
+const JobPage = lazy(() => import("./pages/JobPage"));
+const Playground = lazy(() => import("./pages/Playground"));
+
+const decoded = (text: string | undefined): string => decodeURIComponent(text ?? "");
+
+export function App() {
+  return (
+    <Shell>
+      <Login />
+      <Suspense fallback={<Waiting />}>
+        <Switch>
+          <Route path="/" component={Overview} />
+          <Route path="/overview" component={Overview} />
+          <Route path="/runs" component={Runs} />
+          <Route path="/runs/:id">{({ id }) => <RunPage key={id} id={decoded(id)} />}</Route>
+          <Route path="/jobs" component={Jobs} />
+          <Route path="/locations/:location/jobs/:job/:tab?">
+            {({ location, job, tab }) => (
+              <JobPage
+                key={`${location}/${job}`}
+                location={decoded(location)}
+                job={decoded(job)}
+                tab={tab ?? "graph"}
+              />
+            )}
+          </Route>
+          <Route path="/locations/:location/schedules/:name">
+            {({ location, name }) => <SchedulePage location={decoded(location)} name={decoded(name)} />}
+          </Route>
+          <Route path="/locations/:location/sensors/:name">
+            {({ location, name }) => <SensorPage location={decoded(location)} name={decoded(name)} />}
+          </Route>
+          <Route path="/automation" component={Automation} />
+          <Route path="/backfills" component={Backfills} />
+          <Route path="/backfills/:id">{({ id }) => <BackfillPage id={decoded(id)} />}</Route>
+          <Route path="/workers" component={Workers} />
+          <Route path="/deployment/:tab?">{({ tab }) => <Deployment tab={tab ?? "code"} />}</Route>
+          <Route path="/graphiql" component={Playground} />
+          <Route>
+            <PageTitle title="Not found" />
+            <Empty>There is no such page.</Empty>
+          </Route>
+        </Switch>
+      </Suspense>
+    </Shell>
+  );
+}

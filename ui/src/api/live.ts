@@ -1,0 +1,97 @@
+/** Queries that are asked again when the server says that something has changed. */
+import type { TypedDocumentNode } from "@urql/core";
+import { useEffect, useRef } from "react";
+import { type AnyVariables, useQuery } from "urql";
+import { client, whenReconnected } from "./client";
+import { ChangesDocument, type ChangesSubscription, type ChangeTopic } from "./gql";
+
+type Change = ChangesSubscription["changes"];
+type Listener = (change: Change) => void;
+
+const listeners = new Set<Listener>();
+let stop: (() => void) | undefined;
+
+const EVERYTHING: Change = {
+  topics: ["RUNS", "TICKS", "AUTOMATION", "BACKFILLS", "FLEET", "LOCATIONS"],
+  runIds: null,
+};
+
+function tell(change: Change): void {
+  for (const each of listeners) each(change);
+}
+
+function listen(listener: Listener): () => void {
+  listeners.add(listener);
+  if (!stop) {
+    const changes = client.subscription(ChangesDocument, {}).subscribe((result) => {
+      if (result.data) tell(result.data.changes);
+    });
+    let first = true;
+    const again = whenReconnected(() => {
+      if (!first) tell(EVERYTHING);
+      first = false;
+    });
+    stop = () => {
+      changes.unsubscribe();
+      again();
+    };
+  }
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size === 0) {
+      stop?.();
+      stop = undefined;
+    }
+  };
+}
+
+/** Call back when one of the topics changes, at most once in `every` ms; with a run, only when that one does. */
+export function useChanges(topics: ChangeTopic[], call: () => void, runId?: string, every = 400): void {
+  const latest = useRef(call);
+  latest.current = call;
+  const key = topics.join();
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let last = 0;
+    const off = listen((change) => {
+      const mine = change.topics.some((topic) => key.split(",").includes(topic));
+      if (!mine || (runId && change.runIds && !change.runIds.includes(runId))) return;
+      if (timer) return;
+      const wait = Math.max(0, last + every - Date.now());
+      timer = setTimeout(() => {
+        timer = undefined;
+        last = Date.now();
+        latest.current();
+      }, wait);
+    });
+    return () => {
+      clearTimeout(timer);
+      off();
+    };
+  }, [key, runId, every]);
+}
+
+/** A query that stays current. */
+export function useLive<Data, Variables extends AnyVariables>(
+  query: TypedDocumentNode<Data, Variables>,
+  variables: Variables,
+  topics: ChangeTopic[],
+  options: { runId?: string; pause?: boolean; every?: number } = {},
+): { data: Data | undefined; error: string | undefined; refetch: () => void; fetching: boolean } {
+  const [result, execute] = useQuery<Data, Variables>({
+    query,
+    variables,
+    requestPolicy: "cache-and-network",
+    pause: options.pause ?? false,
+  } as never);
+  const refetch = () => execute({ requestPolicy: "network-only" });
+  useChanges(
+    topics,
+    () => {
+      if (!options.pause) refetch();
+    },
+    options.runId,
+    options.every,
+  );
+  return { data: result.data, error: result.error?.message, refetch, fetching: result.fetching };
+}

@@ -1,0 +1,318 @@
+/** When each step waited and ran. Only the rows in view exist in the page. */
+import { Tooltip } from "@mantine/core";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { memo, type ReactNode, useMemo, useRef } from "react";
+import { look } from "../lib/status";
+import { type Row, rowsByWorker, type Span, type StepTimes } from "../lib/steps";
+import { duration, ticks } from "../lib/time";
+import { Empty } from "./Bits";
+import { Icon } from "./Icons";
+
+const HEIGHT = 26;
+const NAMES = 250;
+
+type Scale = { start: number; end: number; now: number };
+
+const place = (at: number, { start, end }: Scale): number => ((at - start) / (end - start)) * 100;
+
+const SpanBar = memo(function SpanBar({ span, scale, label }: { span: Span; scale: Scale; label: string }) {
+  const [attempt, dispatched, started, ended, outcome, worker] = span;
+  const tone = look(outcome).tone;
+  const until = ended ?? scale.now;
+  const parts: ReactNode[] = [];
+  if (dispatched !== null && (started ?? until) - dispatched > 0)
+    parts.push(
+      <span
+        key="queue"
+        className="bar queue"
+        style={{
+          left: `${place(dispatched, scale)}%`,
+          width: `${place(started ?? until, scale) - place(dispatched, scale)}%`,
+        }}
+      />,
+    );
+  if (started !== null)
+    parts.push(
+      <span
+        key="run"
+        className={`bar ${tone}`}
+        style={{
+          left: `${place(started, scale)}%`,
+          width: `${Math.max(place(until, scale) - place(started, scale), 0)}%`,
+        }}
+      />,
+    );
+  const waited = dispatched !== null ? `waited ${duration((started ?? until) - dispatched)}` : "";
+  const ran = started !== null ? `ran ${duration(until - started)}` : "";
+  const text = [label, `attempt ${attempt}`, look(outcome).text, waited, ran, worker].filter(Boolean).join(", ");
+  return (
+    <Tooltip.Floating label={text}>
+      <span>{parts}</span>
+    </Tooltip.Floating>
+  );
+});
+
+function Axis({ start, end, origin }: { start: number; end: number; origin: number }) {
+  return (
+    <div className="axis">
+      <div style={{ width: NAMES, flex: "none", borderRight: "1px solid var(--line)" }} />
+      <div className="ticks" aria-hidden="true">
+        {ticks(start, end, 9, origin).map((at) => (
+          <span
+            key={at}
+            style={{
+              left: `${((at - start) / (end - start)) * 100}%`,
+              borderLeft: "1px solid var(--line)",
+              paddingLeft: 2,
+            }}
+          >
+            {duration(at - origin) || "0"}
+          </span>
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function Rows<T>({
+  rows,
+  start,
+  end,
+  now,
+  zoom,
+  render,
+  keyOf,
+}: {
+  rows: T[];
+  start: number;
+  end: number;
+  now: number;
+  zoom: number;
+  render: (row: T, scale: Scale) => { name: ReactNode; lane: ReactNode; selected: boolean };
+  keyOf: (row: T) => string;
+}) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => HEIGHT,
+    overscan: 12,
+    getItemKey: (index) => {
+      const row = rows[index];
+      return row ? keyOf(row) : index;
+    },
+  });
+  const scale = useMemo(() => ({ start, end, now }), [start, end, now]);
+  if (rows.length === 0) return <Empty>There are no such steps.</Empty>;
+  return (
+    <div
+      ref={scroller}
+      tabIndex={0}
+      role="region"
+      aria-label="Gantt chart"
+      style={{ maxHeight: 420, overflow: "auto", ["--names" as string]: `${NAMES}px` }}
+    >
+      <div style={{ width: `calc(${NAMES}px + (100% - ${NAMES}px) * ${zoom})`, minWidth: "100%" }}>
+        <Axis start={start} end={end} origin={start} />
+        <div className="gantt" style={{ height: virtual.getTotalSize() }}>
+          {virtual.getVirtualItems().map((item) => {
+            const row = rows[item.index];
+            if (row === undefined) return null;
+            const { name, lane, selected } = render(row, scale);
+            return (
+              <div
+                key={item.key}
+                className="gantt-row"
+                style={{ transform: `translateY(${item.start}px)` }}
+                data-selected={selected}
+              >
+                {name}
+                <div className="gantt-lane">{lane}</div>
+              </div>
+            );
+          })}
+        </div>
+      </div>
+    </div>
+  );
+}
+
+export function Gantt({
+  rows,
+  chosen,
+  choose,
+  toggle,
+  ...scale
+}: {
+  rows: Row[];
+  start: number;
+  end: number;
+  now: number;
+  zoom: number;
+  chosen: string | null;
+  choose: (key: string | null) => void;
+  toggle: (key: string) => void;
+}) {
+  return (
+    <Rows
+      rows={rows}
+      {...scale}
+      keyOf={(row) => `${row.kind} ${row.key}`}
+      render={(row, by) => {
+        const { tone, sign, text } = look(row.status);
+        if (row.kind === "group") {
+          const total = row.steps.length;
+          const counted = Object.entries(row.counts)
+            .map(([status, count]) => `${count} ${look(status).text.toLowerCase()}`)
+            .join(", ");
+          return {
+            selected: false,
+            name: (
+              <button
+                type="button"
+                className="gantt-name"
+                aria-expanded={row.open}
+                onClick={() => toggle(row.key)}
+                title={counted}
+              >
+                <Icon name={row.open ? "down" : "right"} />
+                <Icon name={sign} className={`${tone} ${sign === "spin" ? "spin" : ""}`} strokeWidth={3} />
+                <span className="text">{row.label}</span>
+                <span className="quiet">{total ? `× ${total}` : "mapped"}</span>
+              </button>
+            ),
+            lane: row.open ? null : <GroupBar steps={row.steps} scale={by} label={`${row.label}: ${counted}`} />,
+          };
+        }
+        return {
+          selected: chosen === row.key,
+          name: (
+            <button
+              type="button"
+              className="gantt-name"
+              aria-pressed={chosen === row.key}
+              onClick={() => choose(chosen === row.key ? null : row.key)}
+              style={{ paddingLeft: 8 + row.depth * 18, fontWeight: chosen === row.key ? 700 : undefined }}
+              title={`${row.label}: ${text}`}
+            >
+              <Icon
+                name={sign}
+                className={`${tone} ${sign === "spin" ? "spin" : ""}`}
+                strokeWidth={3}
+                aria-hidden={undefined}
+                role="img"
+                aria-label={text}
+              />
+              <span className="text">{row.label}</span>
+            </button>
+          ),
+          lane: row.step?.spans.map((span) => <SpanBar key={span[0]} span={span} scale={by} label={row.label} />),
+        };
+      }}
+    />
+  );
+}
+
+/** All instances in one lane: from the first start to the last end, and what failed in it. */
+const GroupBar = memo(function GroupBar({ steps, scale, label }: { steps: StepTimes[]; scale: Scale; label: string }) {
+  let from = Number.POSITIVE_INFINITY;
+  let to = 0;
+  const failed: number[] = [];
+  for (const step of steps)
+    for (const span of step.spans) {
+      if (span[2] !== null) {
+        from = Math.min(from, span[2]);
+        to = Math.max(to, span[3] ?? scale.now);
+      }
+      if (span[4] === "FAILURE" && span[3] !== null && failed.length < 200) failed.push(span[3]);
+    }
+  if (!to) return null;
+  const running = steps.some((step) => step.status === "RUNNING");
+  return (
+    <Tooltip.Floating label={label}>
+      <span>
+        <span
+          className={`bar ${running ? "going" : "ok"}`}
+          style={{ left: `${place(from, scale)}%`, width: `${place(to, scale) - place(from, scale)}%` }}
+        />
+        {failed.map((at) => (
+          <span key={at} className="bar bad" style={{ left: `${place(at, scale)}%`, width: 3 }} />
+        ))}
+      </span>
+    </Tooltip.Floating>
+  );
+});
+
+export function WorkerGantt({
+  steps,
+  chosen,
+  choose,
+  ...scale
+}: {
+  steps: Map<string, StepTimes>;
+  start: number;
+  end: number;
+  now: number;
+  zoom: number;
+  chosen: string | null;
+  choose: (key: string | null) => void;
+}) {
+  const lanes = useMemo(() => packed(steps), [steps]);
+  return (
+    <Rows
+      rows={lanes}
+      {...scale}
+      keyOf={(lane) => lane.key}
+      render={(lane, by) => ({
+        selected: false,
+        name: (
+          <span className="gantt-name" style={{ cursor: "default" }}>
+            <Icon name="workers" />
+            <span className="text">{lane.first ? lane.worker : ""}</span>
+          </span>
+        ),
+        lane: lane.steps.map((step) => (
+          // biome-ignore lint/a11y/useKeyWithClickEvents: the same steps are buttons in the other view
+          // biome-ignore lint/a11y/noStaticElementInteractions: see above
+          <span
+            key={`${step.key} ${step.spans[0]?.[0]}`}
+            onClick={() => choose(chosen === step.key ? null : step.key)}
+            style={{ cursor: "pointer" }}
+          >
+            {step.spans[0] && (
+              <SpanBar
+                span={[step.spans[0][0], null, ...(step.spans[0].slice(2) as [number, number | null, string, string])]}
+                scale={by}
+                label={step.key}
+              />
+            )}
+          </span>
+        )),
+      })}
+    />
+  );
+}
+
+type Lane = { key: string; worker: string; first: boolean; steps: StepTimes[] };
+
+/** As few lanes a worker as it ran steps at a time. */
+function packed(steps: Map<string, StepTimes>): Lane[] {
+  const found: Lane[] = [];
+  for (const { worker, steps: ran } of rowsByWorker(steps)) {
+    const lanes: { end: number; steps: StepTimes[] }[] = [];
+    ran.sort((a, b) => (a.spans[0]?.[2] ?? 0) - (b.spans[0]?.[2] ?? 0));
+    for (const step of ran) {
+      const span = step.spans[0];
+      if (!span) continue;
+      const end = span[3] ?? Number.POSITIVE_INFINITY;
+      const free = lanes.find((lane) => lane.end <= (span[2] ?? 0));
+      if (free) {
+        free.end = end;
+        free.steps.push(step);
+      } else lanes.push({ end, steps: [step] });
+    }
+    for (const [index, lane] of lanes.entries())
+      found.push({ key: `${worker} ${index}`, worker, first: index === 0, steps: lane.steps });
+  }
+  return found;
+}

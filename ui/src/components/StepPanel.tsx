@@ -1,0 +1,181 @@
+/** One step of a run: its attempts, inputs, outputs, metadata, and the error that ended it. */
+import { ActionIcon, Anchor, Group, Text } from "@mantine/core";
+import { useQuery } from "urql";
+import { RunLogsDocument } from "../api/gql";
+import { useChanges } from "../api/live";
+import { look } from "../lib/status";
+import type { PlannedStep, StepTimes } from "../lib/steps";
+import { clock, duration } from "../lib/time";
+import { ErrorBox, Status } from "./Bits";
+import { Icon } from "./Icons";
+import { kindOf, Value } from "./Log";
+import { useShell } from "./Shell";
+
+const INTERESTING = new Set([
+  "StepOutput",
+  "HandledOutput",
+  "LoadedInput",
+  "StepInput",
+  "Materialization",
+  "Observation",
+  "StepExpectationResult",
+]);
+
+export function StepPanel({
+  runId,
+  stepKey,
+  step,
+  planned,
+  close,
+  live,
+}: {
+  runId: string;
+  stepKey: string;
+  step: StepTimes | undefined;
+  planned: PlannedStep | undefined;
+  close: () => void;
+  live: boolean;
+}) {
+  const variables = { runId, after: "0", limit: 200, filter: { stepKey } };
+  const [{ data }, again] = useQuery({ query: RunLogsDocument, variables, requestPolicy: "cache-and-network" });
+  useChanges(["RUNS"], () => again({ requestPolicy: "network-only" }), runId, live ? 500 : 5000);
+  const events = data?.logsForRun.__typename === "EventConnection" ? data.logsForRun.events : [];
+  const failure = events.findLast((event) => event.error);
+  const shown = events.filter((event) => INTERESTING.has(kindOf(event)));
+  const flower = useShell()?.instance.flowerUrl;
+  const last = step?.spans.at(-1);
+  const isOnCelery = last?.[5]?.includes("@");
+  return (
+    <aside className="panel" aria-label={`Step ${stepKey}`} style={{ maxHeight: 480, overflow: "auto" }}>
+      <header style={{ position: "sticky", top: 0, zIndex: 1 }}>
+        <span style={{ overflow: "hidden", textOverflow: "ellipsis" }}>{stepKey}</span>
+        <ActionIcon ml="auto" variant="subtle" color="gray" onClick={close} aria-label="Close the step">
+          <Icon name="cross" />
+        </ActionIcon>
+      </header>
+      <div style={{ padding: "8px 10px" }}>
+        <Group gap="sm" mb={6}>
+          <Status of={step?.status ?? "PENDING"} />
+          {planned && planned.op !== stepKey && (
+            <Text size="sm" className="quiet">
+              op {planned.op}
+            </Text>
+          )}
+          {flower && isOnCelery && last && (
+            <Anchor
+              size="sm"
+              href={`${flower.replace(/\/$/, "")}/task/${runId.slice(0, 8)}.${encodeURIComponent(stepKey)}.${last[0]}`}
+              target="_blank"
+              rel="noreferrer"
+            >
+              in Flower
+            </Anchor>
+          )}
+        </Group>
+        {step && step.spans.length > 0 && (
+          <table className="rows">
+            <thead>
+              <tr>
+                <th>Attempt</th>
+                <th>Start</th>
+                <th>Waited</th>
+                <th>Ran</th>
+                <th>Worker</th>
+              </tr>
+            </thead>
+            <tbody>
+              {step.spans.map(([attempt, dispatched, started, ended, outcome, worker]) => (
+                <tr key={attempt}>
+                  <td>
+                    <Status of={outcome}>{attempt}</Status>
+                  </td>
+                  <td className="nowrap">{started === null ? "" : clock(started)}</td>
+                  <td className="nowrap">
+                    {dispatched !== null && started !== null ? duration(started - dispatched) : ""}
+                  </td>
+                  <td className="nowrap">
+                    {started !== null && ended !== null ? duration(ended - started) : look(outcome).text}
+                  </td>
+                  <td style={{ overflowWrap: "anywhere" }}>{worker}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        )}
+        {failure?.error && <ErrorBox error={failure.error} />}
+        {planned && <Facts planned={planned} />}
+        {shown.map((event) => {
+          const {
+            input,
+            output,
+            mapping_key: mapping,
+            asset_key: asset,
+            label,
+            metadata,
+            type_check: check,
+            ...rest
+          } = event.details ?? {};
+          const about = input ?? (asset ? (asset as string[]).join(" / ") : (label ?? output));
+          const found = { ...(metadata ?? {}), ...(kindOf(event) === "StepExpectationResult" ? rest : {}) } as Record<
+            string,
+            unknown
+          >;
+          if ((kindOf(event) === "HandledOutput" || kindOf(event) === "LoadedInput") && Object.keys(found).length === 0)
+            return null;
+          return (
+            <div key={event.number} style={{ marginTop: 8 }}>
+              <Text size="sm" fw={600}>
+                {kindOf(event).replace("Step", "")} {about}
+                {mapping ? ` [${mapping}]` : ""}
+              </Text>
+              {check?.type && (
+                <Text size="xs" className="quiet">
+                  {String(check.type)}
+                </Text>
+              )}
+              {Object.keys(found).length > 0 && (
+                <table className="rows">
+                  <tbody>
+                    {Object.entries(found).map(([key, value]) => (
+                      <tr key={key}>
+                        <th scope="row">{key}</th>
+                        <td>
+                          <Value value={value} />
+                        </td>
+                      </tr>
+                    ))}
+                  </tbody>
+                </table>
+              )}
+            </div>
+          );
+        })}
+      </div>
+    </aside>
+  );
+}
+
+function Facts({ planned }: { planned: PlannedStep }) {
+  const facts: [string, string][] = [];
+  if (planned.needs.length)
+    facts.push(["takes", [...new Set(planned.needs.map((need) => `${need.step}.${need.output}`))].join(", ")]);
+  if (planned.executor) facts.push(["executor", planned.executor]);
+  if (planned.pool) facts.push(["pool", planned.pool]);
+  if (planned.queue) facts.push(["queue", planned.queue]);
+  if (planned.timeout) facts.push(["timeout", duration(planned.timeout)]);
+  if (planned.retries) facts.push(["retries", String(planned.retries)]);
+  if (planned.trigger && planned.trigger !== "all_success") facts.push(["runs when", planned.trigger]);
+  if (facts.length === 0) return null;
+  return (
+    <table className="rows">
+      <tbody>
+        {facts.map(([key, value]) => (
+          <tr key={key}>
+            <th scope="row">{key}</th>
+            <td>{value}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}

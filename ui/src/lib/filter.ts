@@ -1,0 +1,51 @@
+/** The filter of the runs list as text: `status:FAILURE job:census tag:team=a id:1f3b`. It lives in the URL. */
+import type { RunStatus, RunsFilterInput } from "../api/gql";
+import { RUN_STATUSES } from "./status";
+
+export type Token = { kind: "status" | "job" | "tag" | "id" | "after" | "before"; value: string };
+
+const KINDS = ["status", "job", "tag", "id", "after", "before"] as const;
+
+/** What cannot be read is left out. */
+export function parse(text: string): Token[] {
+  const tokens: Token[] = [];
+  for (const match of text.matchAll(/(\w+):("([^"]*)"|\S+)/g)) {
+    const kind = KINDS.find((each) => each === match[1]);
+    const value = match[3] ?? match[2] ?? "";
+    if (kind && value) tokens.push({ kind, value });
+  }
+  return tokens;
+}
+
+export function write(tokens: Token[]): string {
+  return tokens.map(({ kind, value }) => `${kind}:${/\s/.test(value) ? `"${value}"` : value}`).join(" ");
+}
+
+/** Several statuses or ids are any of them; of all else, everything has to hold. */
+export function filterOf(tokens: Token[]): RunsFilterInput {
+  const filter: RunsFilterInput = {};
+  for (const { kind, value } of tokens) {
+    if (kind === "status") {
+      const status = value.toUpperCase();
+      if ((RUN_STATUSES as readonly string[]).includes(status))
+        filter.statuses = [...(filter.statuses ?? []), status as RunStatus];
+    } else if (kind === "job") filter.jobName = value;
+    else if (kind === "id") filter.runIds = [...(filter.runIds ?? []), value];
+    else if (kind === "tag") {
+      const [key = "", ...rest] = value.split("=");
+      filter.tags = [...(filter.tags ?? []), { key, value: rest.join("=") }];
+    } else {
+      const at = Date.parse(value) / 1000;
+      if (!Number.isNaN(at)) filter[kind === "after" ? "createdAfter" : "createdBefore"] = at;
+    }
+  }
+  return filter;
+}
+
+/** With a token more; a job replaces the one before. */
+export function withToken(tokens: Token[], token: Token): Token[] {
+  const kept = tokens.filter(
+    (each) => !(each.kind === token.kind && (token.kind === "job" || each.value === token.value)),
+  );
+  return [...kept, token];
+}

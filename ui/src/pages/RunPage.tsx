@@ -1,0 +1,514 @@
+/** One run: what it did when, where it stands, what it said, and what can be done with it. */
+import { Button, Group, Menu, Modal, SegmentedControl, Tabs, Text, Tooltip } from "@mantine/core";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useClient } from "urql";
+import { Link, useLocation, useSearchParams } from "wouter";
+import { address } from "../api/client";
+import {
+  DeleteRunDocument,
+  type ReexecutionStrategy,
+  RelaunchDocument,
+  RunPageDocument,
+  type RunPageQuery,
+  RunTimelineDocument,
+  TerminateDocument,
+} from "../api/gql";
+import { useChanges, useLive } from "../api/live";
+import {
+  Confirmed,
+  JobLink,
+  jobPath,
+  PageTitle,
+  Problem,
+  Status,
+  Took,
+  useNow,
+  Waiting,
+  When,
+} from "../components/Bits";
+import { Gantt, WorkerGantt } from "../components/Gantt";
+import { Icon } from "../components/Icons";
+import { Log } from "../components/Log";
+import { useMessages } from "../components/Messages";
+import { usePermission, useShell } from "../components/Shell";
+import { StepPanel } from "../components/StepPanel";
+import { refusal } from "../lib/results";
+import { isFinal, look, worst } from "../lib/status";
+import { bounds, countBy, merge, type Plan, rowsOf, type StepTimes } from "../lib/steps";
+
+const RunGraph = lazy(() => import("../components/RunGraph"));
+const Rerun = lazy(() => import("../components/Rerun"));
+
+export type RunData = Extract<RunPageQuery["runOrError"], { __typename: "Run" }>;
+
+/** The steps of a run, kept current: at first all, then those that have changed. */
+function useTimeline(runId: string): { steps: Map<string, StepTimes>; loaded: boolean } {
+  const client = useClient();
+  const [steps, setSteps] = useState<Map<string, StepTimes>>(new Map());
+  const [loaded, setLoaded] = useState(false);
+  const last = useRef(0);
+  const busy = useRef(false);
+  const again = useRef(false);
+  const load = useCallback(async () => {
+    if (busy.current) {
+      again.current = true;
+      return;
+    }
+    busy.current = true;
+    const variables = { runId, after: last.current };
+    const result = await client.query(RunTimelineDocument, variables, { requestPolicy: "network-only" }).toPromise();
+    busy.current = false;
+    if (result.data?.runOrError.__typename === "Run") {
+      const found = result.data.runOrError.timeline as { last: number; steps: StepTimes[] };
+      last.current = found.last;
+      setSteps((before) => merge(before, found.steps));
+      setLoaded(true);
+    }
+    if (again.current) {
+      again.current = false;
+      void load();
+    }
+  }, [client, runId]);
+  useEffect(() => void load(), [load]);
+  useChanges(["RUNS"], () => void load(), runId, 250);
+  return { steps, loaded };
+}
+
+export function RunPage({ id }: { id: string }) {
+  const { data, error } = useLive(RunPageDocument, { runId: id }, ["RUNS"], { runId: id });
+  if (!data) return <Waiting error={error} />;
+  if (data.runOrError.__typename !== "Run") {
+    return (
+      <>
+        <PageTitle title="Run" />
+        <Problem title="This run cannot be shown">{data.runOrError.message}</Problem>
+      </>
+    );
+  }
+  const group = data.runGroupOrError.__typename === "RunGroup" ? data.runGroupOrError.runs : [];
+  return <Shown run={data.runOrError} group={group} />;
+}
+
+type Related = { runId: string; status: string; creationTime: number; parentRunId?: string | null };
+
+function Shown({ run, group }: { run: RunData; group: Related[] }) {
+  const [search, setSearch] = useSearchParams();
+  const { steps, loaded } = useTimeline(run.runId);
+  const chosen = search.get("step");
+  const view = search.get("view") ?? "gantt";
+  const set = useCallback(
+    (name: string, value: string | null) =>
+      setSearch(
+        (before) => {
+          const next = new URLSearchParams(before);
+          if (value === null) next.delete(name);
+          else next.set(name, value);
+          return next;
+        },
+        { replace: true },
+      ),
+    [setSearch],
+  );
+  const choose = useCallback((key: string | null) => set("step", key), [set]);
+  const location = run.repositoryOrigin?.repositoryLocationName;
+  const plan = run.plan as Plan;
+  return (
+    <>
+      <PageTitle
+        title={`Run ${run.runId.slice(0, 8)}`}
+        sub={
+          <Group gap="md">
+            <Status of={run.status} />
+            <span>
+              <JobLink location={location} job={run.jobName} /> on {run.executor}
+            </span>
+            <span>
+              launched <When at={run.creationTime} />
+            </span>
+            {run.startTime && (
+              <Tooltip label="From start to end; the wait in the queue is not in it.">
+                <span>
+                  took <Took start={run.startTime} end={run.endTime} />
+                </span>
+              </Tooltip>
+            )}
+            <span>
+              queued for <Took start={run.creationTime} end={run.startTime ?? run.endTime} />
+            </span>
+          </Group>
+        }
+      >
+        <Actions run={run} chosen={chosen} />
+      </PageTitle>
+      <Notices run={run} />
+      <Group gap={4} mb="xs">
+        {run.tags.map((tag) => (
+          <Link
+            key={tag.key}
+            className="tag"
+            href={`/runs?q=${encodeURIComponent(`tag:${tag.key}=${tag.value}`)}`}
+            style={{ textDecoration: "none" }}
+          >
+            {tag.key}={tag.value}
+          </Link>
+        ))}
+        {group.length > 1 && <Family run={run} group={group} />}
+      </Group>
+      <Steps
+        run={run}
+        plan={plan}
+        steps={steps}
+        loaded={loaded}
+        view={view}
+        setView={(value) => set("view", value)}
+        chosen={chosen}
+        choose={choose}
+      />
+      <Tabs value={search.get("tab") ?? "events"} onChange={(value) => set("tab", value)} mt="md" keepMounted={false}>
+        <Tabs.List>
+          <Tabs.Tab value="events">Events</Tabs.Tab>
+          <Tabs.Tab value="output">Output of steps</Tabs.Tab>
+          <Tabs.Tab value="config">Config</Tabs.Tab>
+        </Tabs.List>
+        <Tabs.Panel value="events" pt="xs">
+          <Log runId={run.runId} step={chosen} onStep={choose} live={!isFinal(run.status)} />
+        </Tabs.Panel>
+        <Tabs.Panel value="output" pt="xs">
+          <Log runId={run.runId} step={chosen} onStep={choose} live={!isFinal(run.status)} raw />
+        </Tabs.Panel>
+        <Tabs.Panel value="config" pt="xs">
+          <div className="panel">
+            <pre className="code">{run.runConfigYaml || "No run config was given."}</pre>
+          </div>
+        </Tabs.Panel>
+      </Tabs>
+    </>
+  );
+}
+
+function Notices({ run }: { run: RunData }) {
+  return (
+    <>
+      {run.whyWaiting && (
+        <Text size="sm" mb="xs">
+          <Icon name="clock" className="wait" style={{ verticalAlign: "text-bottom" }} /> It waits: {run.whyWaiting}
+        </Text>
+      )}
+      {run.cancelReason && !isFinal(run.status) && (
+        <Text size="sm" mb="xs">
+          It was asked to end: {run.cancelReason}
+        </Text>
+      )}
+    </>
+  );
+}
+
+function Family({ run, group }: { run: RunData; group: Related[] }) {
+  return (
+    <Menu>
+      <Menu.Target>
+        <Button size="compact-xs" variant="default">
+          {group.length} runs of the same origin
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {group.map((each) => (
+          <Menu.Item key={each.runId} component={Link} href={`/runs/${each.runId}`}>
+            <Group gap="xs">
+              <Status of={each.status}>{each.runId.slice(0, 8)}</Status>
+              <When at={each.creationTime} />
+              {each.runId === run.runId && <span className="quiet">this one</span>}
+            </Group>
+          </Menu.Item>
+        ))}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+const SHOWN = ["FAILURE", "RUNNING", "DISPATCHED", "WAITING", "SUCCESS", "SKIPPED", "CANCELED", "PENDING"];
+
+function Steps({
+  run,
+  plan,
+  steps,
+  loaded,
+  view,
+  setView,
+  chosen,
+  choose,
+}: {
+  run: RunData;
+  plan: Plan;
+  steps: Map<string, StepTimes>;
+  loaded: boolean;
+  view: string;
+  setView: (view: string) => void;
+  chosen: string | null;
+  choose: (key: string | null) => void;
+}) {
+  const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
+  const [only, setOnly] = useState<ReadonlySet<string>>(new Set());
+  const [zoom, setZoom] = useState(1);
+  const going = !isFinal(run.status);
+  const now = useNow(500, going);
+  const rows = useMemo(() => rowsOf(plan, steps, open, only.size ? only : null, worst), [plan, steps, open, only]);
+  const counts = useMemo(() => {
+    const found = countBy(steps.values());
+    const pending =
+      plan.steps.filter((each) => each.runs !== false && !each.mapped && !steps.has(each.key)).length -
+      plan.known.length;
+    if (pending > 0) found.PENDING = (found.PENDING ?? 0) + pending;
+    return found;
+  }, [steps, plan]);
+  const [start, end] = useMemo(
+    () => bounds(steps.values(), run.creationTime, run.endTime ?? null, going ? now : 0),
+    [steps, run.creationTime, run.endTime, going, now],
+  );
+  const toggle = useCallback(
+    (key: string) =>
+      setOpen((before) => {
+        const after = new Set(before);
+        if (!after.delete(key)) after.add(key);
+        return after;
+      }),
+    [],
+  );
+  return (
+    <div
+      style={{
+        display: "grid",
+        gridTemplateColumns: chosen ? "minmax(0, 1fr) minmax(280px, 380px)" : "minmax(0, 1fr)",
+        gap: 12,
+      }}
+    >
+      <section className="panel" aria-label="Steps">
+        <header style={{ flexWrap: "wrap" }}>
+          <SegmentedControl
+            size="xs"
+            aria-label="View of the steps"
+            value={view}
+            onChange={setView}
+            data={[
+              { value: "gantt", label: "Gantt" },
+              { value: "workers", label: "By worker" },
+              { value: "graph", label: "Graph" },
+            ]}
+          />
+          <Group gap={6}>
+            {SHOWN.filter((status) => counts[status]).map((status) => (
+              <button
+                key={status}
+                type="button"
+                className="tag"
+                aria-pressed={only.has(status)}
+                style={only.has(status) ? { outline: "2px solid var(--going)" } : undefined}
+                onClick={() =>
+                  setOnly((before) => {
+                    const after = new Set(before);
+                    if (!after.delete(status)) after.add(status);
+                    return after;
+                  })
+                }
+              >
+                <Status of={status}>
+                  {counts[status]} {look(status).text.toLowerCase()}
+                </Status>
+              </button>
+            ))}
+          </Group>
+          {view !== "graph" && (
+            <Group gap={4} ml="auto">
+              <Text size="xs" component="label" htmlFor="zoom" fw={400}>
+                Zoom
+              </Text>
+              <input
+                id="zoom"
+                type="range"
+                min={0}
+                max={8}
+                step={0.5}
+                value={Math.log2(zoom)}
+                onChange={(event) => setZoom(2 ** Number(event.target.value))}
+              />
+            </Group>
+          )}
+        </header>
+        {!loaded ? (
+          <Waiting />
+        ) : view === "graph" ? (
+          <Suspense fallback={<Waiting />}>
+            <RunGraph plan={plan} steps={steps} chosen={chosen} choose={choose} />
+          </Suspense>
+        ) : view === "workers" ? (
+          <WorkerGantt steps={steps} start={start} end={end} now={now} zoom={zoom} choose={choose} chosen={chosen} />
+        ) : (
+          <Gantt
+            rows={rows}
+            start={start}
+            end={end}
+            now={now}
+            zoom={zoom}
+            chosen={chosen}
+            choose={choose}
+            toggle={toggle}
+          />
+        )}
+      </section>
+      {chosen && (
+        <StepPanel
+          runId={run.runId}
+          stepKey={chosen}
+          step={steps.get(chosen)}
+          planned={plan.steps.find((each) => each.key === (steps.get(chosen)?.node ?? chosen.replace(/\[.*$/, "")))}
+          close={() => choose(null)}
+          live={going}
+        />
+      )}
+    </div>
+  );
+}
+
+function Actions({ run, chosen }: { run: RunData; chosen: string | null }) {
+  const client = useClient();
+  const [, go] = useLocation();
+  const { good, bad } = useMessages();
+  const [mayLaunch, whyNot] = usePermission("launch");
+  const [mayDelete] = usePermission("delete");
+  const [changing, setChanging] = useState(false);
+  const location = run.repositoryOrigin?.repositoryLocationName ?? "";
+  const failed = run.status === "FAILURE" || run.status === "CANCELED";
+  const relaunch = async (strategy: ReexecutionStrategy, stepKeys?: string[]) => {
+    const selector = { repositoryLocationName: location, jobName: run.jobName };
+    const params = stepKeys ? { selector, stepKeys, executionMetadata: { parentRunId: run.runId } } : null;
+    const how = { parentRunId: run.runId, strategy };
+    const result = await client.mutation(RelaunchDocument, { params, how }).toPromise();
+    const answer = result.data?.launchRunReexecution;
+    const problem = refusal(answer, result.error);
+    if (problem !== undefined) bad(problem);
+    else if (answer?.__typename === "LaunchRunSuccess") {
+      good(`Launched ${answer.run.runId.slice(0, 8)}.`);
+      go(`/runs/${answer.run.runId}`);
+    }
+  };
+  const end = async (force: boolean) => {
+    const policy = force ? ("MARK_AS_CANCELED_IMMEDIATELY" as const) : null;
+    const result = await client.mutation(TerminateDocument, { runIds: [run.runId], policy }).toPromise();
+    const answer = result.data?.terminateRuns;
+    const inner = answer?.__typename === "TerminateRunsResult" ? answer.terminateRunResults[0] : answer;
+    const problem = refusal(inner, result.error);
+    if (problem !== undefined) bad(problem);
+    else good("The run is asked to end.");
+  };
+  return (
+    <>
+      {!isFinal(run.status) && (
+        <>
+          <Confirmed
+            label="Cancel"
+            question="Cancel this run? Steps that run are stopped."
+            disabled={!mayLaunch}
+            onYes={() => end(false)}
+          >
+            Cancel
+          </Confirmed>
+          {run.cancelReason && (
+            <Confirmed
+              label="Mark as canceled"
+              question="Mark it as canceled at once, whatever still runs of it?"
+              disabled={!mayLaunch}
+              onYes={() => end(true)}
+            />
+          )}
+        </>
+      )}
+      <Menu position="bottom-end">
+        <Menu.Target>
+          <Button size="xs" rightSection={<Icon name="down" />} disabled={!mayLaunch} title={whyNot || undefined}>
+            Re-execute
+          </Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Item onClick={() => relaunch("ALL_STEPS")}>All steps</Menu.Item>
+          <Menu.Item disabled={!failed} onClick={() => relaunch("FROM_FAILURE")}>
+            From failure
+          </Menu.Item>
+          <Menu.Item disabled={!chosen} onClick={() => chosen && relaunch("ALL_STEPS", [chosen])}>
+            The chosen step{chosen ? `: ${chosen}` : ""}
+          </Menu.Item>
+          <Menu.Item disabled={!chosen} onClick={() => chosen && relaunch("ALL_STEPS", [`${chosen}*`])}>
+            From the chosen step on
+          </Menu.Item>
+          <Menu.Item disabled={!location} onClick={() => setChanging(true)}>
+            With changes…
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      <Menu position="bottom-end">
+        <Menu.Target>
+          <Button size="xs" variant="default" aria-label="More">
+            …
+          </Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          {location && (
+            <Menu.Item component={Link} href={`${jobPath(location, run.jobName, "launchpad")}?run=${run.runId}`}>
+              Open in the Launchpad
+            </Menu.Item>
+          )}
+          <Menu.Item component="a" href={address(`download_debug/${run.runId}`)} leftSection={<Icon name="download" />}>
+            Download for debugging
+          </Menu.Item>
+          <FlowerLink run={run} />
+          <Menu.Divider />
+          <DeleteItem run={run} disabled={!mayDelete || !isFinal(run.status)} onDeleted={() => go("/runs")} />
+        </Menu.Dropdown>
+      </Menu>
+      <Modal
+        opened={changing}
+        onClose={() => setChanging(false)}
+        title="Re-execute with changes"
+        size="xl"
+        closeButtonProps={{ "aria-label": "Close" }}
+      >
+        {changing && (
+          <Suspense fallback={<Waiting />}>
+            <Rerun run={run} close={() => setChanging(false)} />
+          </Suspense>
+        )}
+      </Modal>
+    </>
+  );
+}
+
+function FlowerLink({ run }: { run: RunData }) {
+  const flower = useShell()?.instance.flowerUrl;
+  if (!flower || run.executor !== "celery") return null;
+  const url = `${flower.replace(/\/$/, "")}/tasks?search=${encodeURIComponent(run.runId.slice(0, 8))}`;
+  return (
+    <Menu.Item component="a" href={url} target="_blank" rel="noreferrer" leftSection={<Icon name="external" />}>
+      Tasks in Flower
+    </Menu.Item>
+  );
+}
+
+function DeleteItem({ run, disabled, onDeleted }: { run: RunData; disabled: boolean; onDeleted: () => void }) {
+  const client = useClient();
+  const { bad } = useMessages();
+  return (
+    <Menu.Item
+      color="red"
+      disabled={disabled}
+      leftSection={<Icon name="trash" />}
+      onClick={async () => {
+        if (!window.confirm("Delete this run and its log for good?")) return;
+        const result = await client.mutation(DeleteRunDocument, { runId: run.runId }).toPromise();
+        const problem = refusal(result.data?.deleteRun, result.error);
+        if (problem !== undefined) bad(problem);
+        else onDeleted();
+      }}
+    >
+      Delete
+    </Menu.Item>
+  );
+}

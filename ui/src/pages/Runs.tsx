@@ -1,0 +1,282 @@
+/** All runs: filtered by what is in the URL, live, and steered many at a time. */
+import { Button, Group, Menu, SegmentedControl, Text, TextInput } from "@mantine/core";
+import { useEffect, useState } from "react";
+import { useClient, useQuery } from "urql";
+import { useSearchParams } from "wouter";
+import { DeleteRunDocument, RelaunchDocument, RunsPageDocument, TagKeysDocument, TerminateDocument } from "../api/gql";
+import { useLive } from "../api/live";
+import { Confirmed, PageTitle, Problem, Waiting } from "../components/Bits";
+import { Icon } from "../components/Icons";
+import { useMessages } from "../components/Messages";
+import { RunTable } from "../components/RunTable";
+import { usePermission } from "../components/Shell";
+import { filterOf, parse, type Token, withToken, write } from "../lib/filter";
+import { refusal } from "../lib/results";
+import { RUN_STATUSES } from "../lib/status";
+
+const PAGE = 50;
+const TABS: Record<string, string[]> = {
+  all: [],
+  queued: ["QUEUED"],
+  "in progress": ["STARTING", "STARTED", "CANCELING"],
+  failed: ["FAILURE"],
+  done: ["SUCCESS", "FAILURE", "CANCELED"],
+};
+
+export function Runs() {
+  const [search, setSearch] = useSearchParams();
+  const text = search.get("q") ?? "";
+  const cursors = search.getAll("after");
+  const tokens = parse(text);
+  const [typed, setTyped] = useState(text);
+  useEffect(() => setTyped(text), [text]);
+  const show = (wanted: Token[] | string) => {
+    const q = typeof wanted === "string" ? wanted : write(wanted);
+    setSearch(q ? { q } : {});
+  };
+  const { data, error } = useLive(
+    RunsPageDocument,
+    { filter: filterOf(tokens), cursor: cursors.at(-1) ?? null, limit: PAGE },
+    ["RUNS"],
+    { every: 700 },
+  );
+  const statuses = tokens.filter((each) => each.kind === "status").map((each) => each.value.toUpperCase());
+  const tab = Object.keys(TABS).find((name) => TABS[name]?.join() === statuses.join()) ?? "";
+  return (
+    <>
+      <PageTitle title="Runs" />
+      <Group mb="xs" gap="xs">
+        <SegmentedControl
+          size="xs"
+          aria-label="Which runs"
+          value={tab}
+          data={Object.keys(TABS)}
+          onChange={(name) =>
+            show([
+              ...tokens.filter((each) => each.kind !== "status"),
+              ...(TABS[name] ?? []).map((value): Token => ({ kind: "status", value })),
+            ])
+          }
+        />
+        <form
+          style={{ flex: 1, minWidth: 240 }}
+          onSubmit={(event) => {
+            event.preventDefault();
+            show(/\w:/.test(typed) || !typed.trim() ? typed : `id:${typed.trim()}`);
+          }}
+        >
+          <TextInput
+            size="xs"
+            aria-label="Filter runs"
+            placeholder="status:FAILURE job:name tag:key=value id:… after:2026-11-01"
+            value={typed}
+            leftSection={<Icon name="search" />}
+            onChange={(event) => setTyped(event.currentTarget.value)}
+          />
+        </form>
+        <AddToken onAdd={(token) => show(withToken(tokens, token))} />
+        {text && (
+          <Button size="xs" variant="default" onClick={() => show("")}>
+            Clear
+          </Button>
+        )}
+      </Group>
+      {error && <Problem>{error}</Problem>}
+      {!data ? (
+        <Waiting error={error} />
+      ) : data.runsOrError.__typename !== "Runs" ? (
+        <Problem>{data.runsOrError.__typename}</Problem>
+      ) : (
+        <Listed
+          runs={data.runsOrError.results}
+          count={data.runsOrError.count}
+          page={cursors.length}
+          onTag={(key, value) => show(withToken(tokens, { kind: "tag", value: `${key}=${value}` }))}
+          onNext={(last) =>
+            setSearch((before) => {
+              const next = new URLSearchParams(before);
+              next.append("after", last);
+              return next;
+            })
+          }
+          onBack={() =>
+            setSearch((before) => {
+              const next = new URLSearchParams(before);
+              const left = next.getAll("after").slice(0, -1);
+              next.delete("after");
+              for (const each of left) next.append("after", each);
+              return next;
+            })
+          }
+        />
+      )}
+    </>
+  );
+}
+
+function AddToken({ onAdd }: { onAdd: (token: Token) => void }) {
+  const [{ data }] = useQuery({ query: TagKeysDocument, variables: {} });
+  const keys = data?.runTagKeysOrError.__typename === "RunTagKeys" ? data.runTagKeysOrError.keys : [];
+  return (
+    <Menu>
+      <Menu.Target>
+        <Button size="xs" variant="default">
+          Add filter
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>Status</Menu.Label>
+        {RUN_STATUSES.map((status) => (
+          <Menu.Item key={status} onClick={() => onAdd({ kind: "status", value: status })}>
+            {status}
+          </Menu.Item>
+        ))}
+        {keys.length > 0 && <Menu.Label>Tag</Menu.Label>}
+        {keys.slice(0, 15).map((key) => (
+          <Menu.Item
+            key={key}
+            onClick={() => {
+              const value = window.prompt(`Value of the tag ${key}`);
+              if (value) onAdd({ kind: "tag", value: `${key}=${value}` });
+            }}
+          >
+            {key}
+          </Menu.Item>
+        ))}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+type Row = Parameters<typeof RunTable>[0]["runs"];
+
+function Listed({
+  runs,
+  count,
+  page,
+  onTag,
+  onNext,
+  onBack,
+}: {
+  runs: Row;
+  count: number;
+  page: number;
+  onTag: (key: string, value: string) => void;
+  onNext: (last: string) => void;
+  onBack: () => void;
+}) {
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const choose = (ids: string[], on: boolean) =>
+    setChosen((before) => {
+      const after = new Set(before);
+      for (const id of ids) on ? after.add(id) : after.delete(id);
+      return after;
+    });
+  const last = runs.at(-1)?.runId;
+  const from = page * PAGE;
+  return (
+    <>
+      <Bulk
+        ids={runs.filter((run) => chosen.has(run.runId)).map((run) => run.runId)}
+        done={() => setChosen(new Set())}
+      />
+      <div className="panel">
+        <RunTable runs={runs} chosen={chosen} onChoose={choose} onTag={onTag} />
+      </div>
+      <Group mt="xs" justify="space-between">
+        <Text size="sm" className="quiet">
+          {count === 0 ? "" : `${from + 1} to ${from + runs.length} of ${count}`}
+        </Text>
+        <Group gap="xs">
+          <Button size="xs" variant="default" disabled={page === 0} onClick={onBack}>
+            Newer
+          </Button>
+          <Button
+            size="xs"
+            variant="default"
+            disabled={from + runs.length >= count || !last}
+            onClick={() => last && onNext(last)}
+          >
+            Older
+          </Button>
+        </Group>
+      </Group>
+    </>
+  );
+}
+
+function Bulk({ ids, done }: { ids: string[]; done: () => void }) {
+  const client = useClient();
+  const { good, bad } = useMessages();
+  const [mayEnd] = usePermission("terminate");
+  const [mayDelete] = usePermission("delete");
+  if (ids.length === 0) return null;
+  const each = async (work: (id: string) => Promise<string | undefined>, verb: string) => {
+    const problems = (await Promise.all(ids.map(work))).filter((problem) => problem !== undefined);
+    if (problems.length) bad(`${problems.length} of ${ids.length} could not be ${verb}: ${problems[0]}`);
+    else good(`${ids.length} ${verb}.`);
+    done();
+  };
+  return (
+    <Group gap="xs" mb="xs">
+      <Text size="sm">{ids.length} chosen</Text>
+      <Confirmed
+        label="Cancel"
+        question={`Cancel ${ids.length} runs?`}
+        disabled={!mayEnd}
+        onYes={async () => {
+          const result = await client.mutation(TerminateDocument, { runIds: ids, policy: null }).toPromise();
+          const answer = result.data?.terminateRuns;
+          const problem = refusal(answer, result.error);
+          const failed =
+            answer?.__typename === "TerminateRunsResult"
+              ? answer.terminateRunResults.map((one) => refusal(one)).filter((one) => one !== undefined)
+              : [];
+          if (problem ?? failed.length) bad(problem ?? `${failed.length} of ${ids.length}: ${failed[0]}`);
+          else good(`${ids.length} are asked to end.`);
+          done();
+        }}
+      />
+      <Button
+        size="xs"
+        variant="default"
+        disabled={!mayEnd}
+        onClick={() =>
+          each(async (id) => {
+            const how = { parentRunId: id, strategy: "ALL_STEPS" as const };
+            const result = await client.mutation(RelaunchDocument, { params: null, how }).toPromise();
+            return refusal(result.data?.launchRunReexecution, result.error);
+          }, "launched again")
+        }
+      >
+        Launch again
+      </Button>
+      <Button
+        size="xs"
+        variant="default"
+        disabled={!mayEnd}
+        onClick={() =>
+          each(async (id) => {
+            const how = { parentRunId: id, strategy: "FROM_FAILURE" as const };
+            const result = await client.mutation(RelaunchDocument, { params: null, how }).toPromise();
+            return refusal(result.data?.launchRunReexecution, result.error);
+          }, "launched from their failure")
+        }
+      >
+        From failure
+      </Button>
+      <Confirmed
+        label="Delete"
+        question={`Delete ${ids.length} runs and their logs for good?`}
+        color="red"
+        disabled={!mayDelete}
+        onYes={() =>
+          each(async (id) => {
+            const result = await client.mutation(DeleteRunDocument, { runId: id }).toPromise();
+            return refusal(result.data?.deleteRun, result.error);
+          }, "deleted")
+        }
+      />
+    </Group>
+  );
+}
