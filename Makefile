@@ -48,17 +48,43 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 
 # --- using it --------------------------------------------------------------------------------------------------------
 
+# The pages need npm and Node 20.19 or newer; without them everything else works.
+NPM := $(shell command -v npm 2>/dev/null)
+NODE_IS_NEW := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.stdout.write(a > 20 || (a === 20 && b >= 19) ? "yes" : "")' 2>/dev/null)
+UI := orchestrator/api/static/ui/index.html
+UI_SOURCES := $(wildcard ui/*.ts ui/*.html ui/*.json ui/public/* ui/src/* ui/src/*/*)
+
+.PHONY: ui
+ui: ## build the web pages, where npm is there
+ifeq ($(and $(NPM),$(NODE_IS_NEW)),)
+	@echo "The web pages are not built: that needs npm with Node 20.19 or newer. All else works; the API is at /graphql." >&2
+else
+ui: $(UI)
+endif
+
+ui/node_modules/.installed: ui/package-lock.json ui/.npmrc
+	@cd ui && npm ci --no-progress --loglevel=error
+	@touch $@
+
+$(UI): ui/node_modules/.installed $(UI_SOURCES)
+	@cd ui && npx --no-install vite build --logLevel error
+	@touch $@
+
 .PHONY: demo
-demo: setup ## run the example census from start to end
+demo: setup ui ## run the example census from start to end
 	@$(PY) -P -m examples.stdlib_census.demo
 
 .PHONY: test
-test: setup ## run the tests
+test: setup ui ## run the tests
 	@$(PY) -m pytest -n $(JOBS) $(ARGS)
 
 .PHONY: docs
 docs: setup ## write the pages of the reference that come from docstrings
 	@$(PY) docs/build_reference.py
+ifneq ($(and $(NPM),$(NODE_IS_NEW)),)
+	@$(MAKE) --no-print-directory ui/node_modules/.installed
+	@cd ui && npx --no-install graphql-codegen --silent
+endif
 
 .PHONY: bench
 bench: setup ## measure; figures go to stdout
@@ -76,7 +102,7 @@ YAML = $(call files,'*.yml' '*.yaml')
 SCRIPTS = $(call files,'*.sh' '.ci/*')
 
 .PHONY: check
-check: lint types layers locks reference spelling deploy-files ## everything that needs no test run
+check: lint types layers locks reference spelling deploy-files ui-check ## everything that needs no test run
 
 .PHONY: lint
 lint: setup
@@ -98,6 +124,16 @@ locks: setup
 .PHONY: reference
 reference: setup
 	@$(PY) docs/build_reference.py --check
+
+.PHONY: ui-check
+ifeq ($(and $(NPM),$(NODE_IS_NEW)),)
+ui-check:
+	@echo "The web pages are not checked: that needs npm with Node 20.19 or newer." >&2
+else
+ui-check: setup ui/node_modules/.installed
+	@cd ui && npx --no-install biome check --error-on-warnings . && npx --no-install tsc --noEmit && npx --no-install vitest run --reporter=dot
+	@cd ui && npx --no-install graphql-codegen --check --silent
+endif
 
 .PHONY: spelling
 spelling: setup
@@ -122,10 +158,10 @@ lock: setup ## compile the locks from pyproject.toml; UPGRADE=1 takes the newest
 	$(PY) requirements/lock.py $(if $(UPGRADE),--upgrade)
 
 .PHONY: dist
-dist: setup ## build the sdist and the wheel into dist/
+dist: setup ui ## build the sdist and the wheel into dist/
 	$(PY) -m hatchling build
 
 .PHONY: clean
 clean: ## remove caches and builds; `make clean ENV=1` the environment too
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis $(if $(ENV),$(VENV))
+	rm -rf build dist orchestrator/api/static ui/node_modules/.vite .mypy_cache .ruff_cache .pytest_cache .hypothesis $(if $(ENV),$(VENV))
 	find $(PACKAGES) $(wildcard tests examples benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

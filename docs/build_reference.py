@@ -1,4 +1,5 @@
-"""Writes ``docs/reference/api``, a page per noun, from the docstrings and signatures of what users import.
+"""Writes ``docs/reference/api``, a page per noun, from the docstrings and signatures of what users import; and the
+GraphQL schema.
 
 ``python docs/build_reference.py``; with ``--check`` it only tells whether the pages are current.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import opgrid
+from orchestrator.api.graphql.schema import FILE, text
 
 _FOLDER = Path(__file__).parent / "reference" / "api"
 _FACE = Path(opgrid.__file__).read_text()
@@ -25,12 +27,17 @@ _HIDDEN = {"model_config", "model_post_init"}
 
 def main(arguments: list[str]) -> int:
     pages = dict(_pages())
+    schema = text()
+    if "--check" in arguments and (not FILE.exists() or FILE.read_text() != schema):
+        print(f"Not current: {FILE.name}. Run: make docs", file=sys.stderr)
+        return 1
     if "--check" in arguments:
         stored = {file.name: file.read_text() for file in _FOLDER.glob("*.md")}
         wrong = sorted(name for name in {*pages, *stored} if pages.get(name) != stored.get(name))
         if wrong:
             print(f"Not current: {', '.join(wrong)}. Run: make docs", file=sys.stderr)
         return 1 if wrong else 0
+    FILE.write_text(schema)
     _FOLDER.mkdir(parents=True, exist_ok=True)
     for file in _FOLDER.glob("*.md"):
         file.unlink()

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from opgrid.contracts.events import (
     AnyEvent,
+    AssetMaterialized,
+    AssetObserved,
     EngineNote,
     ErrorInfo,
+    ExpectationChecked,
+    HandledOutput,
+    HookEvent,
+    LoadedInput,
     LogMessage,
+    ResourceEvent,
     RunCanceling,
     RunFailed,
     StepFailed,
+    StepInput,
     StepLost,
+    StepOutput,
     StepSkipped,
+    StepStarted,
     StepSucceeded,
     StepUpForRetry,
 )
@@ -20,6 +30,8 @@ from opgrid.contracts.events import (
 def detail(event: AnyEvent) -> str:
     """Empty for those that say nothing more."""
     match event:
+        case StepStarted(worker=worker, attempt=attempt):
+            return (f"on {worker}" if worker else "") + (f", attempt {attempt}" if attempt > 1 else "")
         case StepSucceeded(seconds=seconds):
             return f"{seconds:.3f} s"
         case StepFailed(error=error):
@@ -32,6 +44,25 @@ def detail(event: AnyEvent) -> str:
             return reason
         case LogMessage(message=message) | EngineNote(message=message):
             return message
+        case _:
+            return _told(event)
+
+
+def _told(event: AnyEvent) -> str:
+    """Of what a step tells about itself."""
+    match event:
+        case StepInput(input=name) | LoadedInput(input=name):
+            return name
+        case StepOutput(output=name, mapping_key=key) | HandledOutput(output=name, mapping_key=key):
+            return name if key is None else f"{name} [{key}]"
+        case AssetMaterialized(asset_key=asset) | AssetObserved(asset_key=asset):
+            return " / ".join(asset)
+        case ExpectationChecked(success=success, label=label):
+            return f"{label or 'check'}: {'passed' if success else 'failed'}"
+        case ResourceEvent(keys=keys):
+            return ", ".join(keys)
+        case HookEvent(hook=hook):
+            return hook
         case _:
             return ""
 

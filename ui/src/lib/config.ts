@@ -203,7 +203,8 @@ export function withValue(text: string, path: readonly string[], value: unknown)
     }
   } else {
     if (!isMap(document.contents)) document.contents = document.createNode({}) as never;
-    document.setIn(path, document.createNode(value));
+    // a plain value takes the place of the one before, whose comment stays
+    document.setIn(path, value !== null && typeof value === "object" ? document.createNode(value) : value);
   }
   const empty = isMap(document.contents) && document.contents.items.length === 0;
   return empty ? "" : document.toString({ lineWidth: 0 });

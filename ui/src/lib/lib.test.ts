@@ -1,0 +1,249 @@
+import { describe, expect, it } from "vitest";
+import { visible } from "../components/JobGraph";
+import {
+  extras,
+  pathAbove,
+  rangeOf,
+  type Schema,
+  suggestions,
+  syntaxMarks,
+  valueAt,
+  withMissing,
+  withValue,
+} from "./config";
+import { filterOf, parse, withToken, write } from "./filter";
+import { layout } from "./layout";
+import { refusal } from "./results";
+import { worst } from "./status";
+import { bounds, countBy, merge, type Plan, rowsByWorker, rowsOf, type StepTimes } from "./steps";
+import { ago, duration, ticks } from "./time";
+
+const SCHEMA: Schema = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    ops: {
+      type: "object",
+      additionalProperties: false,
+      properties: {
+        one: {
+          type: "object",
+          properties: {
+            config: {
+              type: "object",
+              additionalProperties: false,
+              required: ["n"],
+              properties: {
+                n: { type: "integer", description: "How many." },
+                mode: { enum: ["fast", "slow"], default: "fast" },
+                on: { type: "boolean" },
+                sub: { $ref: "#/$defs/Sub" },
+              },
+            },
+          },
+        },
+      },
+    },
+  },
+  $defs: { Sub: { type: "object", properties: { deep: { anyOf: [{ type: "string" }, { type: "null" }] } } } },
+};
+
+describe("the filter of runs", () => {
+  it("reads what it writes", () => {
+    const text = 'status:FAILURE job:census tag:team=a "id:x" tag:"note=two words"';
+    const tokens = parse(text);
+    expect(tokens).toContainEqual({ kind: "tag", value: "note=two words" });
+    expect(parse(write(tokens))).toEqual(tokens);
+  });
+  it("becomes a filter of the API", () => {
+    expect(filterOf(parse("status:failure status:SUCCESS status:nonsense job:a tag:k=v=w id:1"))).toEqual({
+      statuses: ["FAILURE", "SUCCESS"],
+      jobName: "a",
+      tags: [{ key: "k", value: "v=w" }],
+      runIds: ["1"],
+    });
+    expect(filterOf(parse("after:2026-01-01T00:00:00Z before:never"))).toEqual({ createdAfter: 1767225600 });
+  });
+  it("has one job at most", () => {
+    const tokens = withToken(parse("job:a status:SUCCESS"), { kind: "job", value: "b" });
+    expect(write(tokens)).toBe("status:SUCCESS job:b");
+  });
+});
+
+describe("run config", () => {
+  const text = "ops:\n  one:\n    config:\n      n: 3 # three\n      ";
+  it("knows where the cursor is, also in what is no YAML yet", () => {
+    expect(pathAbove(text, text.length).path).toEqual(["ops", "one", "config"]);
+    expect(pathAbove("ops:\n  one:\n    config:\n      mode: fa", 39)).toMatchObject({ key: "mode", typed: "fa" });
+  });
+  it("offers the keys that are not there yet", () => {
+    expect(suggestions(SCHEMA, text, text.length).map((each) => each.label)).toEqual(["mode", "on", "sub"]);
+    expect(suggestions(SCHEMA, "", 0).map((each) => each.label)).toEqual(["ops"]);
+  });
+  it("offers values", () => {
+    const mode = "ops:\n  one:\n    config:\n      mode: ";
+    expect(suggestions(SCHEMA, mode, mode.length).map((each) => each.label)).toEqual(["fast", "slow"]);
+    const on = "ops:\n  one:\n    config:\n      on: ";
+    expect(suggestions(SCHEMA, on, on.length).map((each) => each.label)).toEqual(["true", "false"]);
+  });
+  it("follows references", () => {
+    const sub = "ops:\n  one:\n    config:\n      sub:\n        ";
+    expect(suggestions(SCHEMA, sub, sub.length).map((each) => each.label)).toEqual(["deep"]);
+  });
+  it("finds the line of an error, or the nearest above it", () => {
+    const { from, to } = rangeOf(text, ["ops", "one", "config", "n"]);
+    expect(text.slice(from, to)).toBe("n");
+    const near = rangeOf(text, ["ops", "one", "config", "missing"]);
+    expect(text.slice(near.from, near.to)).toBe("config");
+  });
+  it("tells what is no YAML", () => {
+    expect(syntaxMarks("a: [1")).toHaveLength(1);
+    expect(syntaxMarks("a: 1")).toEqual([]);
+  });
+  it("changes one value and leaves the comments", () => {
+    const changed = withValue("ops:\n  one:\n    config:\n      n: 3 # three\n", ["ops", "one", "config", "n"], 4);
+    expect(changed).toContain("n: 4 # three");
+    expect(withValue("", ["ops", "one", "config", "n"], 1)).toBe("ops:\n  one:\n    config:\n      n: 1\n");
+    expect(withValue("ops:\n  one:\n    config:\n      n: 1\n", ["ops", "one", "config", "n"], undefined)).toBe("");
+    expect(valueAt("ops: {one: {config: {n: 7}}}", ["ops", "one", "config", "n"])).toBe(7);
+  });
+  it("finds keys that the schema does not have", () => {
+    expect(extras("ops:\n  two: 1\n  one:\n    config: {n: 1, m: 2}\n", SCHEMA)).toEqual([
+      ["ops", "two"],
+      ["ops", "one", "config", "m"],
+    ]);
+  });
+  it("adds what is missing and keeps what is there", () => {
+    const made = withMissing(
+      "ops:\n  one:\n    config:\n      mode: slow\n",
+      "ops:\n  one:\n    config:\n      n: <int>\n      mode: fast\n",
+    );
+    expect(valueAt(made, ["ops", "one", "config", "mode"])).toBe("slow");
+    expect(valueAt(made, ["ops", "one", "config", "n"])).toBe("<int>");
+  });
+});
+
+const step = (key: string, status: string, start = 1, end: number | null = 2, worker = "w"): StepTimes => ({
+  key,
+  node: key.replace(/\[.*$/, ""),
+  status,
+  spans: [[1, start - 0.5, start, end, status, worker]],
+});
+
+describe("the steps of a run", () => {
+  const plan: Plan = {
+    steps: [
+      { key: "a", op: "a", needs: [] },
+      { key: "m", op: "m", needs: [], mapped: 1 },
+      { key: "z", op: "z", needs: [] },
+    ],
+    known: [],
+  };
+  const steps = new Map(
+    [step("a", "SUCCESS"), step("m[1]", "SUCCESS"), step("m[2]", "FAILURE")].map((each) => [each.key, each]),
+  );
+  it("folds the instances of a mapped step", () => {
+    const rows = rowsOf(plan, steps, new Set(), null, worst);
+    expect(rows.map((row) => [row.key, row.status])).toEqual([
+      ["a", "SUCCESS"],
+      ["m", "FAILURE"],
+      ["z", "PENDING"],
+    ]);
+    expect(rowsOf(plan, steps, new Set(["m"]), null, worst).map((row) => row.key)).toEqual([
+      "a",
+      "m",
+      "m[1]",
+      "m[2]",
+      "z",
+    ]);
+    expect(rowsOf(plan, steps, new Set(["m"]), new Set(["FAILURE"]), worst).map((row) => row.key)).toEqual([
+      "m",
+      "m[2]",
+    ]);
+  });
+  it("counts, merges and bounds", () => {
+    expect(countBy(steps.values())).toEqual({ SUCCESS: 2, FAILURE: 1 });
+    expect(merge(steps, [])).toBe(steps);
+    expect(merge(steps, [step("a", "FAILURE")]).get("a")?.status).toBe("FAILURE");
+    expect(bounds(steps.values(), 0, 5, 9)).toEqual([0.5, 5]);
+    expect(bounds([], 3, null, 4)).toEqual([3, 4]);
+  });
+  it("sorts attempts by worker", () => {
+    const some = new Map(
+      [step("a", "SUCCESS", 1, 2, "w2"), step("b", "SUCCESS", 1, 2, "w1")].map((each) => [each.key, each]),
+    );
+    expect(rowsByWorker(some).map((row) => row.worker)).toEqual(["w1", "w2"]);
+  });
+});
+
+describe("a graph of graphs", () => {
+  const structure = {
+    name: "j",
+    graph: "j",
+    ops: { op: { name: "op" } },
+    graphs: {
+      j: {
+        name: "j",
+        nodes: [
+          { name: "a", definition: "op" },
+          { name: "g", definition: "inner", is_graph: true, wires: { x: { type: "node" as const, node: "a" } } },
+          { name: "z", definition: "op", wires: { x: { type: "node" as const, node: "g" } } },
+        ],
+      },
+      inner: {
+        name: "inner",
+        nodes: [
+          { name: "b", definition: "op", wires: { x: { type: "input" as const, name: "x" } } },
+          {
+            name: "c",
+            definition: "op",
+            wires: { x: { type: "fan_in" as const, items: [{ type: "node" as const, node: "b" }] } },
+          },
+        ],
+        outputs: [{ name: "result", source: { type: "node" as const, node: "c" } }],
+      },
+    },
+  };
+  const lines = (open: string[]) => visible(structure, new Set(open)).edges.map((edge) => `${edge.from}>${edge.to}`);
+  it("closed, a graph is one node", () => {
+    expect(lines([])).toEqual(["a>g", "g>z"]);
+  });
+  it("open, lines lead to what is inside", () => {
+    expect(lines(["g"]).sort()).toEqual(["a>g.b", "g.b>g.c", "g.c>z"]);
+  });
+  it("has places that do not overlap", () => {
+    const { nodes, edges } = visible(structure, new Set());
+    const spots = layout(
+      nodes.map((each) => ({ id: each.path, width: 100, height: 40 })),
+      edges,
+    );
+    const xs = ["a", "g", "z"].map((id) => spots.get(id)?.x ?? Number.NaN);
+    expect(xs[1]).toBeGreaterThan((xs[0] ?? 0) + 100);
+    expect(xs[2]).toBeGreaterThan((xs[1] ?? 0) + 100);
+  });
+});
+
+describe("words", () => {
+  it("tells durations and times", () => {
+    expect([0.0001, 0.25, 3, 42, 125, 7260, 90000].map(duration)).toEqual([
+      "0 ms",
+      "250 ms",
+      "3.00 s",
+      "42.0 s",
+      "2 min 5 s",
+      "2 h 1 min",
+      "1 d 1 h",
+    ]);
+    expect(ago(100, 220)).toBe("2 minutes ago");
+    expect(ago(100, 101)).toBe("just now");
+    expect(ticks(0, 10, 5)).toEqual([0, 2, 4, 6, 8, 10]);
+  });
+  it("tells refusals from successes", () => {
+    expect(refusal({ __typename: "LaunchRunSuccess" })).toBeUndefined();
+    expect(refusal({ __typename: "PythonError", message: "no" })).toBe("no");
+    expect(refusal({ __typename: "RunConfigValidationInvalid", errors: [{ path: ["a", "b"], message: "bad" }] })).toBe(
+      "a › b: bad",
+    );
+    expect(refusal(undefined, { message: "away" })).toBe("away");
+  });
+});
