@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import opgrid
-from orchestrator.api.graphql.schema import FILE, text
+from orchestrator.api.graphql.schema import FILE
+from orchestrator.api.graphql.schema import text as schema_text
 
 _FOLDER = Path(__file__).parent / "reference" / "api"
 _FACE = Path(opgrid.__file__).read_text()
@@ -27,7 +28,7 @@ _HIDDEN = {"model_config", "model_post_init"}
 
 def main(arguments: list[str]) -> int:
     pages = dict(_pages())
-    schema = text()
+    schema = schema_text()
     if "--check" in arguments and (not FILE.exists() or FILE.read_text() != schema):
         print(f"Not current: {FILE.name}. Run: make docs", file=sys.stderr)
         return 1

@@ -13,8 +13,8 @@ import strawberry
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceling
 from opgrid.contracts.status import RunStatus
+from opgrid.errors import ExecutionStepNotFoundError, InvariantViolationError, RunAlreadyExists
 from opgrid.errors import InvalidSubsetError as BadSubset
-from opgrid.errors import InvariantViolationError, RunAlreadyExists
 from orchestrator.api.access import Role
 from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
 from orchestrator.api.graphql.errors import (
@@ -36,10 +36,13 @@ from orchestrator.api.graphql.mutating import mutate
 from orchestrator.api.graphql.runs import Info, Run, TagInput, run_of
 from orchestrator.api.graphql.scalars import RunConfigData, UnreadableConfig, run_config_of
 from orchestrator.locations.messages import Answer, Evaluated, Failed, Prepare, Problem, ReadyRun
+from orchestrator.planner.known import MissingParentOutput
+from orchestrator.planner.selection import NothingSelected
 from orchestrator.services.submission import again, cancel, ready
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_records import NewRun
 
+_BAD_SUBSETS = {each.__name__ for each in (BadSubset, ExecutionStepNotFoundError, NothingSelected, MissingParentOutput)}
 _TREE_TAGS = ("opgrid/backfill",)
 
 
@@ -215,7 +218,7 @@ def _refusal(error: ErrorInfo, problems: Sequence[Problem], job: str) -> object:
     if error.kind == "InvalidConfigError":
         problem = Problem("RUNTIME_TYPE_MISMATCH", "root", error.message)
         return RunConfigValidationInvalid(pipeline_name=job, errors=[config_error(problem)])
-    if error.kind == BadSubset.__name__:
+    if error.kind in _BAD_SUBSETS:
         return InvalidSubsetError(message=error.message)
     return PythonError.of(error)
 

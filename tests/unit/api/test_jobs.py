@@ -1,0 +1,201 @@
+"""What the API tells of code: jobs, config, partitions, schedules, sensors, and backfills of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from opgrid.contracts.status import RunStatus
+from tests.unit.api.conftest import PLACE, Api
+from tests.unit.api.test_runs import SELECTOR, drive
+
+
+def test_a_location_tells_its_jobs_schedules_and_sensors(api: Api) -> None:
+    query = """{ workspaceOrError { ... on Workspace { locationEntries {
+      name loadStatus source locationOrLoadError { __typename }
+      repositories { jobs { name description isPartitioned executor } schedules { name } sensors { name } }
+    } } } }"""
+    (entry,) = api(query)["workspaceOrError"]["locationEntries"]
+    assert (entry["name"], entry["loadStatus"]) == (PLACE, "LOADED")
+    (repository,) = entry["repositories"]
+    assert [job["name"] for job in repository["jobs"]] == ["adding", "daily"]
+    assert repository["jobs"][0]["executor"] == "in_process"
+    assert [job["isPartitioned"] for job in repository["jobs"]] == [False, True]
+    assert repository["schedules"] == [{"name": "hourly"}] and repository["sensors"] == [{"name": "watching"}]
+
+
+def test_a_job_tells_its_graph_its_schema_and_a_scaffold(api: Api) -> None:
+    query = """query ($selector: JobOrPipelineSelector!) { pipelineOrError(params: $selector) { __typename ... on Job {
+      structure runConfigJsonSchema scaffoldYaml tags { key value } modes { resources { name } }
+    } ... on PipelineNotFoundError { message } } }"""
+    job = api(query, selector=SELECTOR)["pipelineOrError"]
+    assert set(job["structure"]["ops"]) == {"numbers", "check", "total"}
+    config = job["runConfigJsonSchema"]["properties"]["ops"]["properties"]["numbers"]["properties"]["config"]
+    assert config["properties"]["n"]["type"] == "integer"
+    assert "numbers:" in job["scaffoldYaml"]
+    assert job["tags"] == [{"key": "team", "value": "sums"}]
+    missing = api(query, selector={**SELECTOR, "jobName": "x"})["pipelineOrError"]
+    assert missing["__typename"] == "PipelineNotFoundError"
+
+
+CHECK = """query ($params: ExecutionParams!) {
+  executionPlanOrError(executionParams: $params) {
+    __typename
+    ... on ExecutionPlan { stepKeys }
+    ... on RunConfigValidationInvalid { errors { path } }
+    ... on InvalidSubsetError { message }
+  }
+  isRunConfigValid(executionParams: $params) { __typename }
+}"""
+
+
+def test_a_draft_is_checked_without_launching_anything(api: Api) -> None:
+    good = api(CHECK, params={"selector": {**SELECTOR, "solidSelection": ["numbers*"]}})
+    assert good["executionPlanOrError"]["stepKeys"] == ["numbers", "check", "total"]
+    assert good["isRunConfigValid"]["__typename"] == "PipelineConfigValidationValid"
+    one = api(CHECK, params={"selector": {**SELECTOR, "solidSelection": ["numbers"]}})
+    assert one["executionPlanOrError"]["stepKeys"] == ["numbers"]
+    bad = api(CHECK, params={"selector": SELECTOR, "runConfigData": "ops: {numbers: {config: {n: no}}}"})
+    assert bad["executionPlanOrError"]["errors"] == [{"path": ["ops", "numbers", "config", "n"]}]
+    assert bad["isRunConfigValid"]["__typename"] == "RunConfigValidationInvalid"
+    assert api.store.count() == 0
+
+
+PARTITIONS = """query ($selector: JobOrPipelineSelector!) {
+  jobPartitionsOrError(selector: $selector) { __typename ... on JobPartitions { keys states } }
+}"""
+DAILY = {"repositoryLocationName": PLACE, "jobName": "daily"}
+
+
+def test_partitions_tell_the_state_of_their_last_run(any_api: Api) -> None:
+    first = any_api.launch("daily", partitionKey="2026-01-03")
+    drive(any_api, first, RunStatus.FAILURE)
+    last = any_api.launch("daily", partitionKey="2026-01-03")
+    drive(any_api, last)
+    found = any_api(PARTITIONS, selector=DAILY)["jobPartitionsOrError"]
+    assert len(found["keys"]) == 10 and found["keys"][0] == "2026-01-01"
+    assert found["states"] == {"2026-01-03": [last, "SUCCESS"]}
+    assert any_api(PARTITIONS, selector=SELECTOR)["jobPartitionsOrError"]["__typename"] == "PythonError"
+
+
+BACKFILL = """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on Error { message }
+} }"""
+
+
+def of_daily(**given: Any) -> dict[str, Any]:
+    selector = {"partitionSetName": "daily", "repositorySelector": {"repositoryLocationName": PLACE}}
+    return {"selector": selector, **given}
+
+
+@pytest.mark.parametrize(
+    ("given", "keys"),
+    [
+        ({"partitionNames": ["2026-01-02", "2026-01-01"]}, ["2026-01-01", "2026-01-02"]),
+        ({"rangeStart": "2026-01-08"}, ["2026-01-08", "2026-01-09", "2026-01-10"]),
+        ({"allPartitions": True, "failed": True}, ["2026-01-03"]),
+        ({"rangeEnd": "2026-01-04", "missing": True}, ["2026-01-01", "2026-01-02", "2026-01-04"]),
+    ],
+)
+def test_a_backfill_is_of_what_was_chosen(api: Api, given: dict[str, Any], keys: list[str]) -> None:
+    drive(api, api.launch("daily", partitionKey="2026-01-03"), RunStatus.FAILURE)
+    answer = api(BACKFILL, params=of_daily(**given, title="again", atOnce=2, fromFailure=True))[
+        "launchPartitionBackfill"
+    ]
+    (made,) = api.store.backfills()
+    assert answer["backfillId"] == made.backfill_id
+    assert list(made.partitions) == keys
+    assert (made.options.title, made.options.at_once) == ("again", 2)
+    assert set(made.options.parents) == {"2026-01-03"} & set(keys)
+    query = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
+      ... on PartitionBackfill { status numPartitions isCancelable isResumable partitionStates } } }"""
+    shown = api(query, id=made.backfill_id)["partitionBackfillOrError"]
+    assert shown == {
+        "status": "REQUESTED",
+        "numPartitions": len(keys),
+        "isCancelable": True,
+        "isResumable": False,
+        "partitionStates": {},
+    }
+    cancel = "mutation ($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }"
+    assert api(cancel, id=made.backfill_id)["cancelPartitionBackfill"]["__typename"] == "CancelBackfillSuccess"
+    assert api(cancel, id=made.backfill_id)["cancelPartitionBackfill"]["__typename"] == "PythonError"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "Say which partitions"),
+        ({"partitionNames": ["2026-02-30"]}, "no partition '2026-02-30'"),
+        ({"partitionNames": ["2026-01-01"], "runConfigData": "[]"}, "has to be a mapping"),
+        ({"partitionNames": ["2026-01-01"], "executor": "nope"}, "nope"),
+    ],
+)
+def test_a_backfill_that_cannot_be_says_why(api: Api, given: dict[str, Any], said: str) -> None:
+    answer = api(BACKFILL, params=of_daily(**given))["launchPartitionBackfill"]
+    assert answer["__typename"] == "PythonError" and said in answer["message"]
+    assert api.store.backfills() == []
+
+
+SCHEDULE = {"repositoryLocationName": PLACE, "scheduleName": "hourly"}
+SENSOR = {"repositoryLocationName": PLACE, "sensorName": "watching"}
+
+
+def test_a_schedule_is_started_stopped_and_tried_out(any_api: Api) -> None:
+    query = """query ($s: ScheduleSelector!) { scheduleOrError(scheduleSelector: $s) { ... on Schedule {
+      cronSchedule executionTimezone jobNames futureTicks(limit: 2) scheduleState { status ticks { id } }
+    } ... on ScheduleNotFoundError { message } } }"""
+    shown = any_api(query, s=SCHEDULE)["scheduleOrError"]
+    assert shown["scheduleState"] == {"status": "STOPPED", "ticks": []}
+    assert shown["futureTicks"][1] - shown["futureTicks"][0] == 3600
+    change = "mutation ($s: ScheduleSelector!) { %sSchedule(scheduleSelector: $s) { __typename } }"
+    any_api(change % "start", s=SCHEDULE)
+    assert any_api(query, s=SCHEDULE)["scheduleOrError"]["scheduleState"]["status"] == "RUNNING"
+    any_api(change % "stop", s=SCHEDULE)
+    assert any_api(query, s=SCHEDULE)["scheduleOrError"]["scheduleState"]["status"] == "STOPPED"
+    dry = """mutation ($s: ScheduleSelector!) { scheduleDryRun(selectorData: $s) { ... on DryRunInstigationTick {
+      timestamp evaluationResult { runRequests { jobName } error { message } } } } }"""
+    tick = any_api(dry, s=SCHEDULE)["scheduleDryRun"]
+    assert tick["timestamp"] == shown["futureTicks"][0]
+    assert tick["evaluationResult"] == {"runRequests": [{"jobName": "adding"}], "error": None}
+    assert any_api.store.count() == 0
+    missing = any_api(query, s={**SCHEDULE, "scheduleName": "hourl"})["scheduleOrError"]
+    assert "hourly" in missing["message"]
+
+
+def test_a_sensor_has_a_cursor_that_a_dry_run_leaves_alone(any_api: Api) -> None:
+    query = (
+        "query ($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { sensorState { cursor } } } }"
+    )
+    dry = """mutation ($s: SensorSelector!) { sensorDryRun(selectorData: $s) { ... on DryRunInstigationTick {
+      evaluationResult { cursor runRequests { runKey runConfigYaml } } } } }"""
+    tick = any_api(dry, s=SENSOR)["sensorDryRun"]["evaluationResult"]
+    assert tick["cursor"] == "seen" and tick["runRequests"][0]["runKey"] == "first"
+    assert any_api(query, s=SENSOR)["sensorOrError"]["sensorState"]["cursor"] is None
+    setting = (
+        "mutation ($s: SensorSelector!, $c: String) { setSensorCursor(sensorSelector: $s, cursor: $c) { __typename } }"
+    )
+    any_api(setting, s=SENSOR, c="here")
+    assert any_api(query, s=SENSOR)["sensorOrError"]["sensorState"]["cursor"] == "here"
+
+
+def test_pools_are_limited_and_daemons_are_missed(any_api: Api) -> None:
+    setting = "mutation ($k: String!, $n: Int!) { setConcurrencyLimit(concurrencyKey: $k, limit: $n) { __typename } }"
+    assert any_api(setting, k="db", n=2)["setConcurrencyLimit"]["__typename"] == "SetConcurrencyLimitSuccess"
+    assert any_api(setting, k="db", n=-2)["setConcurrencyLimit"]["__typename"] == "PythonError"
+    query = """{
+      instance {
+        concurrencyLimits { concurrencyKey slotCount }
+        settingsYaml
+        daemonHealth { allDaemonStatuses { healthy } }
+      }
+      fleet { at }
+    }"""
+    found = any_api(query)
+    assert found["instance"]["concurrencyLimits"] == [{"concurrencyKey": "db", "slotCount": 2}]
+    assert not any(each["healthy"] for each in found["instance"]["daemonHealth"]["allDaemonStatuses"])
+    assert "max_concurrent_runs: 10" in found["instance"]["settingsYaml"]
+    assert found["fleet"] is None
+    assert any_api('mutation { deleteConcurrencyLimit(concurrencyKey: "db") }')["deleteConcurrencyLimit"] is True
+    assert any_api.store.pools() == {}

@@ -1,0 +1,268 @@
+"""Runs by way of GraphQL: launched, read, filtered, ended."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from opgrid.contracts.events import RunStarted, RunSucceeded, StepDispatched, StepStarted, StepSucceeded
+from opgrid.contracts.status import RunStatus
+from opgrid.ids import RunId, StepKey
+from orchestrator.api.access import Role, Viewer
+from orchestrator.storage.sql.store import SqlStore
+from tests.unit.api.conftest import LAUNCH, PLACE, Api
+
+SELECTOR = {"repositoryLocationName": PLACE, "jobName": "adding"}
+ROWS = """
+query ($filter: RunsFilter0, $cursor: String, $limit: Int) {
+  runsOrError(filter: $filter, cursor: $cursor, limit: $limit) {
+    __typename
+    ... on Runs { count results { runId status executor stepCounts whyWaiting tags { key value } canTerminate } }
+  }
+}
+""".replace("RunsFilter0", "RunsFilterInput")
+
+
+def drive(api: Api, run_id: str, status: RunStatus = RunStatus.SUCCESS) -> None:
+    """As if a coordinator had driven it."""
+    of = RunId(run_id)
+    with api.store.turn() as turn:
+        turn.append(
+            of,
+            [
+                RunStarted(run_id=of, at=1.0),
+                StepDispatched(run_id=of, at=1.0, step=StepKey("numbers"), attempt=1),
+                StepStarted(run_id=of, at=2.0, step=StepKey("numbers"), attempt=1, worker="w1", pid=3),
+                StepSucceeded(run_id=of, at=3.5, step=StepKey("numbers"), attempt=1, seconds=1.5),
+                RunSucceeded(run_id=of, at=4.0),
+            ],
+        )
+        turn.set_status(of, RunStatus.STARTED, 1.0)
+        turn.set_status(of, status, 4.0)
+
+
+def test_what_is_launched_is_queued_with_its_tags_and_config(any_api: Api) -> None:
+    run_id = any_api.launch(
+        config="ops: {numbers: {config: {n: 2}}}",
+        executionMetadata={"tags": [{"key": "who", "value": "me"}]},
+    )
+    record = any_api.store.run(run_id)
+    assert record is not None and record.status is RunStatus.QUEUED
+    assert record.tags == {"team": "sums", "who": "me"}
+    assert record.run_config["ops"]["numbers"] == {"config": {"n": 2}}
+    (row,) = any_api(ROWS)["runsOrError"]["results"]
+    assert row["runId"] == run_id and row["executor"] == "in_process" and row["canTerminate"]
+    assert row["whyWaiting"].startswith("No orchestrator runs.")
+
+
+def test_config_that_does_not_fit_comes_back_with_each_path(api: Api) -> None:
+    params = {"selector": SELECTOR, "runConfigData": {"ops": {"numbers": {"config": {"n": "x", "m": 1}}}}}
+    answer = api(LAUNCH, params=params)["launchRun"]
+    assert answer["__typename"] == "RunConfigValidationInvalid"
+    assert {tuple(each["path"]): each["reason"] for each in answer["errors"]} == {
+        ("ops", "numbers", "config", "n"): "RUNTIME_TYPE_MISMATCH",
+        ("ops", "numbers", "config", "m"): "FIELD_NOT_DEFINED",
+    }
+    assert api.store.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "said"),
+    [
+        ({"selector": {**SELECTOR, "jobName": "nojob"}}, "PipelineNotFoundError", "has no job 'nojob'"),
+        (
+            {"selector": {"repositoryLocationName": "x", "jobName": "y"}},
+            "PipelineNotFoundError",
+            "no code location 'x'",
+        ),
+        ({"runConfigData": "a: [1"}, "RunConfigValidationInvalid", ""),
+        ({"runConfigData": "[1]"}, "RunConfigValidationInvalid", ""),
+        ({"selector": {**SELECTOR, "solidSelection": ["nope"]}}, "InvalidSubsetError", "matches no step"),
+        ({"preset": "p"}, "PresetNotFoundError", "Presets"),
+        ({"executor": "nope"}, "PythonError", "nope"),
+    ],
+)
+def test_what_cannot_be_launched_says_why(api: Api, changed: dict[str, Any], kind: str, said: str) -> None:
+    answer = api(LAUNCH, params={"selector": SELECTOR, **changed})["launchRun"]
+    assert answer["__typename"] == kind
+    assert said in answer.get("message", "")
+    assert api.store.count() == 0
+
+
+def test_runs_are_found_by_status_job_tag_and_id_page_by_page(any_api: Api) -> None:
+    ids = [any_api.launch(executionMetadata={"tags": [{"key": "n", "value": str(each % 2)}]}) for each in range(5)]
+    drive(any_api, ids[0])
+
+    def found(**filter: Any) -> list[str]:
+        return [row["runId"] for row in any_api(ROWS, filter=filter)["runsOrError"]["results"]]
+
+    assert found(statuses=["SUCCESS"]) == [ids[0]]
+    assert found(tags=[{"key": "n", "value": "1"}]) == [ids[3], ids[1]]
+    assert found(tags=[{"key": "n", "value": "1"}, {"key": "team", "value": "sums"}]) == [ids[3], ids[1]]
+    assert found(tags=[{"key": "n", "value": "7"}]) == []
+    assert found(runIds=[ids[2]]) == [ids[2]]
+    assert found(jobName="daily") == []
+    assert found(createdAfter=time.time() + 5) == []
+    first = any_api(ROWS, limit=2)["runsOrError"]
+    assert first["count"] == 5
+    second = any_api(ROWS, limit=2, cursor=first["results"][-1]["runId"])["runsOrError"]
+    assert [row["runId"] for row in second["results"]] == [ids[2], ids[1]]
+    keys = any_api("{ runTagKeysOrError { ... on RunTagKeys { keys } } }")["runTagKeysOrError"]["keys"]
+    assert keys == ["n", "team"]
+    tags = any_api('{ runTagsOrError(tagKeys: ["n"]) { ... on RunTags { tags { key values } } } }')["runTagsOrError"]
+    assert tags == {"tags": [{"key": "n", "values": ["0", "1"]}]}
+
+
+def test_a_page_of_runs_takes_the_same_few_statements_however_many_there_are(any_api: Api) -> None:
+    def statements(count: int) -> int:
+        seen: list[str] = []
+        store = any_api.store
+        assert isinstance(store, SqlStore)
+
+        def tell(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+            seen.append(statement)
+
+        event.listen(store._engine, "before_cursor_execute", tell)
+        rows = any_api(ROWS.replace("whyWaiting", ""), limit=count)["runsOrError"]["results"]
+        event.remove(store._engine, "before_cursor_execute", tell)
+        assert len(rows) == count
+        return len([each for each in seen if each.startswith("SELECT runs") or "FROM" in each])
+
+    for _ in range(12):
+        any_api.launch()
+    assert statements(12) == statements(2) <= 4
+
+
+def test_the_timeline_tells_waits_and_attempts_and_then_only_what_changed(any_api: Api) -> None:
+    run_id = any_api.launch()
+    drive(any_api, run_id)
+    query = "query ($id: ID!, $after: Int!) { runOrError(runId: $id) { ... on Run { timeline(after: $after) plan } } }"
+    run = any_api(query, id=run_id, after=0)["runOrError"]
+    assert run["timeline"]["steps"] == [
+        {"key": "numbers", "node": "numbers", "status": "SUCCESS", "spans": [[1, 1.0, 2.0, 3.5, "SUCCESS", "w1"]]}
+    ]
+    assert [(step["key"], step.get("mapped", 0)) for step in run["plan"]["steps"]] == [
+        ("numbers", 0),
+        ("check", 1),
+        ("total", 0),
+    ]
+    assert run["plan"]["steps"][2]["needs"] == [
+        {"step": "check", "output": "result", "delivery": "collected", "input": "numbers"}
+    ]
+    again = any_api(query, id=run_id, after=run["timeline"]["last"])["runOrError"]["timeline"]
+    assert again == {"last": run["timeline"]["last"], "steps": []}
+
+
+LOGS = """
+query ($id: ID!, $after: String, $limit: Int, $filter: EventsFilterInput) {
+  logsForRun(runId: $id, afterCursor: $after, limit: $limit, filter: $filter) {
+    __typename
+    ... on EventConnection { cursor hasMore events { __typename ... on MessageEvent { stepKey level message } } }
+  }
+}
+"""
+
+
+def test_events_are_read_by_page_kind_step_and_text(any_api: Api) -> None:
+    run_id = any_api.launch()
+    drive(any_api, run_id)
+
+    def names(**given: Any) -> list[str]:
+        return [each["__typename"] for each in any_api(LOGS, id=run_id, **given)["logsForRun"]["events"]]
+
+    assert names()[:2] == ["RunEnqueuedEvent", "RunStartEvent"]
+    assert names(filter={"stepKey": "numbers", "types": ["STEP_SUCCESS"]}) == ["ExecutionStepSuccessEvent"]
+    assert names(filter={"text": "W1"}) == ["ExecutionStepStartEvent"]
+    assert names(filter={"level": "ERROR"}) == []
+    first = any_api(LOGS, id=run_id, limit=2)["logsForRun"]
+    assert first["hasMore"] and len(first["events"]) == 2
+    rest = any_api(LOGS, id=run_id, after=first["cursor"])["logsForRun"]
+    assert not rest["hasMore"] and rest["events"][-1]["__typename"] == "RunSuccessEvent"
+    assert any_api(LOGS, id="nope")["logsForRun"]["__typename"] == "RunNotFoundError"
+
+
+TERMINATE = """
+mutation ($id: String!, $policy: TerminateRunPolicy) {
+  terminateRun(runId: $id, terminatePolicy: $policy) {
+    __typename
+    ... on TerminateRunSuccess { run { status } }
+    ... on TerminateRunFailure { message }
+    ... on Error { message }
+  }
+}
+"""
+
+
+def test_a_run_is_canceled_once(any_api: Api) -> None:
+    run_id = any_api.launch()
+    assert any_api(TERMINATE, id=run_id)["terminateRun"]["run"]["status"] == "CANCELED"
+    again = any_api(TERMINATE, id=run_id)["terminateRun"]
+    assert again["__typename"] == "TerminateRunFailure" and "has ended already" in again["message"]
+    assert any_api(TERMINATE, id="nope")["terminateRun"]["__typename"] == "RunNotFoundError"
+
+
+def test_a_run_that_goes_on_can_be_marked_as_canceled_at_once(any_api: Api) -> None:
+    run_id = any_api.launch()
+    with any_api.store.turn() as turn:
+        turn.set_status(RunId(run_id), RunStatus.STARTED, 1.0)
+    any_api(TERMINATE, id=run_id, policy="MARK_AS_CANCELED_IMMEDIATELY")
+    record = any_api.store.run(run_id)
+    assert record is not None and record.status is RunStatus.CANCELED
+
+
+DELETE = "mutation ($id: String!) { deleteRun(runId: $id) { __typename ... on Error { message } } }"
+
+
+def test_only_a_run_that_has_ended_is_deleted(any_api: Api) -> None:
+    run_id = any_api.launch()
+    answer = any_api(DELETE, id=run_id)["deleteRun"]
+    assert answer["__typename"] == "PythonError" and "cancel it first" in answer["message"]
+    drive(any_api, run_id)
+    assert any_api(DELETE, id=run_id)["deleteRun"]["__typename"] == "DeletePipelineRunSuccess"
+    assert any_api(DELETE, id=run_id)["deleteRun"]["__typename"] == "RunNotFoundError"
+    assert any_api.store.tag_keys() == []
+
+
+AGAIN = """
+mutation ($params: ExecutionParams, $how: ReexecutionParams) {
+  launchRunReexecution(executionParams: $params, reexecutionParams: $how) {
+    __typename
+    ... on LaunchRunSuccess { run { runId parentRunId rootRunId tags { key value } } }
+    ... on Error { message }
+  }
+}
+"""
+
+
+def test_a_run_is_run_again_and_its_family_is_found(any_api: Api) -> None:
+    first = any_api.launch()
+    drive(any_api, first, RunStatus.FAILURE)
+    how = {"parentRunId": first, "strategy": "FROM_FAILURE", "extraTags": [{"key": "x", "value": "y"}]}
+    answer = any_api(AGAIN, how=how)["launchRunReexecution"]["run"]
+    assert (answer["parentRunId"], answer["rootRunId"]) == (first, first)
+    assert {"key": "x", "value": "y"} in answer["tags"]
+    drive(any_api, answer["runId"])
+    refused = any_api(AGAIN, how={"parentRunId": answer["runId"], "strategy": "FROM_FAILURE"})["launchRunReexecution"]
+    assert refused["__typename"] == "PythonError" and "did not fail" not in refused["message"]
+    query = "query ($id: ID!) { runGroupOrError(runId: $id) { ... on RunGroup { rootRunId runs { runId } } } }"
+    group = any_api(query, id=answer["runId"])["runGroupOrError"]
+    assert group == {"rootRunId": first, "runs": [{"runId": first}, {"runId": answer["runId"]}]}
+
+
+def test_who_may_not_is_told_and_the_attempt_is_kept(api: Api) -> None:
+    api.viewer = Viewer("guest", Role.VIEWER)
+    answer = api(LAUNCH, params={"selector": SELECTOR})["launchRun"]
+    assert answer == {"__typename": "UnauthorizedError", "message": "guest has the role viewer; this needs launcher."}
+    api.viewer = Viewer("ci", Role.LAUNCHER)
+    run_id = api.launch()
+    assert api(DELETE, id=run_id)["deleteRun"]["__typename"] == "UnauthorizedError"
+    audit = api("{ audit { who action about outcome } }")["audit"]
+    assert [tuple(entry.values()) for entry in audit] == [
+        ("ci", "deleteRun", run_id, "UnauthorizedError"),
+        ("ci", "launchRun", "adding", "LaunchRunSuccess"),
+        ("guest", "launchRun", "adding", "UnauthorizedError"),
+    ]
+    assert api.store.count() == 1
