@@ -32,10 +32,12 @@ class Service:
             self.environ["OPGRID_BROKER_URL"] = broker_url
         self.environ["OPGRID_LEASE_TTL"] = "2"
         self.store: ServiceStore = SqlStore(database_url)
+        self.last_log = home / "none.log"  #: of the command that was started last
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        with (self.home / f"{command[0]}-{len(self._started)}.log").open("wb") as log:
+        self.last_log = self.home / f"{command[0]}-{len(self._started)}.log"
+        with self.last_log.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "opgrid", *command], env=self.environ, stdout=log, stderr=log
             )

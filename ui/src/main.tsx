@@ -1,6 +1,6 @@
 import "@mantine/core/styles.css";
 import "./app.css";
-import { createTheme, MantineProvider } from "@mantine/core";
+import { Anchor, createTheme, MantineProvider } from "@mantine/core";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Provider } from "urql";
@@ -11,12 +11,13 @@ import { Messages } from "./components/Messages";
 
 const theme = createTheme({
   primaryColor: "blue",
-  primaryShade: { light: 8, dark: 5 },
+  primaryShade: 8,
   autoContrast: true,
   fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif",
   fontFamilyMonospace: "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace",
   defaultRadius: "sm",
   cursorType: "pointer",
+  components: { Anchor: Anchor.extend({ defaultProps: { underline: "always" } }) },
 });
 
 const root = document.getElementById("root");

@@ -44,7 +44,9 @@ export function Flow({ nodes, edges, height = 460 }: { nodes: Shown[]; edges: Li
       position: { x: spot.x, y: spot.y },
       data: { body: node.body },
       ...(node.parent ? { parentId: node.parent } : {}),
-      ...(node.box ? { style: { width: spot.width, height: spot.height }, zIndex: -1 } : {}),
+      // without it nothing in a node that cannot be moved or chosen takes clicks
+      style: { pointerEvents: "all", ...(node.box ? { width: spot.width, height: spot.height } : {}) },
+      ...(node.box ? { zIndex: -1 } : {}),
       ariaLabel: node.label,
       draggable: false,
       connectable: false,

@@ -90,15 +90,7 @@ function Search({ opened, close, places }: { opened: boolean; close: () => void;
     go(place.path);
   };
   return (
-    <Modal
-      opened={opened}
-      onClose={close}
-      withCloseButton={false}
-      size="lg"
-      padding="xs"
-      title={undefined}
-      aria-label="Search"
-    >
+    <Modal opened={opened} onClose={close} withCloseButton={false} size="lg" padding="xs" title="Search">
       <TextInput
         data-autofocus
         aria-label="Search for jobs, schedules, sensors, pages and run ids"
@@ -234,7 +226,7 @@ export function Shell({ children }: { children: ReactNode }) {
             <Group gap="xs" wrap="nowrap">
               <UnstyledButton
                 onClick={search.open}
-                aria-label="Search"
+                title="Search"
                 style={{
                   display: "flex",
                   gap: 8,

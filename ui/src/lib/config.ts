@@ -1,5 +1,5 @@
 /** Run config as YAML under a JSON Schema: where the cursor is, what fits there, where a path stands. */
-import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import { type Document, isCollection, isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 
 export type Schema = {
   type?: string | string[];
@@ -203,6 +203,10 @@ export function withValue(text: string, path: readonly string[], value: unknown)
     }
   } else {
     if (!isMap(document.contents)) document.contents = document.createNode({}) as never;
+    for (let depth = 1; depth < path.length; depth++) {
+      const above = path.slice(0, depth);
+      if (!isCollection(document.getIn(above, true))) document.setIn(above, document.createNode({}));
+    }
     // a plain value takes the place of the one before, whose comment stays
     document.setIn(path, value !== null && typeof value === "object" ? document.createNode(value) : value);
   }

@@ -105,6 +105,7 @@ describe("run config", () => {
     expect(changed).toContain("n: 4 # three");
     expect(withValue("", ["ops", "one", "config", "n"], 1)).toBe("ops:\n  one:\n    config:\n      n: 1\n");
     expect(withValue("ops:\n  one:\n    config:\n      n: 1\n", ["ops", "one", "config", "n"], undefined)).toBe("");
+    expect(withValue("ops:\n  one:\n    config:\n", ["ops", "one", "config", "n"], 1)).toContain("      n: 1");
     expect(valueAt("ops: {one: {config: {n: 7}}}", ["ops", "one", "config", "n"])).toBe(7);
   });
   it("finds keys that the schema does not have", () => {

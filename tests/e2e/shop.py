@@ -1,0 +1,103 @@
+"""What the tests look at in a browser: a small shop, on Celery and here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from opgrid import (
+    Config,
+    DailyPartitionsDefinition,
+    Definitions,
+    DynamicOut,
+    DynamicOutput,
+    Failure,
+    MetadataValue,
+    OpExecutionContext,
+    Output,
+    RetryPolicy,
+    RunRequest,
+    ScheduleDefinition,
+    celery_executor,
+    graph,
+    in_process_executor,
+    job,
+    op,
+    sensor,
+)
+
+
+class Orders(Config):
+    count: int = 4
+    seconds: float = 0.05
+
+
+class Packing(Config):
+    fail: bool = False
+
+
+@op(description="Reads the orders of a day.", out=DynamicOut(int))
+def orders(context: OpExecutionContext, config: Orders) -> Iterator[DynamicOutput[int]]:
+    context.log.info("Reading orders")
+    for number in range(config.count):
+        yield DynamicOutput(number, f"n{number}")
+
+
+@op
+def pack(config: Packing, order: int) -> Output[int]:
+    print(f"packing {order}")
+    time.sleep(0.05)
+    if config.fail and order == 2:
+        raise Failure("The box is too small.", metadata={"order": MetadataValue.int(order)})
+    return Output(order * 10, metadata={"weight": order * 10, "label": "[docs](https://example.org)"})
+
+
+@op(retry_policy=RetryPolicy(max_retries=1, delay=0.1))
+def ship(boxes: list[int]) -> int:
+    return sum(boxes)
+
+
+@graph
+def packing() -> Any:
+    return orders().map(pack).collect()
+
+
+@job(description="Packs and ships.", executor_def=celery_executor, tags={"team": "shop"})
+def shipping() -> None:
+    ship(packing())
+
+
+@op
+def slowly(context: OpExecutionContext) -> None:
+    for _ in range(600):
+        time.sleep(0.05)
+        if context.is_cancelled:
+            return
+
+
+@job(executor_def=celery_executor)
+def slow() -> None:
+    slowly()
+
+
+@op
+def count_day(context: OpExecutionContext) -> str:
+    return context.partition_key
+
+
+@job(partitions_def=DailyPartitionsDefinition("2026-01-01", end_date="2026-01-13"), executor_def=in_process_executor)
+def counting() -> None:
+    count_day()
+
+
+@sensor(job=counting, minimum_interval_seconds=60)
+def arrivals(context: Any) -> RunRequest:
+    return RunRequest(run_key="one", partition_key="2026-01-05")
+
+
+defs = Definitions(
+    jobs=[shipping, slow, counting],
+    schedules=[ScheduleDefinition(name="nightly", job=shipping, cron_schedule="0 3 * * *")],
+    sensors=[arrivals],
+)

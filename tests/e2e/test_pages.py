@@ -1,0 +1,274 @@
+"""What people do on the pages, in a real browser, against real workers."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import AXE, CODE
+from tests.integration.site import Site
+
+pytestmark = [pytest.mark.celery, pytest.mark.slow]
+PLACE = f"locations/{CODE.name}"
+
+
+def status(page: Any, text: str, seconds: int = 40) -> None:
+    """The run that is shown comes to this status."""
+    expect(page.locator("main .status").first).to_have_text(text, timeout=seconds * 1000)
+
+
+def write(page: Any, text: str) -> None:
+    """Into the editor, in the place of all that is there."""
+    editor = page.get_by_role("textbox", name="Run config as YAML")
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
+    editor.fill(text)
+
+
+def run_id_of(page: Any) -> str:
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
+    return str(re.search(r"/runs/([0-9a-f-]{36})", page.url)[1])  # type: ignore[index]
+
+
+def test_launch_fail_and_run_again_from_the_failure_with_another_config(page: Any, site: Site) -> None:
+    page.goto(f"{PLACE}/jobs/shipping/launchpad")
+    write(page, "ops:\n  packing:\n    ops:\n      pack:\n        config:\n          fial: true")
+    expect(page.get_by_label("Check of the config")).to_contain_text("fial")
+    expect(page.locator(".cm-lint-marker-error")).to_have_count(1)
+    expect(page.get_by_role("button", name="Launch run")).to_be_disabled()
+    write(page, "ops:\n  packing:\n    ops:\n      pack:\n        config:\n          fail: true")
+    expect(page.get_by_label("Check of the config")).to_contain_text("The server takes this config.")
+    page.get_by_role("button", name="Launch run").click()
+    first = run_id_of(page)
+    status(page, "Failure")
+    chart = page.get_by_role("region", name="Gantt chart")
+    chart.get_by_role("button", name="packing.pack × 4").click()
+    chart.get_by_role("button", name="Failure packing.pack[n2]").click()
+    panel = page.get_by_role("complementary", name="Step packing.pack[n2]")
+    expect(panel).to_contain_text("The box is too small.")
+    expect(panel.get_by_role("link", name="in Flower")).to_have_attribute(
+        "href", re.compile(rf"^http://127\.0\.0\.1:5555/task/{first[:8]}\.")
+    )
+    page.get_by_role("button", name="Re-execute").click()
+    page.get_by_role("menuitem", name="With changes…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("radio", name="From failure")).to_be_checked()
+    write(page, "ops:\n  packing:\n    ops:\n      pack:\n        config:\n          fail: false")
+    expect(dialog.get_by_label("Check of the config")).to_contain_text("The server takes this config.")
+    dialog.get_by_role("button", name="Launch", exact=True).click()
+    page.wait_for_url(lambda url: "/runs/" in url and first not in url)
+    second = run_id_of(page)
+    status(page, "Success")
+    query = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { parentRunId timeline } } }"
+    run = site.data(query, {"id": second})["runOrError"]
+    assert run["parentRunId"] == first
+    ran = {step["key"] for step in run["timeline"]["steps"] if any(span[2] for span in step["spans"])}
+    assert ran == {"packing.pack[n2]", "ship"}
+
+
+def test_watch_it_live_and_cancel_it(page: Any, site: Site) -> None:
+    run_id = site.launch("slow")
+    page.goto(f"runs/{run_id}")
+    status(page, "Started")
+    expect(page.get_by_role("button", name="Running slowly")).to_be_visible()
+    page.goto("workers")
+    expect(page.get_by_role("link", name="slowly")).to_be_visible()
+    page.goto(f"runs/{run_id}")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    status(page, "Canceled")
+
+
+def test_a_backfill_of_some_partitions(page: Any, site: Site) -> None:
+    page.goto(f"{PLACE}/jobs/counting/partitions")
+    page.get_by_role("button", name=re.compile("2026-01-02")).click()
+    page.get_by_role("button", name=re.compile("2026-01-05")).click(modifiers=["Shift"])
+    expect(page.locator(".cell[aria-pressed=true]")).to_have_count(4)
+    page.get_by_label("Title").fill("four days")
+    page.get_by_role("button", name="Launch backfill").click()
+    page.wait_for_url(re.compile("/backfills/"))
+    expect(page.locator("main .status").first).to_have_text("Success", timeout=60_000)
+    expect(page.locator(".cell.ok")).to_have_count(4)
+    page.goto(f"{PLACE}/jobs/counting/partitions")
+    expect(page.locator(".cell.ok")).to_have_count(4)
+
+
+def test_a_schedule_and_a_sensor_are_switched_and_tried_out(page: Any) -> None:
+    page.goto("automation")
+    switch = page.get_by_role("switch", name="nightly runs")
+    expect(switch).not_to_be_checked()
+    page.locator("label", has=switch).or_(switch).first.click(force=True)
+    expect(switch).to_be_checked()
+    page.reload()
+    expect(switch).to_be_checked()
+    page.get_by_role("link", name="nightly").click()
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_role("dialog")).to_contain_text("launch shipping")
+    page.keyboard.press("Escape")
+    page.goto(f"{PLACE}/sensors/arrivals")
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill("position 7")
+    page.get_by_role("dialog").get_by_role("button", name="Set", exact=True).click()
+    expect(page.get_by_text("Cursor: position 7")).to_be_visible()
+
+
+def test_find_runs_and_steer_many(page: Any, site: Site) -> None:
+    ids = [site.launch("counting", partitionKey=f"2026-01-1{each}", executionMetadata={"tags": [{"key": "batch", "value": "x y"}]}) for each in (0, 1)]  # fmt: skip # noqa: E501
+    page.goto("runs?q=" + 'tag:"batch=x y"')
+    for run_id in ids:
+        expect(page.locator(f"tr[data-run='{run_id}']")).to_contain_text("Success", timeout=40_000)
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    expect(page.get_by_text("There are no such runs.")).to_be_visible()
+    assert site.data("query ($id: ID!) { runOrError(runId: $id) { __typename } }", {"id": ids[0]})["runOrError"] == {
+        "__typename": "RunNotFoundError"
+    }
+
+
+def test_graphs_open_config_is_completed_and_the_form_writes_yaml(page: Any) -> None:
+    page.goto(f"{PLACE}/jobs/shipping")
+    page.get_by_role("button", name="Open packing", exact=True).click()
+    page.get_by_role("button", name="orders", exact=True).click()
+    expect(page.get_by_role("complementary", name="About packing.orders")).to_contain_text("Reads the orders of a day.")
+    page.goto(f"{PLACE}/jobs/shipping/launchpad")
+    write(page, "ops:\n  packing:\n    ops:\n      orders:\n        config:\n          ")
+    page.keyboard.press("Control+Space")
+    expect(page.locator(".cm-tooltip-autocomplete")).to_contain_text("count")
+    page.keyboard.press("Escape")
+    page.get_by_role("radiogroup", name="View of the config").get_by_text("Form").click()
+    page.get_by_label("count").fill("9")
+    page.get_by_role("radiogroup", name="View of the config").get_by_text("YAML").click()
+    expect(page.get_by_role("textbox", name="Run config as YAML")).to_contain_text("count: 9")
+
+
+def test_search_and_shortcuts(page: Any) -> None:
+    page.goto("")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("textbox", name=re.compile("Search for jobs"))).to_be_focused()
+    page.keyboard.type("nightl")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/schedules/nightly"))
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.locator("body").press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("This sheet")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    page.wait_for_url(re.compile("/runs$"))
+
+
+# ---- accessibility and hostile texts ---------------------------------------------------------------------------------
+
+PATHS = [
+    "",
+    "runs",
+    "jobs",
+    f"{PLACE}/jobs/shipping",
+    f"{PLACE}/jobs/shipping/launchpad",
+    f"{PLACE}/jobs/shipping/runs",
+    f"{PLACE}/jobs/counting/partitions",
+    "automation",
+    f"{PLACE}/schedules/nightly",
+    f"{PLACE}/sensors/arrivals",
+    "backfills",
+    "workers",
+    "deployment",
+    "deployment/services",
+    "deployment/pools",
+    "deployment/settings",
+    "deployment/audit",
+    "graphiql",
+]
+
+
+@pytest.fixture(scope="module")
+def some_run(site: Site) -> str:
+    run_id = site.launch("shipping", {"ops": {"packing": {"ops": {"pack": {"config": {"fail": True}}}}}})
+    return run_id
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible(page: Any, site: Site, some_run: str, scheme: str) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: make ui")
+    page.emulate_media(color_scheme=scheme)
+    axe = AXE.read_text()
+    found: dict[str, list[str]] = {}
+    for path in [
+        *PATHS,
+        f"runs/{some_run}?step=orders",
+        f"runs/{some_run}?view=workers",
+        f"runs/{some_run}?view=graph",
+    ]:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(150)
+        page.evaluate(axe)
+        result = page.evaluate(
+            "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(found => found.violations"
+            ".map(each => each.id + ': ' + each.nodes.slice(0, 3).map(node => node.target.join(' ')).join(', ')))"
+        )
+        if result:
+            found[path] = result
+    assert found == {}, json.dumps(found, indent=1)
+
+
+VECTORS = [
+    wrapped.replace("@", str(number))
+    for number in range(50)
+    for wrapped in (
+        "<script>window.hit=@</script>",
+        "<img src=x onerror=window.hit=@>",
+        '"><svg onload=window.hit=@>',
+        "javascript:window.hit=@",
+        "'-window.hit=@-'",
+        "{{constructor.constructor('window.hit=@')()}}",
+        "\u001b]8;;javascript:window.hit=@\u0007x\u001b]8;;\u0007",
+        "[x](javascript:window.hit=@)",
+        "</textarea><iframe srcdoc='<script>parent.hit=@</script>'>",
+        '\u202e<a href="javascript:window.hit=@">x</a>',
+    )
+]
+
+
+def test_hostile_texts_stay_texts(page: Any, site: Site) -> None:
+    tags = [{"key": f"t{number}", "value": vector} for number, vector in enumerate(VECTORS)]
+    run_id = site.launch("counting", partitionKey="2026-01-07", executionMetadata={"tags": tags})
+    setting = (
+        "mutation ($s: SensorSelector!, $c: String) { setSensorCursor(sensorSelector: $s, cursor: $c) { __typename } }"
+    )
+    site.data(setting, {"s": {"repositoryLocationName": CODE.name, "sensorName": "arrivals"}, "c": "".join(VECTORS)})
+    site.launch("shipping", {"ops": {}}, executionMetadata={"tags": tags[:50]})
+    pool = "mutation ($k: String!) { setConcurrencyLimit(concurrencyKey: $k, limit: 1) { __typename } }"
+    for vector in VECTORS[:10]:
+        site.data(pool, {"k": vector})
+    paths = [
+        f"runs/{run_id}",
+        "runs",
+        "",
+        "automation",
+        f"{PLACE}/sensors/arrivals",
+        "deployment/pools",
+        "deployment/audit",
+    ]
+    for path in [
+        *paths,
+        f"{PLACE}/jobs/counting/launchpad?run={run_id}",
+        f"runs?q={'%3Cimg src=x onerror=window.hit=1%3E'}",
+    ]:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("window.hit") is None, path
+        assert page.locator("a[href^='javascript:']").count() == 0, path
+        assert page.locator("main iframe, main img[src='x']").count() == 0, path
+    delete = "mutation ($k: String!) { deleteConcurrencyLimit(concurrencyKey: $k) }"
+    for vector in VECTORS[:10]:
+        site.data(delete, {"k": vector})

@@ -1,0 +1,227 @@
+"""``opgrid web`` over HTTP and WebSocket: what it serves, and to whom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from opgrid.contracts.events import RunStarted, RunSucceeded
+from opgrid.contracts.status import RunStatus
+from opgrid.ids import RunId
+from orchestrator.api.pages import FOLDER
+from tests.integration.service import Service, until
+from tests.integration.site import Site, start
+from tests.unit.api.conftest import CODE
+
+FILE = str(CODE.file)
+VERSION = "{ version viewer permissions { permission value } }"
+BUILT = (FOLDER / "index.html").exists()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("web")
+    made = Service(home, f"sqlite:///{home / 'opgrid.db'}", None)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def site(service: Service) -> Site:
+    found = start(service, "web", "-f", FILE)
+    until(lambda: found.data("{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } } }")
+          ["repositoriesOrError"]["nodes"][0]["jobs"], 30, service.logs)  # fmt: skip
+    return found
+
+
+def test_pages_api_health_and_figures(site: Site) -> None:
+    assert site("healthz").body == b"ok\n"
+    assert site("readyz").body == b"ok\n"
+    assert b'opgrid_runs{status="QUEUED"}' in site("metrics").body
+    assert b"type Query" in site("schema.graphql").body
+    for path in ("", "runs", "runs/abc", "jobs", "locations/a/jobs/b/launchpad", "automation", "deployment/pools"):
+        page = site(path)
+        assert page.status == (200 if BUILT else 503), path
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+        assert page.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["nope", "runs/a/b", "assets/nope.js", "assets/..%2findex.html", "graphql", "login"])
+def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
+    assert site(path).status in (404, 405)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"origin": "http://evil.example"}, 403),
+        ({"cookie": "a=b"}, 403),
+        ({"content_type": "text/plain"}, 415),
+        ({"content_type": "application/x-www-form-urlencoded"}, 415),
+        ({}, 200),
+    ],
+)
+def test_other_sites_can_ask_nothing(site: Site, headers: dict[str, str], status: int) -> None:
+    assert site.ask(VERSION, **headers).status == status
+
+
+def test_our_own_pages_can(site: Site) -> None:
+    origin = site.url.rstrip("/")
+    assert site.ask(VERSION, origin=origin, x_opgrid="1").status == 200
+    assert site.ask(VERSION, origin=origin).status == 403
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'{"query": 1}', b'{"query": "{version}", "variables": []}', b"[" * 100_000, b"\xff"]
+)
+def test_what_is_no_question_is_refused(site: Site, body: bytes) -> None:
+    assert site("graphql", body, content_type="application/json").status == 400
+
+
+def test_a_question_that_is_too_long_is_refused(site: Site) -> None:
+    assert site("graphql", b" " * (5 * 2**20), content_type="application/json").status == 413
+
+
+def test_tokens_and_roles(service: Service, tmp_path: Path) -> None:
+    other = Service(tmp_path, service.environ["OPGRID_DATABASE_URL"], None)
+    try:
+        (tmp_path / "opgrid.yaml").write_text(
+            "web:\n  tokens:\n    - {name: eve, token: 'env:EVE', role: viewer}\n"
+            "    - {name: ann, token: sesame, role: admin}\n"
+        )
+        other.environ["EVE"] = "look"
+        site = start(other, "web", "-f", FILE)
+        assert site.ask(VERSION).status == 401
+        assert site("metrics").status == 401
+        assert site("download_debug/x").status == 401
+        assert site("healthz").status == 200
+        assert site.ask(VERSION, authorization="Bearer wrong").status == 401
+        eve = site.ask(VERSION, authorization="Bearer look").json()["data"]
+        assert eve["viewer"] == "eve" and not any(each["value"] for each in eve["permissions"])
+        ann = site.ask(VERSION, authorization="Bearer sesame").json()["data"]
+        assert all(each["value"] for each in ann["permissions"])
+        assert site("login", b'{"token": "wrong"}').status == 401
+        cookie = site("login", b'{"token": "look"}').headers["set-cookie"]
+        assert {"httponly", "samesite=strict"} <= {each.strip().lower() for each in cookie.split(";")}
+        named = cookie.partition(";")[0]
+        assert site.ask(VERSION, cookie=named, x_opgrid="1").json()["data"]["viewer"] == "eve"
+        with pytest.raises(InvalidStatus):
+            listening(site)
+        with listening(site, {"authorization": "Bearer look"}) as socket:
+            assert json.loads(socket.recv())["type"] == "connection_ack"
+    finally:
+        other.close()
+
+
+def test_it_does_not_listen_to_strangers_without_tokens(service: Service) -> None:
+    process = service.start("web", "-f", FILE, "-h", "0.0.0.0", "-p", "0")
+    assert process.wait(30) == 2
+    assert "Set OPGRID_WEB_TOKEN" in service.logs()
+
+
+def test_read_only_under_a_prefix(service: Service) -> None:
+    site = start(service, "web", "-f", FILE, "--read-only", "--path-prefix", "/up/here")
+    assert site.url.endswith("/up/here/")
+    if BUILT:
+        assert b'<base href="/up/here/">' in site("runs").body
+    assert Site(f"http://{urlsplit(site.url).netloc}/")("runs").status == 404
+    permissions = site.data(VERSION)["permissions"]
+    assert not any(each["value"] for each in permissions)
+    selector = '{repositoryLocationName: "x", sensorName: "y"}'
+    answer = site.data(f"mutation {{ startSensor(sensorSelector: {selector}) {{ __typename }} }}")
+    assert answer["startSensor"]["__typename"] == "UnauthorizedError"
+
+
+# ---- live ------------------------------------------------------------------------------------------------------------
+
+
+def listening(site: Site, headers: dict[str, str] | None = None, path: str = "graphql") -> ClientConnection:
+    url = site.url.replace("http", "ws", 1) + path
+    socket = connect(url, subprotocols=[Subprotocol("graphql-transport-ws")], additional_headers=headers or {})
+    socket.send('{"type": "connection_init"}')
+    return socket
+
+
+def messages(socket: ClientConnection) -> Iterator[Any]:
+    while True:
+        said = json.loads(socket.recv(timeout=30))
+        if said["type"] == "next":
+            assert "errors" not in said["payload"], said
+            yield said["payload"]["data"]
+        elif said["type"] == "complete":
+            return
+        elif said["type"] == "error":
+            raise AssertionError(said)
+
+
+LOGS = """subscription ($id: ID!, $cursor: String) { pipelineRunLogs(runId: $id, cursor: $cursor) { __typename
+  ... on PipelineRunLogsSubscriptionSuccess { cursor hasMorePastEvents run { status } messages { __typename } }
+  ... on PipelineRunLogsSubscriptionFailure { message missingRunId }
+} }"""
+
+
+def subscribe(socket: ClientConnection, query: str, **variables: Any) -> Iterator[Any]:
+    payload = {"query": query, "variables": variables}
+    socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
+    return messages(socket)
+
+
+def test_events_come_as_they_are_recorded_and_a_cursor_goes_on_where_it_was(site: Site, service: Service) -> None:
+    run_id = RunId(site.launch("adding"))
+    with listening(site) as socket:
+        events = subscribe(socket, LOGS, id=run_id)
+        first = next(events)["pipelineRunLogs"]
+        assert [each["__typename"] for each in first["messages"]] == ["RunEnqueuedEvent"]
+        with service.store.turn() as turn:
+            turn.append(run_id, [RunStarted(run_id=run_id, at=1.0)])
+            turn.set_status(run_id, RunStatus.STARTED, 1.0)
+        second = next(events)["pipelineRunLogs"]
+        assert [each["__typename"] for each in second["messages"]] == ["RunStartEvent"]
+        assert second["run"]["status"] == "STARTED"
+    with service.store.turn() as turn:
+        turn.append(run_id, [RunSucceeded(run_id=run_id, at=2.0)])
+        turn.set_status(run_id, RunStatus.SUCCESS, 2.0)
+    with listening(site) as socket:
+        (rest,) = subscribe(socket, LOGS, id=run_id, cursor=second["cursor"])
+        assert [each["__typename"] for each in rest["pipelineRunLogs"]["messages"]] == ["RunSuccessEvent"]
+
+
+def test_a_run_that_is_not_there_has_no_events(site: Site) -> None:
+    with listening(site) as socket:
+        (answer,) = subscribe(socket, LOGS, id="nope")
+        assert answer["pipelineRunLogs"]["missingRunId"] == "nope"
+
+
+def test_changes_are_told_with_their_runs(site: Site) -> None:
+    with listening(site) as socket:
+        changes = subscribe(socket, "subscription { changes { topics runIds } }")
+        socket.send('{"type": "ping"}')
+        assert json.loads(socket.recv())["type"] == "connection_ack"
+        assert json.loads(socket.recv())["type"] == "pong"
+        until_told: list[Any] = []
+        run_id = site.launch("adding")
+        for change in changes:
+            until_told.append(change["changes"])
+            if run_id in (change["changes"]["runIds"] or []):
+                break
+        assert "RUNS" in until_told[-1]["topics"]
+
+
+def test_other_sites_cannot_listen(site: Site) -> None:
+    with pytest.raises(InvalidStatus):
+        listening(site, {"origin": "http://evil.example"})
+
+
+def test_the_old_protocol_is_not_spoken(site: Site) -> None:
+    url = site.url.replace("http", "ws", 1) + "graphql"
+    with connect(url, subprotocols=[Subprotocol("graphql-ws")]) as socket:
+        assert socket.subprotocol is None
