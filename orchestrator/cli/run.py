@@ -208,6 +208,35 @@ def delete(run_id: str, force: bool) -> None:
         click.echo(f"Deleted run {record.run_id}.")
 
 
+@run.command("export")
+@click.argument("run_id")
+@click.argument("file", type=click.Path(path_type=Path))
+def export(run_id: str, file: Path) -> None:
+    """Write a run with its plan and log into a file, to be looked at elsewhere. Values of its steps are not in it."""
+    from orchestrator.instance import Instance
+    from orchestrator.services.export import exported
+    from orchestrator.services.runs import find_run
+    from orchestrator.settings import Settings
+
+    with Instance.of(Settings.load()) as instance:
+        record = find_run(instance, run_id)
+        file.write_bytes(exported(instance.store, record))
+        click.echo(f"Wrote run {record.run_id} of {record.job} to {file}.")
+
+
+@run.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+def import_runs(files: Sequence[Path]) -> None:
+    """Store exported runs here. One that went on when it was exported counts as canceled."""
+    from orchestrator.instance import Instance
+    from orchestrator.services.export import imported
+    from orchestrator.settings import Settings
+
+    with Instance.of(Settings.load()) as instance:
+        for file in files:
+            click.echo(f"Imported run {imported(instance.store, file.read_bytes())} from {file}.")
+
+
 @run.command("wipe")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def wipe(force: bool) -> None:

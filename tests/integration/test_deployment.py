@@ -84,6 +84,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Ite
         "OPGRID_SECRET_KEY": secrets.token_hex(32),
         "POSTGRES_PASSWORD": secrets.token_hex(8),
         "FLOWER_PASSWORD": secrets.token_hex(8),
+        "WEB_TOKEN": secrets.token_hex(8),
     }
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     with ExitStack() as running:
@@ -97,9 +98,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Ite
             assert migrate.wait(60) == 0
         for name in ("orchestrator-1", "orchestrator-2", "daemon"):
             running.enter_context(_service(name, values, folder, **database))
+        web_port = _free_port()
+        web = {"3000": str(web_port), "0.0.0.0": "127.0.0.1"}
+        running.enter_context(_service("web", values, folder, web, **database))
         flower = {"5555": str(flower_port), "0.0.0.0": "127.0.0.1"}
         running.enter_context(_service("flower", values, folder, flower, OPGRID_BROKER_URL=url))
-        yield {**values, "url": url, "flower": f"http://127.0.0.1:{flower_port}", "folder": str(folder), **database}
+        web_url = f"http://127.0.0.1:{web_port}"
+        yield {
+            **values,
+            "url": url,
+            "web": web_url,
+            "flower": f"http://127.0.0.1:{flower_port}",
+            "folder": str(folder),
+            **database,
+        }
 
 
 def _pings(client: Any) -> bool:
@@ -184,6 +196,26 @@ def test_the_services_are_healthy_and_drive_what_is_launched(stack: dict[str, st
     shown = json.loads(_run(stack, tmp_path, ["instance", "info", "--json"]).stdout)
     assert {"queue", "daemon/scheduler", "shard-0"} <= set(shown["leases"])
     assert "***" in shown["broker"]
+
+
+def test_the_web_is_healthy_and_asks_for_its_token(stack: dict[str, str]) -> None:
+    *_, check = _SERVICES["web"]["healthcheck"]["test"]
+    port = stack["web"].rpartition(":")[2]
+    command = [sys.executable, "-c", check.replace("3000", port)]
+    _eventually(lambda: subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0)
+    question = json.dumps({"query": "{ fleet { workers { name } queues { name workers } } }"}).encode()
+
+    def ask(token: str) -> Any:
+        headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+        with urllib.request.urlopen(urllib.request.Request(f"{stack['web']}/graphql", question, headers)) as answer:
+            return json.load(answer)["data"]["fleet"]
+
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        ask("wrong")
+    _eventually(lambda: ask(stack["WEB_TOKEN"]))
+    fleet = ask(stack["WEB_TOKEN"])
+    assert [each["name"].partition("@")[0] for each in fleet["workers"]] == ["worker-1", "worker-2"]
+    assert fleet["queues"] == [{"name": "opgrid", "workers": 2}]
 
 
 def test_another_key_is_refused(stack: dict[str, str], tmp_path: Path) -> None:
