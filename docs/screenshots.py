@@ -105,9 +105,9 @@ def _prepared(url: str) -> dict[str, str]:
     return {
         "overview": "",
         "runs": "runs",
-        "run": f"runs/{census}",
-        "run-by-worker": f"runs/{census}?view=workers",
-        "run-graph": f"runs/{census}?view=graph",
+        "run": f"runs/{census}?step=rank_all",
+        "run-by-worker": f"runs/{census}?view=workers&step=write_report",
+        "run-graph": f"runs/{census}?view=graph&step=link_all",
         "run-failed": f"runs/{failed}?step=packing.pack%5Bn2%5D",
         "jobs": "jobs",
         "job": graph,
