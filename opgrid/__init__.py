@@ -134,6 +134,7 @@ if TYPE_CHECKING:
         TableRecord,
         TableSchema,
     )
+    from opgrid.definitions.names import MAX_RUNTIME_SECONDS_TAG
     from opgrid.definitions.op import (
         OpDefinition,
         op,
@@ -344,6 +345,7 @@ if TYPE_CHECKING:
         JobExecutionResult,
     )
     from orchestrator.storage.records import (
+        EventRecordsFilter,
         RunRecord,
         RunsFilter,
     )
@@ -396,6 +398,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "TableRecord",
     "TableSchema",
     "RetryPolicy",
+    "MAX_RUNTIME_SECONDS_TAG",
     "Backoff",
     "Jitter",
     "HookDefinition",
@@ -551,6 +554,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "Run",
     "RunRecord",
     "RunsFilter",
+    "EventRecordsFilter",
     # testing
     "build_op_context",
     "build_hook_context",
@@ -657,6 +661,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "TableRecord",
         "TableSchema",
     ),
+    "opgrid.definitions.names": ("MAX_RUNTIME_SECONDS_TAG",),
     "opgrid.definitions.retry": (
         "RetryPolicy",
         "Backoff",
@@ -904,6 +909,7 @@ _DOORS = {
     "Run": "run_record",
     "RunRecord": "run_record",
     "RunsFilter": "runs_filter",
+    "EventRecordsFilter": "event_records_filter",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized, EventType, RunCanceled, RunCanceling, RunFailed
 from opgrid.contracts.status import RunStatus, StepStatus
@@ -21,7 +21,17 @@ from opgrid.errors import InvariantViolationError, RunNotFoundError
 from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import EventsFilter, RunRecord, RunsFilter, RunStats, StepRecord
+from orchestrator.storage.records import (
+    EventLogRecord,
+    EventRecordsFilter,
+    EventsFilter,
+    RunRecord,
+    RunsFilter,
+    RunStats,
+    StepRecord,
+)
+from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.storage.service_records import Backfill, BackfillStatus, Tick
 
 
 @contextmanager
@@ -150,6 +160,12 @@ class Instance:
         found = found if ascending else found[::-1]
         return found if limit is None else found[:limit]
 
+    def get_event_records(
+        self, event_records_filter: EventRecordsFilter, limit: int | None = None, ascending: bool = False
+    ) -> list[EventLogRecord]:
+        """Events of all runs, newest first or oldest."""
+        return self.store.event_records(event_records_filter, limit, ascending)
+
     def get_run_stats(self, run_id: str) -> RunStats:
         """Raises RunNotFoundError."""
         run = self.record(run_id)
@@ -206,6 +222,26 @@ class Instance:
     ) -> list[tuple[int, AssetMaterialized]]:
         """(number, event) behind ``after``, of all runs, oldest first."""
         return self.store.materializations(tuple(AssetKey.of(asset_key).path), after)
+
+    # ---- the service -----------------------------------------------------------------------------------------------
+
+    def get_backfills(self, status: BackfillStatus | None = None, limit: int | None = None) -> list[Backfill]:
+        """Newest first; of all statuses where none is given. Raises InvariantViolationError for an ephemeral
+        instance.
+        """
+        return self._service.backfills(() if status is None else (status,), limit)
+
+    def get_ticks(self, location: str, name: str, limit: int = 25) -> list[Tick]:
+        """Of a schedule or sensor in a code location, newest first. Raises InvariantViolationError for an ephemeral
+        instance.
+        """
+        return self._service.ticks(location, name, limit)
+
+    @property
+    def _service(self) -> ServiceStore:
+        if isinstance(self.store, MemoryStore):
+            raise InvariantViolationError("An ephemeral instance has no service: no backfills, schedules or sensors.")
+        return cast("ServiceStore", self.store)
 
     # ---- dynamic partitions ----------------------------------------------------------------------------------------
 

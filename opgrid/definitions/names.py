@@ -14,6 +14,9 @@ from typing import Any, Final
 
 from opgrid.errors import InvalidDefinitionError
 
+#: On a job or a run: seconds from its start after which it fails.
+MAX_RUNTIME_SECONDS_TAG: Final = "opgrid/max_runtime"
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+\Z")
 _TAG_KEY: Final = re.compile(r"([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}\Z")
 _OURS: Final = str(Path(__file__).resolve().parent.parent)

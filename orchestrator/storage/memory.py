@@ -17,13 +17,22 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.pools import Slot
 from orchestrator.storage.projection import changes
-from orchestrator.storage.records import EventsFilter, Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import (
+    EventLogRecord,
+    EventRecordsFilter,
+    EventsFilter,
+    Lease,
+    RunRecord,
+    RunsFilter,
+    StepRecord,
+)
 
 
 class MemoryStore:
     def __init__(self) -> None:
         self._runs: dict[str, RunRecord] = {}
         self._events: dict[str, list[AnyEvent]] = {}
+        self._log: list[AnyEvent] = []  #: of all runs
         self._contents: dict[str, bytes] = {}
         self._positions: dict[str, str] = {}
         self._leases: dict[str, Lease] = {}
@@ -53,6 +62,7 @@ class MemoryStore:
 
     def _append(self, run_id: str, events: Sequence[AnyEvent]) -> None:
         self._events.setdefault(run_id, []).extend(events)
+        self._log.extend(events)
         for event in events:
             if isinstance(event, AssetMaterialized):
                 self._materializations.append((len(self._materializations) + 1, event))
@@ -89,6 +99,12 @@ class MemoryStore:
         if wanted is not None:
             numbered = [entry for entry in numbered if wanted.fits(entry[1])]
         return numbered[:limit] if limit is not None else numbered
+
+    def event_records(
+        self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
+    ) -> list[EventLogRecord]:
+        found = [EventLogRecord(*each) for each in enumerate(self._log, start=1) if wanted.fits(*each)]
+        return (found if ascending else found[::-1])[:limit]
 
     def steps(self, run_id: str) -> list[StepRecord]:
         found = [StepRecord(key, *change) for key, change in changes(self._events.get(run_id, ())).items()]

@@ -11,7 +11,15 @@ from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.engine.log import RunLog, Turn
 from orchestrator.engine.pools import PoolStore
-from orchestrator.storage.records import EventsFilter, Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import (
+    EventLogRecord,
+    EventRecordsFilter,
+    EventsFilter,
+    Lease,
+    RunRecord,
+    RunsFilter,
+    StepRecord,
+)
 
 
 class FencedTurn(Turn, Protocol):
@@ -55,6 +63,12 @@ class Store(RunLog, PoolStore, Protocol):
         self, run_id: str, after: int = 0, limit: int | None = None, wanted: EventsFilter | None = None
     ) -> list[tuple[int, AnyEvent]]:
         """(number, event) behind ``after``, oldest first, all or some. Numbers grow, with gaps."""
+        ...
+
+    def event_records(
+        self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
+    ) -> list[EventLogRecord]:
+        """Of all runs, newest first or oldest."""
         ...
 
     def steps(self, run_id: str) -> list[StepRecord]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from opgrid.contracts.events import AnyEvent, EventType
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief
 from opgrid.contracts.wire import encode_event
+from opgrid.definitions.events import AssetKey
 from opgrid.ids import RunId, StepKey
 
 #: By this tag re-executions are found, though they do not show it: the id of the first run in the row.
@@ -133,6 +135,45 @@ class EventsFilter:
             and self.step in (None, getattr(event, "step", None))
             and self.text.lower() in encode_event(event).decode().lower()
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecordsFilter:
+    """Which events of all runs; what is not given does not matter. Cursors are storage ids, times Unix seconds or
+    datetimes; both are left out themselves.
+    """
+
+    event_type: EventType
+    asset_key: AssetKey | None = None
+    storage_ids: Sequence[int] | None = None
+    after_cursor: int | None = None
+    before_cursor: int | None = None
+    after_timestamp: float | datetime | None = None
+    before_timestamp: float | datetime | None = None
+
+    def fits(self, number: int, event: AnyEvent) -> bool:
+        return (
+            event.TYPE is self.event_type
+            and (self.after_cursor is None or number > self.after_cursor)
+            and (self.before_cursor is None or number < self.before_cursor)
+            and _seconds(self.after_timestamp, -inf) < event.at < _seconds(self.before_timestamp, inf)
+            and (self.storage_ids is None or number in self.storage_ids)
+            and self.is_of_asset(event)
+        )
+
+    def is_of_asset(self, event: AnyEvent) -> bool:
+        return self.asset_key is None or getattr(event, "asset_key", None) == tuple(self.asset_key.path)
+
+    def times(self) -> tuple[float, float]:
+        """After and before; without limits where none was given."""
+        return _seconds(self.after_timestamp, -inf), _seconds(self.before_timestamp, inf)
+
+
+class EventLogRecord(NamedTuple):
+    """An event of some run, as it is stored; ``storage_id`` grows with each."""
+
+    storage_id: int
+    event_log_entry: AnyEvent
 
 
 @dataclass(frozen=True, slots=True)

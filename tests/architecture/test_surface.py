@@ -125,9 +125,9 @@ def test_members_that_users_touch() -> None:
         "process_config_and_initialize process_config_and_initialize_cm from_resource_context from_resource_context_cm",
         opgrid.ResourceDefinition: "mock_resource hardcoded_resource none_resource string_resource configured",
         opgrid.Instance: "get ephemeral local_temp from_config get_runs get_run_by_id get_run_records "
-        "get_runs_count all_logs get_records_for_run get_run_stats get_run_step_stats add_run_tags report_run_canceled "
-        "report_run_failed wipe delete_run get_dynamic_partitions add_dynamic_partitions delete_dynamic_partition "
-        "dispose",
+        "get_runs_count all_logs get_records_for_run get_event_records get_run_stats get_run_step_stats add_run_tags "
+        "report_run_canceled report_run_failed get_backfills get_ticks wipe "
+        "delete_run get_dynamic_partitions add_dynamic_partitions delete_dynamic_partition dispose",
         opgrid.ExecuteInProcessResult: "success run_id run all_events all_node_events events_for_node output_for_node "
         "output_value is_node_success is_node_failed is_node_skipped is_node_untouched failure_data_for_node "
         "retry_attempts_for_node get_run_failure_event get_run_success_event get_step_success_events "

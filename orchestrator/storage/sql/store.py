@@ -16,7 +16,15 @@ from opgrid.contracts.wire import decode_brief, decode_event, encode_brief
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import tagged
-from orchestrator.storage.records import EventsFilter, Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import (
+    EventLogRecord,
+    EventRecordsFilter,
+    EventsFilter,
+    Lease,
+    RunRecord,
+    RunsFilter,
+    StepRecord,
+)
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.service import ServiceTables
 from orchestrator.storage.sql.tables import contents, events, partitions, positions, run_tags, runs, steps
@@ -117,6 +125,27 @@ class SqlStore(ServiceTables, Database):
         if limit is not None:
             query = query.limit(limit)
         return [(row.id, decode_event(row.body)) for row in self._all(query)]
+
+    def event_records(
+        self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
+    ) -> list[EventLogRecord]:
+        query = select(events.c.id, events.c.body).where(events.c.type == wanted.event_type.value)
+        after, before = wanted.times()
+        bounds: list[tuple[Any, float | None, float | None]] = [
+            (events.c.id, wanted.after_cursor, wanted.before_cursor),
+            (events.c.at, after if after > -inf else None, before if before < inf else None),
+        ]
+        for column, above, below in bounds:
+            if above is not None:
+                query = query.where(column > above)
+            if below is not None:
+                query = query.where(column < below)
+        if wanted.storage_ids is not None:
+            query = query.where(events.c.id.in_(wanted.storage_ids))
+        query = query.order_by(events.c.id if ascending else events.c.id.desc())
+        rows = self._all(query.limit(limit if wanted.asset_key is None else None))
+        found = [EventLogRecord(row.id, decode_event(row.body)) for row in rows]
+        return [each for each in found if wanted.is_of_asset(each.event_log_entry)][:limit]
 
     def steps(self, run_id: str) -> list[StepRecord]:
         """In the order in which they started; those that did not come last, by key."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from opgrid.contracts.events import (
     AnyEvent,
     AssetMaterialized,
     ErrorInfo,
+    EventType,
     LogMessage,
     LossCause,
     RetryDue,
@@ -29,11 +31,12 @@ from opgrid.contracts.events import (
 )
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, JobRef, OutputRef, RunBrief
+from opgrid.definitions.events import AssetKey
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import EventRecordsFilter, Lease, RunRecord, RunsFilter, StepRecord
 from orchestrator.storage.sql.store import SqlStore
 
 RUN = RunId("5b7c0a4e-1")
@@ -413,3 +416,28 @@ def test_two_stores_write_one_database(database_url: str) -> None:
     finally:
         for each in stores:
             each.close()
+
+
+def test_events_of_all_runs_are_found_by_kind_cursor_time_and_asset(store: Store) -> None:
+    create(store)
+    create(store, record(OTHER))
+    made = [
+        AssetMaterialized(run_id=run, at=at, step=StepKey("a"), attempt=1, asset_key=(name,))
+        for run, at, name in ((RUN, 1.0, "x"), (OTHER, 2.0, "y"), (RUN, 3.0, "x"))
+    ]
+    for event in made:
+        append(store, log("between"), event, run_id=event.run_id)
+    kind = EventType.ASSET_MATERIALIZATION
+
+    def found(limit: int | None = None, ascending: bool = True, **more: Any) -> list[AnyEvent]:
+        records = store.event_records(EventRecordsFilter(kind, **more), limit, ascending)
+        return [each.event_log_entry for each in records]
+
+    assert found() == made
+    assert found(ascending=False, limit=2) == made[:0:-1]
+    assert found(asset_key=AssetKey("x"), limit=1, ascending=False) == [made[2]]
+    assert found(after_timestamp=1.0, before_timestamp=3.0) == [made[1]]
+    first = store.event_records(EventRecordsFilter(kind), 1, ascending=True)[0].storage_id
+    assert found(after_cursor=first) == made[1:]
+    assert found(storage_ids=[first]) == made[:1]
+    assert store.event_records(EventRecordsFilter(EventType.STEP_START)) == []
