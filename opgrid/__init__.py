@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from opgrid.contracts.structure import (
         TriggerRule,
     )
+    from opgrid.definitions.approval import approval_op
     from opgrid.definitions.asset_sensor import (
         AssetSensorDefinition,
         asset_sensor,
@@ -399,6 +400,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "TableSchema",
     "RetryPolicy",
     "MAX_RUNTIME_SECONDS_TAG",
+    "approval_op",
     "Backoff",
     "Jitter",
     "HookDefinition",
@@ -661,6 +663,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "TableRecord",
         "TableSchema",
     ),
+    "opgrid.definitions.approval": ("approval_op",),
     "opgrid.definitions.names": ("MAX_RUNTIME_SECONDS_TAG",),
     "opgrid.definitions.retry": (
         "RetryPolicy",

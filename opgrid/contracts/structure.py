@@ -11,6 +11,10 @@ from typing import Any
 
 import msgspec
 
+#: On an op: what somebody is asked before it runs; and the seconds after which it fails when nobody has answered.
+APPROVAL_TAG = "opgrid/approval"
+APPROVAL_TIMEOUT_TAG = "opgrid/approval_timeout"
+
 
 class Backoff(StrEnum):
     """How the delay grows with retry n: LINEAR is n times, EXPONENTIAL 2^n - 1 times the delay."""

@@ -122,6 +122,48 @@ def cancel(run_id: str, reason: str, force: bool) -> None:
     sys.exit(cancel_and_show(run_id, reason, force))
 
 
+def _answer(run_id: str, step: str | None, note: str, approved: bool) -> None:
+    import getpass
+
+    from opgrid.errors import InvariantViolationError
+    from orchestrator.instance import Instance
+    from orchestrator.services.approvals import answer
+    from orchestrator.services.runs import find_run
+    from orchestrator.settings import Settings
+    from orchestrator.wiring import open_store
+
+    settings = Settings.load()
+    store = open_store(settings)
+    with Instance(store, settings.home) as instance:
+        record = find_run(instance, run_id)
+        waiting = [gate.step for gate in store.gates([record.run_id]) if gate.approved is None]
+        if step is None:
+            if len(waiting) != 1:
+                shown = ", ".join(waiting) or "none"
+                raise InvariantViolationError(f"Name a step of run {record.run_id}. Those that wait: {shown}.")
+            (step,) = waiting
+        gate = answer(store, record, step, approved, getpass.getuser(), note)
+        click.echo(f"{'Approved' if approved else 'Rejected'} {gate.step} of run {record.run_id}: {gate.question}")
+
+
+@run.command("approve")
+@click.argument("run_id")
+@click.argument("step", required=False)
+@click.option("--note", default="", help="Kept with the run.")
+def approve(run_id: str, step: str | None, note: str) -> None:
+    """Let a step run that waits for an approval. STEP may be left out where only one waits."""
+    _answer(run_id, step, note, True)
+
+
+@run.command("reject")
+@click.argument("run_id")
+@click.argument("step", required=False)
+@click.option("--note", default="", help="Why; it is the error of the step.")
+def reject(run_id: str, step: str | None, note: str) -> None:
+    """Let a step fail that waits for an approval. STEP may be left out where only one waits."""
+    _answer(run_id, step, note, False)
+
+
 @run.command("wait")
 @click.argument("run_id")
 @click.option("--timeout", type=float, help="Seconds, after which it exits with 1.")

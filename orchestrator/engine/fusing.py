@@ -7,6 +7,7 @@ from typing import Final
 from opgrid.contracts.status import StepStatus
 from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.ids import StepKey
+from orchestrator.engine.gates import asks
 from orchestrator.engine.instances import Step
 from orchestrator.planner.plan import NEVER, upstream
 
@@ -23,7 +24,7 @@ def crew(leaders: list[Step]) -> list[Step]:
     """
     leader = leaders[0]
     group = leader.spec.fuse
-    if group == NEVER or leader.spec.pool is not None:
+    if group == NEVER or leader.spec.pool is not None or asks(leader.spec):
         return []
     most = LARGEST_GROUP if group else LONGEST_CHAIN
     aboard = list(leaders)
@@ -48,6 +49,7 @@ def _alike(step: Step, leader: Step) -> bool:
         step.status is StepStatus.PENDING
         and not step.blocked
         and spec.pool is None
+        and not asks(spec)
         and spec.trigger is TriggerRule.ALL_SUCCESS
         and way(step) == way(leader)
     )

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self, assert_never
+from typing import Protocol, Self, assert_never
 
 import msgspec
 
@@ -32,6 +32,7 @@ from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.errors import UnknownExecutor
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
+from orchestrator.engine.gates import Gates, GateStore, asks
 from orchestrator.engine.inbox import AddRun, CancelRun, Inbox
 from orchestrator.engine.limits import Admission, from_config
 from orchestrator.engine.log import RunLog
@@ -39,12 +40,16 @@ from orchestrator.engine.machine import RunMachine
 from orchestrator.engine.outbox import Hooks, Outbox, Release, Stop, Submit, never_started
 from orchestrator.engine.polling import Ears, Heard, ears
 from orchestrator.engine.pools import LOOK_AGAIN, PoolStore, Slot
-from orchestrator.planner.plan import Plan
+from orchestrator.planner.plan import Plan, StepSpec
 
 Clock = Callable[[], float]
 Watch = Callable[[Sequence[AnyEvent]], None]
 
 _NEVER = 3600.0
+
+
+class Holding(PoolStore, GateStore, Protocol):
+    """What steps may have to wait for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +62,7 @@ class LiveRun:
     first: list[AnyEvent] = field(default_factory=list)
     orders: list[Command] = field(default_factory=list)
     pools: dict[NodePath, str] = field(init=False)
+    gated: dict[NodePath, StepSpec] = field(init=False)  #: that somebody has to approve
 
     @classmethod
     def new(cls, brief: RunBrief, plan: Plan) -> Self:
@@ -64,6 +70,7 @@ class LiveRun:
 
     def __post_init__(self) -> None:
         self.pools = {spec.key: spec.pool for spec in self.machine.plan.steps if spec.pool is not None}
+        self.gated = {spec.key: spec for spec in self.machine.plan.steps if asks(spec)}
 
     @property
     def run_id(self) -> RunId:
@@ -85,13 +92,14 @@ def drive(
     watch: Watch | None = None,
     inbox: Inbox | None = None,
     stream: str = "",
-    pools: PoolStore | None = None,
+    pools: Holding | None = None,
 ) -> dict[RunId, RunStatus]:
     """Drive runs to their end; returns how each ended.
 
     Steps go to ``executors[name]`` by the name of their executor; the executors stay open. ``watch`` sees what was
     recorded, after it is durable. ``stream`` names this coordinator where positions are stored; ``pools`` has the slots
-    of pools, which have no limits without. KeyboardInterrupt cancels all runs; the second one is raised.
+    of pools and what was approved; without, neither holds anything back. KeyboardInterrupt cancels all runs; the second
+    one is raised.
     """
     driver = _Driver(dict(executors), log, clock, watch, inbox or Inbox(), stream, pools)
     try:
@@ -111,9 +119,10 @@ class _Driver:
         watch: Watch | None,
         inbox: Inbox,
         stream: str,
-        pools: PoolStore | None,
+        pools: Holding | None,
     ) -> None:
         self._pools = pools
+        self._gates = Gates(pools)
         self._pooled: dict[Slot, tuple[LiveRun, StepTask]] = {}  #: that wait for one
         self._look_for_slots = 0.0
         self._said: set[tuple[RunId, str]] = set()  #: runs and pools, of which was said that one waits for the other
@@ -204,6 +213,8 @@ class _Driver:
             dues.append(self._timers[0][0])
         if self._pooled:
             dues.append(self._look_for_slots)
+        if self._gates.due is not None:
+            dues.append(self._gates.due)
         return max(0.0, min(dues) - self._clock()) if dues else _NEVER
 
     def _due(self) -> list[AnyEvent]:
@@ -294,16 +305,22 @@ class _Driver:
                     pass  # recorded with the turn
                 case _:
                     assert_never(command)
-        self._launch(launches.values())
+        self._launch(launches.values(), now)
         for run, cancels in stops.values():
             self._stop(run, cancels, now)
         for run in ended:
             self._finish(run)
         self._flush(now)
 
-    def _launch(self, launches: Iterable[tuple[LiveRun, list[StepTask]]]) -> None:
+    def _launch(self, launches: Iterable[tuple[LiveRun, list[StepTask]]], now: float) -> None:
+        opened, told = self._gates.look(now)
+        self._next.extend(told)
+        for run, task in opened:
+            self._freed.extend((run, each) for each in self._admitted(run, [task]))
         for run, tasks in launches:
-            self._freed.extend((run, task) for task in self._admitted(run, tasks))
+            passing, told = self._gates.hold(run, tasks, now)
+            self._next.extend(told)
+            self._freed.extend((run, task) for task in self._admitted(run, passing))
         self._ask_pools()
         batches: dict[tuple[RunId, str], tuple[LiveRun, list[StepTask]]] = {}
         for run, task in self._freed:
@@ -365,9 +382,8 @@ class _Driver:
         by_executor: dict[str, list[tuple[StepKey, int]]] = {}
         for cancel in cancels:
             slot = Slot(run.pools.get(run.machine.steps[cancel.step].spec.key) or "", run.run_id, cancel.step)
-            if self._pooled.pop(slot, None) is not None or (
-                run.limits is not None and run.limits.withdraw(cancel.step, cancel.attempt)
-            ):
+            waits = self._pooled.pop(slot, None) is not None or self._gates.withdraw(run.run_id, cancel.step)
+            if waits or (run.limits is not None and run.limits.withdraw(cancel.step, cancel.attempt)):
                 self._next.append(never_started(run.run_id, cancel.step, cancel.attempt, now))
             else:
                 by_executor.setdefault(run.executor_of(cancel.executor), []).append((cancel.step, cancel.attempt))

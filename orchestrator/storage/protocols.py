@@ -9,6 +9,7 @@ from typing import Protocol
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
+from orchestrator.engine.gates import GateStore
 from orchestrator.engine.log import RunLog, Turn
 from orchestrator.engine.pools import PoolStore
 from orchestrator.storage.records import (
@@ -32,7 +33,7 @@ class FencedTurn(Turn, Protocol):
         ...
 
 
-class Store(RunLog, PoolStore, Protocol):
+class Store(RunLog, PoolStore, GateStore, Protocol):
     def turn(self) -> AbstractContextManager[FencedTurn]: ...
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.definitions.run_request import DynamicPartitionsRequest
 from opgrid.ids import RunId
+from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import Slot
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import Lease, RunRecord, StepRecord
@@ -125,6 +126,14 @@ class ServiceStore(Store, Protocol):
 
     def statuses(self, run_ids: Sequence[RunId]) -> dict[RunId, RunStatus]:
         """Of runs that are there."""
+        ...
+
+    def gates(self, run_ids: Sequence[RunId]) -> list[Gate]:
+        """Steps of these runs that wait or waited for a decision, oldest first."""
+        ...
+
+    def waiting_gates(self) -> list[Gate]:
+        """Those that nobody has decided yet, of runs that go on; oldest first."""
         ...
 
     def tag_keys(self) -> list[str]:

@@ -13,12 +13,15 @@ from opgrid import (
     DynamicOut,
     DynamicOutput,
     Failure,
+    In,
     MetadataValue,
+    Nothing,
     OpExecutionContext,
     Output,
     RetryPolicy,
     RunRequest,
     ScheduleDefinition,
+    approval_op,
     celery_executor,
     graph,
     in_process_executor,
@@ -82,6 +85,23 @@ def slow() -> None:
 
 
 @op
+def prepare() -> None: ...
+
+
+@op(ins={"start": In(Nothing)})
+def deliver() -> str:
+    return "delivered"
+
+
+sign_off = approval_op("sign_off", "Are the boxes good?")
+
+
+@job(executor_def=celery_executor)
+def releasing() -> None:
+    deliver(start=sign_off(start=prepare()))
+
+
+@op
 def count_day(context: OpExecutionContext) -> str:
     return context.partition_key
 
@@ -97,7 +117,7 @@ def arrivals(context: Any) -> RunRequest:
 
 
 defs = Definitions(
-    jobs=[shipping, slow, counting],
+    jobs=[shipping, slow, counting, releasing],
     schedules=[ScheduleDefinition(name="nightly", job=shipping, cron_schedule="0 3 * * *")],
     sensors=[arrivals],
 )

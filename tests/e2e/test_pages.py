@@ -84,6 +84,22 @@ def test_watch_it_live_and_cancel_it(page: Any, site: Site) -> None:
     status(page, "Canceled")
 
 
+def test_approve_a_step_that_waits(page: Any, site: Site) -> None:
+    run_id = site.launch("releasing")
+    page.goto(f"runs/{run_id}")
+    waits = page.get_by_role("region", name="Approval of sign_off")
+    expect(waits).to_contain_text("Are the boxes good?", timeout=20_000)
+    page.goto("")
+    expect(page.get_by_role("cell", name="Are the boxes good?")).to_be_visible()
+    page.goto(f"runs/{run_id}")
+    waits.get_by_role("textbox", name="Note").fill("looked at them")
+    waits.get_by_role("button", name="Approve").click()
+    status(page, "Success")
+    expect(page.get_by_text("local approved it. looked at them")).to_be_visible()
+    page.goto("deployment/audit")
+    expect(page.get_by_role("cell", name=f"{run_id} sign_off: approved")).to_be_visible()
+
+
 def test_a_backfill_of_some_partitions(page: Any, site: Site) -> None:
     page.goto(f"{PLACE}/jobs/counting/partitions")
     page.get_by_role("button", name=re.compile("2026-01-02")).click()

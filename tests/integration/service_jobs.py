@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from opgrid import Config, OpExecutionContext, job, op
+from opgrid import Config, In, Nothing, OpExecutionContext, approval_op, job, op
 
 
 class Marked(Config):
@@ -39,6 +39,18 @@ def breaks(x: int) -> int:
 @job(tags={"opgrid/fuse": "false"})
 def two() -> None:
     second(first())
+
+
+sign_off = approval_op("sign_off", "Go on?")
+
+
+@op(ins={"start": In(Nothing)})
+def last() -> None: ...
+
+
+@job
+def signed() -> None:
+    last(start=sign_off(start=first()))
 
 
 @job

@@ -136,6 +136,24 @@ def test_a_cancel_outlives_the_service(service: Service, worker: None, tmp_path:
     assert mark.read_text().split() == ["first"]
 
 
+@pytest.mark.parametrize("executor", ["celery", "in_process"])
+def test_an_approval_outlives_the_service(service: Service, worker: None, executor: str) -> None:
+    """Nobody drives the run while it is answered, by hand, on the command line."""
+    killed = service.start("orchestrator")
+    run_id = service.launch("signed", executor=executor)
+    until(service.store.waiting_gates, 60, service.logs)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    said = service.start("run", "approve", run_id[:8], "--note", "by hand")
+    assert said.wait(30) == 0, service.logs()
+    again = service.start("run", "reject", run_id[:8], "sign_off")
+    assert again.wait(30) != 0
+    service.start("orchestrator")
+    assert service.ended(run_id) is RunStatus.SUCCESS
+    (gate,) = service.store.gates([run_id])
+    assert gate.approved and gate.note == "by hand"
+
+
 def test_a_queued_run_says_why_it_waits_and_can_be_canceled(service: Service) -> None:
     run = service.launch("two", "celery")
     record = service.store.run(run)

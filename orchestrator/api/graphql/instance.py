@@ -14,7 +14,7 @@ from orchestrator.api.access import Role
 from orchestrator.api.backend import Backend
 from orchestrator.api.graphql.errors import PythonError, UnauthorizedError
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Info, Run, RunStepStats, page, runs_of
+from orchestrator.api.graphql.runs import Approval, Info, Run, RunStepStats, page, runs_of
 from orchestrator.api.graphql.scalars import yaml_of
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.ownership import is_dead
@@ -297,6 +297,10 @@ class InstanceQueries:
     @strawberry.field(description="Null where no service has looked at a broker yet.")
     def fleet(self, info: Info) -> FleetState | None:
         return _fleet(info.context.backend)
+
+    @strawberry.field(description="Steps of all runs that wait for an approval, oldest first.")
+    def waiting_approvals(self, info: Info) -> list[Approval]:
+        return [Approval.of(gate) for gate in info.context.store.waiting_gates()]
 
     @strawberry.field(description="Newest first.")
     def audit(self, info: Info, limit: int | None = None) -> list[AuditRecord]:

@@ -33,11 +33,12 @@ from orchestrator.api.graphql.errors import (
     config_error,
 )
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Info, Run, TagInput, run_of
+from orchestrator.api.graphql.runs import Approval, Info, Run, TagInput, run_of
 from orchestrator.api.graphql.scalars import RunConfigData, UnreadableConfig, run_config_of
 from orchestrator.locations.messages import Answer, Evaluated, Failed, Prepare, Problem, ReadyRun
 from orchestrator.planner.known import MissingParentOutput
 from orchestrator.planner.selection import NothingSelected
+from orchestrator.services.approvals import answer
 from orchestrator.services.submission import again, cancel, ready
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_records import NewRun
@@ -359,6 +360,9 @@ class DeletePipelineRunSuccess:
     run_id: str
 
 
+ApprovalResult = Annotated[
+    Approval | RunNotFoundError | UnauthorizedError | PythonError, strawberry.union("ApprovalResult")
+]
 DeletePipelineRunResult = Annotated[
     DeletePipelineRunSuccess | RunNotFoundError | UnauthorizedError | PythonError,
     strawberry.union("DeletePipelineRunResult"),
@@ -467,6 +471,21 @@ class RunMutations:
             return TerminateRunsResult(terminate_run_results=done)
 
         return mutate(info, Role.LAUNCHER, ", ".join(run_ids), work)
+
+    @strawberry.mutation(description="Approve or reject a step that waits for it.")
+    def answer_approval(
+        self, info: Info, run_id: str, step_key: str, approved: bool, note: str | None = None
+    ) -> ApprovalResult:
+        store, who = info.context.store, info.context.viewer.name
+
+        def work() -> Approval | RunNotFoundError:
+            record = store.run(run_id)
+            if record is None:
+                return RunNotFoundError.of(run_id)
+            return Approval.of(answer(store, record, step_key, approved, who, (note or "")[:2000]))
+
+        about = f"{run_id} {step_key}: {'approved' if approved else 'rejected'}"
+        return mutate(info, Role.LAUNCHER, about, work)
 
     @strawberry.mutation
     def delete_run(self, info: Info, run_id: str) -> DeletePipelineRunResult:

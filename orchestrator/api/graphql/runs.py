@@ -19,6 +19,7 @@ from orchestrator.api.backend import REPOSITORY, Asking, Backend
 from orchestrator.api.graphql.errors import PythonError, RunNotFoundError
 from orchestrator.api.graphql.events import DagsterEventType, DagsterRunEvent, LogLevel, MessageEvent, event_of
 from orchestrator.api.graphql.scalars import Json, RunConfigData, yaml_of
+from orchestrator.engine.gates import Gate
 from orchestrator.services.submission import why_queued
 from orchestrator.services.timeline import plan_of, timeline
 from orchestrator.storage.records import ROOT_TAG, EventsFilter, RunRecord, RunsFilter, StepRecord
@@ -35,6 +36,33 @@ RunStatus = strawberry.enum(Status, name="RunStatus")
 def page(limit: int | None, usual: int = 25) -> int:
     """What is asked for, within bounds."""
     return max(1, min(PAGE, usual if limit is None else limit))
+
+
+@strawberry.type
+class Approval:
+    """A step that waits, or waited, for somebody to approve it. Times are Unix seconds."""
+
+    run_id: str
+    step_key: str
+    question: str
+    since: float
+    due: float | None
+    approved: bool | None = strawberry.field(description="Null: nobody has decided.")
+    who: str
+    note: str
+
+    @classmethod
+    def of(cls, gate: Gate) -> Approval:
+        return cls(
+            run_id=gate.run_id,
+            step_key=gate.step,
+            question=gate.question,
+            since=gate.since,
+            due=gate.due,
+            approved=gate.approved,
+            who=gate.who,
+            note=gate.note,
+        )
 
 
 @dataclass
@@ -321,6 +349,10 @@ class Run(PipelineRun):
     @strawberry.field(description="Why it is queued, in words; null for a run that is not.")
     def why_waiting(self) -> str | None:
         return why_queued(self.batch.backend.store, self.record, self.batch.backend.settings.concurrency.runs)
+
+    @strawberry.field(description="Of its steps, oldest first.")
+    def approvals(self) -> list[Approval]:
+        return [Approval.of(gate) for gate in self.batch.backend.store.gates([self.record.run_id])]
 
     @strawberry.field(description="Why somebody asked for its end.")
     def cancel_reason(self) -> str | None:

@@ -16,6 +16,7 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
+from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import Slot
 from orchestrator.storage.records import Lease, RunRecord, StepRecord
 from orchestrator.storage.service_records import (
@@ -36,6 +37,7 @@ from orchestrator.storage.sql.tables import (
     audit,
     backfills,
     events,
+    gates,
     instigators,
     launches,
     leases,
@@ -50,6 +52,7 @@ from orchestrator.storage.sql.tables import (
 )
 from orchestrator.storage.sql.turn import SqlTurn, record_of
 
+_ASKED = ("run_id", "step", "question", "since", "due")
 _LAUNCHED = "What it asked for was launched before."
 _OPEN = [status.value for status in RunStatus if not status.is_final]
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
@@ -356,6 +359,32 @@ class ServiceTables(Database):
             found.update({RunId(row.run_id): RunStatus(row.status) for row in self._all(query)})
         return found
 
+    # ---- approvals -------------------------------------------------------------------------------------------------
+
+    def open_gates(self, given: Sequence[Gate]) -> list[Gate]:
+        known = {(gate.run_id, gate.step): gate for gate in self.gates([gate.run_id for gate in given])}
+        new = [gate for gate in given if (gate.run_id, gate.step) not in known]
+        if new:
+            with self._writing() as connection:
+                rows = ({name: getattr(gate, name) for name in _ASKED} for gate in new)
+                self._statements.add_gate(connection, *rows)
+        return [known.get((gate.run_id, gate.step), gate) for gate in given]
+
+    def decide(self, run_id: RunId, step: StepKey, approved: bool, who: str, note: str) -> bool:
+        open_ = (gates.c.run_id == run_id, gates.c.step == step, gates.c.approved.is_(None))
+        values = {"approved": int(approved), "who": who, "note": note}
+        with self._writing() as connection:
+            return connection.execute(update(gates).where(*open_).values(**values)).rowcount == 1
+
+    def gates(self, run_ids: Sequence[RunId]) -> list[Gate]:
+        query = select(gates).where(gates.c.run_id.in_(sorted(set(run_ids)))).order_by(gates.c.since, gates.c.step)
+        return [_gate(row) for row in self._all(query)]
+
+    def waiting_gates(self) -> list[Gate]:
+        query = select(gates).join(runs, runs.c.run_id == gates.c.run_id)
+        query = query.where(gates.c.approved.is_(None), runs.c.status.in_(_OPEN))
+        return [_gate(row) for row in self._all(query.order_by(gates.c.since, gates.c.step))]
+
     # ---- what the web shows ------------------------------------------------------------------------------------------
 
     def tag_keys(self) -> list[str]:
@@ -495,3 +524,10 @@ class ServiceTables(Database):
         for row in self._all(query.order_by(slots.c.since, slots.c.step)):
             found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
         return found
+
+
+def _gate(row: Any) -> Gate:
+    approved = None if row.approved is None else bool(row.approved)
+    return Gate(
+        RunId(row.run_id), StepKey(row.step), row.question, row.since, row.due, approved, row.who or "", row.note or ""
+    )

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from orchestrator.storage.sql.tables import (
     contents,
     events,
+    gates,
     instigators,
     launches,
     leases,
@@ -57,6 +58,7 @@ class Statements:
     add_launch: Prepared
     add_lease: Prepared
     add_slot: Prepared
+    add_gate: Prepared
     upsert_instigator: Prepared
     upsert_pool: Prepared
     upsert_report: Prepared
@@ -87,6 +89,7 @@ def statements_for(dialect: Dialect) -> Statements:
     add_launch = upsert(launches).on_conflict_do_nothing(index_elements=[launches.c.origin, launches.c.key])
     add_lease = upsert(leases).on_conflict_do_nothing(index_elements=[leases.c.name])
     add_slot = upsert(slots).on_conflict_do_nothing(index_elements=[slots.c.run_id, slots.c.step])
+    add_gate = upsert(gates).on_conflict_do_nothing(index_elements=[gates.c.run_id, gates.c.step])
     state, pool = upsert(instigators), upsert(pools)
     upsert_instigator = state.on_conflict_do_update(
         index_elements=[instigators.c.location, instigators.c.name],
@@ -112,6 +115,7 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(add_launch, dialect, *launches.c.keys()),
         Prepared.of(add_lease, dialect, "name", "epoch"),
         Prepared.of(add_slot, dialect, *slots.c.keys()),
+        Prepared.of(add_gate, dialect, "run_id", "step", "question", "since", "due"),
         Prepared.of(upsert_instigator, dialect, *instigators.c.keys()),
         Prepared.of(upsert_pool, dialect, *pools.c.keys()),
         Prepared.of(upsert_report, dialect, *reports.c.keys()),

@@ -27,7 +27,7 @@ from orchestrator.storage.records import (
 )
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.service import ServiceTables
-from orchestrator.storage.sql.tables import contents, events, partitions, positions, run_tags, runs, steps
+from orchestrator.storage.sql.tables import contents, events, gates, partitions, positions, run_tags, runs, steps
 from orchestrator.storage.sql.turn import SqlTurn, record_of
 
 
@@ -210,7 +210,7 @@ class SqlStore(ServiceTables, Database):
             connection.execute(
                 delete(run_tags).where(run_tags.c.run.in_(select(runs.c.id).where(runs.c.run_id == run_id)))
             )
-            for table in (events, steps, runs):
+            for table in (events, steps, gates, runs):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
 
 

@@ -198,6 +198,20 @@ slots = Table(
     Index("slots_by_pool", "pool"),
 )
 
+#: Steps that wait for somebody to approve them, and what was decided.
+gates = Table(
+    "gates",
+    metadata,
+    Column("run_id", String(128), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("question", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("due", Float),
+    Column("approved", Integer),
+    Column("who", String(255)),
+    Column("note", Text),
+)
+
 #: What people did by way of the API.
 audit = Table(
     "audit",

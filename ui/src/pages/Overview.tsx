@@ -4,7 +4,7 @@ import { useMemo, useState } from "react";
 import { Link } from "wouter";
 import { OverviewDocument, type RunRowFragment } from "../api/gql";
 import { useLive } from "../api/live";
-import { Empty, JobLink, PageTitle, Problem, Status, useNow, Waiting } from "../components/Bits";
+import { Empty, JobLink, PageTitle, Problem, RunLink, Status, useNow, Waiting, When } from "../components/Bits";
 import { Icon } from "../components/Icons";
 import { RunTable } from "../components/RunTable";
 import { isFinal, look } from "../lib/status";
@@ -74,6 +74,29 @@ export function Overview() {
             end={end}
             now={now}
           />
+          {shown.waitingApprovals.length > 0 && (
+            <>
+              <h2 style={{ fontSize: 16, margin: "20px 0 8px" }}>Waiting for an approval</h2>
+              <div className="panel">
+                <table className="rows">
+                  <tbody>
+                    {shown.waitingApprovals.map((each) => (
+                      <tr key={each.runId + each.stepKey}>
+                        <td>
+                          <RunLink id={each.runId} />
+                        </td>
+                        <td>{each.stepKey}</td>
+                        <td>{each.question}</td>
+                        <td>
+                          <When at={each.since} />
+                        </td>
+                      </tr>
+                    ))}
+                  </tbody>
+                </table>
+              </div>
+            </>
+          )}
           <h2 style={{ fontSize: 16, margin: "20px 0 8px" }}>In progress</h2>
           <div className="panel">
             {open.length ? <RunTable runs={open.slice(0, 20)} /> : <Empty>Nothing runs.</Empty>}

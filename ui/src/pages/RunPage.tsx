@@ -1,10 +1,11 @@
 /** One run: what it did when, where it stands, what it said, and what can be done with it. */
-import { Button, Group, Menu, Modal, SegmentedControl, Tabs, Text, Tooltip } from "@mantine/core";
+import { Button, Group, Menu, Modal, SegmentedControl, Tabs, Text, TextInput, Tooltip } from "@mantine/core";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useClient } from "urql";
 import { Link, useLocation, useSearchParams } from "wouter";
 import { address } from "../api/client";
 import {
+  AnswerApprovalDocument,
   DeleteRunDocument,
   type ReexecutionStrategy,
   RelaunchDocument,
@@ -141,6 +142,7 @@ function Shown({ run, group }: { run: RunData; group: Related[] }) {
         <Actions run={run} chosen={chosen} />
       </PageTitle>
       <Notices run={run} />
+      <Approvals run={run} />
       <Group gap={4} mb="xs">
         {run.tags.map((tag) => (
           <Link
@@ -201,6 +203,60 @@ function Notices({ run }: { run: RunData }) {
       )}
     </>
   );
+}
+
+/** What waits for somebody to say yes or no. */
+function Approvals({ run }: { run: RunData }) {
+  const client = useClient();
+  const { good, bad } = useMessages();
+  const [may, whyNot] = usePermission("launch");
+  const [notes, setNotes] = useState<Record<string, string>>({});
+  if (isFinal(run.status)) return null;
+  const answer = async (stepKey: string, approved: boolean) => {
+    const variables = { runId: run.runId, stepKey, approved, note: notes[stepKey] ?? null };
+    const result = await client.mutation(AnswerApprovalDocument, variables).toPromise();
+    const problem = refusal(result.data?.answerApproval, result.error);
+    if (problem !== undefined) bad(problem);
+    else good(`${approved ? "Approved" : "Rejected"} ${stepKey}.`);
+  };
+  return run.approvals
+    .filter((each) => typeof each.approved !== "boolean")
+    .map((each) => (
+      <section
+        key={each.stepKey}
+        className="panel"
+        aria-label={`Approval of ${each.stepKey}`}
+        style={{ marginBottom: 10, padding: 10 }}
+      >
+        <Group gap="sm" align="flex-end">
+          <div style={{ flex: 1 }}>
+            <Text size="sm">
+              <Icon name="clock" className="wait" style={{ verticalAlign: "text-bottom" }} /> <b>{each.stepKey}</b>{" "}
+              waits for an approval since <When at={each.since} />
+              {each.due && (
+                <>
+                  , until <When at={each.due} />
+                </>
+              )}
+            </Text>
+            <Text style={{ whiteSpace: "pre-wrap" }}>{each.question}</Text>
+          </div>
+          <TextInput
+            size="xs"
+            aria-label="Note"
+            placeholder="Note"
+            value={notes[each.stepKey] ?? ""}
+            onChange={(event) => setNotes({ ...notes, [each.stepKey]: event.currentTarget.value })}
+          />
+          <Button size="xs" disabled={!may} title={whyNot || undefined} onClick={() => answer(each.stepKey, true)}>
+            Approve
+          </Button>
+          <Button size="xs" variant="default" disabled={!may} onClick={() => answer(each.stepKey, false)}>
+            Reject
+          </Button>
+        </Group>
+      </section>
+    ));
 }
 
 function Family({ run, group }: { run: RunData; group: Related[] }) {

@@ -1,4 +1,4 @@
-"""What the web shows: tags of runs, the workers of steps, what was done by whom, and what services report."""
+"""What the web shows: tags of runs, workers of steps, what was decided and done by whom, what services report."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def upgrade() -> None:
         sa.Column("at", sa.Float, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
     )
+    op.create_table(
+        "gates",
+        sa.Column("run_id", sa.String(128), primary_key=True),
+        sa.Column("step", sa.Text, primary_key=True),
+        sa.Column("question", sa.Text, nullable=False),
+        sa.Column("since", sa.Float, nullable=False),
+        sa.Column("due", sa.Float),
+        sa.Column("approved", sa.Integer),
+        sa.Column("who", sa.String(255)),
+        sa.Column("note", sa.Text),
+    )
     connection = op.get_bind()
     runs = sa.table("runs", sa.column("id"), sa.column("brief"))
     last = 0
@@ -61,6 +72,7 @@ def _tags(brief: dict[str, Any]) -> dict[str, str]:
 
 
 def downgrade() -> None:
+    op.drop_table("gates")
     op.drop_table("reports")
     op.drop_table("audit")
     op.drop_table("run_tags")
