@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -119,7 +120,7 @@ def _execute(asking: Asking, query: str, variables: dict[str, Any] | None, name:
     answer: dict[str, Any] = {"data": result.data}
     if result.errors:
         answer["errors"] = [error.formatted for error in result.errors]
-    return json.dumps(answer, separators=(",", ":"), default=str).encode()
+    return msgspec.json.encode(answer)
 
 
 class _Live(GraphQL[Asking, None]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import threading
@@ -93,6 +94,10 @@ def address_of(bound: socket.socket, prefix: str = "") -> str:
 def server_of(app: ASGIApp) -> uvicorn.Server:
     import uvicorn
 
+    # What is there by now stays: looking through it again and again took most of the time of a page with many rows.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     logging.getLogger("strawberry.execution").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,

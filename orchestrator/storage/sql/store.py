@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from math import inf
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
@@ -224,8 +224,8 @@ def _chosen(query: Any, wanted: RunsFilter) -> Any:
     if wanted.snapshot_id is not None:
         query = query.where(runs.c.snapshot == wanted.snapshot_id)
     for key, value in wanted.tags.items():
-        tagged = (run_tags.c.run == runs.c.id, run_tags.c.key == key, run_tags.c.value == value)
-        query = query.where(exists().where(*tagged))
+        tagged = select(run_tags.c.run).where(run_tags.c.key == key, run_tags.c.value == value)
+        query = query.where(runs.c.id.in_(tagged))
     created_after, created_before, updated_after, updated_before = wanted.times()
     updated = func.coalesce(runs.c.ended, runs.c.started, runs.c.created)
     for column, after, before in (
