@@ -78,6 +78,11 @@ demo: setup ui ## run the example census from start to end
 test: setup ui ## run the tests
 	@$(PY) -m pytest -n $(JOBS) $(ARGS)
 
+.PHONY: compat
+compat: setup ## try Dagster's own GraphQL client, in an environment of its own
+	@test -x .venv-peers/bin/python || { $(PYTHON) -m venv .venv-peers && .venv-peers/bin/pip install --quiet dagster-graphql; }
+	@OPGRID_PEERS=$(CURDIR)/.venv-peers/bin/python $(PY) -m pytest -q tests/integration/test_client.py
+
 .PHONY: docs
 docs: setup ## write the pages of the reference that come from docstrings
 	@$(PY) docs/build_reference.py

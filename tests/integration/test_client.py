@@ -1,0 +1,129 @@
+"""``opgrid.client`` against the whole service, and Dagster's own client where it is installed somewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opgrid.client import Client, ClientError
+from opgrid.contracts.status import RunStatus
+from tests.integration.service import Service, until
+from tests.integration.site import Site, start
+from tests.unit.api.conftest import CODE, PLACE
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("client")
+    service = Service(home, f"sqlite:///{home / 'opgrid.db'}", None)
+    made = start(service, "dev", "-f", str(CODE.file), "-d", str(Path(str(CODE.file)).parent))
+    jobs = "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } } }"
+    until(lambda: made.data(jobs)["repositoriesOrError"]["nodes"][0]["jobs"], 30, service.logs)
+    yield made
+    service.close()
+
+
+@pytest.fixture
+def client(site: Site) -> Client:
+    return Client(site.url)
+
+
+def test_launch_follow_and_repeat(client: Client) -> None:
+    config = {"ops": {"check": {"config": {"fail": True}}}}
+    first = client.launch("adding", run_config=config, tags={"who": "me"})
+    assert client.wait(first, 60, 0.05) is RunStatus.FAILURE
+    events = list(client.events(first))
+    assert events[0]["type"] == "RunEnqueued" and events[-1]["type"] == "RunFailure"
+    assert any(each["step"] == "check[1]" and each["level"] == "ERROR" for each in events)
+    assert [each["number"] for each in client.events(first, str(events[-2]["number"]))] == [events[-1]["number"]]
+    second = client.reexecute(first, from_failure=True, run_config={"ops": {}}, tags={"again": "yes"})
+    assert client.wait(second, 60, 0.05) is RunStatus.SUCCESS
+    run = client.run(second)
+    assert (run.parent_run_id, run.location, run.job_name) == (first, PLACE, "adding")
+    assert run.tags == {"team": "sums", "who": "me", "again": "yes"}
+    assert [each.run_id for each in client.runs(tags={"who": "me"})] == [second, first]
+    assert [each.run_id for each in client.runs(statuses=[RunStatus.FAILURE])] == [first]
+    third = client.reexecute(second, step_selection=["total"])
+    assert client.wait(third, 60, 0.05) is RunStatus.SUCCESS
+    client.reload(PLACE)
+
+
+def test_what_is_refused_says_why(client: Client) -> None:
+    with pytest.raises(ClientError, match=r"ops.numbers.config.m: there is no such field") as error:
+        client.launch("adding", location=PLACE, run_config={"ops": {"numbers": {"config": {"m": 1}}}})
+    assert error.value.kind == "RunConfigValidationInvalid"
+    with pytest.raises(ClientError, match="no code location has it"):
+        client.launch("nope")
+    with pytest.raises(ClientError, match="no run 'nope'"):
+        client.run("nope")
+    with pytest.raises(ClientError, match="no run 'nope'"):
+        client.cancel("nope")
+    with pytest.raises(ClientError, match="no code location 'nope'"):
+        client.reload("nope")
+    done = client.launch("daily", partition_key="2026-01-02")
+    client.wait(done, 60, 0.05)
+    with pytest.raises(ClientError, match="has ended already"):
+        client.cancel(done)
+    with pytest.raises(ClientError, match="waits for no approval"):
+        client.answer_approval(done, "day", True)
+    with pytest.raises(ClientError, match="Cannot query field"):
+        client.query("{ nope }")
+    with pytest.raises(ClientError, match="does not answer"):
+        Client("http://127.0.0.1:9").run("x")
+
+
+PEER = """
+import sys, time
+from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+
+client = DagsterGraphQLClient("localhost", port_number=int(sys.argv[1]))
+
+
+def ended(run):
+    for _ in range(600):
+        status = client.get_run_status(run).value
+        if status in ("SUCCESS", "FAILURE", "CANCELED"):
+            return status
+        time.sleep(0.1)
+
+
+config = {"ops": {"numbers": {"config": {"n": 2}}}}
+run = client.submit_job_execution("adding", run_config=config, tags={"who": "them"})
+assert ended(run) == "SUCCESS", ended(run)
+reloaded = client.reload_repository_location(sys.argv[2])
+assert reloaded.status.value == "SUCCESS", reloaded
+slow = client.submit_job_execution("daily", sys.argv[2], "__repository__", tags={"opgrid/priority": "1", "hold": "on"})
+client.terminate_run(slow)
+assert ended(slow) == "CANCELED", ended(slow)
+for asked, kind in (
+    (lambda: client.submit_job_execution("nope"), "JobNotFoundError"),
+    (lambda: client.submit_job_execution("adding", run_config={"ops": {"x": 1}}), "RunConfigValidationInvalid"),
+    (lambda: client.get_run_status("nope"), "RunNotFoundError"),
+    (lambda: client.terminate_run("nope"), "RunNotFoundError"),
+):
+    try:
+        asked()
+    except DagsterGraphQLClientError as error:
+        assert error.args[0] == kind, (kind, error.args)
+    else:
+        raise AssertionError(kind)
+print("all of it")
+"""
+
+
+@pytest.mark.slow
+def test_dagsters_client_works_unmodified(site: Site) -> None:
+    """In the environment that ``make compat`` makes; OPGRID_PEERS names its interpreter."""
+    python = os.environ.get("OPGRID_PEERS")
+    if python is None or shutil.which(python) is None:
+        pytest.skip("OPGRID_PEERS names no interpreter that has dagster-graphql: make compat")
+    port = site.url.rstrip("/").rpartition(":")[2]
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", PEER, port, PLACE], capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.strip() == "all of it", done.stderr
