@@ -47,7 +47,7 @@ PipelineRunLogsSubscriptionPayload = Annotated[
 
 
 @strawberry.type
-class Subscription:
+class LiveSubscriptions:
     @strawberry.subscription(description="From the cursor on, or from the first event; it ends with the run.")
     async def pipeline_run_logs(
         self, info: Info, run_id: strawberry.ID, cursor: str | None = None

@@ -517,16 +517,6 @@ class RunQueries:
         return list_runs(info, wanted, cursor, limit)
 
     @strawberry.field
-    def run_ids_or_error(
-        self,
-        info: Info,
-        wanted: Annotated[RunsFilterInput | None, strawberry.argument(name="filter")] = None,
-        cursor: str | None = None,
-        limit: int | None = None,
-    ) -> RunsOrError:
-        return list_runs(info, wanted, cursor, limit)
-
-    @strawberry.field
     def run_group_or_error(self, info: Info, run_id: strawberry.ID) -> RunGroupOrError:
         return with_run(info, run_id, lambda record: _group(info.context.backend, record))
 

@@ -15,7 +15,8 @@ from orchestrator.api.graphql.backfills import BackfillMutations, BackfillQuerie
 from orchestrator.api.graphql.events import EVENT_TYPES
 from orchestrator.api.graphql.instance import InstanceMutations, InstanceQueries
 from orchestrator.api.graphql.launching import RunMutations
-from orchestrator.api.graphql.live import Subscription
+from orchestrator.api.graphql.legacy import LegacyMutations, LegacyQueries, LegacySubscriptions
+from orchestrator.api.graphql.live import LiveSubscriptions
 from orchestrator.api.graphql.runs import RunQueries
 from orchestrator.api.graphql.scalars import CONFIG
 from orchestrator.api.graphql.workspace import WorkspaceMutations, WorkspaceQueries
@@ -28,12 +29,19 @@ TOKENS: Final = 4000
 
 
 @strawberry.type
-class Query(RunQueries, WorkspaceQueries, AutomationQueries, BackfillQueries, InstanceQueries):
+class Query(RunQueries, WorkspaceQueries, AutomationQueries, BackfillQueries, InstanceQueries, LegacyQueries):
     pass
 
 
 @strawberry.type
-class Mutation(RunMutations, WorkspaceMutations, AutomationMutations, BackfillMutations, InstanceMutations):
+class Mutation(
+    RunMutations, WorkspaceMutations, AutomationMutations, BackfillMutations, InstanceMutations, LegacyMutations
+):
+    pass
+
+
+@strawberry.type
+class Subscription(LiveSubscriptions, LegacySubscriptions):
     pass
 
 

@@ -389,6 +389,17 @@ def no_job(selector: JobOrPipelineSelector, error: NoSuchJob) -> PipelineNotFoun
     )
 
 
+def checked(backend: Backend, params: ExecutionParams) -> PipelineConfigValidationValid | RunConfigValidationInvalid:
+    """Whether a run could be launched so; errors of other types, too, are what it returns."""
+    try:
+        prepared(backend, params.selector, prepare_of(params))
+    except Refused as refused:
+        return cast(RunConfigValidationInvalid, refused.result)
+    except OpGridError as error:
+        return cast(RunConfigValidationInvalid, PythonError.of(ErrorInfo.of(error)))
+    return PipelineConfigValidationValid(pipeline_name=params.selector.name)
+
+
 @strawberry.type
 class WorkspaceQueries:
     @strawberry.field
@@ -468,13 +479,7 @@ class WorkspaceQueries:
 
     @strawberry.field(description="Whether a run could be launched with this; nothing is launched.")
     def is_run_config_valid(self, info: Info, execution_params: ExecutionParams) -> PipelineConfigValidationResult:
-        try:
-            prepared(info.context.backend, execution_params.selector, prepare_of(execution_params))
-        except Refused as refused:
-            return cast(RunConfigValidationInvalid, refused.result)
-        except OpGridError as error:
-            return cast(RunConfigValidationInvalid, PythonError.of(ErrorInfo.of(error)))
-        return PipelineConfigValidationValid(pipeline_name=execution_params.selector.name)
+        return checked(info.context.backend, execution_params)
 
     @strawberry.field(description="The steps that a run launched with this would have; nothing is launched.")
     def execution_plan_or_error(self, info: Info, execution_params: ExecutionParams) -> ExecutionPlanOrError:

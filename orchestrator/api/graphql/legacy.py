@@ -1,0 +1,397 @@
+"""What clients of Dagster ask for by names of their own, answered from what there is under ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from enum import Enum
+from typing import Annotated, cast
+
+import strawberry
+
+from opgrid.contracts.events import EventType, LogMessage
+from opgrid.errors import OpGridError
+from orchestrator.api.access import Role
+from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
+from orchestrator.api.graphql.automation import InstigationState, schedule_of, sensor_of
+from orchestrator.api.graphql.backfills import PartitionBackfill
+from orchestrator.api.graphql.errors import (
+    InvalidSubsetError,
+    PartitionSetNotFoundError,
+    PipelineNotFoundError,
+    PythonError,
+    RepositoryNotFoundError,
+    RunNotFoundError,
+)
+from orchestrator.api.graphql.launching import ExecutionParams, JobOrPipelineSelector
+from orchestrator.api.graphql.mutating import mutate
+from orchestrator.api.graphql.runs import Info, Run, RunsFilterInput, page, runs_of
+from orchestrator.api.graphql.scalars import RunConfigData
+from orchestrator.api.graphql.workspace import (
+    PipelineConfigValidationResult,
+    RepositorySelector,
+    Resource,
+    checked,
+    no_job,
+)
+from orchestrator.api.pulse import Topic
+from orchestrator.locations.messages import Keys, PartitionKeys
+from orchestrator.services.backfills import BACKFILL_TAG
+from orchestrator.storage.records import EventsFilter, RunsFilter
+
+_STREAM = re.compile(r"std(out|err)$")
+
+
+@strawberry.type
+class RunIds:
+    results: list[str]
+    count: int
+
+
+@strawberry.type
+class ResourceConnection:
+    resources: list[Resource]
+
+
+@strawberry.type
+class Partition:
+    name: str
+    partition_set_name: str
+
+
+@strawberry.type
+class Partitions:
+    results: list[Partition]
+
+
+@strawberry.type
+class PartitionSet:
+    """The partitions of a job."""
+
+    name: str
+    pipeline_name: str
+    repository_location_name: strawberry.Private[str]
+    backend: strawberry.Private[Backend]
+
+    @strawberry.field
+    def id(self) -> strawberry.ID:
+        return strawberry.ID(f"{self.repository_location_name}:{self.name}")
+
+    @strawberry.field
+    def partitions_or_error(self, cursor: str | None = None, limit: int | None = None) -> PartitionsOrError:
+        """In their order; those behind the key ``cursor``."""
+        try:
+            answer = self.backend.ask(
+                self.backend.location(self.repository_location_name), PartitionKeys(self.pipeline_name)
+            )
+        except OpGridError as error:
+            return PythonError(message=str(error))
+        if not isinstance(answer, Keys):
+            return PythonError(message=f"Job {self.pipeline_name!r} has no partitions.")
+        keys = list(answer.keys)
+        start = keys.index(cursor) + 1 if cursor in keys else 0
+        shown = keys[start:] if limit is None else keys[start : start + page(limit)]
+        return Partitions(results=[Partition(name=key, partition_set_name=self.name) for key in shown])
+
+
+@strawberry.type
+class PartitionSets:
+    results: list[PartitionSet]
+
+
+PartitionsOrError = Annotated[Partitions | PythonError, strawberry.union("PartitionsOrError")]
+PartitionSetsOrError = Annotated[
+    PartitionSets | PipelineNotFoundError | PythonError, strawberry.union("PartitionSetsOrError")
+]
+PartitionSetOrError = Annotated[
+    PartitionSet | PartitionSetNotFoundError | PythonError, strawberry.union("PartitionSetOrError")
+]
+RunIdsOrError = Annotated[RunIds | PythonError, strawberry.union("RunIdsOrError")]
+ResourcesOrError = Annotated[
+    ResourceConnection | PipelineNotFoundError | InvalidSubsetError | PythonError, strawberry.union("ResourcesOrError")
+]
+
+
+@strawberry.enum
+class RunsFeedView(Enum):
+    RUNS = "RUNS"
+    BACKFILLS = "BACKFILLS"
+    ROOTS = "ROOTS"
+
+
+RunsFeedEntry = Annotated[Run | PartitionBackfill, strawberry.union("RunsFeedEntry")]
+
+
+@strawberry.type
+class RunsFeedConnection:
+    """Newest first. ROOTS are backfills, and runs of none."""
+
+    results: list[RunsFeedEntry]
+    cursor: str
+    has_more: bool
+
+
+@strawberry.type
+class RunsFeedCount:
+    count: int
+
+
+RunsFeedConnectionOrError = Annotated[RunsFeedConnection | PythonError, strawberry.union("RunsFeedConnectionOrError")]
+RunsFeedCountOrError = Annotated[RunsFeedCount | PythonError, strawberry.union("RunsFeedCountOrError")]
+
+
+@strawberry.input
+class InstigationSelector:
+    repository_name: str = REPOSITORY
+    repository_location_name: str
+    name: str
+
+
+@strawberry.type
+class InstigationStateNotFoundError:
+    message: str
+    name: str
+
+
+@strawberry.type
+class InstigationStates:
+    results: list[InstigationState]
+
+
+InstigationStateOrError = Annotated[
+    InstigationState | InstigationStateNotFoundError | PythonError, strawberry.union("InstigationStateOrError")
+]
+InstigationStatesOrError = Annotated[
+    InstigationStates | RepositoryNotFoundError | PythonError, strawberry.union("InstigationStatesOrError")
+]
+
+
+@strawberry.type
+class CapturedLogs:
+    """What a step printed, as far as it is kept."""
+
+    log_key: list[str]
+    stdout: str
+    stderr: str
+    cursor: str
+
+
+@strawberry.enum
+class LocationStateChangeEventType(Enum):
+    LOCATION_UPDATED = "LOCATION_UPDATED"
+    LOCATION_ERROR = "LOCATION_ERROR"
+
+
+@strawberry.type
+class LocationStateChangeEvent:
+    event_type: LocationStateChangeEventType
+    location_name: str
+    message: str
+
+
+@strawberry.type
+class LocationStateChangeSubscription:
+    event: LocationStateChangeEvent
+
+
+def _states(backend: Backend) -> list[InstigationState]:
+    return [
+        state
+        for location in backend.loader.locations
+        for state in (
+            *(schedule_of(backend, location, each).schedule_state for each in location.info.schedules),
+            *(sensor_of(backend, location, each).sensor_state for each in location.info.sensors),
+        )
+    ]
+
+
+def _feed(backend: Backend, wanted: RunsFilter, view: RunsFeedView) -> list[Run | PartitionBackfill]:
+    """The newest of all that there is, more than a page at least."""
+    most = 2000
+    entries: list[tuple[float, Run | PartitionBackfill]] = []
+    if view is not RunsFeedView.BACKFILLS:
+        records = backend.store.runs(wanted, most)
+        if view is RunsFeedView.ROOTS:
+            records = [record for record in records if BACKFILL_TAG not in record.tags]
+        entries += zip((record.created for record in records), runs_of(backend, records), strict=True)
+    if view is not RunsFeedView.RUNS:
+        found = backend.store.backfills(limit=most)
+        entries += [(each.created, PartitionBackfill(made=each, backend=backend)) for each in found]
+    return [entry for _, entry in sorted(entries, key=lambda each: -each[0])]
+
+
+@strawberry.type
+class LegacyQueries:
+    @strawberry.field
+    def run_ids_or_error(
+        self,
+        info: Info,
+        wanted: Annotated[RunsFilterInput | None, strawberry.argument(name="filter")] = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> RunIdsOrError:
+        chosen = wanted.record() if wanted is not None else RunsFilter()
+        records = info.context.store.runs(chosen, page(limit, 1000), cursor)
+        return RunIds(results=[record.run_id for record in records], count=info.context.store.count(chosen))
+
+    @strawberry.field(description="`cursor` is that of the page before.")
+    def runs_feed_or_error(
+        self,
+        info: Info,
+        limit: int,
+        view: RunsFeedView,
+        cursor: str | None = None,
+        wanted: Annotated[RunsFilterInput | None, strawberry.argument(name="filter")] = None,
+    ) -> RunsFeedConnectionOrError:
+        entries = _feed(info.context.backend, wanted.record() if wanted is not None else RunsFilter(), view)
+        start = int(cursor) if cursor is not None and cursor.isdecimal() and len(cursor) < 9 else 0
+        end = start + page(limit)
+        return RunsFeedConnection(results=entries[start:end], cursor=str(end), has_more=len(entries) > end)
+
+    @strawberry.field
+    def runs_feed_count_or_error(
+        self,
+        info: Info,
+        view: RunsFeedView,
+        wanted: Annotated[RunsFilterInput | None, strawberry.argument(name="filter")] = None,
+    ) -> RunsFeedCountOrError:
+        chosen = wanted.record() if wanted is not None else RunsFilter()
+        if view is RunsFeedView.RUNS:
+            return RunsFeedCount(count=info.context.store.count(chosen))
+        return RunsFeedCount(count=len(_feed(info.context.backend, chosen, view)))
+
+    @strawberry.field
+    def is_pipeline_config_valid(
+        self,
+        info: Info,
+        pipeline: JobOrPipelineSelector,
+        mode: str,
+        run_config_data: RunConfigData | None = None,
+    ) -> PipelineConfigValidationResult:
+        return checked(info.context.backend, ExecutionParams(selector=pipeline, run_config_data=run_config_data))
+
+    @strawberry.field
+    def resources_or_error(self, info: Info, pipeline_selector: JobOrPipelineSelector) -> ResourcesOrError:
+        selector = pipeline_selector
+        try:
+            found = info.context.backend.details(selector.repository_location_name, selector.name).resources
+        except NoSuchJob as error:
+            return no_job(selector, error)
+        except OpGridError as error:
+            return PythonError(message=str(error))
+        return ResourceConnection(
+            resources=[Resource(name=name, description=text) for name, text in sorted(found.items())]
+        )
+
+    @strawberry.field
+    def partition_sets_or_error(
+        self, info: Info, repository_selector: RepositorySelector, pipeline_name: str
+    ) -> PartitionSetsOrError:
+        backend, place = info.context.backend, repository_selector.repository_location_name
+        try:
+            _, job = backend.job(place, pipeline_name)
+        except NoSuchJob as error:
+            selector = JobOrPipelineSelector(repository_location_name=place, pipeline_name=pipeline_name)
+            return no_job(selector, error)
+        sets = [_set(backend, place, job.name)] if job.partitioned else []
+        return PartitionSets(results=sets)
+
+    @strawberry.field
+    def partition_set_or_error(
+        self, info: Info, repository_selector: RepositorySelector, partition_set_name: str | None = None
+    ) -> PartitionSetOrError:
+        backend, place = info.context.backend, repository_selector.repository_location_name
+        name = (partition_set_name or "").removesuffix("_partition_set")
+        try:
+            _, job = backend.job(place, name)
+        except NoSuchJob as error:
+            return PartitionSetNotFoundError(message=str(error), partition_set_name=partition_set_name or "")
+        if not job.partitioned:
+            message = f"Job {name!r} has no partitions."
+            return PartitionSetNotFoundError(message=message, partition_set_name=partition_set_name or "")
+        return _set(backend, place, name)
+
+    @strawberry.field
+    def instigation_state_or_error(
+        self, info: Info, instigation_selector: InstigationSelector
+    ) -> InstigationStateOrError:
+        wanted = instigation_selector.repository_location_name, instigation_selector.name
+        for state in _states(info.context.backend):
+            if (state.repository_location_name, state.name) == wanted:
+                return state
+        message = f"Code location {wanted[0]!r} has no schedule or sensor {wanted[1]!r}."
+        return InstigationStateNotFoundError(message=message, name=wanted[1])
+
+    @strawberry.field(
+        name="instigationStatesOrError", description="Of a repository by its id, `location:__repository__`."
+    )
+    def instigation_states_or_error(
+        self, info: Info, repository_id: Annotated[str, strawberry.argument(name="repositoryID")]
+    ) -> InstigationStatesOrError:
+        place = repository_id.removesuffix(f":{REPOSITORY}")
+        if info.context.backend.loader.named(place) is None:
+            return RepositoryNotFoundError(
+                message=f"There is no code location {place!r}.",
+                repository_name=REPOSITORY,
+                repository_location_name=place,
+            )
+        found = [state for state in _states(info.context.backend) if state.repository_location_name == place]
+        return InstigationStates(results=found)
+
+    @strawberry.field
+    def can_bulk_terminate(self, info: Info) -> bool:
+        return info.context.viewer.may(Role.LAUNCHER)
+
+    @strawberry.field(description="`logKey` is [run id, step key]; `cursor` that of an earlier answer.")
+    def captured_logs(
+        self, info: Info, log_key: list[str], cursor: str | None = None, limit: int | None = None
+    ) -> CapturedLogs:
+        run_id, step = (*log_key, "", "")[:2]
+        after = int(cursor) if cursor is not None and cursor.isdecimal() and len(cursor) < 19 else 0
+        wanted = EventsFilter((EventType.LOG_MESSAGE,), step)
+        found = info.context.store.events(run_id, after, page(limit, 1000), wanted)
+        lines: dict[str, list[str]] = {"out": [], "err": []}
+        for _, event in found:
+            stream = _STREAM.search(event.logger) if isinstance(event, LogMessage) else None
+            if stream is not None:
+                lines[stream[1]].append(cast(LogMessage, event).message + "\n")
+        last = found[-1][0] if found else after
+        return CapturedLogs(
+            log_key=log_key, stdout="".join(lines["out"]), stderr="".join(lines["err"]), cursor=str(last)
+        )
+
+
+def _set(backend: Backend, place: str, job: str) -> PartitionSet:
+    return PartitionSet(name=f"{job}_partition_set", pipeline_name=job, repository_location_name=place, backend=backend)
+
+
+@strawberry.type
+class LegacyMutations:
+    @strawberry.mutation
+    def free_concurrency_slots_for_run(self, info: Info, run_id: str) -> bool:
+        def work() -> bool | RunNotFoundError:
+            store = info.context.store
+            used = [slot for slots in store.used_slots().values() for slot in slots if slot.run_id == run_id]
+            store.free_slots(used)
+            return True
+
+        return mutate(info, Role.ADMIN, run_id, work) is True
+
+
+@strawberry.type
+class LegacySubscriptions:
+    @strawberry.subscription(description="Code that was loaded, or did not load.")
+    async def location_state_change_events(self, info: Info) -> AsyncGenerator[LocationStateChangeSubscription, None]:
+        backend = info.context.backend
+        with backend.heart.watching() as watcher:
+            while (change := await watcher.get()) is not None:
+                if Topic.LOCATIONS not in change.topics:
+                    continue
+                for location in backend.loader.locations:
+                    failed = location.error is not None
+                    kind = "LOCATION_ERROR" if failed else "LOCATION_UPDATED"
+                    message = location.error.message if location.error is not None else "Its code is loaded."
+                    event = LocationStateChangeEvent(
+                        event_type=LocationStateChangeEventType(kind), location_name=location.name, message=message
+                    )
+                    yield LocationStateChangeSubscription(event=event)

@@ -1,0 +1,103 @@
+"""Questions that clients of Dagster ask by its names."""
+
+from __future__ import annotations
+
+from opgrid.contracts.events import LogMessage
+from opgrid.contracts.status import RunStatus
+from opgrid.ids import RunId, StepKey
+from tests.unit.api.conftest import PLACE, Api
+from tests.unit.api.test_jobs import BACKFILL, DAILY, of_daily
+from tests.unit.api.test_runs import SELECTOR, drive
+
+
+def test_config_is_checked_by_pipeline_and_mode(api: Api) -> None:
+    query = """query ($p: JobOrPipelineSelector!, $c: RunConfigData) {
+      isPipelineConfigValid(pipeline: $p, mode: "default", runConfigData: $c) { __typename } }"""
+    good = api(query, p=SELECTOR, c={"ops": {"numbers": {"config": {"n": 1}}}})
+    assert good["isPipelineConfigValid"]["__typename"] == "PipelineConfigValidationValid"
+    bad = api(query, p=SELECTOR, c={"ops": {"numbers": {"config": {"n": "x"}}}})
+    assert bad["isPipelineConfigValid"]["__typename"] == "RunConfigValidationInvalid"
+    missing = api(query, p={**SELECTOR, "jobName": "x"}, c={})
+    assert missing["isPipelineConfigValid"]["__typename"] == "PipelineNotFoundError"
+
+
+def test_partition_sets_are_those_of_jobs(api: Api) -> None:
+    query = """query ($r: RepositorySelector!, $name: String!) {
+      partitionSetsOrError(repositorySelector: $r, pipelineName: $name) { ... on PartitionSets { results {
+        name pipelineName partitionsOrError(cursor: "2026-01-02", limit: 2) { ... on Partitions { results { name } } }
+      } } } }"""
+    place = {"repositoryLocationName": PLACE}
+    (found,) = api(query, r=place, name="daily")["partitionSetsOrError"]["results"]
+    assert (found["name"], found["pipelineName"]) == ("daily_partition_set", "daily")
+    assert [each["name"] for each in found["partitionsOrError"]["results"]] == ["2026-01-03", "2026-01-04"]
+    assert api(query, r=place, name="adding")["partitionSetsOrError"]["results"] == []
+    one = """query ($r: RepositorySelector!, $name: String!) {
+      partitionSetOrError(repositorySelector: $r, partitionSetName: $name) { __typename } }"""
+    assert api(one, r=place, name="daily_partition_set")["partitionSetOrError"]["__typename"] == "PartitionSet"
+    assert api(one, r=place, name="adding")["partitionSetOrError"]["__typename"] == "PartitionSetNotFoundError"
+
+
+def test_the_feed_has_runs_and_backfills_in_one_row(any_api: Api) -> None:
+    runs = [any_api.launch() for _ in range(3)]
+    part = any_api.launch("daily", partitionKey="2026-01-01", executionMetadata={
+        "tags": [{"key": "opgrid/backfill", "value": "x"}]
+    })  # fmt: skip
+    made = any_api(BACKFILL, params=of_daily(partitionNames=["2026-01-01"]))["launchPartitionBackfill"]["backfillId"]
+    query = """query ($view: RunsFeedView!, $limit: Int!, $cursor: String) {
+      runsFeedOrError(view: $view, limit: $limit, cursor: $cursor) { ... on RunsFeedConnection {
+        cursor hasMore results { ... on Run { runId } ... on PartitionBackfill { id } } } }
+      runsFeedCountOrError(view: $view) { ... on RunsFeedCount { count } } }"""
+
+    def feed(view: str, limit: int = 10, cursor: str | None = None) -> list[str]:
+        found = any_api(query, view=view, limit=limit, cursor=cursor)["runsFeedOrError"]
+        return [each.get("runId") or each["id"] for each in found["results"]]
+
+    assert feed("ROOTS") == [made, *runs[::-1]]
+    assert feed("RUNS") == [part, *runs[::-1]]
+    assert feed("BACKFILLS") == [made]
+    assert feed("RUNS", 2, "2") == [runs[1], runs[0]]
+    assert any_api(query, view="RUNS", limit=1)["runsFeedCountOrError"]["count"] == 4
+    ids = any_api('{ runIdsOrError(filter: {jobName: "daily"}) { ... on RunIds { results count } } }')
+    assert ids["runIdsOrError"] == {"results": [part], "count": 1}
+
+
+def test_states_of_automation_are_found_by_name_and_place(api: Api) -> None:
+    query = """query ($s: InstigationSelector!) { instigationStateOrError(instigationSelector: $s) { __typename
+      ... on InstigationState { status instigationType } ... on InstigationStateNotFoundError { message } } }"""
+    found = api(query, s={"repositoryLocationName": PLACE, "name": "hourly"})["instigationStateOrError"]
+    assert (found["status"], found["instigationType"]) == ("STOPPED", "SCHEDULE")
+    missing = api(query, s={"repositoryLocationName": PLACE, "name": "x"})["instigationStateOrError"]
+    assert missing["__typename"] == "InstigationStateNotFoundError"
+    every = """query ($id: String!) { instigationStatesOrError(repositoryID: $id) {
+      __typename ... on InstigationStates { results { name } } } }"""
+    states = api(every, id=f"{PLACE}:__repository__")["instigationStatesOrError"]["results"]
+    assert [each["name"] for each in states] == ["hourly", "watching"]
+    assert api(every, id="x:__repository__")["instigationStatesOrError"]["__typename"] == "RepositoryNotFoundError"
+
+
+def test_what_a_step_printed_is_read_by_its_key(any_api: Api) -> None:
+    run_id = RunId(any_api.launch())
+    drive(any_api, run_id, RunStatus.SUCCESS)
+
+    def said(text: str, logger: str) -> LogMessage:
+        return LogMessage(run_id=run_id, at=1.0, message=text, logger=logger, step=StepKey("numbers"), attempt=1)
+
+    with any_api.store.turn() as turn:
+        turn.append(
+            run_id, [said("one", "stdout"), said("oops", "stderr"), said("not this", "opgrid"), said("two", "stdout")]
+        )
+    query = "query ($key: [String!]!, $c: String) { capturedLogs(logKey: $key, cursor: $c) { stdout stderr cursor } }"
+    found = any_api(query, key=[run_id, "numbers"])["capturedLogs"]
+    assert (found["stdout"], found["stderr"]) == ("one\ntwo\n", "oops\n")
+    rest = any_api(query, key=[run_id, "numbers"], c=found["cursor"])["capturedLogs"]
+    assert rest == {"stdout": "", "stderr": "", "cursor": found["cursor"]}
+    assert any_api(query, key=[])["capturedLogs"]["stdout"] == ""
+
+
+def test_resources_and_rights(api: Api) -> None:
+    query = """query ($p: JobOrPipelineSelector!) {
+      resourcesOrError(pipelineSelector: $p) { ... on ResourceConnection { resources { name } } } canBulkTerminate }"""
+    found = api(query, p=DAILY)
+    assert found["canBulkTerminate"] is True
+    assert {each["name"] for each in found["resourcesOrError"]["resources"]} <= {"io_manager"}
+    assert api('mutation { freeConcurrencySlotsForRun(runId: "x") }')["freeConcurrencySlotsForRun"] is True
