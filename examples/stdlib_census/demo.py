@@ -89,6 +89,7 @@ def _tell(folder: Path) -> None:
     print(f"""
 Read the report     {folder / "report.md"} (pictures beside it, numbers in report.json)
 Look at the run     .venv/bin/opgrid run list; .venv/bin/opgrid run show RUN_ID
+In the browser      .venv/bin/opgrid dev -m {_MODULE}   (the pages need npm; `make ui` says more)
 Run it elsewhere    .venv/bin/opgrid job execute -m {_MODULE} -j census --executor multiprocess
 Write your own job  README.md""")
 

@@ -169,6 +169,7 @@ def test_search_and_shortcuts(page: Any) -> None:
     page.keyboard.press("Control+k")
     expect(page.get_by_role("textbox", name=re.compile("Search for jobs"))).to_be_focused()
     page.keyboard.type("nightl")
+    expect(page.get_by_role("option", name=re.compile("nightly"))).to_be_visible()
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("/schedules/nightly"))
     expect(page.get_by_role("dialog")).to_have_count(0)
