@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         AssetSensorDefinition,
         asset_sensor,
     )
+    from opgrid.definitions.chaining import run_after
     from opgrid.definitions.composition import (
         PendingInvocation,
     )
@@ -401,6 +402,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "RetryPolicy",
     "MAX_RUNTIME_SECONDS_TAG",
     "approval_op",
+    "run_after",
     "Backoff",
     "Jitter",
     "HookDefinition",
@@ -664,6 +666,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "TableSchema",
     ),
     "opgrid.definitions.approval": ("approval_op",),
+    "opgrid.definitions.chaining": ("run_after",),
     "opgrid.definitions.names": ("MAX_RUNTIME_SECONDS_TAG",),
     "opgrid.definitions.retry": (
         "RetryPolicy",

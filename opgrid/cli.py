@@ -16,6 +16,7 @@ GROUP = "opgrid.commands"
 #: One line for each group that ships with opgrid: ``--help`` must not import what it describes.
 _HELP = {
     "backfill": "List, show, cancel and repeat backfills.",
+    "code-server": "Serve the code of a location to other machines, as a service.",
     "daemon": "Run schedules and sensors, as a service.",
     "definitions": "Check that definitions load.",
     "dev": "The whole service in one terminal.",

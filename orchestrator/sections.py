@@ -9,11 +9,14 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import msgspec
 
 from opgrid.errors import SettingsError, nearest
+from orchestrator.coordinator.monitoring import RunMonitoring
 from orchestrator.coordinator.queue import QueueLimits
+from orchestrator.engine.pools import PoolSettings
 
 
 class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runs: QueueLimits = QueueLimits()
+    pools: PoolSettings = PoolSettings()
 
 
 class RunRetries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,9 +27,11 @@ class RunRetries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the daemon forgets, and after how many days; None: never."""
+    """What the daemon forgets, and after how many days, or beyond how many; None: never."""
 
     runs_days: float | None = None
+    runs_count: int | None = None  #: runs that are kept at most; those that go on are not touched
+    ticks_count: int | None = None  #: ticks that are kept of each schedule and sensor, at most
     ticks_days: float | None = 30.0
     skipped_ticks_days: float | None = 7.0
 
@@ -52,6 +57,7 @@ class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Sections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: Concurrency = Concurrency()
+    run_monitoring: RunMonitoring = RunMonitoring()
     run_retries: RunRetries = RunRetries()
     retention: Retention = Retention()
     daemon: Daemon = Daemon()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from opgrid.contracts.executor import Executor, ExecutorSetup
+from opgrid.io.keys import KeyRing
 from orchestrator.coordinator.children import Children
 from orchestrator.coordinator.coordinator import Coordinator
 from orchestrator.coordinator.fleet import Fleet
@@ -23,7 +24,7 @@ def open_store(settings: Settings) -> ServiceStore:
     """The store at the database URL, brought to this version. Raises DatabaseUnreachable."""
     from orchestrator.storage.sql.store import SqlStore
 
-    return SqlStore(settings.database_url)
+    return SqlStore(settings.database_url, settings.sections.concurrency.pools)
 
 
 def open_coordinator(settings: Settings, store: ServiceStore) -> Coordinator:
@@ -37,15 +38,18 @@ def open_coordinator(settings: Settings, store: ServiceStore) -> Coordinator:
 
     children = Children(store, home, environ_of(settings))
     limits = settings.sections.concurrency.runs
+    monitoring = settings.sections.run_monitoring
     if broker_url is None:
-        return Coordinator(store, children, limits, None)
-    return Coordinator(store, children, limits, make_executor, Fleet(store, broker_url))
+        return Coordinator(store, children, limits, None, monitoring=monitoring)
+    return Coordinator(store, children, limits, make_executor, Fleet(store, broker_url), monitoring)
 
 
 def open_loader(settings: Settings, sources: Sequence[Source]) -> Loader:
     """Code locations, each in a process of its own. Nothing starts before it does; close it."""
     environ = environ_of(settings)
-    return Loader([Location(source, environ) for source in sources])
+    is_served = any(source.server is not None for source in sources)
+    ring = KeyRing.load(str(settings.home), create=False) if is_served else None
+    return Loader([Location(source, environ, ring) for source in sources])
 
 
 def open_daemon(settings: Settings, store: ServiceStore, loader: Loader) -> Daemon:

@@ -119,10 +119,11 @@ class RunFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=EventT
 
 
 class RunCanceling(Event, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.RUN_CANCELING.value):
-    """Report: somebody asked for the run to end."""
+    """Report: somebody asked for the run to end, or its time is over; then it ends as a failure."""
 
     TYPE = EventType.RUN_CANCELING
     reason: str = ""
+    is_timeout: bool = False
 
 
 class RunCanceled(Event, frozen=True, kw_only=True, tag=EventType.RUN_CANCELED.value):

@@ -340,9 +340,20 @@ class JobDefinition:
     def validate_partition_key(
         self, partition_key: str, current_time: datetime | None = None, dynamic_partitions_store: Any = None
     ) -> None:
-        """UnknownPartitionError for a key that there is not."""
+        """UnknownPartitionError for a key that there is not, also at an end of a range ``first...last``."""
+        from opgrid.definitions.partitions import DynamicPartitionsDefinition, PartitionKeyRange
+
         self._partitioned()
-        self.partitions_def.validate_partition_key(partition_key, current_time, dynamic_partitions_store)
+        span = PartitionKeyRange.parse(str(partition_key))
+        if span is None:
+            self.partitions_def.validate_partition_key(partition_key, current_time, dynamic_partitions_store)
+        elif isinstance(self.partitions_def, DynamicPartitionsDefinition):
+            raise InvariantViolationError(
+                f"Job {self.name!r} has dynamic partitions, of which there are no ranges: what is between two of them "
+                "changes. Name each partition."
+            )
+        else:
+            self.partitions_def.get_partition_keys_in_range(span, current_time, dynamic_partitions_store)
 
     def _partitioned(self) -> Any:
         if self.partitions_def is None:

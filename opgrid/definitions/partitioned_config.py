@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opgrid.definitions.names import tags_of
 from opgrid.definitions.partitions import (
+    PARTITION_RANGE_TAG,
     PARTITION_SET_TAG,
     DailyPartitionsDefinition,
     DynamicPartitionsDefinition,
@@ -17,13 +18,20 @@ from opgrid.definitions.partitions import (
     HourlyPartitionsDefinition,
     MonthlyPartitionsDefinition,
     Partition,
+    PartitionKeyRange,
     PartitionsDefinition,
     StaticPartitionsDefinition,
     TimeWindowPartitionsDefinition,
     WeeklyPartitionsDefinition,
 )
 from opgrid.definitions.run_request import RunRequest, plain_config
-from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, UnknownPartitionError, UserCodeExecutionError
+from opgrid.errors import (
+    InvalidDefinitionError,
+    InvalidInvocationError,
+    InvariantViolationError,
+    UnknownPartitionError,
+    UserCodeExecutionError,
+)
 
 if TYPE_CHECKING:
     from opgrid.definitions.job import JobDefinition
@@ -69,6 +77,7 @@ class PartitionedConfig:
         self.run_config_for_partition_key_fn = run_config_for_partition_key_fn
         self.tags_for_partition_fn = tags_for_partition_fn
         self.tags_for_partition_key_fn = tags_for_partition_key_fn
+        self.window_fn: WindowFn | None = None  #: that run config is made with, where it takes start and end
 
     @classmethod
     def constant(cls, partitions_def: PartitionsDefinition, config: Any = None) -> PartitionedConfig:
@@ -96,14 +105,37 @@ class PartitionedConfig:
         return self.partitions_def.get_partition_keys(current_time, dynamic_partitions_store)
 
     def get_run_config_for_partition_key(self, partition_key: str) -> dict[str, Any]:
-        """Raises UnknownPartitionError for what can be no key; whether its time has come is for the caller to check."""
+        """Of a key, or of a range ``first...last``. Raises UnknownPartitionError for what can be no key; whether its
+        time has come is for the caller to check.
+        """
+        span = PartitionKeyRange.parse(partition_key)
+        if span is not None:
+            return self._run_config_for_range(span)
         given = self._call(
             self.run_config_for_partition_key_fn, self.run_config_for_partition_fn, partition_key, "run config"
         )
         return plain_config(given, f"partition {partition_key!r} of {self._what}")
 
+    def _run_config_for_range(self, span: PartitionKeyRange) -> dict[str, Any]:
+        """A function of start and end gets those of the range; of another, the config must be the same for all keys."""
+        fn = self.window_fn
+        if fn is not None and isinstance(self.partitions_def, TimeWindowPartitionsDefinition):
+            start = self.partitions_def.time_window_for_partition_key(span.start).start
+            end = self.partitions_def.time_window_for_partition_key(span.end).end
+            given = self._call(lambda _: fn(start, end), None, str(span), "run config")
+            return plain_config(given, f"partitions {span} of {self._what}")
+        first, last = (self.get_run_config_for_partition_key(key) for key in (span.start, span.end))
+        if first != last:
+            raise InvariantViolationError(
+                f"{self._what} gives each partition a run config of its own, so that one run cannot be for {span}. "
+                "Give it a run config, or let the ops read context.partition_keys instead."
+            )
+        return first
+
     def get_tags_for_partition_key(self, partition_key: str, job_name: str | None = None) -> dict[str, str]:
-        """The user's, and opgrid's own, which win."""
+        """The user's, and opgrid's own, which win. Of a range: opgrid's own."""
+        if PartitionKeyRange.parse(partition_key) is not None:
+            return partition_tags(self.partitions_def, partition_key, job_name)
         given = None
         if self.tags_for_partition_key_fn is not None or self.tags_for_partition_fn is not None:
             given = self._call(self.tags_for_partition_key_fn, self.tags_for_partition_fn, partition_key, "tags")
@@ -139,7 +171,10 @@ class PartitionedConfig:
 
 
 def partition_tags(partitions_def: PartitionsDefinition, partition_key: str, job_name: str | None) -> dict[str, str]:
-    tags = dict(partitions_def.get_tags_for_partition_key(partition_key))
+    if PartitionKeyRange.parse(partition_key) is not None:
+        tags = {PARTITION_RANGE_TAG: partition_key}
+    else:
+        tags = dict(partitions_def.get_tags_for_partition_key(partition_key))
     if job_name is not None:
         tags[PARTITION_SET_TAG] = f"{job_name}_partition_set"
     return tags
@@ -154,12 +189,12 @@ def run_request_for_partition(
     current_time: datetime | None = None,
     dynamic_partitions_store: DynamicPartitionsStore | None = None,
 ) -> RunRequest:
-    """A complete request for one partition of ``job``.
+    """A complete request for one partition of ``job``, or for a range ``first...last``.
 
     ``run_config`` replaces the partition's own, ``tags`` come on top.
     """
     config = partitioned_config_of(job)
-    config.partitions_def.validate_partition_key(partition_key, current_time, dynamic_partitions_store)
+    job.validate_partition_key(partition_key, current_time, dynamic_partitions_store)
     given = run_config if run_config is not None else config.get_run_config_for_partition_key(partition_key)
     own = config.get_tags_for_partition_key(partition_key, job.name)
     return RunRequest(run_key, given, {**(tags or {}), **own}, job.name, partition_key=partition_key)
@@ -354,15 +389,14 @@ def _windowed(
 
     def decorated(fn: WindowFn) -> PartitionedConfig:
         _check_function(fn, decorator)
-        return _named(
-            PartitionedConfig(
-                partitions_def,
-                decorated_fn=fn,
-                run_config_for_partition_key_fn=by_key(fn),
-                tags_for_partition_key_fn=None if tags_fn is None else by_key(tags_fn),
-            ),
-            fn,
+        made = PartitionedConfig(
+            partitions_def,
+            decorated_fn=fn,
+            run_config_for_partition_key_fn=by_key(fn),
+            tags_for_partition_key_fn=None if tags_fn is None else by_key(tags_fn),
         )
+        made.window_fn = fn
+        return _named(made, fn)
 
     return decorated
 

@@ -60,6 +60,10 @@ class KeyRing:
         """MAC of the active key over the parts, which the caller has framed so that they cannot run into each other."""
         return _mac(self._key(self.active, purpose), parts)
 
+    def derive(self, purpose: str, key_id: bytes, *parts: bytes) -> bytes:
+        """A key that only who has that secret can make of the parts. KeyError for a key that is not there."""
+        return _mac(self._key(key_id, purpose), parts)
+
     def verify(self, purpose: str, key_id: bytes, mac: bytes, *parts: bytes) -> None:
         """Raises PayloadRejected for an unknown key and for a MAC that does not fit."""
         if key_id not in self._secrets:

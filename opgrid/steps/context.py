@@ -153,6 +153,11 @@ class OpExecutionContext(StepContext):
     @property
     def partition_key(self) -> str:
         key = partition_of(self.run_tags)
+        if key is None and self.has_partition_key_range:
+            raise InvariantViolationError(
+                f"Run {self.run_id} is for the partitions {self.partition_key_range}: use context.partition_keys, or "
+                "context.partition_time_window."
+            )
         if key is None:
             raise InvariantViolationError(
                 f"Run {self.run_id} has no partition key: it was not launched for a partition of its job."
@@ -167,22 +172,35 @@ class OpExecutionContext(StepContext):
         return interrupts.asked()
 
     @property
+    def has_partition_key_range(self) -> bool:
+        """Whether the run is for several partitions that follow one another."""
+        return "opgrid/partition_range" in self.run_tags
+
+    @property
     def partition_keys(self) -> list[str]:
-        return [self.partition_key]
+        """All that the run is for, in their order."""
+        if not self.has_partition_key_range:
+            return [self.partition_key]
+        return list(self._partitions().get_partition_keys_in_range(self.partition_key_range))
 
     @property
     def partition_key_range(self) -> Any:
-        from opgrid.definitions.partitions import PartitionKeyRange
+        from opgrid.definitions.partitions import PARTITION_RANGE_TAG, PartitionKeyRange
 
-        return PartitionKeyRange(self.partition_key, self.partition_key)
+        span = PartitionKeyRange.parse(self.run_tags.get(PARTITION_RANGE_TAG, ""))
+        return span if span is not None else PartitionKeyRange(self.partition_key, self.partition_key)
 
     @property
     def partition_time_window(self) -> Any:
+        """Of the partition; of a range, from the start of the first to the end of the last."""
+        from opgrid.definitions.partitions import TimeWindow
+
         partitions: Any = self._partitions()
         window = getattr(partitions, "time_window_for_partition_key", None)
         if window is None:
             raise InvariantViolationError(f"The partitions of job {self.job_name!r} are no time windows.")
-        return window(self.partition_key)
+        span = self.partition_key_range
+        return TimeWindow(window(span.start).start, window(span.end).end)
 
     @property
     def multi_partition_key(self) -> Any:

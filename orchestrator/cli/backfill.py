@@ -57,9 +57,11 @@ def backfill_and_show(
     title: str,
     noprompt: bool,
     as_json: bool,
+    single_run: bool,
 ) -> int:
     """Ask for a backfill; returns the exit code."""
     from opgrid.contracts.status import RunStatus
+    from opgrid.definitions.partitions.base import in_ranges
     from opgrid.errors import InvariantViolationError
     from opgrid.loading import load_job
     from orchestrator.instance import Instance
@@ -68,21 +70,29 @@ def backfill_and_show(
 
     if not (partitions or start or end or every):
         raise click.UsageError("Say which partitions: --partitions a,b, --from X --to Y, or --all.")
+    if single_run and (from_failure or at_once):
+        raise click.UsageError("--single-run makes one run: --from-failure and --at-once do not go with it.")
     job = load_job(code, name)
     if job.partitions_def is None:
         raise InvariantViolationError(f"Job {name!r} has no partitions, so that there is nothing to backfill.")
     with _opened() as (settings, store):
         keys = [str(key) for key in job.partitions_def.get_partition_keys(None, Instance(store, settings.home))]
-        last = backfills.last_runs(store, name)
+        last = backfills.last_runs(store, name, keys)
         only = clauses_of([partitions]) if partitions else ()
         wanted = backfills.chosen(keys, only=only, start=start, end=end, last=last, missing=missing, failed=failed)
         parents = {key: last[key].run_id for key in wanted if key in last and last[key].status is RunStatus.FAILURE}
         options = BackfillOptions(
             tags_of(tags), title, None, tuple(clauses_of(selection)), executor, at_once, parents if from_failure else {}
         )
+        asked = in_ranges(wanted, keys) if single_run else wanted
+        if single_run and wanted:
+            job.validate_partition_key(asked[0])
+            if options.run_config is None:
+                job.get_run_config_for_partition_key(asked[0])
         if not noprompt and wanted:
-            click.confirm(f"Launch {len(wanted)} runs of {name}, from {wanted[0]!r} to {wanted[-1]!r}?", abort=True)
-        made = backfills.request(store, code.location, name, wanted, options)
+            runs = "1 run" if len(asked) == 1 else f"{len(asked)} runs"
+            click.confirm(f"Launch {runs} of {name}, from {wanted[0]!r} to {wanted[-1]!r}?", abort=True)
+        made = backfills.request(store, code.location, name, asked, options)
         if as_json:
             click.echo(json.dumps({"backfill_id": made.backfill_id, "partitions": wanted}))
         else:

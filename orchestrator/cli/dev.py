@@ -65,7 +65,7 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
         stack.callback(loader.close)
         loader.start()
         daemon = open_daemon(settings, store, loader)
-        worker = _Worker(settings, sources, concurrency)
+        worker = _Worker(settings, [source for source in sources if source.server is None], concurrency)
         stack.callback(worker.stop)
         for name, service in (("orchestrator", coordinator), ("daemon", daemon)):
             thread = threading.Thread(target=service.run, name=f"opgrid-{name}")
@@ -108,7 +108,7 @@ class _Worker:
 
     def start_where_needed(self, loader: Loader) -> None:
         jobs = (job for location in loader.locations for job in location.info.jobs)
-        if self._process is None and any(job.executor == "celery" for job in jobs):
+        if self._sources and self._process is None and any(job.executor == "celery" for job in jobs):
             self._start()
 
     def _start(self) -> None:

@@ -21,7 +21,13 @@ def main(args: Sequence[str]) -> None:
     with Instance.of(settings) as instance:
         while not (record := instance.record(run_id)).status.is_final:
             try:
-                resume_run(record, instance.store, settings.home, settings.broker_url)
+                resume_run(
+                    record,
+                    instance.store,
+                    settings.home,
+                    settings.broker_url,
+                    max_runtime=settings.sections.run_monitoring.max_runtime_seconds,
+                )
             except RunIsDriven:
                 time.sleep(1.0)
             except OpGridError as error:

@@ -86,17 +86,10 @@ def resume_and_show(run_id: str, as_json: bool) -> int:
         )
 
 
-def reexecute_and_show(
-    run_id: str,
-    steps: Sequence[str],
-    failed_only: bool,
-    config: Mapping[str, Any],
-    changed: Mapping[str, Any],
-    as_json: bool,
-) -> int:
-    """Run an earlier run again, with ``config`` laid over its own and other fields of a Request ``changed``; returns
-    the exit code.
-    """
+def reexecution_of(
+    run_id: str, steps: Sequence[str], failed_only: bool, config: Mapping[str, Any], changed: Mapping[str, Any]
+) -> Request:
+    """What runs an earlier run again, with ``config`` laid over its own and other fields of a Request ``changed``."""
     with Instance.of(Settings.load()) as instance:
         parent = find_run(instance, run_id)
         if parent.code is None:
@@ -107,8 +100,7 @@ def reexecute_and_show(
         options = ReexecutionOptions(parent.run_id, steps, failed_only)
         merged_config = merged([parent.run_config, config]) if config else None
         job = load_job(parent.code, parent.job)
-        request = reexecution(instance, options, job, run_config=merged_config, **changed)
-    return run_and_show(request, as_json)
+        return reexecution(instance, options, job, run_config=merged_config, **changed)
 
 
 def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Callable[[Watch, Inbox], RunStatus]) -> int:

@@ -100,7 +100,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "-o", "--op-selection", "selection", multiple=True, help="Run only these ops: name, *name, name*, +name."
     )
-    @click.option("--partition", help="Run this partition of a partitioned job.")
+    @click.option("--partition", help="Run this partition of a partitioned job, or a range: first...last.")
     @click.option("--tags", help="Tags of the run as a JSON object.")
     @click.option("--run-id", help="Id of the new run.")
     @wraps(command)
@@ -166,6 +166,7 @@ def launch(request: Request, and_wait: bool, as_json: bool) -> None:
 @click.option("--failed", is_flag=True, help="Of these only those whose last run failed.")
 @click.option("--from-failure", is_flag=True, help="Those whose last run failed go on from there.")
 @click.option("--at-once", type=click.IntRange(1), help="Runs of it that go on at a time; 1: one after the other.")
+@click.option("--single-run", is_flag=True, help="One run for all, or for each stretch that has no gap.")
 @click.option("-o", "--op-selection", "selection", multiple=True, help="Run only these ops.")
 @click.option("--executor", help="Another executor than the job's.")
 @click.option("--tags", help="Tags of its runs as a JSON object.")

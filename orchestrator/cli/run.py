@@ -214,6 +214,7 @@ def logs(run_id: str, step: str | None, level: str) -> None:
 @click.option("--config-json", "config_text", help="Run config as JSON, on top of the files.")
 @click.option("--executor", help="Another executor than its own.")
 @click.option("--tags", help="More tags, as a JSON object.")
+@click.option("--launch", is_flag=True, help="Queue it, for an orchestrator to start, rather than run it here.")
 @click.option("--json", "as_json", is_flag=True, help="The last line on stdout is the result as JSON.")
 def reexecute(
     run_id: str,
@@ -223,14 +224,17 @@ def reexecute(
     config_text: str | None,
     executor: str | None,
     tags: str | None,
+    launch: bool,
     as_json: bool,
 ) -> None:
     """Run an earlier run again, as it was or with changes, in the code of today."""
-    from orchestrator.cli.driving import reexecute_and_show
+    from orchestrator.cli.driving import reexecution_of, run_and_show
+    from orchestrator.cli.launching import launch_and_show
 
     changed = {"executor": executor, "tags": tags_of(tags)}
     config = run_config_of(files, config_text)
-    sys.exit(reexecute_and_show(run_id, clauses_of(selection), from_failure, config, changed, as_json))
+    request = reexecution_of(run_id, clauses_of(selection), from_failure, config, changed)
+    sys.exit(launch_and_show(request, False, as_json) if launch else run_and_show(request, as_json))
 
 
 @run.command("delete")

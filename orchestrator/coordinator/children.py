@@ -46,6 +46,17 @@ class Children:
                 env=self._environ,
             )
 
+    def kill(self, run_id: RunId, start_again: bool) -> None:
+        """End the process of a run, whatever it does."""
+        process = self._running[run_id]
+        process.kill()
+        process.wait()
+        if start_again:
+            self._starts[run_id] = min(self._starts[run_id], STARTS - 1)
+        else:
+            del self._running[run_id]
+            self._starts.pop(run_id, None)
+
     def look(self) -> None:
         """Start again those that ended before their run; after some times the run fails."""
         for run_id, process in list(self._running.items()):

@@ -14,9 +14,19 @@ from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
 from orchestrator.coordinator.children import Children
 from orchestrator.coordinator.fleet import Fleet
+from orchestrator.coordinator.monitoring import Monitor, RunMonitoring
 from orchestrator.coordinator.ownership import LEASE, RENEW, is_dead, this_process
-from orchestrator.coordinator.queue import Choice, QueueLimits, choose
-from orchestrator.coordinator.shards import MakeExecutor, Shard, all_shards, is_remote, plan_of, take
+from orchestrator.coordinator.queue import Choice, QueueLimits, RunPools, choose
+from orchestrator.coordinator.shards import (
+    MakeExecutor,
+    Shard,
+    all_shards,
+    is_remote,
+    plan_of,
+    pools_of,
+    run_pools,
+    take,
+)
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import OpenRun
@@ -49,12 +59,17 @@ class Coordinator:
         limits: QueueLimits,
         make_executor: MakeExecutor | None,
         fleet: Fleet | None = None,
+        monitoring: RunMonitoring | None = None,
     ) -> None:
         self._store = store
         self._children = children
         self._limits = limits
         self._make_executor = make_executor
         self._fleet = fleet
+        monitoring = monitoring or RunMonitoring()
+        self._monitor = Monitor(monitoring)
+        self._max_runtime = monitoring.max_runtime_seconds
+        self._pools: dict[RunId, frozenset[str]] = {}  #: that runs need, where pools hold back whole runs
         self._shards: dict[str, Shard] = {}
         self._held: dict[str, float] = {}  #: until when a lease may be acted on, monotonic
         self._begun: set[RunId] = set()
@@ -116,6 +131,15 @@ class Coordinator:
             if row.cancel is not None and row.run_id not in self._asked:
                 self._cancel(row)
         self._children.look()
+        self._end_the_late(rows, now)
+
+    def _end_the_late(self, rows: list[OpenRun], now: float) -> None:
+        """Kill processes that take too long. One that was to end its run is started again, and finds it canceled."""
+        for late in self._monitor.look((row for row in rows if row.run_id in self._children), now):
+            _log.warning("Run %s: %s", late.run_id, late.reason)
+            self._children.kill(late.run_id, start_again=not late.is_start)
+            if late.is_start:
+                self._store.fail_unstarted(late.run_id, f"The run cannot be started: {late.reason}", time.time())
 
     # ---- leases ----------------------------------------------------------------------------------------------------
 
@@ -134,7 +158,9 @@ class Coordinator:
             shard = self._shards.get(name)
             if shard is None or not shard.alive or shard.lease.epoch != lease.epoch:
                 self._drop(name)
-                self._shards[name] = Shard(name, self._store, lease, self._make_executor, self._on_end)
+                self._shards[name] = Shard(
+                    name, self._store, lease, self._make_executor, self._on_end, self._max_runtime
+                )
 
     def _holds(self, name: str) -> bool:
         return time.monotonic() < self._held.get(name, 0.0)
@@ -166,9 +192,17 @@ class Coordinator:
             [record for record in records if record is not None and record.run_id in queued],
             [record for record in records if record is not None and record.run_id in going],
             self._limits,
+            self._run_pools([row.run_id for row in rows]),
         )
         for run_id in choice.start:
             self._store.dequeue(run_id, time.time())
+
+    def _run_pools(self, run_ids: list[RunId]) -> RunPools:
+        for run_id in run_ids if self._store.pooling.granularity == "run" else ():
+            record = self._record(run_id)
+            if run_id not in self._pools and record is not None:
+                self._pools[run_id] = pools_of(plan_of(self._store, record))
+        return run_pools(self._store, self._pools)
 
     def _record(self, run_id: RunId) -> RunRecord | None:
         found = self._records.get(run_id)
@@ -184,6 +218,7 @@ class Coordinator:
         self._asked &= there
         for run_id in [run_id for run_id in self._records if run_id not in there]:
             del self._records[run_id]
+            self._pools.pop(run_id, None)
 
     # ---- runs ------------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,26 +27,38 @@ class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tag_concurrency_limits: tuple[RunTagLimit, ...] = ()
 
 
+class RunPools(NamedTuple):
+    """For pools that hold back whole runs."""
+
+    limits: Mapping[str, int]  #: slots by name
+    of_run: Mapping[RunId, frozenset[str]]  #: that a run needs one of each
+
+
+NO_POOLS: Final = RunPools({}, {})
+
+
 class Choice(NamedTuple):
     start: list[RunId]  #: in this order
     waiting: dict[RunId, str]  #: why, in words
 
 
-def choose(queued: Sequence[RunRecord], going: Iterable[RunRecord], limits: QueueLimits) -> Choice:
+def choose(
+    queued: Sequence[RunRecord], going: Iterable[RunRecord], limits: QueueLimits, pools: RunPools = NO_POOLS
+) -> Choice:
     """Higher priority first; among equals the jobs take turns, and of one job the oldest run goes first."""
     used: Counter[tuple[int, str]] = Counter()
     for run in going:
-        used.update(_claims(run, limits))
+        used.update(_claims(run, limits, pools))
     start: list[RunId] = []
     waiting: dict[RunId, str] = {}
     for run in _in_order(queued):
-        claims = _claims(run, limits)
-        full = next((claim for claim in claims if used[claim] >= _cap(claim, limits) >= 0), None)
+        claims = _claims(run, limits, pools)
+        full = next((claim for claim in claims if used[claim] >= _cap(claim, limits, pools) >= 0), None)
         if full is None:
             used.update(claims)
             start.append(run.run_id)
         else:
-            waiting[run.run_id] = _worded(full, used[full], limits)
+            waiting[run.run_id] = _worded(full, used[full], limits, pools)
     return Choice(start, waiting)
 
 
@@ -73,12 +85,16 @@ def _in_order(queued: Sequence[RunRecord]) -> list[RunRecord]:
     return ordered
 
 
-#: Place of a limit (-1: that of all runs), and the value where each value counts for itself.
+#: Place of a limit (-1: that of all runs, -2: that of a pool), and the value where each counts for itself, or the pool.
 _Claim = tuple[int, str]
 
 
-def _claims(run: RunRecord, limits: QueueLimits) -> list[_Claim]:
-    claims: list[_Claim] = [(-1, "")]
+_ALL, _POOL = -1, -2
+
+
+def _claims(run: RunRecord, limits: QueueLimits, pools: RunPools) -> list[_Claim]:
+    claims: list[_Claim] = [(_ALL, "")]
+    claims += [(_POOL, name) for name in sorted(pools.of_run.get(run.run_id, ())) if name in pools.limits]
     for place, limit in enumerate(limits.tag_concurrency_limits):
         value = run.tags.get(limit.key)
         if value is not None and limit.value in (None, value):
@@ -86,14 +102,18 @@ def _claims(run: RunRecord, limits: QueueLimits) -> list[_Claim]:
     return claims
 
 
-def _cap(claim: _Claim, limits: QueueLimits) -> int:
-    place, _ = claim
-    return limits.max_concurrent_runs if place < 0 else limits.tag_concurrency_limits[place].limit
-
-
-def _worded(claim: _Claim, used: int, limits: QueueLimits) -> str:
+def _cap(claim: _Claim, limits: QueueLimits, pools: RunPools) -> int:
     place, value = claim
-    if place < 0:
+    if place == _POOL:
+        return pools.limits[value]
+    return limits.max_concurrent_runs if place == _ALL else limits.tag_concurrency_limits[place].limit
+
+
+def _worded(claim: _Claim, used: int, limits: QueueLimits, pools: RunPools) -> str:
+    place, value = claim
+    if place == _POOL:
+        return f"{used} runs that need pool {value!r} go on, and it has {pools.limits[value]} slots."
+    if place == _ALL:
         return f"{used} runs go on, and max_concurrent_runs is {limits.max_concurrent_runs}."
     limit = limits.tag_concurrency_limits[place]
     tag = f"{limit.key}={value or limit.value}" if value or limit.value else limit.key

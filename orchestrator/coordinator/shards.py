@@ -6,14 +6,17 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
+
+import msgspec
 
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import BrokerUnreachable, DatabaseUnreachable
 from opgrid.ids import RunId
 from orchestrator.coordinator.ownership import LEASE, LeaseLost, ShardLog, is_dead, this_process
+from orchestrator.coordinator.queue import NO_POOLS, RunPools
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
 from orchestrator.engine.recovery import resume
@@ -56,6 +59,27 @@ def plan_of(store: ServiceStore, record: RunRecord) -> Plan:
     return Plan.from_json(store.content(record.plan))
 
 
+def pools_of(plan: Plan) -> frozenset[str]:
+    """That its steps name."""
+    return frozenset(spec.pool for spec in plan.steps if spec.pool is not None and spec.runs)
+
+
+def run_pools(store: ServiceStore, of_run: Mapping[RunId, frozenset[str]]) -> RunPools:
+    """What of ``of_run`` holds runs back."""
+    if store.pooling.granularity != "run":
+        return NO_POOLS
+    otherwise = store.pooling.default_limit
+    names = frozenset[str]().union(*of_run.values()) if otherwise is not None else ()
+    return RunPools({**{name: otherwise or 0 for name in names}, **store.pools()}, of_run)
+
+
+def within(plan: Plan, max_runtime: float | None) -> Plan:
+    """With a limit of time, where its tags give it none."""
+    if max_runtime is None or plan.max_runtime is not None:
+        return plan
+    return msgspec.structs.replace(plan, max_runtime=max_runtime)
+
+
 def is_remote(record: RunRecord, plan: Plan) -> bool:
     """All of its steps go to Celery workers, over the broker of the service: no process of its own need drive it."""
     choice = record.brief.executor
@@ -76,8 +100,10 @@ class Shard:
         lease: Lease,
         make_executor: MakeExecutor,
         on_end: Callable[[], None] | None = None,
+        max_runtime: float | None = None,
     ) -> None:
         self.name = name
+        self._max_runtime = max_runtime
         self.lease = lease
         self._store = store
         self._make_executor = make_executor
@@ -92,6 +118,7 @@ class Shard:
 
     def add(self, record: RunRecord, plan: Plan) -> None:
         """A run that is about to start."""
+        plan = within(plan, self._max_runtime)
         self._inbox.add(resume(record.brief, plan, self._store.read(record.run_id), {}, time.time()))
 
     def cancel(self, run_id: RunId, reason: str) -> None:
@@ -135,7 +162,7 @@ class Shard:
             plan = plan_of(self._store, record)
             if is_remote(record, plan):
                 events = self._store.read(record.run_id)
-                runs.append(resume(record.brief, plan, events, executors, time.time()))
+                runs.append(resume(record.brief, within(plan, self._max_runtime), events, executors, time.time()))
                 if record.cancel is not None:  # whoever was told may have been stopped before it was recorded
                     self._inbox.request_cancel(record.run_id, record.cancel)
         return runs

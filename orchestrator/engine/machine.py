@@ -77,6 +77,7 @@ class RunMachine:
         self.hook_patience = hook_patience
         self.status = RunStatus.NOT_STARTED
         self.started_at: float | None = None
+        self._timeout: str | None = None  #: why it is ended, where its time is over
         self._instances = Instances(plan)
         self._active = 0  #: steps that are out or wait for a retry
         self._failed: list[StepKey] = []
@@ -118,13 +119,14 @@ class RunMachine:
             return []
         due = self.started_at + self.plan.max_runtime
         reason = f"The run took longer than its limit of {self.plan.max_runtime:g} s."
-        return [WakeAt(due, RunCanceling(run_id=self.run_id, at=due, reason=reason))]
+        return [WakeAt(due, RunCanceling(run_id=self.run_id, at=due, reason=reason, is_timeout=True))]
 
     def _cancel(self, event: RunCanceling, now: float) -> list[Command] | None:
         if self.status is RunStatus.CANCELING:
             return None
         started = self.status is RunStatus.STARTED
         self.status = RunStatus.CANCELING
+        self._timeout = event.reason if event.is_timeout else None
         if not started:
             return self._settle(now)
         commands: list[Command] = []
@@ -340,7 +342,9 @@ class RunMachine:
         if self._hooks:
             return self._overdue_hooks(now)
         event: RunSucceeded | RunFailed | RunCanceled
-        if self.status is RunStatus.CANCELING:
+        if self._timeout is not None:
+            self.status, event = RunStatus.FAILURE, RunFailed(run_id=self.run_id, at=now, reason=self._timeout)
+        elif self.status is RunStatus.CANCELING:
             self.status, event = RunStatus.CANCELED, RunCanceled(run_id=self.run_id, at=now)
         elif self._failed:
             reason = f"Steps failed: {listed(self._failed)}."

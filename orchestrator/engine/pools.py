@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
 
 from opgrid.ids import RunId, StepKey
 
 #: Seconds between looks for slots that other processes have freed.
 LOOK_AGAIN = 0.5
+
+
+class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How pools hold back. ``op``: each step takes a slot while it runs; ``run``: a run takes one of each pool that its
+    ops name, from its start to its end.
+    """
+
+    granularity: Literal["op", "run"] = "op"
+    default_limit: int | None = None  #: of pools that nobody has set one for; None: none
 
 
 class Slot(NamedTuple):

@@ -11,14 +11,18 @@ from typing import Final
 
 from opgrid.contracts.events import ErrorInfo
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.io.keys import KeyRing
 from orchestrator.locations.messages import Answer, Asked, Describe, Described, Failed, LocationInfo
 from orchestrator.locations.process import LocationBroken, LocationProcess
+from orchestrator.locations.remote import Address, RemoteProcess
 
 #: Questions that a location answers at a time, each in a process of its own.
 PROCESSES: Final = 4
 _PATIENCE: Final = 1.0  #: seconds that a question waits for a process before it gets one of its own
 _KEPT: Final = 60.0  #: seconds that a process is kept that nobody needs
 _LOAD: Final = 120.0  #: seconds that the code may take to load
+
+_Process = LocationProcess | RemoteProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +32,21 @@ class Source:
     name: str
     code: CodeTarget
     python: str | None = None  #: the interpreter; None: this one
+    server: Address | None = None  #: a code server that has the code
 
 
 class Location:
-    """May be asked from several threads. Nothing starts before ``load``."""
+    """May be asked from several threads. Nothing starts before ``load``. One on a code server needs the ``ring``."""
 
-    def __init__(self, source: Source, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, source: Source, environ: Mapping[str, str] | None = None, ring: KeyRing | None = None) -> None:
         self.source = source
         self.info = LocationInfo(source.name)
         self.error: ErrorInfo | None = None  #: of the last time that it was loaded
         self.loaded: float | None = None  #: when the version in use was, Unix seconds
         self._environ = dict(environ or {})
-        self._idle: list[LocationProcess] = []
-        self._asked: set[LocationProcess] = set()
+        self._ring = ring
+        self._idle: list[_Process] = []
+        self._asked: set[_Process] = set()
         self._threads = ThreadPoolExecutor(PROCESSES, f"opgrid-{source.name}")
         self._is_closed = False
         self._lock = threading.Lock()
@@ -93,7 +99,7 @@ class Location:
         """Do something that asks this location, in a thread of its own: others need not wait for one that hangs."""
         return self._threads.submit(work)
 
-    def _take(self) -> tuple[LocationProcess, int]:
+    def _take(self) -> tuple[_Process, int]:
         """One that is free, or will be soon; otherwise a new one."""
         until = time.monotonic() + _PATIENCE
         with self._changed:
@@ -117,9 +123,9 @@ class Location:
             raise
         return process, version
 
-    def _put_back(self, process: LocationProcess | None, version: int) -> None:
+    def _put_back(self, process: _Process | None, version: int) -> None:
         now = time.monotonic()
-        gone: list[LocationProcess] = []
+        gone: list[_Process] = []
         with self._changed:
             self._out -= 1
             if process is not None and version == self._version and not self._is_closed:
@@ -148,5 +154,7 @@ class Location:
         for process in there:
             process.kill()
 
-    def _new(self) -> LocationProcess:
+    def _new(self) -> _Process:
+        if self.source.server is not None and self._ring is not None:
+            return RemoteProcess(self.name, self.source.server, self._ring)
         return LocationProcess(self.name, self.source.code, self._environ, self.source.python)

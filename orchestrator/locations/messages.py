@@ -46,6 +46,7 @@ class LocationInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     jobs: tuple[JobInfo, ...] = ()
     schedules: tuple[ScheduleInfo, ...] = ()
     sensors: tuple[SensorInfo, ...] = ()
+    version: str = ""  #: a hash of all that, the structure of its jobs included
 
 
 # ---- what it is asked
@@ -166,6 +167,22 @@ _LONGEST: Final = 256 * 2**20
 _encode = msgspec.json.Encoder().encode
 _asked = msgspec.json.Decoder(Asked)
 _answer = msgspec.json.Decoder(Answer)
+
+
+def encode(message: Asked | Answer) -> bytes:
+    return _encode(message)
+
+
+def decode_asked(data: bytes) -> Asked:
+    """Raises msgspec.ValidationError."""
+    found: Asked = _asked.decode(data)
+    return found
+
+
+def decode_answer(data: bytes) -> Answer:
+    """Raises msgspec.ValidationError."""
+    found: Answer = _answer.decode(data)
+    return found
 
 
 def send(to: socket.socket, message: Asked | Answer) -> None:

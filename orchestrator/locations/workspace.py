@@ -11,8 +11,10 @@ from typing import Any
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import SettingsError, nearest
 from orchestrator.locations.location import Source
+from orchestrator.locations.remote import Address
 
 _KINDS = {"python_file": "file", "python_module": "module", "python_package": "package"}
+_ALL = (*_KINDS, "code_server")
 _NAMES = {"python_file": "relative_path", "python_module": "module_name", "python_package": "package_name"}
 _OTHERS = ("attribute", "working_directory", "location_name", "executable_path")
 
@@ -54,16 +56,18 @@ def of_workspace(path: Path) -> list[Source]:
         raise SettingsError(f"{path} is not YAML: {error}") from error
     entries = given.get("load_from") if isinstance(given, dict) else None
     if not isinstance(entries, list):
-        raise SettingsError(f"{path} must have a list load_from, of {', '.join(_KINDS)}.")
+        raise SettingsError(f"{path} must have a list load_from, of {', '.join(_ALL)}.")
     return [_source(entry, path) for entry in entries]
 
 
 def _source(entry: Any, path: Path) -> Source:
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise SettingsError(f"{path}: load_from holds {entry!r}; each entry is one of {', '.join(_KINDS)}.")
+        raise SettingsError(f"{path}: load_from holds {entry!r}; each entry is one of {', '.join(_ALL)}.")
     ((kind, given),) = entry.items()
+    if kind == "code_server":
+        return _served(given, path)
     if kind not in _KINDS:
-        raise SettingsError(f"{path}: there is no {kind!r} in load_from.{nearest(str(kind), _KINDS)}")
+        raise SettingsError(f"{path}: there is no {kind!r} in load_from.{nearest(str(kind), _ALL)}")
     if isinstance(given, str):
         given = {_NAMES[kind]: given}
     known = (_NAMES[kind], *_OTHERS)
@@ -73,6 +77,19 @@ def _source(entry: Any, path: Path) -> Source:
     if not isinstance(given.get(_NAMES[kind]), str):
         raise SettingsError(f"{path}: {kind} needs a {_NAMES[kind]}.")
     return _made(kind, given, path.absolute().parent)
+
+
+def _served(given: Any, path: Path) -> Source:
+    known = ("host", "port", "location_name")
+    if not isinstance(given, dict):
+        raise SettingsError(f"{path}: code_server needs a {', a '.join(known)}.")
+    for key in given:
+        if key not in known:
+            raise SettingsError(f"{path}: code_server has no key {key!r}.{nearest(str(key), known)}")
+    name, port = given.get("location_name"), given.get("port")
+    if not isinstance(name, str) or type(port) is not int or not 0 < port < 65536:
+        raise SettingsError(f"{path}: code_server needs a location_name, and a port from 1 to 65535.")
+    return Source(name, CodeTarget(), server=Address(str(given.get("host", "127.0.0.1")), port))
 
 
 def _made(kind: str, given: Mapping[str, str], folder: Path) -> Source:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from opgrid.contracts.status import RunStatus
-from opgrid.definitions.partitions.base import PARTITION_TAG
+from opgrid.definitions.partitions.base import PARTITION_RANGE_TAG, PARTITION_TAG, PartitionKeyRange
 from opgrid.errors import InvariantViolationError, RunNotFoundError, UnknownPartitionError, nearest
 from opgrid.ids import RunId
 from orchestrator.services.submission import cancel
@@ -23,15 +23,25 @@ _FAILED: Final = (RunStatus.FAILURE, RunStatus.CANCELED)
 class LastRun(NamedTuple):
     run_id: RunId
     status: RunStatus
+    number: int = 0  #: higher ones are later
 
     @property
     def has_failed(self) -> bool:
         return self.status in _FAILED
 
 
-def last_runs(store: ServiceStore, job: str) -> dict[str, LastRun]:
-    """The latest run of each partition of a job; those that never ran are missing."""
-    return {key: LastRun(*found) for key, found in store.last_by_tag(job, PARTITION_TAG).items()}
+def last_runs(store: ServiceStore, job: str, keys: Sequence[str]) -> dict[str, LastRun]:
+    """The latest run of each partition of a job, also one that was for several; those that never ran are missing."""
+    last = {key: LastRun(*found) for key, found in store.last_by_tag(job, PARTITION_TAG).items()}
+    places = {key: place for place, key in enumerate(keys)}
+    for text, found in store.last_by_tag(job, PARTITION_RANGE_TAG).items():
+        span, run = PartitionKeyRange.parse(text), LastRun(*found)
+        if span is None or span.start not in places or span.end not in places:
+            continue
+        for key in keys[places[span.start] : places[span.end] + 1]:
+            if key not in last or last[key].number < run.number:
+                last[key] = run
+    return last
 
 
 def chosen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -75,12 +76,13 @@ class Evaluator:
 
     def _info(self, definitions: Definitions) -> LocationInfo:
         jobs = definitions.resolve_all_job_defs()
-        return LocationInfo(
+        info = LocationInfo(
             self.name,
             tuple(_job_info(job) for job in jobs),
             tuple(self._schedule_info(each, definitions) for each in definitions.schedules),
             tuple(_sensor_info(each) for each in definitions.sensors),
         )
+        return msgspec.structs.replace(info, version=hashlib.sha256(msgspec.json.encode(info)).hexdigest()[:12])
 
     def _schedule_info(self, schedule: ScheduleDefinition, definitions: Definitions) -> ScheduleInfo:
         crons = schedule.cron_schedule

@@ -9,6 +9,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError
 from opgrid.loading import job_for
 from orchestrator.coordinator.ownership import driving
+from orchestrator.coordinator.shards import within
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch, drive
 from orchestrator.engine.recovery import resume
@@ -38,13 +39,18 @@ def resume_run(
     *,
     watch: Watch | None = None,
     inbox: Inbox | None = None,
+    max_runtime: float | None = None,
 ) -> RunStatus:
-    """Drive on from the log. Steps that succeeded do not run again. Raises RunIsDriven."""
+    """Drive on from the log. Steps that succeeded do not run again. ``max_runtime``: seconds that the run may take,
+    where its tags do not say. Raises RunIsDriven.
+    """
     brief = record.brief
-    plan = Plan.from_json(store.content(record.plan))
+    plan = within(Plan.from_json(store.content(record.plan)), max_runtime)
     needs_job = brief.executor.name != "celery"
     job = job_for(brief.job, record.code) if needs_job and record.code is not None else None
     inbox = inbox or Inbox()
+    if record.cancel is not None:  # who was told may have died of it
+        inbox.request_cancel(record.run_id, record.cancel)
     with driving(store, record.run_id, inbox) as log:
         executors = make_executors(
             brief.executor,

@@ -13,8 +13,8 @@ from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId, new_run_id
 from orchestrator.coordinator.coordinator import is_there
 from orchestrator.coordinator.ownership import is_dead
-from orchestrator.coordinator.queue import QueueLimits, choose
-from orchestrator.coordinator.shards import shard_of
+from orchestrator.coordinator.queue import NO_POOLS, QueueLimits, choose
+from orchestrator.coordinator.shards import plan_of, pools_of, run_pools, shard_of
 from orchestrator.engine.recovery import replay
 from orchestrator.locations.messages import ReadyRun
 from orchestrator.planner.compile import compile
@@ -141,4 +141,7 @@ def why_queued(store: ServiceStore, run: RunRecord, limits: QueueLimits) -> str 
         return "No orchestrator runs. Start one with: opgrid orchestrator"
     going = store.with_status((RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING))
     waiting = store.with_status((RunStatus.QUEUED,))
-    return choose(waiting, going, limits).waiting.get(run.run_id, "It is about to start.")
+    pools = NO_POOLS
+    if store.pooling.granularity == "run":
+        pools = run_pools(store, {each.run_id: pools_of(plan_of(store, each)) for each in [*going, *waiting]})
+    return choose(waiting, going, limits, pools).waiting.get(run.run_id, "It is about to start.")

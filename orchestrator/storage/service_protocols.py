@@ -9,7 +9,7 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.definitions.run_request import DynamicPartitionsRequest
 from opgrid.ids import RunId
 from orchestrator.engine.gates import Gate
-from orchestrator.engine.pools import Slot
+from orchestrator.engine.pools import PoolSettings, Slot
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import Lease, RunRecord, StepRecord
 from orchestrator.storage.service_records import (
@@ -26,6 +26,8 @@ from orchestrator.storage.service_records import (
 
 
 class ServiceStore(Store, Protocol):
+    pooling: PoolSettings
+
     def launch(self, new: Sequence[NewRun]) -> list[RunId]:
         """Store runs, all or none; gives those whose key had not launched one before. Raises RunAlreadyExists."""
         ...
@@ -105,6 +107,10 @@ class ServiceStore(Store, Protocol):
         """Forget those that ended earlier; gives how many."""
         ...
 
+    def trim_ticks(self, location: str, name: str, kept: int) -> int:
+        """Forget all but the newest of a schedule or sensor; gives how many."""
+        ...
+
     def add_backfill(self, backfill: Backfill) -> None: ...
 
     def backfills(
@@ -160,8 +166,8 @@ class ServiceStore(Store, Protocol):
         """Of all runs, the longest first."""
         ...
 
-    def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus]]:
-        """For each value of a tag the latest run of a job that has it."""
+    def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus, int]]:
+        """For each value of a tag the latest run of a job that has it, with its number: higher ones are later."""
         ...
 
     def report(self, name: str) -> tuple[float, bytes] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from opgrid import Config, In, Nothing, OpExecutionContext, approval_op, job, op
@@ -61,3 +62,17 @@ def broken() -> None:
 @job
 def quick() -> None:
     first()
+
+
+@op
+def deaf(context: OpExecutionContext, config: Marked) -> None:
+    """Does not let itself be interrupted."""
+    Path(config.mark).touch()
+    while True:
+        with suppress(BaseException):
+            time.sleep(60)
+
+
+@job
+def stubborn() -> None:
+    deaf()

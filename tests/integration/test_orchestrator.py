@@ -11,12 +11,23 @@ from pathlib import Path
 import pytest
 
 from opgrid.broker.fleet import start_worker
-from opgrid.contracts.events import RunCanceled, RunDequeued, RunEnqueued, RunStarting, StepCanceled, StepStarted
+from opgrid.contracts.events import (
+    RunCanceled,
+    RunDequeued,
+    RunEnqueued,
+    RunFailed,
+    RunStarting,
+    StepCanceled,
+    StepStarted,
+)
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
+from opgrid.loading import load_job
 from orchestrator.coordinator.queue import QueueLimits
 from orchestrator.instance import Instance
-from orchestrator.services.submission import again, cancel, is_driven, why_queued
+from orchestrator.services.launching import Request, prepare
+from orchestrator.services.submission import again, cancel, is_driven, queued, why_queued
 from tests.integration.service import CODE, Service, until
 
 pytestmark = pytest.mark.celery
@@ -238,3 +249,59 @@ def test_a_run_that_cannot_be_reached_is_canceled_by_force(service: Service, wor
     other = service.launch("two", "celery")
     assert service.ended(other) is RunStatus.SUCCESS  # its shard goes on
     assert service.status(run) is RunStatus.CANCELED
+
+
+def configured(service: Service, text: str) -> None:
+    (service.home / "opgrid.yaml").write_text(text)
+
+
+def test_a_run_whose_code_hangs_when_it_is_loaded_fails(service: Service, tmp_path: Path) -> None:
+    configured(service, "run_monitoring: {start_timeout_seconds: 3}")
+    code = tmp_path / "hangs.py"
+    code.write_text("from opgrid import *\n@op\ndef nothing(): ...\n@job\ndef plain(): nothing()\n")
+    target = CodeTarget(file=str(code))
+    (run_id,) = service.store.launch(
+        [queued(prepare(Request(load_job(target, "plain"), executor="in_process", code=target)))]
+    )
+    code.write_text(code.read_text() + "import time; time.sleep(1000)\n")
+    service.start("orchestrator")
+    assert service.ended(run_id, 30) is RunStatus.FAILURE
+    (failed,) = [event for event in service.store.read(run_id) if isinstance(event, RunFailed)]
+    assert "start_timeout_seconds" in failed.reason
+
+
+def test_a_canceled_run_whose_op_hears_nothing_ends(service: Service, tmp_path: Path) -> None:
+    configured(service, "run_monitoring: {cancel_timeout_seconds: 2}")
+    mark = tmp_path / "mark"
+    service.start("orchestrator")
+    run_id = service.launch("stubborn", "in_process", run_config={"ops": {"deaf": {"config": {"mark": str(mark)}}}})
+    until(mark.exists, say=service.logs)
+    record = service.store.run(run_id)
+    assert record is not None
+    cancel(service.store, record, "enough")
+    assert service.ended(run_id, 40) is RunStatus.CANCELED
+
+
+@pytest.mark.parametrize("executor", ["celery", "in_process"])
+def test_the_usual_limit_of_time(service: Service, worker: None, tmp_path: Path, executor: str) -> None:
+    configured(service, "run_monitoring: {max_runtime_seconds: 2}")
+    service.start("orchestrator")
+    late = service.launch("two", executor, run_config=both(tmp_path / "late", 20.0))
+    allowed = service.launch(
+        "two", executor, run_config=both(tmp_path / "allowed", 2.0), tags={"opgrid/max_runtime": "60"}
+    )
+    assert service.ended(late, 30) is RunStatus.FAILURE
+    (failed,) = [event for event in service.store.read(late) if isinstance(event, RunFailed)]
+    assert "limit of 2 s" in failed.reason
+    assert service.ended(allowed, 30) is RunStatus.SUCCESS
+
+
+def test_reexecution_in_the_background(service: Service) -> None:
+    service.start("orchestrator")
+    failed = service.launch("broken", "in_process")
+    assert service.ended(failed) is RunStatus.FAILURE
+    again = service.start("run", "reexecute", failed[:8], "--from-failure", "--launch")
+    assert again.wait(30) == 0, service.logs()
+    (newest, *_) = service.store.runs()
+    assert newest.parent_run_id == failed
+    assert service.ended(newest.run_id) is RunStatus.FAILURE

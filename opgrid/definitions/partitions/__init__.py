@@ -1,6 +1,7 @@
 """Partitions definitions: into which parts the work of a job falls, each with a key."""
 
 from opgrid.definitions.partitions.base import (
+    PARTITION_RANGE_TAG,
     PARTITION_SET_TAG,
     PARTITION_TAG,
     DynamicPartitionsStore,
@@ -21,6 +22,7 @@ from opgrid.definitions.partitions.time_window import (
 )
 
 __all__ = [
+    "PARTITION_RANGE_TAG",
     "PARTITION_SET_TAG",
     "PARTITION_TAG",
     "DailyPartitionsDefinition",

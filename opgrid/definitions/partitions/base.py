@@ -14,6 +14,9 @@ from opgrid.errors import InvalidDefinitionError, InvariantViolationError, Unkno
 
 PARTITION_TAG: Final = "opgrid/partition"
 PARTITION_SET_TAG: Final = "opgrid/partition_set"
+#: Of a run for several partitions that follow one another: ``first...last``.
+PARTITION_RANGE_TAG: Final = "opgrid/partition_range"
+_DOTS: Final = "..."
 
 
 class DynamicPartitionsStore(Protocol):
@@ -24,10 +27,19 @@ class DynamicPartitionsStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PartitionKeyRange:
-    """All keys from ``start`` to ``end``, both included."""
+    """All keys from ``start`` to ``end``, both included; as text ``start...end``."""
 
     start: str
     end: str
+
+    @classmethod
+    def parse(cls, text: str) -> PartitionKeyRange | None:
+        """None for what is no range."""
+        start, dots, end = text.partition(_DOTS)
+        return cls(start, end) if dots and start and end else None
+
+    def __str__(self) -> str:
+        return f"{self.start}{_DOTS}{self.end}"
 
 
 class PartitionsDefinition(ABC):
@@ -113,6 +125,20 @@ class PartitionsDefinition(ABC):
 
     def __str__(self) -> str:
         return self.describe()
+
+
+def in_ranges(wanted: Iterable[str], keys: Sequence[str]) -> list[str]:
+    """Of ``keys`` those ``wanted``, in the order of ``keys``; what follows one another there as a range ``a...d``."""
+    chosen = set(wanted)
+    stretches: list[list[str]] = []
+    before = False
+    for key in keys:
+        if key in chosen:
+            if not before:
+                stretches.append([])
+            stretches[-1].append(key)
+        before = key in chosen
+    return [each[0] if len(each) == 1 else str(PartitionKeyRange(each[0], each[-1])) for each in stretches]
 
 
 def check_keys(keys: Iterable[object], what: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 
 import strawberry
 
+from opgrid.definitions.partitions.base import in_ranges
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
 from opgrid.errors import InvariantViolationError, RunNotFoundError
 from orchestrator.api.access import Role
@@ -151,6 +152,9 @@ class LaunchBackfillParams:
     range_end: str | None = None
     at_once: int | None = strawberry.field(default=None, description="Runs at a time; 1 is one after the other.")
     executor: str | None = None
+    single_run: bool | None = strawberry.field(
+        default=None, description="One run for all, or one for each stretch of partitions that follow one another."
+    )
 
 
 @strawberry.type
@@ -237,7 +241,7 @@ def _options(
     given = params.partition_names or ()
     if not (given or params.all_partitions or params.range_start or params.range_end):
         raise InvariantViolationError("Say which partitions: partitionNames, a range, or allPartitions.")
-    last = backfills.last_runs(backend.store, job)
+    last = backfills.last_runs(backend.store, job, answer.keys)
     keys = backfills.chosen(
         answer.keys,
         only=given,
@@ -247,6 +251,11 @@ def _options(
         missing=bool(params.missing),
         failed=bool(params.failed),
     )
+    parents = {key: last[key].run_id for key in keys if params.from_failure and key in last and last[key].has_failed}
+    if params.single_run:
+        if params.from_failure:
+            raise InvariantViolationError("singleRun and fromFailure do not go together: one run has one parent.")
+        keys = in_ranges(keys, answer.keys)
     config = run_config_of(params.run_config_data)
     if keys:  # what is wrong with the first is said at once
         selected = JobOrPipelineSelector(
@@ -259,7 +268,6 @@ def _options(
             executor=params.executor,
         )
         prepared(backend, selected, prepare_of(first))
-    parents = {key: last[key].run_id for key in keys if params.from_failure and key in last and last[key].has_failed}
     options = BackfillOptions(
         tags_of(params.tags),
         params.title or "",

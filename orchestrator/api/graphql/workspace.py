@@ -259,9 +259,15 @@ class WorkspaceLocationEntry:
     def updated_timestamp(self) -> float | None:
         return self.location.loaded
 
+    @strawberry.field(description="A hash of its definitions: it changes with them, and with nothing else.")
+    def version_key(self) -> str:
+        return self.location.info.version
+
     @strawberry.field(description="Where its code comes from.")
     def source(self) -> str:
-        code = self.location.source.code
+        code, server = self.location.source.code, self.location.source.server
+        if server is not None:
+            return f"code server at {server}"
         return code.file or code.module or code.package or ""
 
     @strawberry.field(description="The interpreter of its process; null for that of this service.")
@@ -505,9 +511,9 @@ class WorkspaceQueries:
             return PythonError.of(ErrorInfo.of(error))
         if not isinstance(answer, Keys):
             return PythonError(message=getattr(getattr(answer, "error", None), "message", "It gave no partitions."))
-        states = last_runs(backend.store, job.name)
+        states = last_runs(backend.store, job.name, answer.keys)
         return JobPartitions(
-            keys=list(answer.keys), states=Json({key: [run, status.value] for key, (run, status) in states.items()})
+            keys=list(answer.keys), states=Json({key: [run.run_id, run.status.value] for key, run in states.items()})
         )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from opgrid.errors import DatabaseUnreachable
+from orchestrator.engine.pools import PoolSettings
 from orchestrator.storage.sql.engine import open_engine, unreachable
 from orchestrator.storage.sql.migrate import upgrade
 from orchestrator.storage.sql.statements import statements_for
@@ -18,8 +19,8 @@ from orchestrator.storage.sql.statements import statements_for
 class Database:
     """Brought to the version of this code. Its methods may be called from any thread."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, pooling: PoolSettings | None = None) -> None:
+        self.url, self.pooling = url, pooling or PoolSettings()
         self._engine: Engine = open_engine(url)
         self._read = self._engine.execution_options(reading=True)
         self._statements = statements_for(self._engine.dialect)

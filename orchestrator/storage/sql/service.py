@@ -297,6 +297,14 @@ class ServiceTables(Database):
             old = (ticks.c.ended < before, ticks.c.status.in_([status.value for status in statuses]))
             return connection.execute(delete(ticks).where(*old)).rowcount
 
+    def trim_ticks(self, location: str, name: str, kept: int) -> int:
+        """Forget all but the newest of a schedule or sensor; gives how many."""
+        its = (ticks.c.location == location, ticks.c.name == name)
+        with self._writing() as connection:
+            query = select(ticks.c.id).where(*its).order_by(ticks.c.id.desc()).offset(kept).limit(1)
+            last = connection.execute(query).scalar_one_or_none()
+            return 0 if last is None else connection.execute(delete(ticks).where(*its, ticks.c.id <= last)).rowcount
+
     # ---- backfills -------------------------------------------------------------------------------------------------
 
     def add_backfill(self, backfill: Backfill) -> None:
@@ -442,12 +450,12 @@ class ServiceTables(Database):
             for row in self._all(query.order_by(steps.c.started).limit(limit))
         ]
 
-    def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus]]:
+    def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus, int]]:
         newest = select(func.max(run_tags.c.run).label("run"), run_tags.c.value)
         newest = newest.join(runs, runs.c.id == run_tags.c.run).where(run_tags.c.key == key, runs.c.job == job)
         last = newest.group_by(run_tags.c.value).subquery()
-        query = select(last.c.value, runs.c.run_id, runs.c.status).join(runs, runs.c.id == last.c.run)
-        return {row.value: (RunId(row.run_id), RunStatus(row.status)) for row in self._all(query)}
+        query = select(last.c.value, runs.c.run_id, runs.c.status, runs.c.id).join(runs, runs.c.id == last.c.run)
+        return {row.value: (RunId(row.run_id), RunStatus(row.status), row.id) for row in self._all(query)}
 
     def report(self, name: str) -> tuple[float, bytes] | None:
         row = self._one(select(reports.c.at, reports.c.body).where(reports.c.name == name))
@@ -482,11 +490,15 @@ class ServiceTables(Database):
 
     def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
         """Those that there was room for, in this order, or that were taken before. A pool without a limit has room."""
+        if self.pooling.granularity == "run":
+            return set(wanted)
         granted: set[Slot] = set()
         with self._writing() as connection:
             names = sorted({slot.pool for slot in wanted})
             query = select(pools).where(pools.c.name.in_(names)).order_by(pools.c.name).with_for_update()
             room = {row.name: row.slots for row in connection.execute(query)}
+            if self.pooling.default_limit is not None:
+                room = {**dict.fromkeys(names, self.pooling.default_limit), **room}
             used = select(slots.c.pool, slots.c.run_id, slots.c.step).where(slots.c.pool.in_(names))
             used = used.join(runs, runs.c.run_id == slots.c.run_id).where(runs.c.status.in_(_OPEN))
             taken = {Slot(row.pool, RunId(row.run_id), StepKey(row.step)) for row in connection.execute(used)}

@@ -14,6 +14,7 @@ from opgrid import Config, Definitions, job, op, static_partitioned_config
 from opgrid.contracts.events import RunStarted
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.definitions.partitions.base import in_ranges
 from opgrid.errors import InvariantViolationError, UnknownPartitionError
 from opgrid.ids import RunId
 from orchestrator.daemon.backfills import Backfills
@@ -45,8 +46,18 @@ def many() -> None:
     work()
 
 
+@static_partitioned_config([f"s{number}" for number in range(6)])
+def alike(key: str) -> dict[str, Any]:
+    return {"ops": {"work": {"config": {"key": "any"}}}}
+
+
+@job(config=alike)
+def same() -> None:
+    work()
+
+
 CODE = CodeTarget(module=__name__)
-defs = Definitions(jobs=[many])
+defs = Definitions(jobs=[many, same])
 
 
 @pytest.fixture
@@ -163,7 +174,7 @@ def test_which_partitions(store: SqlStore) -> None:
     duty(store).turn()
     for key, run_id in store.launched(made.origin).items():
         end(store, run_id, RunStatus.FAILURE if key == "k00002" else RunStatus.SUCCESS)
-    last = backfills.last_runs(store, "many")
+    last = backfills.last_runs(store, "many", KEYS)
     keys = KEYS[:6]
     assert backfills.chosen(keys) == keys
     assert backfills.chosen(keys, only=["k00003", "k00001"]) == ["k00001", "k00003"]
@@ -197,3 +208,29 @@ def test_ten_thousand_partitions_do_not_slow_the_turn(store: SqlStore) -> None:
         daemon.turn()
     assert len(store.launched(made.origin)) == 100
     assert max(reads) <= 100
+
+
+def test_a_run_for_several_partitions_counts_for_each_of_them(store: SqlStore) -> None:
+    keys = [f"s{number}" for number in range(6)]
+    assert in_ranges(["s0", "s1", "s3", "s5", "s4"], keys) == ["s0...s1", "s3...s5"]
+    made = backfills.request(store, CODE.location, "same", ["s0...s1", "s3...s5"], BackfillOptions())
+    daemon = duty(store)
+    daemon.turn()
+    launched = store.launched(made.origin)
+    assert list(launched) == ["s0...s1", "s3...s5"]
+    run = store.run(launched["s3...s5"])
+    assert run is not None
+    assert run.tags["opgrid/partition_range"] == "s3...s5"
+    end(store, launched["s0...s1"], RunStatus.FAILURE)
+    end(store, launched["s3...s5"], RunStatus.SUCCESS)
+    last = backfills.last_runs(store, "same", keys)
+    assert {key: each.status.value for key, each in last.items()} == {
+        **dict.fromkeys(["s0", "s1"], "FAILURE"),
+        **dict.fromkeys(["s3", "s4", "s5"], "SUCCESS"),
+    }
+    assert backfills.chosen(keys, last=last, missing=True) == ["s2"]
+    single = backfills.request(store, CODE.location, "same", ["s1"], BackfillOptions())
+    daemon.turn()
+    daemon.turn()
+    end(store, store.launched(single.origin)["s1"], RunStatus.SUCCESS)
+    assert backfills.chosen(keys, last=backfills.last_runs(store, "same", keys), failed=True) == ["s0"]

@@ -12,6 +12,7 @@ from opgrid import (
     DailyPartitionsDefinition,
     DynamicPartitionsDefinition,
     InvalidDefinitionError,
+    InvariantViolationError,
     MultiPartitionKey,
     MultiPartitionsDefinition,
     OpExecutionContext,
@@ -179,3 +180,88 @@ def test_a_partitioned_job_without_a_key_says_so() -> None:
 
     with pytest.raises(Exception, match="partition|required"):
         keyed.execute_in_process()
+
+
+# ---- several partitions in one run -----------------------------------------------------------------------------------
+
+
+@daily_partitioned_config(start_date="2024-01-01", end_offset=0)
+def spans(start: datetime, end: datetime) -> dict[str, Any]:
+    return given(start.date().isoformat(), end.date().isoformat())
+
+
+@op
+def about_all(context: OpExecutionContext) -> dict[str, Any]:
+    window = context.partition_time_window
+    return {
+        "keys": context.partition_keys,
+        "range": str(context.partition_key_range),
+        "window": [window.start.date().isoformat(), window.end.date().isoformat()],
+        "tags": dict(context.run_tags),
+    }
+
+
+def test_a_function_of_the_window_gets_that_of_the_range() -> None:
+    @job(config=spans)
+    def ranged() -> None:
+        show()
+        about_all()
+
+    result = ranged.execute_in_process(partition_key="2024-01-30...2024-02-02")
+    assert result.output_for_node("show") == "2024-01-30..2024-02-03"
+    told = result.output_for_node("about_all")
+    assert told["keys"] == ["2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02"]
+    assert told["range"] == "2024-01-30...2024-02-02"
+    assert told["window"] == ["2024-01-30", "2024-02-03"]
+    assert told["tags"]["opgrid/partition_range"] == "2024-01-30...2024-02-02"
+    assert "opgrid/partition" not in told["tags"]
+
+
+def test_a_config_by_key_must_be_the_same_for_a_range() -> None:
+    @static_partitioned_config(["a", "b", "c", "d"])
+    def by_letter(key: str) -> dict[str, Any]:
+        return given("same" if key in "bc" else key)
+
+    @op
+    def keys(context: OpExecutionContext) -> list[str]:
+        return context.partition_keys
+
+    @job(config=by_letter)
+    def ranged() -> None:
+        show()
+        keys()
+
+    assert ranged.execute_in_process(partition_key="b...c").output_for_node("keys") == ["b", "c"]
+    with pytest.raises(InvariantViolationError, match="context.partition_keys"):
+        ranged.execute_in_process(partition_key="a...c")
+    assert ranged.execute_in_process(given("mine"), partition_key="a...d").output_for_node("show") == "mine.."
+    with pytest.raises(UnknownPartitionError, match="'x'"):
+        ranged.execute_in_process(partition_key="a...x")
+    with pytest.raises(InvariantViolationError, match="backwards"):
+        ranged.execute_in_process(partition_key="c...a")
+
+
+def test_one_key_is_asked_for_where_there_are_several() -> None:
+    @op
+    def one(context: OpExecutionContext) -> str:
+        assert not context.has_partition_key
+        return context.partition_key
+
+    @job(config=spans)
+    def ranged() -> None:
+        show()
+        one()
+
+    with pytest.raises(InvariantViolationError, match="use context.partition_keys"):
+        ranged.execute_in_process(given("x"), partition_key="2024-01-01...2024-01-02")
+
+
+def test_dynamic_partitions_have_no_ranges() -> None:
+    @job(partitions_def=DynamicPartitionsDefinition(name="customers"))
+    def ranged() -> None:
+        show()
+
+    with instance_for_test() as instance:
+        instance.add_dynamic_partitions("customers", ["a", "b"])
+        with pytest.raises(InvariantViolationError, match="no ranges"):
+            ranged.execute_in_process(partition_key="a...b", instance=instance)

@@ -9,7 +9,7 @@ from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.ids import RunId
-from orchestrator.coordinator.queue import QueueLimits, RunTagLimit, choose
+from orchestrator.coordinator.queue import QueueLimits, RunPools, RunTagLimit, choose
 from orchestrator.storage.records import RunRecord
 
 
@@ -91,3 +91,12 @@ def test_a_thousand_runs_never_exceed_their_limits() -> None:
         assert sum("gpu" in each.tags for each in going) <= 2
         assert new or going, "nothing moves"
         going.pop(chance.randrange(len(going)))
+
+
+def test_a_pool_that_holds_back_whole_runs() -> None:
+    queued = [run("1"), run("2"), run("3"), run("4")]
+    of_run = {RunId("x"): frozenset({"db"}), RunId("1"): frozenset({"db"}), RunId("2"): frozenset({"db", "gpu"})}
+    pools = RunPools({"db": 2, "gpu": 0}, {**of_run, RunId("3"): frozenset({"free"})})
+    choice = choose(queued, [run("x")], QueueLimits(-1), pools)
+    assert choice.start == ["1", "3", "4"]
+    assert choice.waiting == {"2": "2 runs that need pool 'db' go on, and it has 2 slots."}

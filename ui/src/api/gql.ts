@@ -132,6 +132,8 @@ export type LaunchBackfillParams = {
   /** Instead of the config of the partition. */
   runConfigData?: unknown;
   selector: PartitionSetSelector;
+  /** One run for all, or one for each stretch of partitions that follow one another. */
+  singleRun?: boolean | null | undefined;
   tags?: Array<TagInput> | null | undefined;
   title?: string | null | undefined;
 };

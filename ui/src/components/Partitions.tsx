@@ -146,6 +146,7 @@ function Ask({ location, job, keys }: { location: string; job: string; keys: str
   const [ops, setOps] = useState("");
   const [atOnce, setAtOnce] = useState<number | "">("");
   const [fromFailure, setFromFailure] = useState(false);
+  const [singleRun, setSingleRun] = useState(false);
   const launch = async () => {
     const params = {
       selector: { partitionSetName: job, repositorySelector: { repositoryLocationName: location } },
@@ -155,6 +156,7 @@ function Ask({ location, job, keys }: { location: string; job: string; keys: str
       reexecutionSteps: ops.trim() ? ops.split(",").map((each) => each.trim()) : null,
       atOnce: atOnce === "" ? null : atOnce,
       fromFailure,
+      singleRun,
     };
     const result = await client.mutation(BackfillDocument, { params }).toPromise();
     const answer = result.data?.launchPartitionBackfill;
@@ -205,7 +207,15 @@ function Ask({ location, job, keys }: { location: string; job: string; keys: str
           size="xs"
           label="Go on from failures"
           checked={fromFailure}
+          disabled={singleRun}
           onChange={(event) => setFromFailure(event.currentTarget.checked)}
+        />
+        <Switch
+          size="xs"
+          label="In a single run"
+          checked={singleRun}
+          disabled={fromFailure}
+          onChange={(event) => setSingleRun(event.currentTarget.checked)}
         />
         <Tooltip label={whyNot} disabled={may}>
           <Button size="xs" disabled={!may || keys.length === 0} onClick={launch}>

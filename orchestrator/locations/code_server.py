@@ -1,0 +1,109 @@
+"""``opgrid code-server``: the code of a location, for a service on other machines. Each connection that knows the key
+gets a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from opgrid.contracts.events import ErrorInfo
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.io.keys import KeyRing
+from orchestrator.locations.messages import Answer, Failed, decode_asked, encode
+from orchestrator.locations.process import LocationBroken, LocationProcess
+from orchestrator.locations.secure import Channel, NotTrusted
+
+_GREETING: Final = 5.0  #: seconds
+_MOST: Final = 64  #: connections at a time
+_LOOK: Final = 0.5
+
+_log = logging.getLogger("opgrid.code")
+
+
+class CodeServer:
+    """Serves from ``run`` until ``stop``. ``bound`` is a listening socket, which this closes."""
+
+    def __init__(self, bound: socket.socket, code: CodeTarget, ring: KeyRing, environ: Mapping[str, str]) -> None:
+        self._bound, self._code, self._ring, self._environ = bound, code, ring, environ
+        self._stopped = threading.Event()
+        self._free = threading.BoundedSemaphore(_MOST)
+        self._open: set[socket.socket] = set()
+
+    def run(self) -> None:
+        self._bound.listen(_MOST)
+        self._bound.settimeout(_LOOK)
+        with self._bound:
+            while not self._stopped.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connection, address = self._bound.accept()
+                    if not self._free.acquire(blocking=False):
+                        _log.warning("%s:%s is refused: %d connections are open.", *address[:2], _MOST)
+                        connection.close()
+                        continue
+                    self._open.add(connection)
+                    threading.Thread(target=self._serve, args=(connection, address), daemon=True).start()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        until = time.monotonic() + 5.0
+        while self._open and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _serve(self, connection: socket.socket, address: tuple[str, int]) -> None:
+        try:
+            with connection:
+                connection.settimeout(_GREETING)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                channel = Channel.of_server(connection, self._ring)
+                name = channel.receive()[0].decode()
+                connection.settimeout(None)
+                self._answer(connection, channel, name)
+        except NotTrusted as error:
+            _log.warning("%s:%s is refused: %s.", *address[:2], error)
+        except (OSError, UnicodeDecodeError, msgspec.ValidationError):
+            pass  # it has gone, or talks nonsense
+        finally:
+            self._open.discard(connection)
+            self._free.release()
+
+    def _answer(self, connection: socket.socket, channel: Channel, name: str) -> None:
+        process = LocationProcess(name, self._code, self._environ)
+        try:
+            while True:
+                body, timeout = channel.receive()
+                asked = decode_asked(body)
+                watched = threading.Event()
+                watcher = threading.Thread(target=_kill_when_gone, args=(connection, process, watched), daemon=True)
+                watcher.start()
+                try:
+                    answer: Answer = process.ask(asked, timeout)
+                except LocationBroken as broken:
+                    channel.send(encode(Failed(ErrorInfo(type(broken).__name__, str(broken)))))
+                    return
+                finally:
+                    watched.set()
+                    watcher.join()
+                channel.send(encode(answer))
+        finally:
+            process.kill()
+
+
+def _kill_when_gone(connection: socket.socket, process: LocationProcess, done: threading.Event) -> None:
+    """User code that hangs does not outlive who asked."""
+    while not done.wait(_LOOK):
+        readable, _, _ = select.select([connection], [], [], 0)
+        if readable and not connection.recv(1, socket.MSG_PEEK):
+            process.kill()
+            return

@@ -1,0 +1,78 @@
+"""What the daemon forgets, by age and by count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.events import RunEnqueued
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import JobRef, RunBrief
+from opgrid.ids import RunId
+from orchestrator.daemon.retention import forget_old
+from orchestrator.sections import Retention
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
+from orchestrator.storage.sql.store import SqlStore
+
+DAY = 86400.0
+NOW = 1000 * DAY
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[SqlStore]:
+    made = SqlStore(database_url)
+    yield made
+    made.close()
+
+
+def run(store: SqlStore, name: str, status: RunStatus, at: float) -> None:
+    run_id = RunId(name)
+    brief = RunBrief(run_id, JobRef("job", "h"), ExecutorChoice("celery"))
+    record = RunRecord(run_id, "job", RunStatus.QUEUED, brief, "p", "s", created=at)
+    store.launch([NewRun(record, b"plan", b"snapshot", [RunEnqueued(run_id=run_id, at=at)])])
+    with store.turn() as turn:
+        turn.set_status(run_id, status, at)
+
+
+def ticks(store: SqlStore, name: str, *given: tuple[TickStatus, float]) -> None:
+    before = Instigator("here", name, InstigatorKind.SENSOR)
+    for status, at in given:
+        after = Instigator("here", name, InstigatorKind.SENSOR, ticked=at)
+        assert store.commit_tick(Tick("here", name, InstigatorKind.SENSOR, at, status, at), before, after) is not None
+        before = after
+
+
+def kept(store: SqlStore) -> list[str]:
+    return sorted(run.run_id for run in store.runs())
+
+
+def test_runs_that_ended_long_ago(store: SqlStore) -> None:
+    run(store, "old", RunStatus.SUCCESS, NOW - 11 * DAY)
+    run(store, "old-going", RunStatus.STARTED, NOW - 11 * DAY)
+    run(store, "new", RunStatus.FAILURE, NOW - 9 * DAY)
+    forget_old(store, Retention(), NOW)
+    assert len(kept(store)) == 3
+    forget_old(store, Retention(runs_days=10), NOW)
+    assert kept(store) == ["new", "old-going"]
+    assert list(store.read(RunId("old"))) == []
+
+
+def test_runs_beyond_a_number(store: SqlStore) -> None:
+    for number in range(6):
+        run(store, str(number), RunStatus.STARTED if number == 1 else RunStatus.SUCCESS, NOW)
+    forget_old(store, Retention(runs_count=3), NOW)
+    assert kept(store) == ["1", "3", "4", "5"]
+
+
+def test_ticks_by_age_and_number(store: SqlStore) -> None:
+    done, skipped = TickStatus.SUCCESS, TickStatus.SKIPPED
+    ticks(store, "a", (done, NOW - 31 * DAY), (skipped, NOW - 8 * DAY), (done, NOW - 8 * DAY), (skipped, NOW))
+    forget_old(store, Retention(), NOW)
+    assert [(each.status, each.at) for each in store.ticks("here", "a")] == [(skipped, NOW), (done, NOW - 8 * DAY)]
+    ticks(store, "b", *((done, NOW + number) for number in range(10)))
+    forget_old(store, Retention(ticks_count=2), NOW)
+    assert [each.at for each in store.ticks("here", "b")] == [NOW + 9, NOW + 8]
+    assert len(store.ticks("here", "a")) == 2
