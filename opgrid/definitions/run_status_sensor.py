@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from opgrid.contracts.events import AnyEvent, RunFailed, StepFailed
 from opgrid.contracts.status import RunStatus
@@ -298,6 +298,28 @@ def run_status_sensor(
         return made
 
     return decorated
+
+
+@overload
+def run_failure_sensor(name: SensorFn, /) -> RunStatusSensorDefinition: ...
+
+
+@overload
+def run_failure_sensor(
+    name: str | None = None,
+    minimum_interval_seconds: int | None = None,
+    description: str | None = None,
+    monitored_jobs: Iterable[Any] | None = None,
+    job_selection: Iterable[Any] | None = None,
+    monitor_all_code_locations: bool = False,
+    default_status: DefaultSensorStatus = DefaultSensorStatus.STOPPED,
+    request_job: Any = None,
+    request_jobs: Iterable[Any] | None = None,
+    monitor_all_repositories: bool = False,
+    tags: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    owners: Sequence[str] | None = None,
+) -> Callable[[SensorFn], RunStatusSensorDefinition]: ...
 
 
 def run_failure_sensor(

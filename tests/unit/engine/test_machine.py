@@ -460,10 +460,10 @@ class TestCancel:
         assert wake.due == 130.0
         assert driven.take(wake.event) == [Cancel(StepKey("s0"), 1)]
         assert driven.cancel() == []
-        ended = driven.take(driven.about(StepCanceled, "s0", 1))
+        driven.take(driven.about(StepCanceled, "s0", 1))
         assert driven.machine.status is RunStatus.FAILURE
-        reasons = [each.event.reason for each in ended if isinstance(each, Note) and isinstance(each.event, RunFailed)]
-        assert reasons == ["The run took longer than its limit of 30 s."]
+        (ended,) = [event for event in driven.log if isinstance(event, RunFailed)]
+        assert ended.reason == "The run took longer than its limit of 30 s."
 
 
 class TestHooks:
