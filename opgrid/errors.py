@@ -23,6 +23,10 @@ class OpGridError(Exception):
         return self.describe()
 
 
+class OutputGone(OpGridError, LookupError):
+    """A value that a step had stored is not there any more: its store lost it, or its time was over."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)

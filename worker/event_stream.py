@@ -38,7 +38,7 @@ class EventStream:
         self._stale = False
 
     def emit(self, event: AnyEvent) -> None:
-        if isinstance(event, StepSucceeded | StepFailed | StepCanceled):
+        if isinstance(event, Terminal):
             self.terminal = event
             return
         with self._lock:

@@ -278,9 +278,10 @@ class CeleryExecutor(Executor):
         with reaching(self.url):
             pipe = self._protocol.client.pipeline(transaction=False)
             pipe.get(self.keys.generation)
+            pipe.info("server")
             pipe.hgetall(self.keys.leases(self.stream))
-            generation, leases = pipe.execute()
-        if generation != self._generation:
+            generation, server, leases = pipe.execute()
+        if _generation(generation, server) != self._generation:
             self._start_over(now)
             return
         for flight in self._flights.look(leases, now):
@@ -374,11 +375,13 @@ class CeleryExecutor(Executor):
         client = self._protocol.client
         client.set(self.keys.generation, uuid.uuid4().hex, nx=True)
         found: Any = client.get(self.keys.generation)
-        return bytes(found or b"")
+        return _generation(found, client.info("server"))
 
     def _start_over(self, now: float) -> None:
-        """Redis has lost its data: write again what we know; workers make their leases again with their next beat."""
-        _log.warning("The broker has lost its data: everything on its way is sent again.")
+        """Redis has lost its data, or some of it: write again what we know; workers make their leases again with their
+        next beat, and steps whose inputs are gone say so.
+        """
+        _log.warning("The broker was restarted, or has lost its data: everything on its way is sent again.")
         with reaching(self.url):
             client = self._protocol.client
             agree_on_key(client, self.keys, self.ring)
@@ -459,6 +462,11 @@ class CeleryExecutor(Executor):
         except BrokerUnreachable:
             pass
         self._protocol.close()
+
+
+def _generation(key: bytes | None, server: Any) -> bytes:
+    """Of the data and of the server: one that was started again may have lost the last of what it was told."""
+    return (key or b"") + b" " + str(server.get("run_id", "")).encode()
 
 
 def _owner_of(lease: bytes) -> str:

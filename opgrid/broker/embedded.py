@@ -113,9 +113,16 @@ class EmbeddedRedis:
 
     def restart(self, pause: float = 0.0) -> None:
         """Kill it and start it at the same place, ``pause`` seconds later; what it kept on disk is there again."""
+        self.kill()
+        time.sleep(pause)
+        self.revive()
+
+    def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        time.sleep(pause)
+
+    def revive(self) -> None:
+        """After ``kill``: with what is in its folder now."""
         self.process = _run(self.command, self.folder, self._outlive)
         self._wait_until_it_answers()
 

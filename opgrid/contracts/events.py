@@ -179,6 +179,7 @@ class StepLost(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=Eve
 
     TYPE = EventType.STEP_LOST
     cause: LossCause
+    gone: tuple[OutputRef, ...] = ()  #: inputs that it could not load because nobody has them any more
 
 
 class StepCanceled(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.STEP_CANCELED.value):

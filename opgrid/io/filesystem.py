@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import PayloadRejected
+from opgrid.errors import OutputGone, PayloadRejected
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
@@ -54,7 +54,7 @@ class FilesystemStore(IOManager):
         try:
             header, body = read_file(path)
         except FileNotFoundError:
-            raise LookupError(
+            raise OutputGone(
                 f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: "
                 f"there is no file {path}."
             ) from None

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from opgrid.broker.keys import Keys
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import PayloadRejected, SettingsError
+from opgrid.errors import OutputGone, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
@@ -122,7 +122,7 @@ class RedisStore(IOManager):
         names = [key, *(f"{key}:{number}" for number in range(1, count))]
         first: Any = client.get(key)
         if first is None:
-            raise LookupError(
+            raise OutputGone(
                 f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone from "
                 "Redis: its time to "
                 f"live is over, or Redis lost its data."
@@ -263,8 +263,10 @@ def _gathered(client: redis.Redis, names: Sequence[str], begin: bytes, size: int
         for name in batch:
             pipe.get(name)
         for name, chunk in zip(batch, pipe.execute(), strict=True):
-            if chunk is None or at + len(chunk) > size:
-                raise PayloadRejected(f"{name} is missing or longer than what was written")
+            if chunk is None:
+                raise OutputGone(f"{name}, a part of an output, is gone from Redis")
+            if at + len(chunk) > size:
+                raise PayloadRejected(f"{name} is longer than what was written")
             body[at : at + len(chunk)] = chunk
             at += len(chunk)
     if at != size:

@@ -6,7 +6,7 @@ import os
 from typing import Any, Final
 
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import SettingsError
+from opgrid.errors import OutputGone, SettingsError
 from opgrid.io.filesystem import HEAD, MAGIC, head_of, path_part, place, read_file, write_file
 from opgrid.io.payload import Packed
 from opgrid.io.serializers import Segment
@@ -28,7 +28,7 @@ def spill(base: str, ref: OutputRef, packed: Packed) -> None:
 
 
 def spilled(base: str, ref: OutputRef) -> tuple[bytes, Segment]:
-    """Header and body. Raises LookupError where it is gone."""
+    """Header and body. Raises OutputGone where it is gone."""
     path = _path(base, ref)
     try:
         if not _is_remote(base):
@@ -36,7 +36,7 @@ def spilled(base: str, ref: OutputRef) -> tuple[bytes, Segment]:
         with _open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
-        raise LookupError(
+        raise OutputGone(
             f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: there is "
             f"nothing at {path}."
         ) from None

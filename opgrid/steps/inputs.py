@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 from opgrid.contracts.events import LoadedInput, StepInput
@@ -16,14 +17,34 @@ from opgrid.contracts.tasks import (
     Stored,
     TaskInput,
 )
-from opgrid.errors import ExecutionLoadInputError, InvariantViolationError
+from opgrid.errors import ExecutionLoadInputError, InvariantViolationError, OpGridError, OutputGone
 from opgrid.steps.attempt import Attempt
 from opgrid.steps.reading import manager_for, read, read_without_upstream
 from opgrid.steps.type_checks import check
 
 
+class InputsGone(OpGridError):
+    """Outputs of other steps that this one needs are not there any more."""
+
+    def __init__(self, refs: Sequence[OutputRef], reason: str) -> None:
+        super().__init__(reason)
+        self.refs = tuple(refs)
+
+
 def load_inputs(attempt: Attempt) -> dict[str, Any]:
-    return {each.name: _checked(attempt, each.name, _load(attempt, each)) for each in attempt.task.inputs}
+    """Raises InputsGone with all of them: who has to make them again learns it at once."""
+    gone: list[OutputRef] = []
+    reason = ""
+    loaded: dict[str, Any] = {}
+    for each in attempt.task.inputs:
+        try:
+            loaded[each.name] = _checked(attempt, each.name, _load(attempt, each))
+        except InputsGone as error:
+            gone += error.refs
+            reason = reason or str(error)
+    if gone:
+        raise InputsGone(gone, reason)
+    return loaded
 
 
 def _load(attempt: Attempt, wanted: TaskInput) -> Any:
@@ -32,7 +53,7 @@ def _load(attempt: Attempt, wanted: TaskInput) -> Any:
         case Stored(ref):
             return _stored(attempt, name, ref)
         case Gathered(items):
-            return [_stored(attempt, name, ref) for ref in items]
+            return _gathered(attempt, name, items)
         case FromDefault():
             return attempt.node.ins[name].default_value
         case FromConfig():
@@ -43,6 +64,21 @@ def _load(attempt: Attempt, wanted: TaskInput) -> Any:
             return _from_manager(attempt, name)
         case other:
             assert_never(other)
+
+
+def _gathered(attempt: Attempt, name: str, refs: Sequence[OutputRef]) -> list[Any]:
+    values: list[Any] = []
+    gone: list[OutputRef] = []
+    reason = ""
+    for ref in refs:
+        try:
+            values.append(_stored(attempt, name, ref))
+        except InputsGone as error:
+            gone += error.refs
+            reason = reason or str(error)
+    if gone:
+        raise InputsGone(gone, reason)
+    return values
 
 
 def _job_input(attempt: Attempt, name: str, job_input: str) -> Any:
@@ -62,6 +98,8 @@ def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
     key, manager = manager_for(attempt, name, ref)
     try:
         value, metadata = read(attempt, name, ref, key, manager)
+    except OutputGone as error:
+        raise InputsGone([ref], str(error)) from error
     except Exception as error:
         raise ExecutionLoadInputError(
             f"Input {name!r} of step {attempt.task.step!r} could not be loaded by {key!r} "

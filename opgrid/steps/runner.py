@@ -8,9 +8,11 @@ from typing import Final, Self
 
 from opgrid.contracts.events import (
     ErrorInfo,
+    LossCause,
     RetryRequest,
     StepCanceled,
     StepFailed,
+    StepLost,
     StepSucceeded,
 )
 from opgrid.contracts.executor import EventSink
@@ -22,7 +24,7 @@ from opgrid.steps import interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.call import call_op
 from opgrid.steps.hooks import run_hooks
-from opgrid.steps.inputs import load_inputs
+from opgrid.steps.inputs import InputsGone, load_inputs
 from opgrid.steps.logs import bridge
 from opgrid.steps.outputs import store_outputs
 from opgrid.steps.prints import end_lines, tell_prints
@@ -31,7 +33,7 @@ from opgrid.steps.scope import RunScope
 
 _NO_LOGS: Final = PythonLogs()
 
-Terminal = StepSucceeded | StepFailed | StepCanceled
+Terminal = StepSucceeded | StepFailed | StepCanceled | StepLost
 
 
 class Outcome:
@@ -50,12 +52,12 @@ class Outcome:
     def has_hooks(self) -> bool:
         """Whether anything is to be done once the finish was accepted."""
         attempt = self._attempt
-        return attempt is not None and bool(attempt.node.hooks) and not isinstance(self.event, StepCanceled)
+        return attempt is not None and bool(attempt.node.hooks) and isinstance(self.event, StepSucceeded | StepFailed)
 
     def run_hooks(self, sink: EventSink) -> None:
         """Once the finish was accepted. Raises nothing: a hook's own error is an event."""
         attempt = self._attempt
-        if attempt is not None and attempt.node.hooks and not isinstance(self.event, StepCanceled):
+        if attempt is not None and attempt.node.hooks and isinstance(self.event, StepSucceeded | StepFailed):
             run_hooks(attempt, self.event, self.error, sink)
 
     def close(self) -> None:
@@ -99,6 +101,12 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
     except (KeyboardInterrupt, ExecutionInterruptedError) as interrupt:
         error = interrupt
         event = StepCanceled(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt)
+    except InputsGone as gone:
+        error = gone
+        cause = LossCause(str(gone))
+        event = StepLost(
+            run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause, gone=gone.refs
+        )
     except (Exception, SystemExit) as raised:
         error = _users(raised)
         event = _failed(task, raised, time.monotonic() - started)

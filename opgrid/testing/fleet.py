@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.broker.connection import connect
 from opgrid.broker.embedded import EmbeddedRedis
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from orchestrator.instance import Instance
 
 
+_DATA: Final = "redis"
+
+
 class Fleet:
     """What :func:`fleet_for_test` gives."""
 
@@ -30,6 +34,7 @@ class Fleet:
         self.home = home
         self.workers: list[WorkerProcess] = []
         self._redis = redis
+        self._data = home / _DATA
         self._code = code
 
     @property
@@ -92,6 +97,24 @@ class Fleet:
         """Redis is killed and comes back with what it had, ``pause`` seconds later."""
         self._redis.restart(pause)
 
+    def empty_broker(self) -> None:
+        """Redis loses everything: messages, leases, events that nobody has read yet, outputs of steps."""
+        with closing(connect(self.broker_url)) as client:
+            client.flushall()
+
+    def copy_broker(self) -> Path:
+        """What Redis has now, for :meth:`roll_back_broker`."""
+        copy = Path(tempfile.mkdtemp(prefix="copy-", dir=self.home))
+        shutil.copytree(self._data, copy, dirs_exist_ok=True)
+        return copy
+
+    def roll_back_broker(self, copy: Path) -> None:
+        """Redis is killed and comes back as it was when it was copied, as after a failover to a replica that lags."""
+        self._redis.kill()
+        shutil.rmtree(self._data)
+        shutil.copytree(copy, self._data)
+        self._redis.revive()
+
 
 @contextmanager
 def fleet_for_test(
@@ -109,7 +132,7 @@ def fleet_for_test(
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="opgrid-fleet-")))
         KeyRing.load(str(home))
-        redis = stack.enter_context(EmbeddedRedis.start(data=home / "redis"))
+        redis = stack.enter_context(EmbeddedRedis.start(data=home / _DATA))
         environ = {"OPGRID_HOME": str(home), "OPGRID_BROKER_URL": redis.url, "OPGRID_LEASE_TTL": str(lease_ttl)}
         stack.enter_context(_environment(environ))
         fleet = Fleet(redis, home, stack.enter_context(through("instance").get()), target)

@@ -25,6 +25,9 @@ class Step:
     attempt: int = 1
     retry_number: int = 0  #: retries that were granted
     losses: int = 0  #: attempts of which nobody can say how far they came
+    anew: int = 0  #: attempts that came of lost outputs: its own, or those that it needs
+    redone: int = 0  #: times that it ran again because its own were lost
+    again: bool = False  #: it had succeeded, and runs again because its outputs were lost
     due: float | None = None  #: when WAITING: the start of the next attempt
     outputs: tuple[OutputRef, ...] = ()
     missing: int = 0  #: what it waits for: steps, and gates, that are not done
@@ -36,7 +39,7 @@ class Step:
     @property
     def done(self) -> bool:
         """What is below may go on (or be skipped)."""
-        return self.status is StepStatus.SUCCESS or self.status is StepStatus.SKIPPED
+        return self.status is StepStatus.SUCCESS or self.status is StepStatus.SKIPPED or self.again
 
     @property
     def ended(self) -> bool:
@@ -123,6 +126,13 @@ class Instances:
         if step.spec.key in self._fans:
             self._expand(step, ready)
         return ready
+
+    def renew(self, step: Step) -> None:
+        """A step has made its outputs again: those of its fan-outs that are not there any more are missed by the steps
+        over them.
+        """
+        for output in self._fans.get(step.spec.key, ()):
+            self._branches.pop((step.key, output), None)
 
     def give_up(self, step: Step) -> list[Step]:
         """A step has failed for good, and nothing that needs it will run: those with a trigger rule that are ready."""

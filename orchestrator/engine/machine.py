@@ -49,6 +49,8 @@ from orchestrator.planner.plan import KnownStep, Plan
 
 #: Lost attempts of one step that are started again; the one that uses the budget up fails the step.
 LOSS_BUDGET = 3
+#: Times that a step runs again because its outputs were lost.
+AGAIN_BUDGET = 3
 #: Seconds that the end of a run waits for hooks that have not reported.
 HOOK_PATIENCE = 30.0
 
@@ -81,6 +83,7 @@ class RunMachine:
         self._instances = Instances(plan)
         self._active = 0  #: steps that are out or wait for a retry
         self._failed: list[StepKey] = []
+        self._awaits: dict[StepKey, set[StepKey]] = {}  #: steps whose inputs are made again, and by which
         self._hooks: dict[StepKey, set[str]] = {}  #: that have not reported, of steps that have ended
         self._elsewhere: set[StepKey] = set()  #: whose hooks were sent to another process
 
@@ -153,6 +156,8 @@ class RunMachine:
         step.outputs = event.outputs
         self._end(step, StepStatus.SUCCESS)
         self._expect_hooks(step)
+        if step.again:
+            return self._renewed(step, now)
         return self._advance(self._instances.release(step), now)
 
     def _step_failed(self, event: StepFailed, now: float) -> list[Command] | None:
@@ -163,6 +168,8 @@ class RunMachine:
         step = self._out(event)
         if step is None:
             return self._hooks_lost(event, now)
+        if event.gone and self.status is RunStatus.STARTED:
+            return self._recompute(step, event, now)
         return self._lose(step, event.cause, now)
 
     def _step_canceled(self, event: StepCanceled, now: float) -> list[Command] | None:
@@ -192,6 +199,8 @@ class RunMachine:
             return self._retry(step, failure, seconds, now)
         self._end(step, StepStatus.FAILURE)
         self._failed.append(step.key)
+        if step.again:
+            return self._not_renewed(step, failure, now)
         if seconds is None:  # else its process expects a retry, and keeps the hooks for the last attempt
             self._expect_hooks(step)
         hooks = self._hooks_elsewhere(step, failure.error) if process_died else []
@@ -234,6 +243,96 @@ class RunMachine:
         error = ErrorInfo("PoisonStep", f"{times}; the last because {_worded(cause)}.")
         failure = StepFailed(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, error=error)
         return [Note(failure), *self._fail(step, failure, now, process_died=True)]
+
+    # ---- outputs that were lost
+
+    def _recompute(self, step: Step, event: StepLost, now: float) -> list[Command]:
+        """What the step needs is gone: whoever made it runs again, then this one."""
+        makers = self._makers(event.gone)
+        if isinstance(makers, str):
+            return self._cannot(step, makers, event, now)
+        step.attempt += 1
+        step.anew += 1
+        if not makers:
+            return self._launch(step, now)
+        self._end(step, StepStatus.PENDING)
+        self._awaits[step.key] = {maker.key for maker in makers}
+        commands: list[Command] = []
+        for maker in makers:
+            if maker.again:
+                continue
+            maker.again = True
+            maker.attempt += 1
+            maker.anew += 1
+            maker.redone += 1
+            self._active += 1
+            commands += self._launch(maker, now)
+        return commands
+
+    def _makers(self, gone: Sequence[OutputRef]) -> list[Step] | str:
+        """Those that have to make them, or do so already; or why that cannot be."""
+        found: dict[StepKey, Step] = {}
+        for ref in gone:
+            maker = self.steps.get(ref.step) if ref.run_id == self.run_id else None
+            if maker is None:
+                return f"run {ref.run_id} has made it, another than this"
+            if not maker.done:
+                return f"step {maker.key!r} failed when it ran again"
+            if maker.again or ref in maker.outputs:  # else it has made it again since
+                found[maker.key] = maker
+        for maker in found.values():
+            if not maker.again and not maker.spec.recompute:
+                return f"step {maker.key!r} is not to run again (opgrid/recompute)"
+            if not maker.again and maker.redone >= AGAIN_BUDGET:
+                return f"step {maker.key!r} ran again {AGAIN_BUDGET} times for it"
+        return list(found.values())
+
+    def _cannot(self, step: Step, reason: str, event: StepLost, now: float) -> list[Command]:
+        error = ErrorInfo("OutputGone", f"{event.cause.reason} It cannot be made again: {reason}.")
+        failure = StepFailed(
+            run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, error=error, allow_retries=False
+        )
+        return [Note(failure), *self._fail(step, failure, now, process_died=True)]
+
+    def _renewed(self, maker: Step, now: float) -> list[Command]:
+        """A step has made its outputs again: those that waited for nothing else are launched."""
+        maker.again = False
+        self._instances.renew(maker)
+        commands: list[Command] = []
+        for step in self._awaiting(maker):
+            self._awaits[step.key].discard(maker.key)
+            if self._awaits[step.key] or self.status is not RunStatus.STARTED:
+                continue
+            del self._awaits[step.key]
+            self._active += 1
+            absent = self._instances.inputs(step)
+            if isinstance(absent, Absent):
+                step.status = StepStatus.DISPATCHED
+                commands += self._missed(step, maker, f"did not give {absent.output!r} again", now)
+            else:
+                commands += self._launch(step, now)
+        return commands + self._settle(now)
+
+    def _not_renewed(self, maker: Step, failure: StepFailed, now: float) -> list[Command]:
+        """It failed this time, and with it those that waited for it."""
+        maker.again = False
+        commands: list[Command] = []
+        for step in self._awaiting(maker):
+            del self._awaits[step.key]
+            self._active += 1
+            step.status = StepStatus.DISPATCHED
+            commands += self._missed(step, maker, f"failed when it ran again: {failure.error.message}", now)
+        return commands + self._settle(now)
+
+    def _missed(self, step: Step, maker: Step, what: str, now: float) -> list[Command]:
+        error = ErrorInfo("OutputGone", f"An output of step {maker.key!r} was lost, and it {what}")
+        failed = StepFailed(
+            run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, error=error, allow_retries=False
+        )
+        return [Note(failed), *self._fail(step, failed, now, process_died=True)]
+
+    def _awaiting(self, maker: Step) -> list[Step]:
+        return [self.steps[key] for key, makers in self._awaits.items() if maker.key in makers]
 
     # ---- going on
 
@@ -278,7 +377,7 @@ class RunMachine:
     def _with_crew(self, group: list[StepTask]) -> list[StepTask]:
         leaders = [self.steps[task.step] for task in group]
         first, others = group[0], group[1:]
-        if leaders[0].aboard and first.attempt == 1:
+        if leaders[0].again or (leaders[0].aboard and first.attempt == 1):
             return group
         members = crew(leaders)
         if not members and not others:
@@ -333,6 +432,7 @@ class RunMachine:
 
     def _end(self, step: Step, status: StepStatus) -> None:
         step.status, step.due = status, None
+        step.again = step.again and status is not StepStatus.CANCELED
         self._active -= 1
 
     def _settle(self, now: float) -> list[Command]:
@@ -453,11 +553,13 @@ class RunMachine:
         assert sorted(self._failed) == sorted(step.key for step in steps if step.status is StepStatus.FAILURE)
         for step in steps:
             waits = self._instances.waits_for(step)
-            assert step.status is not StepStatus.PENDING or step.missing == waits, f"{step.key} waits for {waits}"
+            if step.status is StepStatus.PENDING and not any(up.redone for up in self._instances.sources(step)):
+                assert step.missing == waits, f"{step.key} waits for {waits}"
             assert (step.status is StepStatus.WAITING) == (step.due is not None), f"{step.key}: {step.due}"
-            assert 1 + step.retry_number <= step.attempt <= 1 + step.retry_number + step.losses, f"{step.key}: attempts"
+            most = 1 + step.retry_number + step.losses + step.anew
+            assert 1 + step.retry_number + step.anew <= step.attempt <= most, f"{step.key}: attempts"
             if step.status is StepStatus.PENDING and self.status in (RunStatus.STARTED, RunStatus.SUCCESS):
-                assert step.missing, f"{step.key} is ready and was not launched"
+                assert step.missing or step.key in self._awaits, f"{step.key} is ready and was not launched"
         if self.finished:
             assert not self._active, "the run has ended before its steps"
             assert not self._hooks, "the run has ended before its hooks"

@@ -13,6 +13,7 @@ RUN_PRIORITY = ("opgrid/priority", "dagster-celery/run_priority", "dagster/prior
 EXECUTOR = ("opgrid/executor",)
 TIMEOUT = ("opgrid/timeout",)
 FUSE = ("opgrid/fuse",)
+RECOMPUTE = ("opgrid/recompute",)
 MAX_RUNTIME = ("opgrid/max_runtime", "dagster/max_runtime")
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Routing(NamedTuple):
     priority: int = 0
     executor: str | None = None
     timeout: float | None = None
+    recompute: bool = True
 
 
 def of_step(tags: Mapping[str, str], step: str) -> Routing:
@@ -45,6 +47,7 @@ def of_step(tags: Mapping[str, str], step: str) -> Routing:
         _read(tags, PRIORITY, int, "a whole number", where) or 0,
         _text(tags, EXECUTOR),
         _read(tags, TIMEOUT, _seconds, "a number of seconds above 0", where),
+        _read(tags, RECOMPUTE, _yes_or_no, "true or false", where) is not False,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from opgrid import Config, DynamicOut, DynamicOutput, execute_job, fleet_for_test, job, op
-from opgrid.contracts.events import EventType
+from opgrid.contracts.events import EventType, StepLost
 from opgrid.testing.fleet import Fleet
 
 pytestmark = pytest.mark.celery
@@ -48,8 +48,34 @@ def many() -> None:
     total(spread().map(work).collect())
 
 
-def run(fleet: Fleet, folder: Path, fault: Callable[[], Any], after: int = 2, seconds: float = 0.15) -> Any:
-    """The job on the fleet, with a fault once some of its steps have started."""
+@op(tags={"opgrid/recompute": "false"})
+def pay() -> int:
+    return 1
+
+
+@op
+def wait(config: Folder, number: int) -> int:
+    with open(os.path.join(config.path, "wait"), "a") as file:
+        file.write("started\n")
+    time.sleep(config.seconds)
+    return number
+
+
+@op
+def last(paid: int, number: int) -> int:
+    return paid + number
+
+
+@job(tags={"opgrid/fuse": "false"})
+def once_only() -> None:
+    paid = pay()
+    last(paid, wait(paid))
+
+
+def run(
+    fleet: Fleet, folder: Path, fault: Callable[[], Any], after: int = 2, seconds: float = 0.15, once: bool = True
+) -> Any:
+    """The job on the fleet, with a fault once some of its steps have started. ``once``: no step succeeds twice."""
     config = {"ops": {"work": {"config": {"path": str(folder), "seconds": seconds}}}}
 
     def wait_and_break() -> None:
@@ -65,7 +91,7 @@ def run(fleet: Fleet, folder: Path, fault: Callable[[], Any], after: int = 2, se
             assert result.success
             assert result.output_for_node("total") == sum(range(12))
             ended = Counter(event.step for event in result.get_step_success_events())
-            assert set(ended.values()) == {1}
+            assert not once or set(ended.values()) == {1}
             return result
     finally:
         breaking.join()
@@ -114,3 +140,48 @@ def test_doubled_messages_start_nothing_twice(tmp_path: Path) -> None:
 def test_a_broker_that_restarts_loses_nothing(tmp_path: Path) -> None:
     with fleet_for_test(workers=1) as fleet:
         run(fleet, tmp_path, lambda: fleet.restart_broker(0.3))
+
+
+@pytest.mark.parametrize("after", [1, 7, 12])
+def test_a_broker_that_loses_everything_costs_attempts(tmp_path: Path, after: int) -> None:
+    with fleet_for_test(workers=1, concurrency=2, lease_ttl=1.0) as fleet:
+        result = run(fleet, tmp_path, fleet.empty_broker, after, once=False)
+        again = [event for event in result.all_events if isinstance(event, StepLost) and event.gone]
+        assert {event.step for event in again} & {"total", *(f"work[{number}]" for number in range(12))}
+        ended = Counter(event.step for event in result.get_step_success_events())
+        assert ended["spread"] == 2
+
+
+def test_a_broker_that_is_rolled_back_costs_attempts(tmp_path: Path) -> None:
+    copies: list[Path] = []
+
+    def fault() -> None:
+        copies.append(fleet.copy_broker())
+        until = time.monotonic() + 30
+        while len(started(tmp_path)) < 8 and time.monotonic() < until:
+            time.sleep(0.02)
+        fleet.roll_back_broker(copies[0])
+
+    with fleet_for_test(workers=1, lease_ttl=1.0) as fleet:
+        run(fleet, tmp_path, fault, once=False)
+
+
+def test_what_ops_do_not_want_to_run_again_fails_the_run(tmp_path: Path) -> None:
+    with fleet_for_test(workers=1, lease_ttl=1.0) as fleet:
+        config = {"ops": {"wait": {"config": {"path": str(tmp_path), "seconds": 2.0}}}}
+
+        def lose() -> None:
+            until = time.monotonic() + 60
+            while not list(tmp_path.iterdir()) and time.monotonic() < until:
+                time.sleep(0.02)
+            fleet.empty_broker()
+            fleet.kill_worker()  # and with it what its process has kept
+            fleet.start_worker()
+
+        breaking = threading.Thread(target=lose)
+        breaking.start()
+        with execute_job(once_only, fleet.instance, run_config=config, executor="celery") as result:
+            breaking.join()
+            assert not result.success
+            failed = result.failure_data_for_node("wait")
+            assert "not to run again" in failed.error.message

@@ -299,6 +299,8 @@ class World:
     launched: dict[tuple[StepKey, int], StepTask] = field(default_factory=dict)
     finishes: list[RunStatus] = field(default_factory=list)
     canceled: bool = False
+    machine: Any = None
+    forgets: float = 0.0  #: how likely a step finds that what it needs is gone
 
     def obey(self, commands: list[Command], again: bool = False) -> None:
         """``again``: these come from a replay, so what is out already may be launched once more."""
@@ -332,7 +334,14 @@ class World:
         self._say(StepStarted(run_id=RUN, at=at, step=step, attempt=attempt))
         drawn = next(each for each in self.case.steps if each.name == task.node)
         outcome = self.case.outcome((task.node, task.mapping_keys))
-        result = outcome.attempts[min(attempt, len(outcome.attempts)) - 1]
+        there = self.machine.steps[step]
+        gone = self._gone(task)
+        if gone:
+            cause = LossCause("what it needs is gone")
+            self._say(StepLost(run_id=RUN, at=at, step=step, attempt=attempt, cause=cause, gone=gone))
+            return
+        number = attempt - there.anew
+        result = "ok" if there.again else outcome.attempts[min(number, len(outcome.attempts)) - 1]
         error = ErrorInfo("Boom", result)
         ended = True
         if result == "ok":
@@ -363,6 +372,12 @@ class World:
         if ended:
             self._run_hooks(task, drawn.hooks, 0.9)
 
+    def _gone(self, task: StepTask) -> tuple[OutputRef, ...]:
+        if self.rng.random() >= self.forgets:
+            return ()
+        refs = [ref for each in task.inputs for ref in _outputs(each.source)]
+        return tuple(ref for ref in refs if self.machine.steps[ref.step].redone < 2 and self.rng.random() < 0.6)
+
     def _run_hooks(self, task: StepTask, hooks: tuple[str, ...], likely: float) -> None:
         for hook in hooks:
             if self.rng.random() < likely:
@@ -380,12 +395,14 @@ class World:
 Make = Callable[[RunId, Plan], Any]
 
 
-def play(case: Case, rng: random.Random, make: Make, cancel: bool = False, crashes: bool = False) -> None:
+def play(
+    case: Case, rng: random.Random, make: Make, cancel: bool = False, crashes: bool = False, forgets: float = 0.0
+) -> None:
     """Drive a machine through a case and hold it to what must come of it."""
     plan = Plan.from_json(compile(snapshot(case.structure())).to_json())
     must = expected(case)
-    world = World(case, rng)
-    machine = make(RUN, plan)
+    world = World(case, rng, forgets=forgets)
+    machine = world.machine = make(RUN, plan)
     log: list[AnyEvent] = []
     world.inbox.extend([RunStarted(run_id=RUN, at=1000.0)] * 2)
     if cancel:
@@ -406,7 +423,7 @@ def play(case: Case, rng: random.Random, make: Make, cancel: bool = False, crash
             _reasonable(event, commands, out)
         machine.check()
         world.obey(commands or [])
-        finals = _unchanged(machine, finals)
+        finals = _unchanged(machine, finals, forgets > 0)
         if crashes and rng.random() < 0.1:
             machine = _replaced(machine, plan, log, make, world, now)
     assert not world.inbox, "the run goes on for ever"
@@ -431,8 +448,11 @@ def _reasonable(event: AnyEvent, commands: list[Command], out: set[tuple[StepKey
         assert stopped == out, "something is out and was not stopped"
 
 
-def _unchanged(machine: Any, before: dict[StepKey, StepStatus]) -> dict[StepKey, StepStatus]:
+def _unchanged(machine: Any, before: dict[StepKey, StepStatus], forgets: bool) -> dict[StepKey, StepStatus]:
+    """A success alone may be taken up again, where its outputs were lost."""
     now = {key: step.status for key, step in machine.steps.items() if step.status.is_final}
+    if forgets:
+        before = {key: status for key, status in before.items() if status is not StepStatus.SUCCESS}
     assert all(now.get(key) is status for key, status in before.items()), "a final status changed"
     return now
 
@@ -442,6 +462,7 @@ def _replaced(machine: Any, plan: Plan, log: list[AnyEvent], make: Make, world: 
     again = _replay(make, plan, log)
     again.check()
     assert again.view() == machine.view(), "the replay is not the run"
+    world.machine = again
     world.timers[:] = [event for event in world.timers if isinstance(event, RunCanceling)]
     world.obey(again.outstanding(now), again=True)
     return again
@@ -469,7 +490,9 @@ def _outcomes(machine: Any, must: Expected, world: World) -> None:
     assert machine.status is (RunStatus.FAILURE if failed else RunStatus.SUCCESS)
     for key, numbers in must.numbers.items():
         step = machine.steps[key]
-        assert (step.attempt, step.retry_number, step.losses) == numbers, f"{key}: attempts were counted wrong"
+        assert (step.attempt - step.anew, step.retry_number, step.losses) == numbers, (
+            f"{key}: attempts were counted wrong"
+        )
 
 
 def _values(task: StepTask) -> list[list[tuple[str, str | None]]]:
@@ -477,8 +500,11 @@ def _values(task: StepTask) -> list[list[tuple[str, str | None]]]:
 
 
 def _refs(source: object) -> Iterator[tuple[str, str | None]]:
+    for ref in _outputs(source):
+        yield ref.step, ref.mapping_key
+
+
+def _outputs(source: object) -> tuple[OutputRef, ...]:
     if isinstance(source, Stored):
-        yield source.ref.step, source.ref.mapping_key
-    elif isinstance(source, Gathered):
-        for ref in source.items:
-            yield ref.step, ref.mapping_key
+        return (source.ref,)
+    return source.items if isinstance(source, Gathered) else ()

@@ -35,3 +35,15 @@ def test_a_coordinator_may_die_at_any_point_and_another_goes_on_from_the_log(rng
 @given(st.randoms(use_true_random=False))
 def test_a_canceled_run_ends_and_starts_nothing_more(rng: random.Random) -> None:
     play(draw(rng), rng, make, cancel=True, crashes=rng.random() < 0.3)
+
+
+@_LIGHT
+@given(st.randoms(use_true_random=False))
+def test_outputs_that_are_lost_are_made_again(rng: random.Random) -> None:
+    play(draw(rng), rng, make, crashes=rng.random() < 0.5, forgets=0.15)
+
+
+@_LIGHT
+@given(st.randoms(use_true_random=False))
+def test_a_canceled_run_ends_whatever_is_made_again(rng: random.Random) -> None:
+    play(draw(rng), rng, make, cancel=True, crashes=rng.random() < 0.3, forgets=0.15)

@@ -34,7 +34,7 @@ from opgrid.contracts.events import (
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Backoff, FanIn, InputInfo, Jitter, JobStructure, NodeInfo, Retry
 from opgrid.contracts.tasks import FromDefault, Gathered, OutputRef, Stored
-from opgrid.ids import StepKey
+from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
 from orchestrator.engine.machine import RunMachine
 from orchestrator.engine.recovery import replay
@@ -464,6 +464,91 @@ class TestCancel:
         assert driven.machine.status is RunStatus.FAILURE
         (ended,) = [event for event in driven.log if isinstance(event, RunFailed)]
         assert ended.reason == "The run took longer than its limit of 30 s."
+
+
+class TestLostOutputs:
+    """What a step needs is gone: who made it runs again, then the step."""
+
+    def gone(self, driven: Driven, step: str, *refs: OutputRef, attempt: int = 1) -> list[Command]:
+        cause = LossCause("it is gone")
+        return driven.take(driven.about(StepLost, step, attempt, cause=cause, gone=refs))
+
+    def ref(self, step: str, attempt: int = 1, run: str = RUN) -> OutputRef:
+        return OutputRef(RunId(run), StepKey(step), "result", None, attempt)
+
+    def test_the_maker_runs_again_and_then_the_step_with_what_it_made(self, run: Start) -> None:
+        driven = run(chain(3))
+        driven.ok("s0")
+        assert names(driven.ok("s1")) == [("s2", 1)]
+        assert names(self.gone(driven, "s2", self.ref("s1"))) == [("s1", 2)]
+        (launched,) = driven.ok("s1", attempt=2)
+        assert isinstance(launched, Launch)
+        assert (launched.task.step, launched.task.attempt) == ("s2", 2)
+        assert launched.task.inputs[0].source == Stored(self.ref("s1", 2))
+        driven.ok("s2", attempt=2)
+        assert driven.machine.status is RunStatus.SUCCESS
+        assert driven.machine.steps[StepKey("s2")].losses == 0
+
+    def test_what_the_maker_needs_may_be_gone_too(self, run: Start) -> None:
+        driven = run(chain(3))
+        driven.ok("s0")
+        driven.ok("s1")
+        self.gone(driven, "s2", self.ref("s1"))
+        assert names(self.gone(driven, "s1", self.ref("s0"), attempt=2)) == [("s0", 2)]
+        assert names(driven.ok("s0", attempt=2)) == [("s1", 3)]
+        assert names(driven.ok("s1", attempt=3)) == [("s2", 2)]
+
+    def test_it_ran_again_for_another_already(self, run: Start) -> None:
+        driven = run(job([op("a"), op("b", "x"), op("c", "x")], call("a"), call("b", x="a"), call("c", x="a")))
+        driven.ok("a")
+        assert names(self.gone(driven, "b", self.ref("a"))) == [("a", 2)]
+        assert names(self.gone(driven, "c", self.ref("a"))) == []
+        assert sorted(names(driven.ok("a", attempt=2))) == [("b", 2), ("c", 2)]
+        assert names(self.gone(driven, "b", self.ref("a"), attempt=2)) == [("b", 3)]  # that was the first one's
+
+    def test_a_step_that_fails_this_time_fails_what_waits_for_it(self, run: Start) -> None:
+        driven = run(chain(3))
+        driven.ok("s0")
+        self.gone(driven, "s1", self.ref("s0"))
+        driven.fail("s0", attempt=2)
+        assert driven.machine.status is RunStatus.FAILURE
+        assert driven.machine.failed() == ["s0", "s1"]
+        (failed,) = [event for event in driven.log if isinstance(event, StepFailed) and event.step == "s1"]
+        assert "'s0' was lost" in failed.error.message
+        assert driven.machine.steps[StepKey("s2")].status is StepStatus.PENDING
+
+    def test_not_for_ever(self, run: Start) -> None:
+        driven = run(chain(2))
+        driven.ok("s0")
+        for attempt in range(1, 4):
+            assert names(self.gone(driven, "s1", self.ref("s0", attempt), attempt=attempt)) == [("s0", attempt + 1)]
+            driven.ok("s0", attempt=attempt + 1)
+        self.gone(driven, "s1", self.ref("s0", 4), attempt=4)
+        assert driven.machine.status is RunStatus.FAILURE
+        (failed,) = [event for event in driven.log if isinstance(event, StepFailed)]
+        assert failed.error.message == "it is gone It cannot be made again: step 's0' ran again 3 times for it."
+
+    def test_not_where_the_op_says_so_nor_of_another_run(self, run: Start) -> None:
+        quiet = job([op("a"), op("b", "x")], NodeInfo("a", "a", tags={"opgrid/recompute": "false"}), call("b", x="a"))
+        driven = run(quiet)
+        driven.ok("a")
+        self.gone(driven, "b", self.ref("a"))
+        assert driven.machine.status is RunStatus.FAILURE
+        driven = run(chain(2))
+        driven.ok("s0")
+        self.gone(driven, "s1", self.ref("s0", run="earlier"))
+        assert driven.machine.status is RunStatus.FAILURE
+
+    def test_a_fan_out_that_gives_other_keys_this_time(self, run: Start) -> None:
+        driven = run(fan_out_job())
+        driven.ok("keys", "a", "b")
+        (made,) = [key for key in driven.machine.steps if key.endswith("[a]")]
+        ref = OutputRef(RUN, StepKey("keys"), "result", "a", 1)
+        assert names(self.gone(driven, made, ref)) == [("keys", 2)]
+        driven.ok("keys", "b", "c", attempt=2)
+        (failed,) = [event for event in driven.log if isinstance(event, StepFailed)]
+        assert failed.step == made
+        assert "did not give" in failed.error.message
 
 
 class TestHooks:
