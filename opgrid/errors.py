@@ -275,3 +275,7 @@ class DatabaseUnreachable(OpGridError):
 
 class PayloadRejected(OpGridError):
     """Stored bytes are not what their writer signed: they were not unpickled."""
+
+
+class PayloadDamaged(PayloadRejected):
+    """Stored bytes were written by who signed them, and are not what they were."""

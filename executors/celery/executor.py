@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Final, Self
 
 import cloudpickle
@@ -28,7 +29,7 @@ from opgrid.broker.messages import (
 )
 from opgrid.broker.presence import alive
 from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Outgoing, Protocol, Said
-from opgrid.contracts.events import AnyEvent, EngineNote, LossCause, StepCanceled, StepLost
+from opgrid.contracts.events import AnyEvent, EngineNote, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
@@ -44,6 +45,8 @@ _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.01  #: seconds
 _LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
 _TRIM_EVERY: Final = 1.0  #: seconds
+_FULL: Final = 0.8  #: of the memory that Redis may use
+_WEIGH_EVERY: Final = 0.5  #: seconds
 _WAKE: Final = b"w"
 _PURPOSE_JOB: Final = "job"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
@@ -77,6 +80,7 @@ class CeleryExecutor(Executor):
         self._generation: bytes | None = None
         self._next_look = 0.0
         self._next_search = 0.0
+        self._next_weighing = 0.0
         self._last_read = 0.0
         self._missed: set[tuple[str, str]] = set()  #: runs and queues, of which was said that nobody serves them
         self._blind_since: float | None = None
@@ -101,9 +105,25 @@ class CeleryExecutor(Executor):
     # ---- submitting ------------------------------------------------------------------------------------------------
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
+        self._mind_memory()
         content, brief = self._stored_brief(run)
         for start in range(0, len(tasks), _BATCH):
             self._publish(brief, content, tasks[start : start + _BATCH])
+
+    def _mind_memory(self) -> None:
+        """Raises BrokerUnreachable while Redis is nearly full: what runs has to find room for its outputs."""
+        now = time.monotonic()
+        if now < self._next_weighing:
+            return
+        with reaching(self.url):
+            memory: Any = self._protocol.client.info("memory")
+        most, used = memory.get("maxmemory", 0), memory.get("used_memory", 0)
+        if most and used >= _FULL * most:
+            full = (
+                f"its memory is nearly full, {used / most:.0%} of {most:,} bytes; no steps are sent above {_FULL:.0%}"
+            )
+            raise BrokerUnreachable(self.url, full)
+        self._next_weighing = now + _WEIGH_EVERY
 
     def _publish(self, brief: RunBrief, content: str, tasks: Sequence[StepTask], again: bool = False) -> None:
         now = time.monotonic()
@@ -316,7 +336,25 @@ class CeleryExecutor(Executor):
         waiting = {queue: sum(lengths[at * lists : (at + 1) * lists]) for at, queue in enumerate(queues)}
         for flight in self._flights.lost(waiting, now):
             self._send_again(flight, now)
+        for flight in queued:
+            if flight.task is not None and now - flight.seen > (flight.task.start_timeout or inf):
+                self._give_up_waiting(flight, now)
         self._miss_workers([flight for flight in queued if now - flight.seen > self.settings.start_timeout])
+
+    def _give_up_waiting(self, flight: Flight, now: float) -> None:
+        error = ErrorInfo(
+            "StepNotStarted",
+            f"No worker has started step {flight.at.step!r} within {now - flight.seen:.1f} s (opgrid/start_timeout).",
+        )
+        event = StepFailed(
+            run_id=RunId(flight.at.run_id),
+            at=time.time(),
+            step=StepKey(flight.at.step),
+            attempt=flight.at.attempt,
+            error=error,
+            timed_out=True,
+        )
+        self._protocol.expire(flight.at, b"", seal_events([event], self.ring))
 
     def _miss_workers(self, waiting: Sequence[Flight]) -> None:
         """Say once a run and queue that nobody serves it: what waits then waits for somebody to start a worker."""

@@ -71,6 +71,7 @@ class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
     queue: str | None = None
     priority: int = 0  #: higher first
     timeout: float | None = None  #: seconds
+    start_timeout: float | None = None  #: seconds that it may wait for a worker
     executor: str | None = None  #: None: the run's executor
     then: tuple[StepTask, ...] = ()  #: steps of the same run to go on with, in this order, where it was
     after: tuple[StepKey, ...] = ()  #: steps of the same message that must have succeeded before

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import PayloadRejected
+from opgrid.errors import PayloadDamaged, PayloadRejected
 from opgrid.io.envelope import open_sealed, seal
 from opgrid.io.keys import KeyRing
 from opgrid.io.serializers import Segment, Serializer, serializer
@@ -66,9 +66,9 @@ def unpack(header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
     how, compression, sizes, checksum, packed_lengths = fields[len(wanted) :]
     raw, size = _SIZES.unpack(sizes)
     if _length(body) != size:
-        raise PayloadRejected(f"{_named(ref)}: {_length(body)} bytes are stored where {size} were written")
+        raise PayloadDamaged(f"{_named(ref)}: {_length(body)} bytes are stored where {size} were written")
     if hashlib.sha256(body).digest() != checksum:
-        raise PayloadRejected(f"{_named(ref)}: the bytes were damaged or changed after they were written")
+        raise PayloadDamaged(f"{_named(ref)}: the bytes were damaged or changed after they were written")
     if compression:
         body = _decompressed(body, raw)
     lengths = struct.unpack(f">{len(packed_lengths) // 8}Q", packed_lengths)

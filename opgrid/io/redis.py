@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from opgrid.broker.keys import Keys
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import OutputGone, PayloadRejected, SettingsError
+from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
@@ -266,11 +266,11 @@ def _gathered(client: redis.Redis, names: Sequence[str], begin: bytes, size: int
             if chunk is None:
                 raise OutputGone(f"{name}, a part of an output, is gone from Redis")
             if at + len(chunk) > size:
-                raise PayloadRejected(f"{name} is longer than what was written")
+                raise PayloadDamaged(f"{name} is longer than what was written")
             body[at : at + len(chunk)] = chunk
             at += len(chunk)
     if at != size:
-        raise PayloadRejected(f"{names[0]} and its followers hold {at:,} bytes where {size:,} were written")
+        raise PayloadDamaged(f"{names[0]} and its followers hold {at:,} bytes where {size:,} were written")
     return body
 
 

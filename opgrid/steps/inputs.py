@@ -17,7 +17,7 @@ from opgrid.contracts.tasks import (
     Stored,
     TaskInput,
 )
-from opgrid.errors import ExecutionLoadInputError, InvariantViolationError, OpGridError, OutputGone
+from opgrid.errors import ExecutionLoadInputError, InvariantViolationError, OpGridError, OutputGone, PayloadDamaged
 from opgrid.steps.attempt import Attempt
 from opgrid.steps.reading import manager_for, read, read_without_upstream
 from opgrid.steps.type_checks import check
@@ -98,7 +98,7 @@ def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
     key, manager = manager_for(attempt, name, ref)
     try:
         value, metadata = read(attempt, name, ref, key, manager)
-    except OutputGone as error:
+    except (OutputGone, PayloadDamaged) as error:
         raise InputsGone([ref], str(error)) from error
     except Exception as error:
         raise ExecutionLoadInputError(

@@ -419,6 +419,7 @@ class RunMachine:
             queue=spec.queue,
             priority=spec.priority,
             timeout=spec.timeout,
+            start_timeout=spec.start_timeout,
             executor=spec.executor,
         )
 

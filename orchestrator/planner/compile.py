@@ -195,6 +195,7 @@ class _Specs:
             outputs=op.outputs,
             retry=node.retry or leaf.frame.retry or op.retry or self.snapshot.structure.retry,
             timeout=how.timeout or op.timeout,
+            start_timeout=how.start_timeout,
             recompute=how.recompute,
             trigger=op.trigger,
             pool=op.pool,

@@ -65,6 +65,7 @@ class StepSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     outputs: tuple[OutputInfo, ...] = ()
     retry: Retry | None = None
     timeout: float | None = None  #: seconds from start to end of one attempt
+    start_timeout: float | None = None  #: seconds that one attempt may wait for a worker
     recompute: bool = True  #: it may run again when its outputs were lost
     trigger: TriggerRule = TriggerRule.ALL_SUCCESS
     pool: str | None = None

@@ -13,6 +13,7 @@ RUN_PRIORITY = ("opgrid/priority", "dagster-celery/run_priority", "dagster/prior
 EXECUTOR = ("opgrid/executor",)
 TIMEOUT = ("opgrid/timeout",)
 FUSE = ("opgrid/fuse",)
+START_TIMEOUT = ("opgrid/start_timeout",)
 RECOMPUTE = ("opgrid/recompute",)
 MAX_RUNTIME = ("opgrid/max_runtime", "dagster/max_runtime")
 
@@ -38,6 +39,7 @@ class Routing(NamedTuple):
     executor: str | None = None
     timeout: float | None = None
     recompute: bool = True
+    start_timeout: float | None = None
 
 
 def of_step(tags: Mapping[str, str], step: str) -> Routing:
@@ -48,6 +50,7 @@ def of_step(tags: Mapping[str, str], step: str) -> Routing:
         _text(tags, EXECUTOR),
         _read(tags, TIMEOUT, _seconds, "a number of seconds above 0", where),
         _read(tags, RECOMPUTE, _yes_or_no, "true or false", where) is not False,
+        _read(tags, START_TIMEOUT, _seconds, "a number of seconds above 0", where),
     )
 
 

@@ -21,6 +21,7 @@ from opgrid.broker.fleet import WorkerProcess, start_worker
 from opgrid.broker.keys import Keys
 from opgrid.contracts.events import EngineNote, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import CodeTarget, Gathered, JobRef, StepTask
+from opgrid.errors import BrokerUnreachable
 from opgrid.io.keys import KeyRing
 from opgrid.testing.contract_jobs import contract
 from opgrid.testing.executors import CODE, Conversation, contract_setup, given
@@ -282,6 +283,27 @@ def test_a_queue_that_nobody_serves_is_named(home: Path, redis_url: str, tmp_pat
     worker(queues=["heavy"])
     assert isinstance(run.end_of(task), StepSucceeded)
     executor.close()
+
+
+def test_a_step_that_no_worker_starts_in_time_fails(run: Conversation) -> None:
+    end = run.end_of(run.start("five", queue="nobody", start_timeout=1.0))
+    assert isinstance(end, StepFailed)
+    assert end.timed_out
+    assert "opgrid/start_timeout" in end.error.message
+
+
+def test_nothing_is_sent_while_redis_is_nearly_full(home: Path, tmp_path: Path, worker: StartWorker) -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as client:
+        executor = CeleryExecutor.create(contract_setup(home, server.url, lease_ttl=TTL))
+        run = Conversation(executor, tmp_path)
+        worker(url=server.url)
+        used: Any = client.info("memory")
+        client.config_set("maxmemory", int(used["used_memory"] * 1.1))
+        with pytest.raises(BrokerUnreachable, match="nearly full"):
+            run.start("five")
+        client.config_set("maxmemory", 0)
+        assert isinstance(run.run("five"), StepSucceeded)
+        executor.close()
 
 
 def test_a_step_with_many_inputs_travels_by_reference(run: Conversation, worker: StartWorker, redis_url: str) -> None:

@@ -13,7 +13,7 @@ import redis
 
 from opgrid.broker.connection import connect
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import PayloadRejected, SettingsError
+from opgrid.errors import OutputGone, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.redis import CHUNK, RedisStore, delete_run, expire_run, index_of, key_of, keys_of
 from opgrid.io.setup import IOSetup
@@ -67,7 +67,7 @@ def test_many_small_buffers_do_not_make_many_keys(around: Any) -> None:
 def test_a_missing_chunk_is_noticed(around: Any, client: redis.Redis) -> None:
     stored = store(RedisStore(compress=False), around, bytes(3 * CHUNK))
     client.delete(keys_of(stored)[1])
-    with pytest.raises(PayloadRejected):
+    with pytest.raises(OutputGone):
         load(RedisStore(), around, stored)
 
 

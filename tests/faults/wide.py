@@ -1,0 +1,3 @@
+"""How wide the widest job of the suite is."""
+
+WIDE = 2000
