@@ -91,6 +91,17 @@ ifneq ($(and $(NPM),$(NODE_IS_NEW)),)
 	@cd ui && npx --no-install graphql-codegen --silent
 endif
 
+# All faults of the matrix on both databases; taken up again where it was interrupted. REPEATS=3 for a short one.
+REPEATS ?= 20
+.PHONY: faults
+faults: setup ## break everything, many times, and write docs/reliability.md
+	@$(PY) -P -m tests.faults --repeats $(REPEATS) --write
+
+MINUTES ?= 60
+.PHONY: soak
+soak: setup ## mixed runs under random kills for an hour; MINUTES=5 for a short one
+	@$(PY) -P -m tests.faults.soak --minutes $(MINUTES)
+
 .PHONY: bench
 bench: setup ## measure; figures go to stdout
 	@$(PY) -P -m benchmarks

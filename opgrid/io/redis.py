@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
 from opgrid.broker.keys import Keys
@@ -28,6 +29,8 @@ from opgrid.io.spill import spill, spilled
 if TYPE_CHECKING:
     import redis
 
+T = TypeVar("T")
+
 CHUNK: Final = 1 << 20
 #: Seconds that a value stays if nobody cleans up: OPGRID_IO_TTL.
 TTL: Final = 7 * 24 * 3600
@@ -35,6 +38,9 @@ TTL: Final = 7 * 24 * 3600
 LARGEST: Final = 1 << 30
 #: Bytes above which a value goes to OPGRID_IO_SPILL_TO, where that is set: OPGRID_IO_SPILL_ABOVE.
 SPILL_ABOVE: Final = 64 << 20
+#: Seconds that a step waits for a Redis that does not answer, or has no room: OPGRID_IO_PATIENCE.
+PATIENCE: Final = 60
+_AGAIN: Final = 0.2  #: seconds until it is tried again
 _HEAD: Final = struct.Struct(">I")
 _CACHED_VALUES: Final = 256
 _CACHED_BYTES: Final = 64 * 1024
@@ -62,6 +68,7 @@ class RedisStore(IOManager):
         self.compress = compress
         self.ttl = ttl or _setting("OPGRID_IO_TTL", TTL)
         self.max_bytes = max_bytes or _setting("OPGRID_IO_MAX_BYTES", LARGEST)
+        self.patience = _setting("OPGRID_IO_PATIENCE", PATIENCE)
         self._recent = _Recent()
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
@@ -78,7 +85,8 @@ class RedisStore(IOManager):
                 "OPGRID_IO_SPILL_TO, or bind an IO manager for them: Out(io_manager_key=...)."
             )
         key = key_of(ref)
-        chunks = self._write(self._client(context), key, ref, packed)
+        client = self._client(context)
+        chunks = self._patiently(lambda: self._write(client, key, ref, packed))
         self._recent.keep(key, packed)
         context.manifest = {"size": packed.size, "chunks": chunks}
 
@@ -87,8 +95,24 @@ class RedisStore(IOManager):
         key = key_of(ref)
         if not _chunks_of(ref):
             return unpack(*spilled(self._spilled_to(ref), ref), ref, context.io.keys)
-        stored = self._recent.find(key) or self._read(self._client(context), key, ref)
+        stored = self._recent.find(key)
+        if stored is None:
+            client = self._client(context)
+            stored = self._patiently(lambda: self._read(client, key, ref))
         return unpack(*stored, ref, context.io.keys)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """A Redis that is away for a while, or full, fails no step: what was begun is begun anew."""
+        from opgrid.broker.connection import UNREACHABLE
+
+        until = time.monotonic() + self.patience
+        while True:
+            try:
+                return work()
+            except UNREACHABLE:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_AGAIN)
 
     def _spilled_to(self, ref: OutputRef) -> str:
         if self.spill_to is None:

@@ -21,6 +21,7 @@ PROCESSES: Final = 4
 _PATIENCE: Final = 1.0  #: seconds that a question waits for a process before it gets one of its own
 _KEPT: Final = 60.0  #: seconds that a process is kept that nobody needs
 _LOAD: Final = 120.0  #: seconds that the code may take to load
+_MOST_ANSWERS: Final = 1000  #: of one process: code that leaks gets a fresh one
 
 _Process = LocationProcess | RemoteProcess
 
@@ -88,11 +89,14 @@ class Location:
         kept = None
         try:
             answer = process.ask(asked, timeout)
-            kept = process
+            process.answers += 1
+            kept = process if process.answers < _MOST_ANSWERS else None
         finally:
             with self._lock:
                 self._asked.discard(process)
             self._put_back(kept, version)
+            if kept is None:
+                process.kill()
         return answer
 
     def submit(self, work: Callable[[], None]) -> Future[None]:

@@ -38,6 +38,7 @@ class LocationProcess:
             )
         self._socket = ours
         self.used = 0.0  #: when it answered last, monotonic
+        self.answers = 0
 
     @property
     def pid(self) -> int:

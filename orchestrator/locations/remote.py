@@ -30,7 +30,7 @@ class RemoteProcess:
     """A process with user code that a code server has started for us. Connects when it is first asked."""
 
     def __init__(self, name: str, address: Address, ring: KeyRing) -> None:
-        self.name, self.used = name, 0.0
+        self.name, self.used, self.answers = name, 0.0, 0
         self._address, self._ring = address, ring
         self._socket: socket.socket | None = None
         self._channel: Channel | None = None

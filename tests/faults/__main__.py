@@ -120,7 +120,7 @@ def _read(results: Path) -> list[dict[str, Any]]:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| | what is broken | what must come of it | SQLite | PostgreSQL | seen after, p50 / p99 | going on, p50 / p99 |",
+        "| | what is broken | what must come of it | SQLite | PostgreSQL | seen, p50 / p99 | going on, p50 / p99 |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, fault in FAULTS.items():

@@ -17,7 +17,7 @@ from typing import Any
 from opgrid.broker.connection import BrokerAddress, connect
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.fleet import WorkerProcess, start_worker
-from opgrid.contracts.events import AnyEvent, StepEvent, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import AnyEvent, StepEvent, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.ids import RunId
@@ -46,7 +46,7 @@ class Arena:
         self.database_url = database_url
         self.chance = random.Random(seed)
         self._stack = stack
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
         self.workers: list[WorkerProcess] = []
         KeyRing.load(str(folder))
         self.redis = stack.enter_context(EmbeddedRedis.start(data=folder / "redis"))
@@ -91,10 +91,10 @@ class Arena:
             "OPGRID_LEASE_TTL": str(LEASE_TTL),
             "PYTHONPATH": str(ROOT),
         }
-        with (self.folder / f"{command[0]}-{len(self._processes)}.log").open("wb") as log:
+        with (self.folder / f"{command[0]}-{len(self.processes)}.log").open("wb") as log:
             args = [sys.executable, "-P", "-m", "opgrid", *command]
             made = subprocess.Popen(args, env=environ, stdout=log, stderr=log, cwd=self.folder)
-        self._processes.append(made)
+        self.processes.append(made)
         return made
 
     def service(self, orchestrators: int = 1, workers: int = 2) -> None:
@@ -113,7 +113,7 @@ class Arena:
             worker.kill()
             for pid in family:
                 kill(pid)
-        for process in self._processes:
+        for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
@@ -197,7 +197,7 @@ class Arena:
         ends = Counter(
             (event.step, event.attempt)
             for event in self.events(run_id)
-            if isinstance(event, StepEvent) and event.TYPE.value in _ENDS
+            if isinstance(event, StepEvent) and event.TYPE.value in _ENDS and not _is_verdict(event)
         )
         twice = [key for key, count in ends.items() if count > 1]
         if twice:
@@ -228,6 +228,11 @@ class Arena:
 
 
 _ENDS = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_LOST", "STEP_CANCELED"})
+
+
+def _is_verdict(event: AnyEvent) -> bool:
+    """That an attempt that was lost was one too many."""
+    return isinstance(event, StepFailed) and event.error.kind == "PoisonStep"
 
 
 def descendants(pid: int) -> list[int]:

@@ -108,7 +108,7 @@ def poisoned() -> None:
 
 @op
 def large(size: int) -> bytes:
-    return b"x" * size
+    return os.urandom(size)  # what does not compress
 
 
 @op

@@ -6,13 +6,17 @@ import re
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from opgrid.errors import DatabaseUnreachable, SettingsError
+
+#: Milliseconds after which PostgreSQL ends a transaction whose process does nothing: one that is frozen, or cut off,
+#: would hold up all others with its locks.
+_IDLE_IN_TRANSACTION: Final = 8000
 
 
 def open_engine(url: str) -> Engine:
@@ -27,7 +31,11 @@ def open_engine(url: str) -> Engine:
         ) from error
     backend = address.get_backend_name()
     if backend == "postgresql":
-        return create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        limits = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION}"
+        address = address.set(drivername="postgresql+psycopg")
+        if "options" not in address.query:
+            address = address.update_query_dict({"options": limits})
+        return create_engine(address, pool_pre_ping=True)
     if backend != "sqlite":
         raise SettingsError(
             f"opgrid stores its runs in sqlite or postgresql, not in {backend!r} (OPGRID_DATABASE_URL)."

@@ -142,3 +142,21 @@ def test_cleaning_up_finds_every_key_of_a_run(around: Any, client: redis.Redis) 
 def test_without_a_broker_it_says_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="OPGRID_BROKER_URL"):
         store(RedisStore(), SimpleNamespace(io=IOSetup(str(tmp_path))), 5)
+
+
+def test_a_redis_that_is_away_is_waited_for(around: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = RedisStore()
+    whole, failures = manager._write, [redis.ConnectionError("away"), redis.exceptions.OutOfMemoryError("full")]
+
+    def shaky(*given: Any) -> int:
+        if failures:
+            raise failures.pop()
+        return whole(*given)
+
+    monkeypatch.setattr(manager, "_write", shaky)
+    assert load(RedisStore(), around, store(manager, around, "value")) == "value"
+    assert not failures
+    manager.patience = 0
+    failures.append(redis.ConnectionError("away"))
+    with pytest.raises(redis.ConnectionError):
+        store(manager, around, "value")
