@@ -97,6 +97,11 @@ REPEATS ?= 20
 faults: setup ## break everything, many times, and write docs/reliability.md
 	@$(PY) -P -m tests.faults --repeats $(REPEATS) --write
 
+COUNT ?= 1000000
+.PHONY: fuzz
+fuzz: setup ## COUNT hostile inputs for each decoder
+	@OPGRID_FUZZ=$(COUNT) $(PY) -m pytest -q --timeout 0 -n $(JOBS) tests/fuzz
+
 MINUTES ?= 60
 .PHONY: soak
 soak: setup ## mixed runs under random kills for an hour; MINUTES=5 for a short one

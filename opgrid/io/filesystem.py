@@ -79,7 +79,7 @@ def path_part(text: str) -> str:
         return text
     encoded = quote(text, safe="")
     if not encoded.strip("."):
-        encoded = encoded.replace(".", "%2E") or "%00"
+        encoded = encoded.replace(".", "%2E") or "%-"  # which quoting gives nothing
     if len(encoded) > _LONGEST_NAME:
         encoded = encoded[: _LONGEST_NAME - 33] + "-" + hashlib.sha256(text.encode()).hexdigest()[:32]
     return encoded
