@@ -98,6 +98,7 @@ class Watch:
     children: dict[int, Child] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
     beats: dict[str, int] = field(default_factory=dict)  #: by claim
+    peaks: dict[int, int] = field(default_factory=dict)  #: bytes that children with a step have used at most
     statuses: dict[int, int] = field(default_factory=dict)  #: exit codes that came before the death was noticed
     heard: bytes = b""
     last_tick: float = field(default_factory=time.monotonic)
@@ -267,6 +268,10 @@ class Watch:
         return StepLost(run_id=run_id, at=at, step=step, attempt=claim.attempt, cause=self._cause(death))
 
     def _cause(self, death: Death) -> LossCause:
+        found = self._why(death)
+        return msgspec.structs.replace(found, host=socket.gethostname(), peak_memory=self.peaks.pop(death.pid, 0))
+
+    def _why(self, death: Death) -> LossCause:
         worker, status = self.settings.name, death.status
         if self.parent_is_gone:
             return LossCause("the worker was killed", worker=worker, pid=death.pid)
@@ -284,6 +289,8 @@ class Watch:
             return
         claims = {child.pid: [claim for claim in child.slot.held() if claim.taken] for child in self.children.values()}
         for pid, held in claims.items():
+            if held:
+                self.peaks[pid] = peak_memory(pid)
             for claim in held:
                 if claim.timeout is not None and now - claim.since > claim.timeout + self.settings.cancel_grace:
                     self._stop(self.children[pid], claim.claim, Why.TIMEOUT, now)
@@ -357,6 +364,15 @@ def _descriptor_of(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
+
+
+def peak_memory(pid: int) -> int:
+    """Bytes; 0 where nobody says."""
+    try:
+        lines = Path("/proc", str(pid), "status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _kill_group(pid: int) -> None:

@@ -172,6 +172,8 @@ class LossCause(msgspec.Struct, frozen=True, omit_defaults=True):
     exit_code: int | None = None
     worker: str = ""
     pid: int = 0
+    host: str = ""
+    peak_memory: int = 0  #: bytes that the process had used at most when it was last looked at; 0: unknown
 
 
 class StepLost(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.STEP_LOST.value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -131,12 +132,14 @@ def test_a_killed_child_is_told_before_its_lease_ends_and_its_worker_goes_on(
     worker()
     task = run.start("sleep_alone")
     started = run.wait(task, StepStarted)
+    time.sleep(TTL / 2)  # it was looked at
     before = time.monotonic()
     os.kill(started.pid, signal.SIGKILL)
     end = run.end_of(task)
     assert time.monotonic() - before < TTL
     assert isinstance(end, StepLost)
-    assert (end.cause.signal, end.cause.pid) == (signal.SIGKILL, started.pid)
+    assert (end.cause.signal, end.cause.pid, end.cause.host) == (signal.SIGKILL, started.pid, socket.gethostname())
+    assert end.cause.peak_memory > 10 * 2**20
     assert isinstance(run.run("five", attempt=2), StepSucceeded)
     assert time.monotonic() - before < 2 * TTL
 
