@@ -97,6 +97,11 @@ REPEATS ?= 20
 faults: setup ## break everything, many times, and write docs/reliability.md
 	@$(PY) -P -m tests.faults --repeats $(REPEATS) --write
 
+SEEDS ?= 25000
+.PHONY: simulate
+simulate: setup ## runs in SEEDS simulated worlds, under every fault
+	@$(PY) -P -m tests.simulation --seeds $(SEEDS)
+
 COUNT ?= 1000000
 .PHONY: fuzz
 fuzz: setup ## COUNT hostile inputs for each decoder

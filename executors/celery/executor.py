@@ -214,7 +214,7 @@ class CeleryExecutor(Executor):
                 events = []
             if events or self._woken or time.monotonic() >= until:
                 self._woken = False
-                return Polled(events, self._position)
+                return Polled(events, f"{self._place}/{self._position}")
 
     def _let_gather(self, until: float) -> None:
         """While workers have a queue to work on, nobody waits for us: one turn for many events costs less than many."""
@@ -267,10 +267,18 @@ class CeleryExecutor(Executor):
             return []
 
     def acknowledge(self, position: Position) -> None:
-        self._acknowledged = position or _START
+        place, _, entry = position.rpartition("/")
+        self._acknowledged = entry if entry and place == self._place else _START
 
     def resume_at(self, position: Position) -> None:
-        self._position = position or _START
+        """Entries of a Redis that has lost its data since may have any number: then all that is there is new."""
+        place, _, entry = position.rpartition("/")
+        self._position = entry if entry and place in ("", self._place) else _START
+
+    @property
+    def _place(self) -> str:
+        """A word for the generation that positions are of."""
+        return hash_of(self._generation or b"")[:8]
 
     # ---- watching over what is on its way --------------------------------------------------------------------------
 

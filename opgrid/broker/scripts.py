@@ -28,9 +28,12 @@ local function fence(run, step)
   if attempt then return tonumber(attempt), by end
   return tonumber(string.match(text, '^%d+')), nil, string.sub(text, -1) == '~'
 end
-local function holder(leases, field)
+-- The claim that holds a lease, and the lease; with an attempt, one of an earlier attempt is none: a Redis that was
+-- rolled back may still have it.
+local function holder(leases, field, attempt)
   local text = redis.call('HGET', leases, field)
   if not text then return nil, nil end
+  if attempt and tonumber(string.match(text, '^%d+')) < attempt then return nil, nil end
   return string.match(text, '^%d+ (%S+)'), text
 end
 """
@@ -40,7 +43,7 @@ local said = {}
 for i = 4, #ARGV, 4 do
   local step, attempt, queue, message = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
   local at, by, aboard = fence(KEYS[1], step)
-  local held = at == attempt and redis.call('HEXISTS', KEYS[2], ARGV[2] .. '/' .. step) == 1
+  local held = at == attempt and holder(KEYS[2], ARGV[2] .. '/' .. step, attempt)
   if queue == '~' then
     if not at then redis.call('HSET', KEYS[1], 'f:' .. step, attempt .. ' ~') end
     said[#said + 1] = 'known'
@@ -68,9 +71,9 @@ if at ~= attempt then return 'stale' end
 if by then return 'done' end
 local mark = redis.call('HGET', KEYS[1], 'c:' .. step)
 if mark and tonumber(mark) >= attempt then return 'canceled' end
-local who, lease = holder(KEYS[2], field)
+local who, lease = holder(KEYS[2], field, attempt)
 if who == claim then return 'ok' end
-if lease and tonumber(string.match(lease, '^%d+')) >= attempt then return 'taken' end
+if lease then return 'taken' end
 redis.call('HSET', KEYS[2], field, attempt .. ' ' .. claim .. ' 0 ' .. ARGV[5])
 redis.call('XADD', KEYS[3], '*', 'd', ARGV[6])
 return 'ok'
@@ -82,7 +85,7 @@ for i = 1, #ARGV, 7 do
   local run, leases, step, field = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local attempt, claim, rest = tonumber(ARGV[i + 4]), ARGV[i + 5], ARGV[i + 6]
   local at, by = fence(run, step)
-  local who = holder(leases, field)
+  local who = holder(leases, field, attempt)
   if (at and (at ~= attempt or by)) or (who and who ~= claim) or redis.call('HEXISTS', run, 'end') == 1 then
     if who == claim then redis.call('HDEL', leases, field) end
     said[#said + 1] = 'stale'
@@ -103,7 +106,7 @@ if not at then
   return 'unknown'
 end
 if at == attempt and by == claim then return 'ok' end
-local who = holder(KEYS[2], field)
+local who = holder(KEYS[2], field, attempt)
 if at ~= attempt or by or (who and who ~= claim) then return 'stale' end
 for i = 6, #ARGV do
   if redis.call('EXISTS', ARGV[i]) == 0 then return 'missing' end
@@ -124,8 +127,9 @@ _EXPIRE: Final = """
 local step, attempt, field = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local at, by = fence(KEYS[1], step)
 if not at then return 'unknown' end
-local _, lease = holder(KEYS[2], field)
-if at ~= attempt or by or (lease or '') ~= ARGV[4] then return 'stale' end
+local _, seen = holder(KEYS[2], field)
+local _, lease = holder(KEYS[2], field, attempt)
+if at ~= attempt or by or ((seen or '') ~= ARGV[4] and (lease or '') ~= ARGV[4]) then return 'stale' end
 redis.call('XADD', KEYS[3], '*', 'd', ARGV[5])
 redis.call('HDEL', KEYS[2], field)
 redis.call('HSET', KEYS[1], 'f:' .. step, attempt .. ' x -')
@@ -141,7 +145,7 @@ for i = 1, #ARGV, 4 do
     said[#said + 1] = 'done'
   else
     redis.call('HSET', KEYS[1], 'c:' .. step, attempt)
-    if at == attempt and redis.call('HEXISTS', KEYS[2], field) == 1 then
+    if at == attempt and holder(KEYS[2], field, attempt) then
       said[#said + 1] = 'running'
     else
       redis.call('HSET', KEYS[1], 'f:' .. step, attempt .. ' x -')
@@ -156,7 +160,7 @@ return said
 _REFUSE: Final = """
 local step, attempt, field = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local at, by = fence(KEYS[1], step)
-if at ~= attempt or by or redis.call('HEXISTS', KEYS[2], field) == 1 then return 'stale' end
+if at ~= attempt or by or holder(KEYS[2], field, attempt) then return 'stale' end
 local now = redis.call('TIME')
 local mark = 'm:' .. step .. ':' .. attempt
 local first = redis.call('HSETNX', KEYS[1], mark, now[1]) == 1

@@ -131,8 +131,8 @@ class Instances:
         """A step has made its outputs again: those of its fan-outs that are not there any more are missed by the steps
         over them.
         """
-        for output in self._fans.get(step.spec.key, ()):
-            self._branches.pop((step.key, output), None)
+        for out in step.spec.outputs:
+            self._branches.pop((step.key, out.name), None)
 
     def give_up(self, step: Step) -> list[Step]:
         """A step has failed for good, and nothing that needs it will run: those with a trigger rule that are ready."""

@@ -164,3 +164,27 @@ def test_scripts_come_back_after_redis_forgot_them(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     protocol.client.script_flush()
     assert protocol.claim(FIRST, "c1", "w", b"started") is Said.OK
+
+
+def test_a_lease_of_an_earlier_attempt_holds_nothing(protocol: Protocol) -> None:
+    """A Redis that was rolled back has it, when the fence is raised again."""
+
+    def rolled_back() -> None:
+        protocol.client.flushdb()
+        publish(protocol, FIRST)
+        protocol.claim(FIRST, "c1", "w", b"started")
+        publish(protocol, SECOND)
+        protocol.client.delete("queue")
+
+    rolled_back()
+    assert publish(protocol, SECOND, again=True) == [Said.SENT]
+    assert protocol.claim(SECOND, "c2", "w", b"started 2") is Said.OK
+    rolled_back()
+    assert protocol.cancel(RUN, STREAM, [("a", 2, b"canceled")]) == [Said.CANCELED]
+    rolled_back()
+    assert protocol.expire(SECOND, b"", b"lost") is Said.OK
+    rolled_back()
+    assert protocol.expire(SECOND, b"1 c1 0 w", b"lost") is Said.OK  # as the coordinator saw it last
+    rolled_back()
+    assert protocol.beat([Beat(SECOND, "c2", 5, "w")]) == [Said.OK]
+    assert protocol.finish(SECOND, "c2", b"done") is Said.OK
