@@ -109,6 +109,7 @@ function Code({ data }: { data: DeploymentQuery }) {
             {entry.updatedTimestamp && (
               <>
                 , loaded <When at={entry.updatedTimestamp} />
+                {entry.versionKey && <>, version {entry.versionKey}</>}
               </>
             )}
           </Text>
