@@ -68,6 +68,7 @@ def _conf(settings: WorkerSettings) -> dict[str, Any]:
         # processes
         "worker_concurrency": settings.concurrency,
         "worker_max_tasks_per_child": settings.max_tasks_per_child,
+        "worker_max_memory_per_child": settings.max_memory_per_child and settings.max_memory_per_child * 1024,
         "worker_proc_alive_timeout": 60.0,
         "worker_lost_wait": 1.0,
         "worker_soft_shutdown_timeout": settings.drain_seconds,

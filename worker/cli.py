@@ -34,6 +34,12 @@ def worker() -> None:
 @click.option("-b", "--broker", metavar="URL", help="Where Redis is; otherwise OPGRID_BROKER_URL.")
 @click.option("--max-tasks-per-child", type=click.IntRange(1), help="Start a new process after so many messages.")
 @click.option(
+    "--max-memory-per-child",
+    type=click.IntRange(1),
+    help="MiB; a process that uses more is replaced after its message.",
+)
+@click.option("--autoscale", metavar="MAX,MIN", help="As many processes as there is work for; instead of -c.")
+@click.option(
     "--code-patience",
     type=click.FloatRange(0),
     default=60.0,
@@ -64,11 +70,16 @@ def start(
     name: str | None,
     broker: str | None,
     max_tasks_per_child: int | None,
+    max_memory_per_child: int | None,
+    autoscale: str | None,
     code_patience: float,
     cancel_grace: float,
     log_level: str,
 ) -> None:
     """Run steps until SIGTERM, which lets running steps end first."""
+    scale = _scale(autoscale) if autoscale is not None else None
+    if scale is not None and concurrency is not None:
+        raise click.UsageError("--autoscale says how many processes there are: leave out --concurrency.")
     targets = [CodeTarget(file=file, attribute=attribute, working_directory=working_directory) for file in files]
     targets += [CodeTarget(module=each, attribute=attribute, working_directory=working_directory) for each in modules]
     try:
@@ -79,17 +90,30 @@ def start(
             name=_full_name(name),
             code=tuple(targets),
             queues=tuple(part.strip() for part in queues.split(",") if part.strip()),
-            concurrency=concurrency or os.cpu_count() or 1,
+            concurrency=scale[0] if scale else concurrency or os.cpu_count() or 1,
+            autoscale=scale,
             lease_ttl=lease_ttl(),
             code_patience=code_patience,
             cancel_grace=cancel_grace,
             max_tasks_per_child=max_tasks_per_child,
+            max_memory_per_child=max_memory_per_child,
             log_level=log_level.upper(),
         )
         code = run(settings)
     except OpGridError as error:
         raise _told(error) from error
     sys.exit(code)
+
+
+def _scale(text: str) -> tuple[int, int]:
+    """(most, least)"""
+    try:
+        most, least = sorted((int(part) for part in text.split(",")), reverse=True)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not MAX,MIN, for example 8,2.", param_hint="--autoscale") from None
+    if least < 1:
+        raise click.BadParameter("at least one process.", param_hint="--autoscale")
+    return most, least
 
 
 def _told(error: OpGridError) -> click.ClickException:
@@ -128,7 +152,8 @@ def run(settings: WorkerSettings) -> int:
         celery: Any = app.Worker(
             hostname=settings.name,
             queues=list(settings.queues),
-            concurrency=settings.concurrency,
+            concurrency=settings.autoscale[1] if settings.autoscale else settings.concurrency,
+            autoscale=settings.autoscale,
             loglevel=settings.log_level,
             without_gossip=True,
             without_mingle=True,

@@ -32,6 +32,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     code_patience: float = 60.0  #: seconds until a step fails that no worker has the code for
     drain_seconds: float = 20.0  #: how long SIGTERM waits for running steps before they are handed back
     max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None  #: MiB
+    autoscale: tuple[int, int] | None = None  #: (most, least) processes
     log_level: str = "INFO"
 
     @property

@@ -108,11 +108,11 @@ def start_worker(
         "start",
         "-n",
         full,
-        "-c",
-        str(concurrency),
         "-q",
         ",".join(queues),
     ]
+    if "--autoscale" not in options:
+        command += ["-c", str(concurrency)]
     command += _code_options(code) + list(options)
     output: IO[Any] | None = log.open("ab") if log is not None else None
     try:

@@ -223,6 +223,33 @@ def test_a_worker_that_is_told_to_stop_lets_its_step_end(run: Conversation, work
     assert there.process.wait(20) == 0
 
 
+def test_a_worker_grows_with_its_work(run: Conversation, worker: StartWorker) -> None:
+    there = worker(options=("--autoscale", "3,1"))
+    tasks = [run.task("pause", step=f"pause_{number}") for number in range(9)]
+    run.submit(*tasks)
+    most = 0
+
+    def grown() -> bool:
+        nonlocal most
+        run.poll()
+        going = {each.step for each in run.events if isinstance(each, StepStarted)}
+        ended = {each.step for each in run.events if isinstance(each, StepSucceeded)}
+        most = max(most, len(going - ended))
+        return len(ended) == len(tasks)
+
+    eventually(grown, 30)
+    assert most == 3
+    assert there.process.poll() is None
+
+
+def test_a_process_that_uses_much_memory_is_replaced(run: Conversation, worker: StartWorker) -> None:
+    worker(options=("--max-memory-per-child", "1"))
+    tasks = [run.start("five", step=f"five_{number}") for number in range(3)]
+    assert all(isinstance(run.end_of(task), StepSucceeded) for task in tasks)
+    pids = {each.pid for each in run.events if isinstance(each, StepStarted)}
+    assert len(pids) == 3
+
+
 # ---- messages ------------------------------------------------------------------------------------------------------
 
 
