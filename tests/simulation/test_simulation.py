@@ -18,7 +18,10 @@ def test_every_promise_holds_in_every_world(part: int) -> None:
             pytest.fail(f"seed {seed}: {problem!r}")
 
 
-@pytest.mark.parametrize("mutant", ["no epoch", "nothing is sent again", "nobody notices a wipe"])
+@pytest.mark.parametrize(
+    "mutant",
+    ["no epoch", "nothing is sent again", "nobody notices a wipe", "nothing is recovered", "outputs without claims"],
+)
 def test_a_rule_that_is_missing_is_missed(mutant: str) -> None:
     for seed in range(400):
         try:
