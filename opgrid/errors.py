@@ -278,4 +278,4 @@ class PayloadRejected(OpGridError):
 
 
 class PayloadDamaged(PayloadRejected):
-    """Stored bytes were written by who signed them, and are not what they were."""
+    """Stored bytes are not what was written there, by accident: who made the value makes it again."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import OutputGone, PayloadRejected
+from opgrid.errors import OutputGone, PayloadDamaged
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
@@ -142,12 +142,12 @@ def read_file(path: str) -> tuple[bytes, Segment]:
 
 
 def head_of(data: bytes, size: int, path: str) -> int:
-    """The length of the header that follows. Raises PayloadRejected for what is no file of ours."""
+    """The length of the header that follows. Raises PayloadDamaged for what is no file of ours."""
     if len(data) == HEAD.size:
         magic, length = HEAD.unpack(data)
         if magic == MAGIC and length <= min(size, _LARGEST_HEADER):
             return int(length)
-    raise PayloadRejected(f"{path} is no file of an opgrid IO manager")
+    raise PayloadDamaged(f"{path} is no file of an opgrid IO manager")
 
 
 def storage_of(home: str, run_id: str) -> Path:

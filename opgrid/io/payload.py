@@ -1,14 +1,16 @@
 """A value as it lies in a store: a signed header that binds it to one output of one attempt, and a body of aligned
 segments.
 
-A reader checks in this order: size, signature, that it is the output it asked for, checksum, bounded decompression;
-only then is anything unpickled.
+A reader checks in this order: the header's own checksum, signature, that it is the output it asked for, size, the
+body's checksum, bounded decompression; only then is anything unpickled. The header's checksum keeps nobody out: it
+tells damage, for which the value is made again, from a header that somebody wrote without having a key.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +27,7 @@ _PADDING: Final = bytes(_ALIGN)
 _COMPRESS_FROM: Final = 8 * 1024
 _SAMPLE: Final = 64 * 1024
 _SIZES: Final = struct.Struct(">QQ")
+_CRC: Final = struct.Struct(">I")
 
 
 class Packed(NamedTuple):
@@ -54,12 +57,18 @@ def pack(value: object, ref: OutputRef, ring: KeyRing, how: Serializer, compress
         checksum,
         struct.pack(f">{len(lengths)}Q", *lengths),
     ]
-    return Packed(seal(PURPOSE, fields, ring), body, size, checksum.hex())
+    sealed = seal(PURPOSE, fields, ring)
+    return Packed(_CRC.pack(zlib.crc32(sealed)) + sealed, body, size, checksum.hex())
 
 
 def unpack(header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
-    """The value. PayloadRejected names what is wrong; nothing was unpickled then."""
-    fields = open_sealed(header, PURPOSE, ring)
+    """The value. PayloadRejected names what is wrong, PayloadDamaged where it is no more than damage; nothing was
+    unpickled then.
+    """
+    sealed = header[_CRC.size :]
+    if header[: _CRC.size] != _CRC.pack(zlib.crc32(sealed)):
+        raise PayloadDamaged(f"{_named(ref)}: what tells of the stored bytes was damaged")
+    fields = open_sealed(sealed, PURPOSE, ring)
     wanted = _identity(ref)
     if fields[: len(wanted)] != wanted:
         raise PayloadRejected(f"{_named(ref)}: what is stored there belongs to another output")

@@ -152,7 +152,7 @@ class RedisStore(IOManager):
                 f"live is over, or Redis lost its data."
             )
         if len(first) < _HEAD.size:
-            raise PayloadRejected(f"{key} holds no value of an opgrid IO manager")
+            raise PayloadDamaged(f"{key} holds no value of an opgrid IO manager any more")
         (length,) = _HEAD.unpack_from(first)
         header, begin = first[_HEAD.size : _HEAD.size + length], first[_HEAD.size + length :]
         if count == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zlib
 from array import array
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import PayloadRejected, SettingsError
+from opgrid.errors import PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.ids import RunId, StepKey
 from opgrid.io.envelope import open_sealed, seal
 from opgrid.io.keys import KEY_FILE, KeyRing
@@ -61,15 +62,23 @@ def test_dense_bytes_are_not_compressed_and_repetitive_ones_are() -> None:
 
 
 @pytest.mark.parametrize("place", ["header", "body"])
-def test_a_flipped_bit_is_rejected_before_anything_is_unpickled(place: str) -> None:
+def test_a_flipped_bit_is_damage_and_nothing_is_unpickled(place: str) -> None:
     header, body = stored(Bomb())
     changed = bytearray(header if place == "header" else body)
     for at in range(len(changed)):
         changed[at] ^= 1
         parts = (bytes(changed), body) if place == "header" else (header, bytes(changed))
-        with pytest.raises(PayloadRejected):
+        with pytest.raises(PayloadDamaged):
             unpack(*parts, REF, RING)
         changed[at] ^= 1
+
+
+def test_what_somebody_signed_with_another_key_is_no_damage() -> None:
+    for header, body in (stored(Bomb(), ring=KeyRing(b"z" * 32)), (stored(5)[0][:-32] + bytes(32), stored(Bomb())[1])):
+        forged = zlib.crc32(header[4:]).to_bytes(4, "big") + header[4:]
+        with pytest.raises(PayloadRejected) as caught:
+            unpack(forged, body, REF, RING)
+        assert not isinstance(caught.value, PayloadDamaged)
 
 
 @pytest.mark.parametrize(
