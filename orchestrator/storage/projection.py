@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from opgrid.contracts.events import (
     AnyEvent,
@@ -43,27 +43,19 @@ class StepChange(NamedTuple):
 
 def changes(events: Iterable[AnyEvent]) -> dict[StepKey, StepChange]:
     """The last word of these events on each step that they mention. A time that is None has not changed."""
-    found: dict[StepKey, StepChange] = {}
+    last: dict[StepKey, Any] = {}
+    begun: dict[StepKey, StepStarted] = {}
+    event: Any
     for event in events:
-        status = _STATUS.get(type(event))
-        if status is None:
-            continue
-        assert isinstance(
-            event,
-            StepDispatched
-            | RetryDue
-            | StepStarted
-            | StepSucceeded
-            | StepFailed
-            | StepCanceled
-            | StepSkipped
-            | StepUpForRetry
-            | StepLost,
-        )
-        before = found.get(event.step)
-        started, worker = (before.started, before.worker) if before else (None, None)
-        if isinstance(event, StepStarted):
-            started, worker = event.at, event.worker or None
-        ended = event.at if status.is_final else None
-        found[event.step] = StepChange(status, event.attempt, started, ended, worker)
-    return found
+        kind = type(event)
+        if kind in _STATUS:
+            last[event.step] = event
+            if kind is StepStarted:
+                begun[event.step] = event
+    return {step: _change(event, begun.get(step)) for step, event in last.items()}
+
+
+def _change(event: Any, begun: StepStarted | None) -> StepChange:
+    status = _STATUS[type(event)]
+    started, worker = (None, None) if begun is None else (begun.at, begun.worker or None)
+    return StepChange(status, event.attempt, started, event.at if status.is_final else None, worker)

@@ -35,7 +35,7 @@ def open_engine(url: str) -> Engine:
         address = address.set(drivername="postgresql+psycopg")
         if "options" not in address.query:
             address = address.update_query_dict({"options": limits})
-        return create_engine(address, pool_pre_ping=True)
+        return create_engine(address, pool_pre_ping=True, paramstyle="format")  # parameters by place: see Prepared
     if backend != "sqlite":
         raise SettingsError(
             f"opgrid stores its runs in sqlite or postgresql, not in {backend!r} (OPGRID_DATABASE_URL)."

@@ -6,7 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Connection, CursorResult, Dialect, bindparam, func, insert, select, update
+import msgspec
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Dialect,
+    Table,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.storage.sql.tables import (
@@ -26,32 +39,71 @@ from orchestrator.storage.sql.tables import (
     steps,
 )
 
+_encode = msgspec.json.Encoder().encode
+
 _STATE = [column.name for column in instigators.c if not column.primary_key]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """SQL in the words of one database, with parameters that its driver takes as they are."""
+    """SQL in the words of one database, with its parameters by place."""
 
     sql: str
-    order: Sequence[str] | None  #: None where the driver takes parameters by name
+    order: Sequence[str]  #: the names of the parameters
 
     @classmethod
     def of(cls, statement: Any, dialect: Dialect, *columns: str) -> Self:
         compiled = statement.compile(dialect=dialect, column_keys=columns or None)
-        return cls(str(compiled), compiled.positiontup)
+        return cls(str(compiled), compiled.positiontup or ())
 
     def __call__(self, connection: Connection, *rows: Mapping[str, Any]) -> CursorResult[Any]:
         """Run once, or once a row."""
-        if self.order is None:
-            return connection.exec_driver_sql(self.sql, [dict(row) for row in rows])
         return connection.exec_driver_sql(self.sql, [tuple(row[name] for name in self.order) for row in rows])
+
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes many rows, each a tuple in the order of the columns."""
+
+    sql: str
+    columns: tuple[str, ...]
+    at_once: bool  #: all rows are one parameter, as JSON: PostgreSQL takes a tenth of the time then
+
+    @classmethod
+    def of(cls, statement: Any, dialect: Dialect, table: Table, *columns: str) -> Self:
+        """``statement`` inserts these columns into the table."""
+        if dialect.name == "postgresql":
+            compiled = statement.from_select(columns, _rows_of_json(table, columns, dialect)).compile(dialect=dialect)
+            return cls(str(compiled), columns, at_once=True)
+        compiled = statement.compile(dialect=dialect, column_keys=columns)
+        assert tuple(compiled.positiontup) == columns
+        return cls(str(compiled), columns, at_once=False)
+
+    def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """In this order, which is that of their numbers where the database counts them. No row twice."""
+        if self.at_once:
+            columns = self.columns
+            everything = [dict(zip(columns, row, strict=True)) for row in rows]
+            connection.exec_driver_sql(self.sql, (_encode(everything).decode(),))
+        else:
+            connection.exec_driver_sql(self.sql, list(rows))
+
+
+def _rows_of_json(table: Table, columns: Sequence[str], dialect: Dialect) -> Any:
+    types = ", ".join(f"{name} {dialect.type_compiler_instance.process(table.c[name].type)}" for name in columns)
+    given = text(f"ROWS FROM (json_to_recordset(:rows) AS ({types})) WITH ORDINALITY AS given")
+    return (
+        select(*(literal_column(f"given.{name}") for name in columns)).select_from(given).order_by(text("ordinality"))
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    insert_events: Prepared
-    upsert_steps: Prepared
+    insert_events: Writer
+    upsert_steps: Writer
     upsert_position: Prepared
     keep_content: Prepared
     add_partition: Prepared
@@ -107,8 +159,8 @@ def statements_for(dialect: Dialect) -> Statements:
     owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
     return Statements(
-        Prepared.of(insert(events).inline(), dialect, "run_id", "type", "step", "at", "body"),
-        Prepared.of(upsert_steps, dialect, *steps.c.keys()),
+        Writer.of(insert(events).inline(), dialect, events, "run_id", "type", "step", "at", "body"),
+        Writer.of(upsert_steps, dialect, steps, *steps.c.keys()),
         Prepared.of(upsert_position, dialect, *positions.c.keys()),
         Prepared.of(keep_content, dialect, *contents.c.keys()),
         Prepared.of(add_partition, dialect, "name", "key"),

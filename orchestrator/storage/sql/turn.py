@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from sqlalchemy import Connection, insert, select, update
@@ -15,10 +15,11 @@ from opgrid.contracts.wire import decode_brief, encode_brief, encode_event
 from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import ROOT_TAG, RunRecord
-from orchestrator.storage.sql.statements import Statements
+from orchestrator.storage.sql.statements import Row, Statements
 from orchestrator.storage.sql.tables import leases, runs
 
 _LONGEST_KEY = 255
+_TYPES: dict[type, str] = {kind: kind.TYPE.value for kind in get_args(AnyEvent)}
 _FINAL = {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED}
 
 
@@ -28,8 +29,8 @@ class SqlTurn:
     def __init__(self, connection: Connection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
-        self._events: list[dict[str, Any]] = []
-        self._steps: list[dict[str, Any]] = []
+        self._events: list[Row] = []
+        self._told: dict[RunId, list[AnyEvent]] = {}
 
     def insert_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent]) -> None:
         stored = [{"hash": record.plan, "body": plan}, {"hash": record.snapshot, "body": snapshot}]
@@ -64,24 +65,19 @@ class SqlTurn:
             self._statements.upsert_tag(self._connection, *rows)
 
     def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
-        for event in events:
-            step = getattr(event, "step", None) or None
-            body = encode_event(event).decode()
-            self._events.append(
-                {"run_id": run_id, "type": event.TYPE.value, "step": step, "at": event.at, "body": body}
-            )
-        for key, change in changes(events).items():
-            self._steps.append(
-                {
-                    "run_id": run_id,
-                    "step": key,
-                    "status": change.status.value,
-                    "attempt": change.attempt,
-                    "started": change.started,
-                    "ended": change.ended,
-                    "worker": change.worker,
-                }
-            )
+        self._told.setdefault(run_id, []).extend(events)
+        self._events.extend(
+            [
+                (
+                    run_id,
+                    _TYPES[type(event)],
+                    getattr(event, "step", None) or None,
+                    event.at,
+                    encode_event(event).decode(),
+                )
+                for event in events
+            ]
+        )
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         values: dict[str, Any] = {"status": status.value}
@@ -105,9 +101,14 @@ class SqlTurn:
 
     def write(self) -> None:
         if self._events:
-            self._statements.insert_events(self._connection, *self._events)
-        if self._steps:
-            self._statements.upsert_steps(self._connection, *self._steps)
+            self._statements.insert_events(self._connection, self._events)
+        steps = [
+            (run_id, step, change.status.value, change.attempt, change.started, change.ended, change.worker)
+            for run_id, events in self._told.items()
+            for step, change in changes(events).items()
+        ]
+        if steps:
+            self._statements.upsert_steps(self._connection, steps)
 
 
 def record_of(row: Any) -> RunRecord:
