@@ -15,9 +15,10 @@ from opgrid.ids import RunId
 from orchestrator.coordinator.children import Children
 from orchestrator.coordinator.fleet import Fleet
 from orchestrator.coordinator.monitoring import Monitor, RunMonitoring
-from orchestrator.coordinator.ownership import LEASE, RENEW, is_dead, this_process
+from orchestrator.coordinator.ownership import LEASE, RENEW, STAND_BY, is_dead, this_process
 from orchestrator.coordinator.queue import Choice, QueueLimits, RunPools, choose
 from orchestrator.coordinator.shards import (
+    SHARDS,
     MakeExecutor,
     Shard,
     all_shards,
@@ -119,8 +120,8 @@ class Coordinator:
     def _turn(self) -> None:
         now = time.monotonic()
         if now >= self._renew_at:
-            self._renew_at = now + RENEW
             self._hold(now)
+            self._renew_at = now + (RENEW if len(self._held) > SHARDS else STAND_BY)
         rows = self._store.open_runs()
         self._forget(rows)
         if self._holds(_QUEUE):
@@ -144,8 +145,7 @@ class Coordinator:
     # ---- leases ----------------------------------------------------------------------------------------------------
 
     def _hold(self, now: float) -> None:
-        for name in [*all_shards(), _QUEUE]:
-            lease = take(self._store, name)
+        for name, lease in take(self._store, [*all_shards(), _QUEUE]):
             if lease is None:
                 self._held.pop(name, None)
                 self._drop(name)

@@ -21,6 +21,8 @@ from orchestrator.storage.protocols import Store
 #: Seconds that others wait for an owner on another machine who no longer renews.
 LEASE = 10.0
 RENEW = 3.0
+#: Between looks of those who would take over.
+STAND_BY = 1.0
 #: Seconds between looks for a request to cancel.
 _LOOK = 0.5
 
@@ -48,13 +50,13 @@ def driving(store: Store, run_id: RunId, inbox: Inbox | None = None) -> Iterator
     Raises RunIsDriven.
     """
     owner = this_process()
-    lease = store.take_lease(run_id, owner, time.time(), LEASE)
+    lease = store.take_lease(run_id, owner, LEASE)
     if lease is None:
         held = store.lease(run_id)
         if held is None or not is_dead(held.owner):
             raise RunIsDriven(run_id, held.owner if held else "another process")
         store.drop_lease(run_id, held.owner)
-        lease = store.take_lease(run_id, owner, time.time(), LEASE)
+        lease = store.take_lease(run_id, owner, LEASE)
         if lease is None:
             raise RunIsDriven(run_id, "another process")
     stop = threading.Event()
@@ -120,7 +122,7 @@ def _renew(store: Store, run_id: RunId, owner: str, stop: threading.Event, inbox
                     inbox.interrupt()
                     asked = True
             if time.monotonic() >= due:
-                store.take_lease(run_id, owner, time.time(), LEASE)
+                store.take_lease(run_id, owner, LEASE)
                 due = time.monotonic() + RENEW
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -43,16 +43,20 @@ def all_shards() -> list[str]:
     return [f"shard-{number}" for number in range(SHARDS)]
 
 
-def take(store: ServiceStore, name: str) -> Lease | None:
-    """A lease, at once where its owner was a process of this machine that is dead."""
-    owner, now = this_process(), time.time()
-    lease = store.hold(name, owner, now, LEASE)
-    if lease is None:
-        other = store.held().get(name)
-        if other is not None and is_dead(other.owner):
-            store.let_go(name, other.owner)
-            lease = store.hold(name, owner, now, LEASE)
-    return lease
+def take(store: ServiceStore, names: Iterable[str]) -> Iterator[tuple[str, Lease | None]]:
+    """Leases by name, None where somebody else has it; at once where that was a process of this machine that is dead.
+    Who only stands by writes nothing.
+    """
+    owner, held = this_process(), store.held()
+    for name in names:
+        other = held.get(name)
+        if other is not None and other.owner != owner:
+            if is_dead(other.owner):
+                store.let_go(name, other.owner)
+            elif other.expires > time.time():
+                yield name, None
+                continue
+        yield name, store.hold(name, owner, LEASE)
 
 
 def plan_of(store: ServiceStore, record: RunRecord) -> Plan:

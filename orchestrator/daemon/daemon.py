@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from opgrid.errors import DatabaseUnreachable
-from orchestrator.coordinator.ownership import LEASE, RENEW, this_process
+from orchestrator.coordinator.ownership import LEASE, RENEW, STAND_BY, this_process
 from orchestrator.coordinator.shards import take
 from orchestrator.daemon.backfills import Backfills
 from orchestrator.daemon.duties import Scheduler, Sensors
@@ -69,12 +69,12 @@ class Daemon:
     def _turn(self) -> None:
         now = time.monotonic()
         if now >= self._renew_at:
-            self._renew_at = now + RENEW
-            for name in DUTIES:
-                if take(self._store, name) is not None:
+            for name, lease in take(self._store, DUTIES):
+                if lease is not None:
                     self._held[name] = now + LEASE - 2
                 else:
                     self._held.pop(name, None)
+            self._renew_at = now + (RENEW if self._held else STAND_BY)
         states = self._store.instigators()
         if self._does(SCHEDULER):
             self._scheduler.turn(states)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self, assert_never
@@ -31,6 +30,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.errors import UnknownExecutor
 from opgrid.ids import NodePath, RunId, StepKey
+from orchestrator.engine.clock import Clock, SteadyClock
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
 from orchestrator.engine.gates import Gates, GateStore, asks
 from orchestrator.engine.inbox import AddRun, CancelRun, Inbox
@@ -42,7 +42,6 @@ from orchestrator.engine.polling import Ears, Heard, ears
 from orchestrator.engine.pools import LOOK_AGAIN, PoolStore, Slot
 from orchestrator.planner.plan import Plan, StepSpec
 
-Clock = Callable[[], float]
 Watch = Callable[[Sequence[AnyEvent]], None]
 
 _NEVER = 3600.0
@@ -88,7 +87,7 @@ def drive(
     executors: Mapping[str, Executor],
     log: RunLog,
     *,
-    clock: Clock = time.time,
+    clock: Clock | None = None,
     watch: Watch | None = None,
     inbox: Inbox | None = None,
     stream: str = "",
@@ -101,7 +100,7 @@ def drive(
     of pools and what was approved; without, neither holds anything back. KeyboardInterrupt cancels all runs; the second
     one is raised.
     """
-    driver = _Driver(dict(executors), log, clock, watch, inbox or Inbox(), stream, pools)
+    driver = _Driver(dict(executors), log, clock or SteadyClock(), watch, inbox or Inbox(), stream, pools)
     try:
         for run in runs:
             driver.join(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -114,18 +115,21 @@ class MemoryStore:
     def position(self, stream: str) -> str:
         return self._positions.get(stream, "")
 
-    def take_lease(self, run_id: RunId, owner: str, now: float, seconds: float) -> Lease | None:
+    def take_lease(self, run_id: RunId, owner: str, seconds: float) -> Lease | None:
         with self._lock:
+            now = time.monotonic()
             before = self._leases.get(run_id)
             if run_id not in self._runs or (before is not None and before.owner != owner and before.expires > now):
                 return None
             epoch = 1 if before is None else before.epoch + (before.owner != owner)
-            lease = self._leases[run_id] = Lease(owner, now + seconds, epoch)
-            return lease
+            self._leases[run_id] = Lease(owner, now + seconds, epoch)
+            return Lease(owner, time.time() + seconds, epoch)
 
     def lease(self, run_id: RunId) -> Lease | None:
         found = self._leases.get(run_id)
-        return found if found is not None and found.owner else None
+        if found is None or not found.owner:
+            return None
+        return dataclasses.replace(found, expires=time.time() + found.expires - time.monotonic())
 
     def drop_lease(self, run_id: RunId, owner: str) -> None:
         with self._lock:

@@ -76,9 +76,9 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
         """In the order in which they started; those that did not come last, by key."""
         ...
 
-    def take_lease(self, run_id: RunId, owner: str, now: float, seconds: float) -> Lease | None:
+    def take_lease(self, run_id: RunId, owner: str, seconds: float) -> Lease | None:
         """Become the one who drives this run, or stay it. None while somebody else is, and where there is no such
-        run. ``now`` is Unix seconds.
+        run. Times are the database's own.
         """
         ...
 

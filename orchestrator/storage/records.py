@@ -194,5 +194,5 @@ class Lease:
     """Who drives a run, and until when others leave it alone."""
 
     owner: str
-    expires: float
+    expires: float  #: Unix seconds, by the clock of the process that asked
     epoch: int

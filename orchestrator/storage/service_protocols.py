@@ -68,8 +68,10 @@ class ServiceStore(Store, Protocol):
         """The number of the latest event of any run; 0 where there is none."""
         ...
 
-    def hold(self, name: str, owner: str, now: float, seconds: float) -> Lease | None:
-        """Take a lease, or keep it. None while somebody else has it."""
+    def hold(self, name: str, owner: str, seconds: float) -> Lease | None:
+        """Take a lease, or keep it. None while somebody else has it. Times are the database's own: clocks of those
+        who share it may be wrong.
+        """
         ...
 
     def let_go(self, name: str, owner: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from opgrid.errors import DatabaseUnreachable
 from orchestrator.engine.pools import PoolSettings
+from orchestrator.storage.sql.clock import LeaseClock, lease_clock
 from orchestrator.storage.sql.engine import open_engine, unreachable
 from orchestrator.storage.sql.migrate import upgrade
 from orchestrator.storage.sql.statements import statements_for
@@ -19,8 +21,11 @@ from orchestrator.storage.sql.statements import statements_for
 class Database:
     """Brought to the version of this code. Its methods may be called from any thread."""
 
-    def __init__(self, url: str, pooling: PoolSettings | None = None) -> None:
+    def __init__(
+        self, url: str, pooling: PoolSettings | None = None, clock_of_leases: LeaseClock = lease_clock
+    ) -> None:
         self.url, self.pooling = url, pooling or PoolSettings()
+        self._clock_of_leases = clock_of_leases
         self._engine: Engine = open_engine(url)
         self._read = self._engine.execution_options(reading=True)
         self._statements = statements_for(self._engine.dialect)
@@ -52,6 +57,16 @@ class Database:
                 return connection.execute(query).all()
         except DBAPIError as error:
             raise unreachable(self._engine, error) from error
+
+    def _leases(self, query: Any) -> Sequence[tuple[Any, float]]:
+        """Rows, each with the Unix seconds, by the clock of this process, of what the database's clock calls 0."""
+        try:
+            with self._read.connect() as connection:
+                rows = connection.execute(query).all()
+                zero = time.time() - self._clock_of_leases(connection)
+        except DBAPIError as error:
+            raise unreachable(self._engine, error) from error
+        return [(row, zero) for row in rows]
 
     def _one(self, query: Any) -> Any:
         rows = self._all(query)

@@ -32,6 +32,7 @@ from orchestrator.storage.service_records import (
     Tick,
     TickStatus,
 )
+from orchestrator.storage.sql.clock import is_over
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.tables import (
     audit,
@@ -151,18 +152,19 @@ class ServiceTables(Database):
 
     # ---- leases ----------------------------------------------------------------------------------------------------
 
-    def hold(self, name: str, owner: str, now: float, seconds: float) -> Lease | None:
+    def hold(self, name: str, owner: str, seconds: float) -> Lease | None:
         """Take a lease, or keep it. None while somebody else has it."""
         with self._writing() as connection:
             self._statements.add_lease(connection, {"name": name, "epoch": 0})
             row = connection.execute(select(leases).where(leases.c.name == name).with_for_update()).one()
+            now = self._clock_of_leases(connection)
             mine = row.owner == owner
-            if not mine and row.owner is not None and (row.expires or 0.0) > now:
+            if not mine and row.owner is not None and not is_over(row.expires or 0.0, now, seconds):
                 return None
-            lease = Lease(owner, now + seconds, row.epoch if mine else row.epoch + 1)
-            values = {"owner": owner, "expires": lease.expires, "epoch": lease.epoch}
+            epoch = row.epoch if mine else row.epoch + 1
+            values = {"owner": owner, "expires": now + seconds, "epoch": epoch}
             connection.execute(update(leases).where(leases.c.name == name).values(**values))
-            return lease
+            return Lease(owner, time.time() + seconds, epoch)
 
     def let_go(self, name: str, owner: str) -> None:
         """Others may take it at once."""
@@ -173,7 +175,7 @@ class ServiceTables(Database):
     def held(self) -> dict[str, Lease]:
         """Leases by name, expired ones too."""
         query = select(leases).where(leases.c.owner.is_not(None))
-        return {row.name: Lease(row.owner, row.expires or 0.0, row.epoch) for row in self._all(query)}
+        return {row.name: Lease(row.owner, zero + (row.expires or 0.0), row.epoch) for row, zero in self._leases(query)}
 
     # ---- schedules and sensors -------------------------------------------------------------------------------------
 

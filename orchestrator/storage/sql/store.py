@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
@@ -25,6 +26,7 @@ from orchestrator.storage.records import (
     RunsFilter,
     StepRecord,
 )
+from orchestrator.storage.sql.clock import is_over
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.service import ServiceTables
 from orchestrator.storage.sql.tables import contents, events, gates, partitions, positions, run_tags, runs, steps
@@ -53,7 +55,7 @@ class SqlStore(ServiceTables, Database):
         except IntegrityError as error:
             raise RunAlreadyExists(f"There is a run {record.run_id!r} already; a new run needs another id.") from error
 
-    def take_lease(self, run_id: RunId, owner: str, now: float, seconds: float) -> Lease | None:
+    def take_lease(self, run_id: RunId, owner: str, seconds: float) -> Lease | None:
         """Become the one who drives this run, or stay it. None while somebody else is, and where there is no such
         run.
         """
@@ -61,17 +63,20 @@ class SqlStore(ServiceTables, Database):
             row = self._statements.owner(connection, {"of": run_id}).one_or_none()
             if row is None:
                 return None
+            now = self._clock_of_leases(connection)
             mine = row.owner == owner
-            if not mine and row.owner is not None and (row.owner_expires or 0.0) > now:
+            if not mine and row.owner is not None and not is_over(row.owner_expires or 0.0, now, seconds):
                 return None
             epoch = row.epoch if mine else row.epoch + 1
             taken = {"of": run_id, "owner": owner, "owner_expires": now + seconds, "epoch": epoch}
             self._statements.set_owner(connection, taken)
-            return Lease(owner, now + seconds, epoch)
+            return Lease(owner, time.time() + seconds, epoch)
 
     def lease(self, run_id: RunId) -> Lease | None:
-        row = self._one(select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == run_id))
-        return None if row is None or row.owner is None else Lease(row.owner, row.owner_expires or 0.0, row.epoch)
+        query = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == run_id)
+        for row, zero in self._leases(query.where(runs.c.owner.is_not(None))):
+            return Lease(row.owner, zero + (row.owner_expires or 0.0), row.epoch)
+        return None
 
     def drop_lease(self, run_id: RunId, owner: str) -> None:
         with self._writing() as connection:

@@ -94,7 +94,7 @@ def test_tags_are_added_and_runs_ended_from_outside(make: Callable[[], Instance]
                 brief=msgspec.structs.replace(run.brief, run_id=RunId(str(number))),
             )
             instance.store.create_run(other, b"p", b"s")
-            lease = instance.store.take_lease(other.run_id, "somebody", 1.0, 1e12)
+            lease = instance.store.take_lease(other.run_id, "somebody", 1e9)
             assert lease is not None
             report = instance.report_run_canceled if status is RunStatus.CANCELED else instance.report_run_failed
             report(other, "enough")

@@ -108,14 +108,21 @@ def test_a_request_to_cancel_is_kept(store: SqlStore) -> None:
     assert run.cancel == "enough"
 
 
-def test_leases(store: SqlStore) -> None:
-    first = store.hold("queue", "me", 100.0, 10.0)
+def test_leases(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(store, "_clock_of_leases", lambda _: now[0])
+    first = store.hold("queue", "me", 10.0)
     assert first is not None
-    assert store.hold("queue", "you", 105.0, 10.0) is None
-    kept = store.hold("queue", "me", 108.0, 10.0)
+    now[0] = 105.0
+    assert store.hold("queue", "you", 10.0) is None
+    now[0] = 108.0
+    kept = store.hold("queue", "me", 10.0)
     assert kept is not None
-    assert (kept.epoch, kept.expires) == (first.epoch, 118.0)
-    taken = store.hold("queue", "you", 118.5, 10.0)
+    assert kept.epoch == first.epoch
+    now[0] = 117.5
+    assert store.hold("queue", "you", 10.0) is None
+    now[0] = 118.5
+    taken = store.hold("queue", "you", 10.0)
     assert taken is not None
     assert taken.epoch == first.epoch + 1
     with store.turn() as turn:
@@ -126,9 +133,13 @@ def test_leases(store: SqlStore) -> None:
     assert store.held()["queue"].owner == "you"
     store.let_go("queue", "you")
     assert store.held() == {}
-    again = store.hold("queue", "me", 1.0, 10.0)
+    again = store.hold("queue", "me", 10.0)
     assert again is not None
     assert again.epoch == taken.epoch + 1
+    now[0] = 3.0  # the machine was started anew, and its clock with it
+    after = store.hold("queue", "you", 10.0)
+    assert after is not None
+    assert after.epoch == again.epoch + 1
 
 
 def test_a_tick_is_stored_with_all_that_it_led_to(store: SqlStore) -> None:
