@@ -40,6 +40,7 @@ from opgrid.contracts.events import (
 from opgrid.contracts.fusing import Made, fulfilled, made_of
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_brief
+from opgrid.crash_points import reach
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import LoadError, PayloadRejected
 from opgrid.ids import StepKey
@@ -195,7 +196,9 @@ class Child:
         wanted = Claim(*at, claim, self.owner, time.monotonic(), task.timeout, taken=False)
         self.slot.hold([wanted])
         try:
+            reach("claim before")
             said = self.protocol.claim(at, claim, self.owner, seal_events([started], self.ring))
+            reach("claim after")
             return self._claimed(task, scope, wanted) if said is Said.OK else (f"not run: {said.value}", None)
         finally:
             self.slot.hold([])

@@ -10,6 +10,7 @@ from typing import Final
 from opgrid.broker.messages import seal_events
 from opgrid.broker.scripts import Attempt, Protocol, Said
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepSucceeded
+from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable
 from opgrid.io.keys import KeyRing
 
@@ -73,7 +74,9 @@ class EventStream:
             sealed = seal_events([*self._take(), terminal], self._ring)
             while True:
                 try:
+                    reach("finish before")
                     said = self._protocol.finish(self.at, self.claim, sealed, outputs)
+                    reach("finish after")
                 except BrokerUnreachable as error:
                     _log.warning("The end of step %s waits: %s", self.at.step, error)
                     said = Said.UNKNOWN

@@ -32,6 +32,7 @@ from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Outgoing, Protocol, 
 from opgrid.contracts.events import AnyEvent, EngineNote, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
 from opgrid.ids import RunId, StepKey
 from opgrid.io.envelope import seal
@@ -148,7 +149,9 @@ class CeleryExecutor(Executor):
                 for name, data in large.items():
                     pipe.set(name, data, ex=RUN_TTL)
                 pipe.execute()
+        reach("publish before")
         said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again)
+        reach("publish after")
         for task, answer in zip(tasks, said[: len(tasks)], strict=True):
             if answer is not Said.STALE:
                 self._departed(brief, task, now, again)
@@ -235,6 +238,7 @@ class CeleryExecutor(Executor):
         milliseconds = max(1, round(block * 1000)) if block > 0 else None
         with reaching(self.url):
             answer: Any = self._protocol.client.xread({name: self._position}, count=_READ, block=milliseconds)
+        reach("read")
         entries: list[Any] = []
         for streams in answer.values() if isinstance(answer, dict) else [each[1] for each in answer or []]:
             for batch in streams:
@@ -297,8 +301,10 @@ class CeleryExecutor(Executor):
             self._search(now)
 
     def _trim(self) -> None:
+        reach("trim before")
         with reaching(self.url):
             self._protocol.client.xtrim(self.keys.events(self.stream), minid=self._acknowledged, approximate=False)
+        reach("trim after")
         self._trimmed = self._acknowledged
 
     def _look(self, now: float) -> None:
@@ -324,7 +330,9 @@ class CeleryExecutor(Executor):
             attempt=flight.at.attempt,
             cause=cause,
         )
+        reach("expire before")
         said = self._protocol.expire(flight.at, flight.lease, seal_events([event], self.ring))
+        reach("expire after")
         flight.seen = now  # the event comes by the stream, like any other
         _log.warning("Step %s, attempt %s: lease expired (%s).", flight.at.step, flight.at.attempt, said.value)
 
@@ -442,6 +450,7 @@ class CeleryExecutor(Executor):
             queued = [each.task for each in flights if not each.claimed and each.task is not None]
             for start in range(0, len(claimed), _BATCH):
                 self._protocol.publish(run.run_id, brief.stream, claimed[start : start + _BATCH])
+            reach("starting over")
             for start in range(0, len(queued), _BATCH):
                 self._publish(brief, content, queued[start : start + _BATCH], again=True)
         self._position = _START
@@ -479,10 +488,13 @@ class CeleryExecutor(Executor):
         for step, attempt in dict.fromkeys([*steps, *mates]):
             event = StepCanceled(run_id=run_id, at=time.time(), step=step, attempt=attempt)
             marks.append((step, attempt, seal_events([event], self.ring)))
+        reach("cancel before")
         for start in range(0, len(marks), _BATCH):
             self._protocol.cancel(run_id, stream, marks[start : start + _BATCH])
+        reach("cancel after")
 
     def release(self, run_id: RunId) -> None:
+        reach("release before")
         known = self._sent.pop(run_id, None)
         gone = self._flights.forget(run_id)
         self._missed = {each for each in self._missed if each[0] != run_id}
@@ -495,6 +507,7 @@ class CeleryExecutor(Executor):
                 expire_run(self._protocol.client, run_id, self.settings.retention)
         except BrokerUnreachable as error:
             _log.warning("What run %s holds in Redis stays until its time is over: %s", run_id, error)
+        reach("release after")
 
     def close(self) -> None:
         if self._closed:

@@ -16,6 +16,7 @@ from opgrid.contracts.events import (
     StepOutput,
 )
 from opgrid.contracts.tasks import OutputRef
+from opgrid.crash_points import reach
 from opgrid.definitions.events import AssetMaterialization, AssetObservation, DynamicOutput, ExpectationResult, Output
 from opgrid.definitions.metadata import metadata_to_json
 from opgrid.errors import (
@@ -262,6 +263,7 @@ def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRe
         raise ExecutionHandleOutputError(
             f"Output {ref.output!r} of step {attempt.task.step!r} could not be stored by {key!r}."
         ) from error
+    reach("output stored")
     metadata.update(context.consume_metadata())
     attempt.sink.emit(
         HandledOutput(

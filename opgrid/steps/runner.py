@@ -17,6 +17,7 @@ from opgrid.contracts.events import (
 )
 from opgrid.contracts.executor import EventSink
 from opgrid.contracts.tasks import PythonLogs, StepTask
+from opgrid.crash_points import reach
 from opgrid.definitions.events import Failure, RetryRequested
 from opgrid.definitions.metadata import metadata_to_json
 from opgrid.errors import ExecutionInterruptedError, TypeCheckDidNotPass, UserCodeExecutionError
@@ -136,7 +137,11 @@ def _pipeline(attempt: Attempt) -> None:
     try:
         open_resources(attempt)
         inputs = load_inputs(attempt)
-        store_outputs(attempt, call_op(attempt, inputs))
+        reach("inputs loaded")
+        result = call_op(attempt, inputs)
+        reach("op returned")
+        store_outputs(attempt, result)
+        reach("outputs stored")
     finally:
         interrupts.disarm(before)
 

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from opgrid.contracts.status import RunStatus
+from opgrid.crash_points import reach
 from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
 from orchestrator.coordinator.children import Children
@@ -229,6 +230,7 @@ class Coordinator:
             return
         try:
             plan = plan_of(self._store, record)
+            reach("planned")
             if not is_remote(record, plan):
                 self._begin_here(record)
             elif self._make_executor is None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from opgrid.contracts.events import AnyEvent
+from opgrid.crash_points import reach
 from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
 from orchestrator.engine.inbox import Inbox
@@ -102,6 +103,8 @@ class ShardLog:
             if not turn.holds(self._shard, self._epoch):
                 raise LeaseLost(f"{self._shard} belongs to another process now; this one stops.")
             yield turn
+            reach("turn before")
+        reach("turn after")
 
     def read(self, run_id: RunId) -> Iterable[AnyEvent]:
         return self._store.read(run_id)

@@ -13,6 +13,7 @@ import msgspec
 
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
+from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, DatabaseUnreachable
 from opgrid.ids import RunId
 from orchestrator.coordinator.ownership import LEASE, LeaseLost, ShardLog, is_dead, this_process
@@ -56,7 +57,10 @@ def take(store: ServiceStore, names: Iterable[str]) -> Iterator[tuple[str, Lease
             elif other.expires > time.time():
                 yield name, None
                 continue
-        yield name, store.hold(name, owner, LEASE)
+        reach("hold before")
+        lease = store.hold(name, owner, LEASE)
+        reach("hold after")
+        yield name, lease
 
 
 def plan_of(store: ServiceStore, record: RunRecord) -> Plan:
@@ -154,8 +158,11 @@ class Shard:
         executor = self._make_executor(self.name)
         try:
             executors = {CELERY: executor}
+            reach("taken over")
             log = ShardLog(self._store, self.name, self.lease.epoch)
-            drive(self._taken_over(executors), executors, log, inbox=self._inbox, stream=self.name, pools=self._store)
+            runs = self._taken_over(executors)
+            reach("resumed")
+            drive(runs, executors, log, inbox=self._inbox, stream=self.name, pools=self._store)
         finally:
             executor.close()
 

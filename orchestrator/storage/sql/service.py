@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceling, RunDequeued, RunFailed, RunStarting
 from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.crash_points import reach
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
@@ -66,7 +67,10 @@ class ServiceTables(Database):
         """Store runs, all or none; gives those whose key had not launched one before. Raises RunAlreadyExists."""
         try:
             with self._writing() as connection:
-                return self._launch(connection, new)
+                launched = self._launch(connection, new)
+                reach("launch before")
+            reach("launch after")
+            return launched
         except IntegrityError as error:
             ids = ", ".join(each.record.run_id for each in new)
             raise RunAlreadyExists(f"There is a run of the same id already as one of {ids}.") from error
@@ -101,7 +105,10 @@ class ServiceTables(Database):
     def dequeue(self, run_id: RunId, at: float) -> bool:
         """QUEUED to STARTING; False where it is QUEUED no more."""
         events: list[AnyEvent] = [RunDequeued(run_id=run_id, at=at), RunStarting(run_id=run_id, at=at)]
-        return self._move(run_id, (RunStatus.QUEUED,), RunStatus.STARTING, events, at)
+        reach("dequeue before")
+        moved = self._move(run_id, (RunStatus.QUEUED,), RunStatus.STARTING, events, at)
+        reach("dequeue after")
+        return moved
 
     def cancel_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
         """End a run that nobody drives yet; False where somebody may."""
@@ -232,24 +239,13 @@ class ServiceTables(Database):
                 self._change_partitions(connection, request)
             launched = self._launch(connection, new)
             self._set_instigator(connection, state)
-            if tick is None:
-                return launched
-            if new and not launched:
+            if tick is not None and new and not launched:
                 tick = dataclasses.replace(tick, status=TickStatus.SKIPPED, reason=_LAUNCHED)
-            row = {
-                "location": tick.location,
-                "name": tick.name,
-                "kind": tick.kind.value,
-                "at": tick.at,
-                "status": tick.status.value,
-                "ended": tick.ended,
-                "run_ids": msgspec.json.encode(launched).decode(),
-                "reason": tick.reason,
-                "error": None if tick.error is None else msgspec.json.encode(tick.error).decode(),
-                "log": msgspec.json.encode(tick.log).decode(),
-            }
-            connection.execute(insert(ticks), row)
-            return launched
+            if tick is not None:
+                connection.execute(insert(ticks), _tick_row(tick, launched))
+            reach("tick before")
+        reach("tick after")
+        return launched
 
     def _is_still(self, connection: Connection, before: Instigator) -> bool:
         here = (instigators.c.location == before.location, instigators.c.name == before.name)
@@ -538,6 +534,21 @@ class ServiceTables(Database):
         for row in self._all(query.order_by(slots.c.since, slots.c.step)):
             found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
         return found
+
+
+def _tick_row(tick: Tick, launched: Sequence[RunId]) -> dict[str, Any]:
+    return {
+        "location": tick.location,
+        "name": tick.name,
+        "kind": tick.kind.value,
+        "at": tick.at,
+        "status": tick.status.value,
+        "ended": tick.ended,
+        "run_ids": msgspec.json.encode(launched).decode(),
+        "reason": tick.reason,
+        "error": None if tick.error is None else msgspec.json.encode(tick.error).decode(),
+        "log": msgspec.json.encode(tick.log).decode(),
+    }
 
 
 def _gate(row: Any) -> Gate:
