@@ -75,7 +75,7 @@ def compile(
 
 def selected_ops(structure: JobStructure, op_selection: Sequence[str] | None) -> frozenset[NodePath] | None:
     """The paths of the ops that a selection keeps; None for all. Raises NothingSelected."""
-    if op_selection is None:
+    if not op_selection:
         return None
     _, origins = _wired(flatten(structure))
     return frozenset(origins.keys() - _cut(origins, op_selection))
@@ -107,7 +107,7 @@ def _sources(origins: Iterable[Origin]) -> list[NodePath]:
 
 
 def _cut(origins: Origins, op_selection: Sequence[str] | None) -> frozenset[NodePath]:
-    if op_selection is None:
+    if not op_selection:
         return frozenset()
     wiring = Wiring({path: _sources(inputs.values()) for path, inputs in origins.items()})
     return frozenset(origins.keys() - select(op_selection, wiring))

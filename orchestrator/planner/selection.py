@@ -1,4 +1,6 @@
-"""Which steps a selection means: ``name``, ``*name``, ``name*``, ``++name+``, ``g.inner``, ``mp[k1]``, whole graphs."""
+"""Which steps a selection means: ``name``, ``*name``, ``name*``, ``++name+``, ``g.inner``, ``mp[k1]``, whole graphs,
+``*`` for all.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +64,14 @@ class Clause:
 
 
 def select(clauses: Iterable[str], wiring: Wiring) -> set[NodePath]:
-    """Raises NothingSelected with the nearest name for a clause that matches nothing; instances have no place here."""
+    """Raises NothingSelected with the nearest name for a clause that matches nothing; instances have no place here.
+
+    ``+`` and ``*`` go from node to node: a graph beside the named one counts as one, and is taken whole.
+    """
     chosen: set[NodePath] = set()
-    for clause in read(clauses, wiring):
+    groups = _groups(wiring.above)
+    for text in clauses:
+        clause = _read(text, wiring, groups, by_node=True)
         if clause.keys:
             raise NothingSelected(clause.text, list(wiring.above))
         chosen |= clause.reached
@@ -72,6 +79,7 @@ def select(clauses: Iterable[str], wiring: Wiring) -> set[NodePath]:
 
 
 def read(clauses: Iterable[str], wiring: Wiring) -> list[Clause]:
+    """A selection of steps, in which ``+`` and ``*`` go from step to step."""
     groups = _groups(wiring.above)
     return [_read(text, wiring, groups) for text in clauses]
 
@@ -99,7 +107,9 @@ def instances(
     return chosen
 
 
-def _read(text: str, wiring: Wiring, groups: Mapping[str, list[NodePath]]) -> Clause:
+def _read(text: str, wiring: Wiring, groups: Mapping[str, list[NodePath]], by_node: bool = False) -> Clause:
+    if text.strip() == "*" and wiring.above:
+        return Clause(text, tuple(wiring.above), (), frozenset(wiring.above), frozenset())
     found = _CLAUSE.match(text.strip())
     steps = groups.get(found["name"], []) if found else []
     if found is None or not steps:
@@ -107,8 +117,9 @@ def _read(text: str, wiring: Wiring, groups: Mapping[str, list[NodePath]]) -> Cl
     keys = tuple(found["keys"].split(",")) if found["keys"] else ()
     if keys and steps != [found["name"]]:
         raise NothingSelected(text, list(groups))
-    above = _reach(steps, wiring.above, _levels(found["up"]))
-    below = _reach(steps, wiring.below, _levels(found["down"]))
+    units = _units(found["name"], wiring.above) if by_node else None
+    above = _reach(steps, wiring.above, _levels(found["up"]), units)
+    below = _reach(steps, wiring.below, _levels(found["down"]), units)
     return Clause(text, tuple(steps), keys, frozenset(above | below), frozenset(above) - frozenset(steps))
 
 
@@ -128,11 +139,32 @@ def _levels(mark: str) -> int | None:
     return None if mark == "*" else len(mark)
 
 
-def _reach(steps: Iterable[NodePath], edges: Mapping[NodePath, list[NodePath]], levels: int | None) -> set[NodePath]:
+def _units(name: str, steps: Iterable[NodePath]) -> dict[NodePath, list[NodePath]]:
+    """Each step with all those that are one node with it, as seen from the graph that the named node is in."""
+    inside = name.split(".")[:-1]
+    members: dict[tuple[str, ...], list[NodePath]] = {}
+    unit_of: dict[NodePath, list[NodePath]] = {}
+    for step in steps:
+        parts = step.split(".")
+        shared = 0
+        while shared < min(len(inside), len(parts) - 1) and parts[shared] == inside[shared]:
+            shared += 1
+        unit_of[step] = members.setdefault(tuple(parts[: shared + 1]), [])
+        unit_of[step].append(step)
+    return unit_of
+
+
+def _reach(
+    steps: Iterable[NodePath],
+    edges: Mapping[NodePath, list[NodePath]],
+    levels: int | None,
+    units: Mapping[NodePath, list[NodePath]] | None = None,
+) -> set[NodePath]:
     reached = set(steps)
     front = set(reached)
     while front and levels != 0:
-        front = {near for step in front for near in edges[step]} - reached
+        near = {each for step in front for each in edges[step]}
+        front = (near if units is None else {each for step in near for each in units[step]}) - reached
         reached |= front
         levels = None if levels is None else levels - 1
     return reached

@@ -16,6 +16,7 @@ from opgrid.contracts.executor import Executor, ExecutorSetup
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, JobRef, PythonLogs, RunBrief
 from opgrid.definitions.job import JobDefinition
+from opgrid.errors import InvalidSubsetError, listed
 from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
@@ -86,12 +87,13 @@ def prepare(request: Request) -> Prepared:
         run_config = run_config or job.get_run_config_for_partition_key(request.partition_key)
         tags.update(job.get_tags_for_partition_key(request.partition_key))
     tags.update(request.tags)
-    resolution = job.resolve(run_config, request.executor, selected_ops(job.structure, request.op_selection))
+    op_selection = _selection(request)
+    resolution = job.resolve(run_config, request.executor, selected_ops(job.structure, op_selection))
     chosen = executor_class(resolution.executor.name)
     snapshot = take(job, resolution, tags, tuple({**job.input_values, **request.input_values}))
     plan = compile(
         snapshot,
-        op_selection=request.op_selection,
+        op_selection=op_selection,
         step_selection=request.step_selection,
         known=request.known,
         resume=request.resume,
@@ -113,6 +115,21 @@ def prepare(request: Request) -> Prepared:
         python_logs=request.python_logs,
     )
     return Prepared(brief, plan, snapshot, job, request.code)
+
+
+def _selection(request: Request) -> Sequence[str] | None:
+    """What was asked for, within what the job is a subset of."""
+    own, asked = request.job.op_selection, request.op_selection
+    if not own or not asked:
+        return asked or own
+    structure = request.job.structure
+    outside = (selected_ops(structure, asked) or frozenset()) - (selected_ops(structure, own) or frozenset())
+    if outside:
+        raise InvalidSubsetError(
+            f"The selection {listed(asked)} takes {listed(outside)}, and this job {request.job.name!r} is the subset "
+            f"{listed(own)} of itself, which has no such ops."
+        )
+    return asked
 
 
 def make_executors(

@@ -11,7 +11,9 @@ from opgrid.definitions.job import JobDefinition
 from opgrid.errors import InvariantViolationError
 from orchestrator.engine.recovery import replay
 from orchestrator.instance import Instance
+from orchestrator.planner.flatten import flatten
 from orchestrator.planner.plan import KnownStep, Plan
+from orchestrator.planner.snapshot import JobSnapshot
 from orchestrator.services.launching import Request
 from orchestrator.storage.records import RunRecord
 
@@ -55,6 +57,7 @@ def reexecution(instance: Instance, options: ReexecutionOptions, job: JobDefinit
         job=job,
         run_config=parent.brief.run_config,
         executor=parent.brief.executor.name,
+        op_selection=_subset(instance, parent),
         step_selection=options.step_selection or None,
         known=_known(instance, parent) if options.failed_only or options.step_selection else None,
         resume=options.failed_only,
@@ -65,6 +68,14 @@ def reexecution(instance: Instance, options: ReexecutionOptions, job: JobDefinit
     )
     tags: Mapping[str, str] = {**parent.brief.tags, **(given.pop("tags", None) or {})}
     return replace(request, tags=tags, **given)
+
+
+def _subset(instance: Instance, parent: RunRecord) -> list[str] | None:
+    """The ops that the parent run had, where it had not all of them."""
+    plan = Plan.from_json(instance.store.content(parent.plan))
+    whole = JobSnapshot.from_json(instance.store.content(parent.snapshot)).structure
+    taken = {spec.key for spec in plan.steps}
+    return sorted(taken) if len(taken) < len(flatten(whole).leaves) else None
 
 
 def _known(instance: Instance, parent: RunRecord) -> list[KnownStep]:

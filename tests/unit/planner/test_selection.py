@@ -48,7 +48,7 @@ def test_clauses(clauses: list[str], expected: str) -> None:
     assert "".join(selected(diamond(), *clauses)) == expected
 
 
-@pytest.mark.parametrize("clause", ["", "x", "a b", "*", "++", "a[", "a**", "*+a", "a[k]"])
+@pytest.mark.parametrize("clause", ["", "x", "a b", "**", "++", "a[", "a**", "*+a", "a[k]"])
 def test_a_clause_that_matches_nothing_is_an_error(clause: str) -> None:
     with pytest.raises(InvalidSubsetError):
         selected(diamond(), "b", clause)
@@ -80,6 +80,10 @@ def test_graphs_are_selected_whole_or_in_part() -> None:
     assert selected(nested(), "g") == ["g.one", "g.two"]
     assert selected(nested(), "*g") == ["a", "g.one", "g.two"]
     assert selected(nested(), "g.two*") == ["g.two", "z"]
+    assert selected(nested(), "a+") == ["a", "g.one", "g.two"]  # a graph is one node for those beside it
+    assert selected(nested(), "+z") == ["g.one", "g.two", "z"]
+    assert selected(nested(), "+g.two") == ["g.one", "g.two"]
+    assert selected(nested(), "*") == selected(nested()) == ["a", "g.one", "g.two", "z"]
 
 
 class TestReexecution:

@@ -188,3 +188,30 @@ def test_what_other_processes_cannot_load_is_refused() -> None:
         reconstructable(lambda: wide)
     with pytest.raises(InvariantViolationError, match="top level"):
         reconstructable(aside.to_job if hasattr(aside, "to_job") else JobDefinition(graph_def=wide.graph, name="lost"))
+
+
+@op
+def stops(config: Weak) -> None:
+    if config.breaks:
+        raise Failure(description="as told")
+
+
+@job(executor_def=in_process_executor)
+def loose() -> None:
+    aside()
+    stops()
+
+
+@pytest.mark.parametrize("from_failure", [True, False])
+def test_a_subset_stays_one_when_it_is_run_again(from_failure: bool, instance: Instance) -> None:
+    config = {"ops": {"stops": {"config": {"breaks": ["x"]}}}}
+    failed = execute_job(loose, instance, run_config=config, op_selection=["stops"])
+    assert not failed.success
+    options = ReexecutionOptions(failed.run_id, failed_only=from_failure)
+    again = execute_job(loose, instance, run_config={}, reexecution_options=options)
+    assert again.success
+    assert {event.step for event in again.all_node_events} == {"stops"}
+    other = execute_job(
+        loose, instance, run_config={}, op_selection=["aside"], reexecution_options=ReexecutionOptions(failed.run_id)
+    )
+    assert {event.step for event in other.all_node_events} == {"aside"}
