@@ -26,11 +26,19 @@ class Config(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _names_of_enums(cls, data: Any) -> Any:
-        """Run config may name the member of an enum."""
+    def _as_run_config_says_it(cls, data: Any) -> Any:
+        """Run config may name the member of an enum, and choose among several models by a key:
+        ``{"pet": {"cat": {...}}}`` for ``{"pet": {"kind": "cat", ...}}``.
+        """
         if not isinstance(data, Mapping):
             return data
         changed = dict(data)
+        for key, (mark, tags) in _choices_of(cls).items():
+            given = changed.get(key)
+            if isinstance(given, Mapping) and len(given) == 1 and mark not in given:
+                ((tag, inner),) = given.items()
+                if tag in tags and isinstance(inner, Mapping):
+                    changed[key] = {mark: tag, **inner}
         for key, kind in _enums_of(cls).items():
             given = changed.get(key)
             if isinstance(given, str) and given in kind.__members__ and given not in {each.value for each in kind}:
@@ -154,9 +162,18 @@ class ModelType(ConfigType):
 def to_plain(model: pydantic.BaseModel) -> dict[str, Any]:
     """A model as JSON, with environment references kept as such; what was not set is left to its default."""
     set_fields = model.model_fields_set
-    values = {name: getattr(model, name) for name in type(model).model_fields if name in set_fields}
+    values = {
+        name: getattr(model, name)
+        for name, field in type(model).model_fields.items()
+        if name in set_fields or _is_fixed(field)
+    }
     values.update(model.model_extra or {})
     return {name: _plain(value) for name, value in values.items()}
+
+
+def _is_fixed(field: Any) -> bool:
+    """It has one possible value: what tells this model from others."""
+    return typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1
 
 
 def _plain(value: Any) -> Any:
@@ -235,6 +252,19 @@ def _enums_of(model: type[Config]) -> dict[str, type[enum.Enum]]:
                     cached[name] = kind
         type.__setattr__(model, "__opgrid_enums__", cached)
     found: dict[str, type[enum.Enum]] = cached
+    return found
+
+
+def _choices_of(model: type[Config]) -> dict[str, tuple[str, frozenset[Any]]]:
+    """Fields that are one of several models: the field of these that tells which, and its values."""
+    found: dict[str, tuple[str, frozenset[Any]]] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.discriminator, str):
+            tags: set[Any] = set()
+            for kind in _kinds(field.annotation):
+                told = getattr(kind, "model_fields", {}).get(field.discriminator)
+                tags.update(typing.get_args(told.annotation) if told is not None else ())
+            found[name] = (field.discriminator, frozenset(tags))
     return found
 
 

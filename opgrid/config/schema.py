@@ -494,6 +494,8 @@ def as_type(raw: Any) -> ConfigType:
     known = _SCALARS.get(raw) if isinstance(raw, Hashable) else None
     if known is not None:
         return known
+    if getattr(raw, "is_builtin", False) and raw.typing_type in _SCALARS:
+        return _SCALARS[raw.typing_type]  # Int, String and the like, which are types of inputs as well
     if raw is dict:
         return Permissive()
     if raw is list:

@@ -112,6 +112,19 @@ class ConfigurableDefinition(ResourceDefinition):
         kind = GivenModel(config_model(type(given), self.nested), plain)
         self.__dict__["config_field"] = Field(kind) if kind.model.model_fields else None
 
+    @property
+    def takes_any_config(self) -> bool:
+        return False
+
+    @property
+    def open_at_launch(self) -> list[str]:
+        """Nested ones that the run config has to complete, and that it cannot name: no key of the job is theirs."""
+        return [
+            name
+            for name, inner in self.nested.items()
+            if name not in self.shared and isinstance(inner, ConfigurableResourceFactory) and inner._at_launch
+        ]
+
     def among(self, keys: Mapping[int, str]) -> ResourceDefinition:
         shared = {name: keys[id(inner)] for name, inner in self.nested.items() if id(inner) in keys}
         if not shared:
@@ -137,7 +150,7 @@ class ConfigurableDefinition(ResourceDefinition):
             for private, value in (self.given.__pydantic_private__ or {}).items():
                 if private not in ("_context", "_at_launch"):
                     setattr(made, private, value)
-            manager = made.yield_for_execution(context)
+            manager = made.yield_for_execution(context.replace_config(values))
             if isinstance(manager, AbstractAsyncContextManager):
                 manager = _on_the_event_loop(manager)
             elif inspect.isgenerator(manager):

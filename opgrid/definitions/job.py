@@ -215,6 +215,12 @@ class JobDefinition:
         for key, definition in self.resource_defs.items():
             for inner in getattr(definition, "required_resource_keys", ()):
                 wanted.setdefault(inner, f" (resource {key!r} needs it)")
+            for name in getattr(definition, "open_at_launch", ()):
+                raise InvalidDefinitionError(
+                    f"Job {self.name!r} ({self.location}): the resource {key!r} holds as {name!r} one that is "
+                    "configured at launch, which needs a key of its own for the run config to name. Bind that very "
+                    f"object, too: resource_defs={{{key!r}: ..., {name!r}: ...}}."
+                )
         for key in sorted(wanted):
             if key not in self.resource_defs:
                 self._missing_resource(key, wanted[key])

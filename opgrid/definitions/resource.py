@@ -101,6 +101,11 @@ class ResourceDefinition:
             return entered
         return nullcontext(made)
 
+    @property
+    def takes_any_config(self) -> bool:
+        """It was made without a schema, of a function that can look at what is given."""
+        return self.config_schema is None and self.config_fn is None and _takes_context(self.resource_fn)
+
     def among(self, keys: Mapping[int, str]) -> ResourceDefinition:
         """This definition where others are bound beside it; ``keys`` are theirs, by the identity of what was bound."""
         return self
@@ -209,14 +214,12 @@ def resource(
 
 
 def make_values_resource(**kwargs: Any) -> ResourceDefinition:
-    """Named values that the run config gives: ``make_values_resource(size=int)``."""
+    """A dict of named values that the run config gives: ``make_values_resource(size=int)``."""
     return ResourceDefinition(_values, dict(kwargs) or dict)
 
 
-def _values(context: InitResourceContext) -> Any:
-    from types import SimpleNamespace
-
-    return SimpleNamespace(**(context.resource_config or {}))
+def _values(context: InitResourceContext) -> dict[str, Any]:
+    return dict(context.resource_config or {})
 
 
 class _ResourceMarker:
@@ -252,9 +255,8 @@ def wrap_resource(key: str, value: Any) -> ResourceDefinition:
     """
     if isinstance(value, ResourceDefinition):
         return value
-    as_definition = getattr(value, "as_resource_definition", None)
-    if callable(as_definition) and not isinstance(value, type):
-        found: ResourceDefinition = as_definition(key)
+    if hasattr(type(value), "as_resource_definition"):  # of its class: a MagicMock has every attribute
+        found: ResourceDefinition = value.as_resource_definition(key)
         return found
     if isinstance(value, type) and is_resource_annotation(value):
         raise InvalidDefinitionError(
@@ -278,6 +280,7 @@ def build_resources(
     resource_config: Mapping[str, Any] | None = None,
     run: Any = None,
     log_manager: Any = None,
+    event_loop: Any = None,
 ) -> Iterator[Any]:
     """Resources outside of a run: ``with build_resources({"server": Server()}) as resources: resources.server``."""
     from contextlib import ExitStack

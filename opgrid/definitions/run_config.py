@@ -65,9 +65,9 @@ def check_job_config(job: JobDefinition) -> None:
     walk.report.raise_if_any(f"The config of job {job.name!r} ({job.location}) does not fit")
 
 
-def validate_run_config(job: JobDefinition, run_config: Any = None) -> dict[str, Any]:
+def validate_run_config(job_def: JobDefinition, run_config: Any = None) -> dict[str, Any]:
     """The run config as it would be used. Raises InvalidConfigError."""
-    return resolve_run_config(job, run_config).run_config
+    return resolve_run_config(job_def, run_config).run_config
 
 
 def as_plain(given: Any, what: str) -> dict[str, Any]:
@@ -198,8 +198,11 @@ class _Walk:
         op: Any = node.definition
         self._known(given, ("config", "inputs", "outputs"), path)
         config: Any = given.get("config", ABSENT)
-        if op.config_field is None and op.config_fn is None and config is not ABSENT:
-            self.report.unknown(f"{path}:config", f"op {op.name!r} takes no config.")
+        if op.config_field is None and op.config_fn is None and op.signature.context is None and config is not ABSENT:
+            self.report.unknown(
+                f"{path}:config",
+                f"op {op.name!r} takes no config: it has no config parameter, and no context to look at it.",
+            )
         config = self._op_config(op, config, path, at)
         inputs = self._op_inputs(node, self._mapping(given.get("inputs"), f"{path}:inputs"), f"{path}:inputs")
         outputs = self._op_outputs(op, given.get("outputs"), f"{path}:outputs")
@@ -218,7 +221,7 @@ class _Walk:
             config = _through(op, value if field is None else field.load(value))
             op = op.base
         if op.config_field is None:
-            return ABSENT
+            return config  # without a schema anything goes
         return self._checked(op.config_field, config, f"{path}:config", at)
 
     def _checked(self, schema: Field | None, value: Any, path: str, at: str) -> Any:
@@ -293,7 +296,10 @@ class _Walk:
             entry = self._mapping(given.get(key), f"{_ROOT}:resources:{key}")
             self._known(entry, ("config",), f"{_ROOT}:resources:{key}")
             if schema is None:
-                if "config" in entry and entry["config"] not in (None, {}):
+                if definition.takes_any_config:
+                    if "config" in entry:
+                        found[key] = entry["config"]
+                elif "config" in entry and entry["config"] not in (None, {}):
                     self.report.unknown(f"{_ROOT}:resources:{key}:config", f"resource {key!r} takes no config.")
                 continue
             given_config = entry.get("config", ABSENT)

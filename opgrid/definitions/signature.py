@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from opgrid.definitions.events import DynamicOutput, Output
 from opgrid.definitions.names import check_name, place_of
-from opgrid.definitions.ports import ABSENT, In, Out
+from opgrid.definitions.ports import ABSENT, DynamicOut, In, Out
 from opgrid.definitions.types import Any as AnyType
 from opgrid.definitions.types import Nothing, Type, resolve_type
 from opgrid.errors import InvalidDefinitionError, listed, nearest
@@ -194,17 +194,20 @@ def _refuse(name: str, what: str, function: Callable[..., Any]) -> None:
 
 
 def inputs_of(shape: FunctionShape, declared: Mapping[str, In] | None, what: str) -> dict[str, In]:
-    """Declared inputs first, in their order, completed by the parameters.
-
-    Then the parameters that were not declared.
+    """In the order of the function's parameters, which is that of a call by position; then what carries no value or
+    comes by ``**kwargs``, as it was declared.
     """
+    declared = declared or {}
     found: dict[str, In] = {}
-    for name, port in (declared or {}).items():
-        found[check_name(name, f"an input of {what}")] = _declared_input(name, port, shape, what)
     for name, parameter in shape.inputs.items():
-        if name not in found:
-            check_name(name, f"an input of {what}")
+        check_name(name, f"an input of {what}")
+        if name in declared:
+            found[name] = _declared_input(name, declared[name], shape, what)
+        else:
             found[name] = IN.filled(_type_of(parameter, what), parameter.default, None)
+    for name, port in declared.items():
+        if name not in found:
+            found[check_name(name, f"an input of {what}")] = _declared_input(name, port, shape, what)
     return found
 
 
@@ -241,7 +244,7 @@ def _type_of(parameter: Parameter, what: str) -> Type:
 
 def outputs_of(shape: FunctionShape, declared: Out | Mapping[str, Out] | None, what: str) -> dict[str, Out]:
     if declared is None:
-        return {"result": OUT.filled(_result_type(shape.returns, False, what), None)}
+        declared = DYNAMIC_OUT if _gives_dynamic_outputs(shape.returns) else OUT
     if isinstance(declared, Out):
         return {"result": declared.filled(_result_type(shape.returns, declared.is_dynamic, what), None)}
     if isinstance(declared, Mapping):
@@ -271,6 +274,11 @@ def _types_by_position(returns: Any, count: int, what: str) -> tuple[Any, ...]:
     if count == 1:
         return (returns,)
     parts = get_args(returns)
+    if isinstance(returns, type) and issubclass(returns, int | float | str | bytes | dict | list | set):
+        raise InvalidDefinitionError(
+            f"{what} declares {count} outputs, but is annotated to return {returns.__name__}: return a tuple, or yield "
+            "an Output for each."
+        )
     if get_origin(returns) is not tuple or Ellipsis in parts:
         return ()
     if len(parts) != count:
@@ -278,6 +286,12 @@ def _types_by_position(returns: Any, count: int, what: str) -> tuple[Any, ...]:
             f"{what} declares {count} outputs, but its return annotation is a tuple of {len(parts)}: make them match."
         )
     return parts
+
+
+def _gives_dynamic_outputs(annotation: Any) -> bool:
+    """``DynamicOutput[int]``, or a list of them."""
+    listed_part = get_args(annotation)[:1] if get_origin(annotation) is list else (annotation,)
+    return any((get_origin(part) or part) is DynamicOutput for part in listed_part)
 
 
 def _result_type(annotation: Any, dynamic: bool, what: str) -> Type:
@@ -301,6 +315,7 @@ def _result_type(annotation: Any, dynamic: bool, what: str) -> Type:
 
 IN: Final = In()
 OUT: Final = Out()
+DYNAMIC_OUT: Final = DynamicOut()
 
 
 def where(function: Any, kind: str, name: str) -> str:

@@ -13,6 +13,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.definitions.events import RetryRequested
 from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.run_config import as_plain
 from opgrid.errors import InvariantViolationError, MaxRetriesExceededError, RunFailedError
 from opgrid.reconstruction import ReconstructableJob
 from opgrid.steps.scope import LocalRun, RunScope
@@ -37,7 +38,8 @@ def execute_in_process(
     tags: Mapping[str, str] | None = None,
     resources: Mapping[str, object] | None = None,
 ) -> ExecuteInProcessResult:
-    """Run all steps here and now, whatever the job's executor is; outputs stay in memory.
+    """Run all steps here and now, whatever the job's executor is, and whatever config there is for that; outputs stay
+    in memory.
 
     ``raise_on_error`` re-raises what user code raised, as it was raised.
     """
@@ -47,7 +49,7 @@ def execute_in_process(
     local = LocalRun(input_values={**job.input_values, **(input_values or {})}, instance=instance)
     request = Request(
         job=job,
-        run_config=run_config,
+        run_config=_without_execution(job, run_config),
         executor="in_process",
         op_selection=op_selection,
         tags=tags or {},
@@ -84,6 +86,22 @@ def execute_in_process(
     if raise_on_error and not result.success:
         _raise(result, local)
     return result
+
+
+def _without_execution(job: JobDefinition, run_config: Any) -> Any:
+    own = job.executor_def.name if job.executor_def is not None else ""
+    if own == "in_process" or job.config_mapping is not None or run_config is None:
+        return run_config
+    plain = as_plain(run_config, f"The run config of job {job.name!r}")
+    execution = plain.get("execution")
+    if not isinstance(execution, Mapping):
+        return plain
+    config = execution.get("config")
+    kept = {"retries": config["retries"]} if isinstance(config, Mapping) and "retries" in config else {}
+    return {
+        **plain,
+        "execution": {**{key: each for key, each in execution.items() if key != "executor"}, "config": kept},
+    }
 
 
 def execute_job(

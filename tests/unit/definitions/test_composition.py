@@ -1,4 +1,4 @@
-"""What calls mean inside a job, and what is refused there (rows A4, A5, A6, A11, A12)."""
+"""What calls mean inside a job, and what is refused there."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_a_composition() -> None:
     assert inc(3) == 4
 
 
-# ---- A4 ----------------------------------------------------------------------------------------------------
+# ---- what a call gives ---------------------------------------------------------------------------
 
 
 def test_several_outputs_are_unpacked_indexed_and_named() -> None:
@@ -133,7 +133,7 @@ def test_an_op_without_outputs_gives_none() -> None:
     assert seen == [None]
 
 
-# ---- A5 and A6 -------------------------------------------------------------------------------------------------
+# ---- no values, and several ----------------------------------------------------------------------
 
 
 def test_nothing_takes_any_output_or_a_list_of_them() -> None:
@@ -176,7 +176,7 @@ def test_a_constant_in_a_list_is_refused(item: Any) -> None:
     refused(lambda: total([one(), item]), InvalidDefinitionError, r"ns\[1\]")
 
 
-# ---- A11 ---------------------------------------------------------------------------------------------------------
+# ---- aliases, tags, hooks, retries ---------------------------------------------------------------
 
 
 def test_the_second_call_of_an_op_gets_a_number() -> None:
@@ -241,7 +241,7 @@ def test_tags_of_the_invocation_go_over_those_of_the_op() -> None:
     assert j.node("tagged").tags == {"k": "call", "l": "op"}
 
 
-# ---- A12 ---------------------------------------------------------------------------------------------------------
+# ---- what is refused -----------------------------------------------------------------------------
 
 
 def test_too_many_inputs() -> None:

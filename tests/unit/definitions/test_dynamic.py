@@ -1,4 +1,4 @@
-"""Fan-outs: map, collect, and what may meet (rows A8, A9)."""
+"""Fan-outs: map, collect, and what may meet."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def refused(body: Any, match: str) -> None:
     assert "broken" in str(caught.value)
 
 
-# ---- A8 ----------------------------------------------------------------------------------------------------
+# ---- maps and collections ------------------------------------------------------------------------
 
 
 def test_map_and_collect() -> None:
@@ -162,7 +162,7 @@ def test_a_mapped_output_may_order_a_step_after_all_of_its_branches() -> None:
     assert wires(body)["after"] == {"start": collected("inc")}
 
 
-# ---- A9: what may come along, and what not --------------------------------------------------------------------------
+# ---- what may come along, and what not -----------------------------------------------------------
 
 
 def test_other_outputs_may_come_along() -> None:

@@ -1,4 +1,4 @@
-"""Graphs from data (row A14)."""
+"""Graphs from data."""
 
 from __future__ import annotations
 

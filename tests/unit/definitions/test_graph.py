@@ -1,4 +1,4 @@
-"""Graphs: inputs, outputs, nesting, and what they become (rows A10, A13)."""
+"""Graphs: inputs, outputs, nesting, and what they become."""
 
 from __future__ import annotations
 

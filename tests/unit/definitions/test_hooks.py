@@ -1,4 +1,4 @@
-"""Hooks: who calls them, what they see, and that they change nothing (row E1)."""
+"""Hooks: who calls them, what they see, and that they change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ops as functions, and the contexts that tests give them (rows N1, N2)."""
+"""Ops as functions, and the contexts that tests give them."""
 
 from __future__ import annotations
 

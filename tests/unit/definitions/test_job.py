@@ -1,4 +1,4 @@
-"""Jobs: what they bring, and running them in process (rows A11-A13, A17, A18, C6, H1, H2, J1-J5, J12, S10)."""
+"""Jobs: what they bring, and running them in process."""
 
 from __future__ import annotations
 

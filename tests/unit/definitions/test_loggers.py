@@ -1,4 +1,4 @@
-"""Loggers that a job defines, and those that come with opgrid (row E7)."""
+"""Loggers that a job defines, and those that come with opgrid."""
 
 from __future__ import annotations
 

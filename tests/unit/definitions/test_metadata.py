@@ -1,4 +1,4 @@
-"""Metadata of all kinds, and the events that carry it (rows E3, E5)."""
+"""Metadata of all kinds, and the events that carry it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, tags and owners (rows A2, E3, A17)."""
+"""Names, tags and owners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ops: what is read from a function, and what is refused while it is read (rows A1, A3, A5, A16)."""
+"""Ops: what is read from a function, and what is refused while it is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def types_of(made: OpDefinition) -> dict[str, str]:
     return {name: out.type.display_name for name, out in made.outs.items()}
 
 
-# ---- A1 ----------------------------------------------------------------------------------------------------
+# ---- inputs --------------------------------------------------------------------------------------
 
 
 def test_a_bare_op_takes_its_name_and_description_from_the_function() -> None:
@@ -104,7 +104,7 @@ def test_in_completes_what_the_parameter_does_not_say() -> None:
     @op(ins={"a": In(description="the a", metadata={"k": 1}), "b": In(str, default_value="y")})
     def f(b: int, a: int = 3) -> None: ...
 
-    assert list(f.ins) == ["a", "b"]  # as declared, which is the order of positional arguments
+    assert list(f.ins) == ["b", "a"]  # the order of the function, which is that of positional arguments
     assert f.ins["a"].type.display_name == "Int"
     assert f.ins["a"].default_value == 3
     assert (f.ins["a"].description, f.ins["a"].metadata) == ("the a", {"k": 1})
@@ -215,7 +215,7 @@ def test_an_op_is_made_of_a_function() -> None:
         op(target)
 
 
-# ---- A3 ----------------------------------------------------------------------------------------------------
+# ---- outputs -------------------------------------------------------------------------------------
 
 
 def test_an_undeclared_output_is_called_result_and_typed_by_the_annotation() -> None:
@@ -304,14 +304,31 @@ def test_a_dynamic_output_is_typed_by_what_is_in_it() -> None:
     assert listed.outs["result"].is_dynamic
 
 
-def test_dynamic_outputs_have_to_be_declared() -> None:
+def test_an_annotation_declares_a_dynamic_output() -> None:
+    @op
+    def f() -> list[DynamicOutput[int]]: ...
+
+    @op
+    def g() -> DynamicOutput[str]: ...
+
+    assert [(each.outs["result"].is_dynamic, each.outs["result"].type.display_name) for each in (f, g)] == [
+        (True, "Int"),
+        (True, "String"),
+    ]
     with pytest.raises(InvalidDefinitionError, match=r"out=DynamicOut\(\)"):
 
-        @op
-        def f() -> list[DynamicOutput[int]]: ...
+        @op(out=Out())
+        def h() -> list[DynamicOutput[int]]: ...
 
 
-# ---- A5 ----------------------------------------------------------------------------------------------------
+def test_several_outputs_are_not_one_value() -> None:
+    with pytest.raises(InvalidDefinitionError, match="2 outputs, but is annotated to return int"):
+
+        @op(out={"a": Out(), "b": Out()})
+        def f() -> int: ...
+
+
+# ---- inputs without a value ----------------------------------------------------------------------
 
 
 def test_nothing_must_not_be_a_parameter() -> None:
@@ -325,7 +342,7 @@ def test_nothing_is_no_argument_of_the_function() -> None:
     @op(ins={"start": In(Nothing)})
     def f(a: Any) -> None: ...
 
-    assert list(f.ins) == ["start", "a"]
+    assert list(f.ins) == ["a", "start"]
     assert f.signature.inputs == ("a",)
 
 
@@ -334,7 +351,7 @@ def test_nothing_has_no_default() -> None:
         In(Nothing, default_value=3)
 
 
-# ---- A16, and that ops travel ----------------------------------------------------------------------------------
+# ---- async, and that ops travel ------------------------------------------------------------------
 
 
 def test_async_ops_are_typed_by_what_they_return() -> None:

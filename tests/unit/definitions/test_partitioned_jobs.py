@@ -1,4 +1,4 @@
-"""Jobs by partition: config, tags, and what the op then knows (rows F1-F4, S8)."""
+"""Jobs by partition: config, tags, and what the op then knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules: when they tick, and what they then ask for (rows K1, F6)."""
+"""Schedules: when they tick, and what they then ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sensors: what they may be made of, what they give, and their contexts (rows K3, K4)."""
+"""Sensors: what they may be made of, what they give, and their contexts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types: checked on the way in and on the way out (row A15)."""
+"""Types: checked on the way in and on the way out."""
 
 from __future__ import annotations
 

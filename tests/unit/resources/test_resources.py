@@ -376,7 +376,7 @@ def test_the_small_ones() -> None:
     @op(required_resource_keys={"hard", "none", "text", "mock", "values"})
     def use(context: OpExecutionContext) -> list[Any]:
         found = context.resources
-        return [found.hard, found.none, found.text, found.mock.anything(1) is not None, found.values.size]
+        return [found.hard, found.none, found.text, found.mock.anything(1) is not None, found.values["size"]]
 
     @job(
         resource_defs={

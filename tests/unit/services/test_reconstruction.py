@@ -1,4 +1,4 @@
-"""Jobs that other processes load by name, or are made there again (rows H3, H4)."""
+"""Jobs that other processes load by name, or are made there again."""
 
 from __future__ import annotations
 

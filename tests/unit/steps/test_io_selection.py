@@ -1,4 +1,4 @@
-"""Which IO manager stores an output and loads an input, and what they are told (rows D1, D2, D4, D6)."""
+"""Which IO manager stores an output and loads an input, and what they are told."""
 
 from __future__ import annotations
 
