@@ -9,14 +9,17 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Self
+from math import inf
+from typing import Final, NamedTuple, Self
 
-from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepFailed, StepStarted
+from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
+from opgrid.contracts.fusing import Made, fulfilled, made_of
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.op import OpDefinition
 from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
@@ -24,12 +27,11 @@ from opgrid.steps import event_loop
 from opgrid.steps.bell import Bell
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import deadline, passed_on
-from opgrid.steps.runner import run_step, timed_out
+from opgrid.steps.runner import Terminal, run_step, timed_out
 from opgrid.steps.scope import LocalRun, RunScope
 
-#: A wide fan-out runs several steps a poll, for so many seconds: its caller commits once for all of them.
+#: Quick steps run one after another in one poll, for so many seconds: its caller commits once for all of them.
 _TURN: Final = 0.01
-_WIDE: Final = 8
 #: Seconds from which on a step is to be seen while it runs.
 _SLOW: Final = 0.02
 _BESIDE: Final = 256  #: async steps at once
@@ -44,19 +46,23 @@ class InProcessExecutor(Executor):
     """
 
     crosses_processes = False
+    fuses = True
     default_io = "filesystem"
 
     def __init__(self, setup: ExecutorSetup) -> None:
         self._setup = setup
-        self._waiting: list[tuple[int, int, RunBrief, StepTask]] = []
+        self._waiting: list[_Entry] = []
         self._order = itertools.count()
         self._seen: dict[RunId, set[tuple[StepKey, int]]] = {}
+        self._crews: dict[RunId, dict[tuple[StepKey, int], _Crew]] = {}  #: of steps that are not submitted yet
         self._scopes: dict[RunId, RunScope] = {}
         self._events: deque[AnyEvent] = deque()
         self._sink = _Sink(self._events)
         self._bell = Bell()
         self._announced: set[tuple[RunId, StepKey, int]] = set()  #: told to have started, and next to run
         self._is_slow = True  #: the last step was: worth a turn of its own to tell that the next one has started
+        self._seconds: dict[OpDefinition, float] = {}  #: that a step of this op took last
+        self._woken = False
         self._threads: ThreadPoolExecutor | None = None
         self._running: dict[tuple[RunId, StepKey, int], int] = {}  #: async steps, with the thread that waits for each
 
@@ -66,14 +72,16 @@ class InProcessExecutor(Executor):
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         seen = self._seen.setdefault(run.run_id, set())
+        crews = self._crews.setdefault(run.run_id, {})
         for task in tasks:
             if (task.step, task.attempt) not in seen:
                 seen.add((task.step, task.attempt))
-                heapq.heappush(self._waiting, (-task.priority, next(self._order), run, task))
+                crew = crews.pop((task.step, task.attempt), None) or _Crew(task.then)
+                heapq.heappush(self._waiting, _Entry(-task.priority, next(self._order), run, task, crew))
 
     def poll(self, timeout: float) -> Polled:
-        if self._waiting and self._is_slow and not self._announced:
-            _, _, _, task = self._waiting[0]
+        if self._waiting and not self._announced and self._is_to_be_seen(self._waiting[0]):
+            task = self._waiting[0].task
             self._announced.add(task.id)
             self._events.append(_start_of(task))
         elif self._waiting:
@@ -81,6 +89,7 @@ class InProcessExecutor(Executor):
                 self._work()
         elif not self._events:
             self._bell.wait(max(timeout, _BREATH) if self._running else timeout)
+        self._woken = False
         events = []
         while self._events:  # a thread that user code started may log meanwhile
             events.append(self._events.popleft())
@@ -90,7 +99,7 @@ class InProcessExecutor(Executor):
         unwanted = set(steps)
         kept = []
         for entry in self._waiting:
-            task = entry[3]
+            task = entry.task
             if task.run_id == run_id and (task.step, task.attempt) in unwanted:
                 self._announced.discard(task.id)
                 self._events.append(StepCanceled(run_id=run_id, at=time.time(), step=task.step, attempt=task.attempt))
@@ -108,10 +117,12 @@ class InProcessExecutor(Executor):
         return True
 
     def wake(self) -> None:
+        self._woken = True
         self._bell.ring()
 
     def release(self, run_id: RunId) -> None:
         self._seen.pop(run_id, None)
+        self._crews.pop(run_id, None)
         scope = self._scopes.pop(run_id, None)
         if scope is not None:
             try:
@@ -130,19 +141,53 @@ class InProcessExecutor(Executor):
         self._bell.close()
 
     def _work(self) -> None:
+        """Run the first step in line, then others that are known to be quick, while there is time; among them those
+        that only become ready here.
+        """
         until = time.monotonic() + _TURN
-        wide = len(self._waiting) >= _WIDE
-        while self._waiting:
-            _, _, brief, task = heapq.heappop(self._waiting)
-            scope = self._started(brief, task)
-            if scope is None:
-                continue
-            if scope.node(task.node).is_async:
-                self._run_beside(task, scope)
-                continue
-            self._run(task, scope)
-            if not wide or time.monotonic() >= until:
-                return
+        ready: list[_Entry] = []
+        try:
+            self._run_next(ready)
+            while (line := self._line(ready)) and not self._woken:
+                if time.monotonic() + self._expected(line[0]) >= until:
+                    return
+                self._run_next(ready)
+        finally:
+            for entry in ready:  # to go on as they were, once they are submitted
+                self._crews[entry.run.run_id][entry.task.step, entry.task.attempt] = entry.crew
+
+    def _line(self, ready: list[_Entry]) -> list[_Entry]:
+        """Whose first is next: of those that were submitted, or of those that became ready here."""
+        waiting = self._waiting
+        return waiting if not ready or (waiting and waiting[0] < ready[0]) else ready
+
+    def _run_next(self, ready: list[_Entry]) -> None:
+        entry = heapq.heappop(self._line(ready))
+        seen = self._seen[entry.run.run_id]
+        seen.add((entry.task.step, entry.task.attempt))
+        scope = self._started(entry.run, entry.task)
+        if scope is None:
+            return
+        if scope.node(entry.task.node).is_async:
+            self._run_beside(entry.task, scope)
+            return
+        ended = self._run(entry.task, scope)
+        if isinstance(ended, StepSucceeded) and entry.crew.left:
+            for task in entry.crew.after(ended, seen):
+                heapq.heappush(ready, _Entry(entry.rank, next(self._order), entry.run, task, entry.crew))
+
+    def _expected(self, entry: _Entry) -> float:
+        """Seconds in this thread; many, for what has not been seen to run so far."""
+        scope = self._scopes.get(entry.run.run_id)
+        if scope is None:
+            return inf
+        node = scope.node(entry.task.node)
+        return 0.0 if node.is_async else self._seconds.get(node.op, inf)
+
+    def _is_to_be_seen(self, entry: _Entry) -> bool:
+        """Whether it is worth a turn of its own to tell that this step starts."""
+        expected = self._expected(entry)
+        return self._is_slow if expected == inf else expected >= _SLOW
 
     def _started(self, brief: RunBrief, task: StepTask) -> RunScope | None:
         """None where the code cannot be had: the step has failed."""
@@ -165,14 +210,17 @@ class InProcessExecutor(Executor):
             )
             return None
 
-    def _run(self, task: StepTask, scope: RunScope) -> None:
+    def _run(self, task: StepTask, scope: RunScope) -> Terminal:
         started = time.time()
         with deadline(task.timeout), run_step(task, scope, self._sink) as outcome:
             if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
                 at = self._events.index(outcome.event)
                 self._events[at] = outcome.event = timed_out(task, time.time() - started)
             outcome.run_hooks(self._sink)
-        self._is_slow = time.time() - started >= _SLOW
+        seconds = time.time() - started
+        self._seconds[scope.node(task.node).op] = seconds
+        self._is_slow = seconds >= _SLOW
+        return outcome.event
 
     def _run_beside(self, task: StepTask, scope: RunScope) -> None:
         if self._threads is None:
@@ -219,6 +267,40 @@ class InProcessExecutor(Executor):
                 f"Job {brief.job.name!r} is not in this process, and there is no code location to load it from."
             )
         return job_for(brief.job, self._setup.code)
+
+
+class _Crew:
+    """Steps to go on with, once those before them have succeeded; and what these made."""
+
+    __slots__ = ("_made", "_succeeded", "left")
+
+    def __init__(self, left: Sequence[StepTask]) -> None:
+        self.left = deque(left)
+        self._made: Made = {}
+        self._succeeded: set[StepKey] = set()
+
+    def after(self, ended: StepSucceeded, begun: Container[tuple[StepKey, int]]) -> Iterator[StepTask]:
+        """Those that have all they need now, but for those that have begun on their own."""
+        self._succeeded.add(ended.step)
+        self._made.update(made_of(ended.outputs))
+        while self.left:
+            sent = self.left[0]
+            if (sent.step, sent.attempt) not in begun:
+                task = fulfilled(sent, self._made, self._succeeded)
+                if task is None:
+                    return
+                yield task
+            self.left.popleft()
+
+
+class _Entry(NamedTuple):
+    """A step in line; they sort as they are to run."""
+
+    rank: int
+    order: int
+    run: RunBrief
+    task: StepTask
+    crew: _Crew
 
 
 def _start_of(task: StepTask) -> StepStarted:

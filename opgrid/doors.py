@@ -9,6 +9,9 @@ from opgrid.errors import OpGridError
 
 GROUP = "opgrid.doors"
 
+#: To look through what is installed takes longer than many runs do.
+_open: dict[str, Any] = {}
+
 
 class DoorClosed(OpGridError):
     """This installation lacks the package that implements a call."""
@@ -26,6 +29,9 @@ class DoorClosed(OpGridError):
 
 def through(name: str) -> Any:
     """The callable behind a door."""
+    if name in _open:
+        return _open[name]
     for entry in entry_points(group=GROUP, name=name):
-        return entry.load()
+        _open[name] = entry.load()
+        return _open[name]
     raise DoorClosed(name)

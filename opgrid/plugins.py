@@ -10,14 +10,19 @@ from opgrid.errors import UnknownExecutor
 EXECUTORS = "opgrid.executors"
 IO_MANAGERS = "opgrid.io_managers"
 
+#: To look through what is installed takes longer than many runs do.
+_loaded: dict[str, type[Executor]] = {}
+
 
 def executor_class(name: str) -> type[Executor]:
     """Raises UnknownExecutor, naming the nearest."""
-    found = _named(EXECUTORS)
-    if name not in found:
-        raise UnknownExecutor("executor", name, sorted(found))
-    loaded: type[Executor] = found[name].load()
-    return loaded
+    known = _loaded.get(name)
+    if known is None:
+        found = _named(EXECUTORS)
+        if name not in found:
+            raise UnknownExecutor("executor", name, sorted(found))
+        known = _loaded[name] = found[name].load()
+    return known
 
 
 def executor_names() -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from opgrid.contracts.tasks import OutputRef
-from opgrid.ids import NodePath, RunId, StepKey, split_step_key
+from opgrid.ids import NodePath, RunId, StepKey, node_of
 
 
 class EventType(StrEnum):
@@ -84,7 +84,7 @@ class StepEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def node(self) -> NodePath:
-        return split_step_key(self.step)[0]
+        return node_of(self.step)
 
 
 # ---- the run -------------------------------------------------------------------------------------------------------

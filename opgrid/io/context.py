@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import InvariantViolationError
@@ -35,30 +35,48 @@ class Surroundings(Protocol):
     def log_event(self, event: Any) -> None: ...
 
 
+class Port(NamedTuple):
+    """What is the same for an output, or an input, whichever step of its op it belongs to."""
+
+    name: str
+    type: Type | None = None
+    config: Any = None
+    definition_metadata: Mapping[str, Any] | None = None
+    resource_config: Any = None
+
+
 class IOContext:
     """What the contexts of outputs and inputs have in common."""
 
-    __slots__ = ("_added", "_around", "config", "definition_metadata", "name", "ref", "resource_config", "type")
+    __slots__ = ("_added", "_around", "_port", "ref")
 
-    def __init__(
-        self,
-        name: str,
-        ref: OutputRef | None,
-        around: Surroundings | None,
-        *,
-        type: Type | None = None,
-        config: Any = None,
-        definition_metadata: Mapping[str, Any] | None = None,
-        resource_config: Any = None,
-    ) -> None:
-        self.name = name
+    def __init__(self, port: str | Port, ref: OutputRef | None, around: Surroundings | None, **about: Any) -> None:
+        """``about``: the fields of a :class:`Port` that is given by its name."""
+        self._port = Port(port, **about) if isinstance(port, str) else port
         self.ref = ref
-        self.type = type
-        self.config = config
-        self.definition_metadata: Mapping[str, Any] = {} if definition_metadata is None else definition_metadata
-        self.resource_config = resource_config
         self._around = around
         self._added: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._port.name
+
+    @property
+    def type(self) -> Type | None:
+        return self._port.type
+
+    @property
+    def config(self) -> Any:
+        return self._port.config
+
+    @property
+    def resource_config(self) -> Any:
+        """Of the IO manager."""
+        return self._port.resource_config
+
+    @property
+    def definition_metadata(self) -> Mapping[str, Any]:
+        return self._port.definition_metadata or {}
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -139,8 +157,8 @@ class OutputContext(IOContext):
 
     __slots__ = ("manifest",)
 
-    def __init__(self, name: str, ref: OutputRef, around: Surroundings | None = None, **more: Any) -> None:
-        super().__init__(name, ref, around, **more)
+    def __init__(self, port: str | Port, ref: OutputRef, around: Surroundings | None = None, **about: Any) -> None:
+        super().__init__(port, ref, around, **about)
         self.manifest: Any = {}
 
     @property
@@ -180,22 +198,33 @@ class InputContext(IOContext):
     upstream output.
     """
 
-    __slots__ = ("run_id", "step_key", "upstream_output")
+    __slots__ = ("_upstream", "_writer", "run_id", "step_key")
 
     def __init__(
         self,
-        name: str,
+        port: str | Port,
         upstream_output: OutputContext | None = None,
         around: Surroundings | None = None,
         *,
         run_id: str = "",
         step_key: str = "",
-        **more: Any,
+        **about: Any,
     ) -> None:
-        super().__init__(name, None if upstream_output is None else upstream_output.ref, around, **more)
-        self.upstream_output = upstream_output
+        super().__init__(port, None if upstream_output is None else upstream_output.ref, around, **about)
+        self._upstream = upstream_output
+        self._writer: Port | None = None
         self.run_id = run_id
         self.step_key = step_key
+
+    def take(self, writer: Port, ref: OutputRef) -> None:
+        """From the output ``ref``, which ``writer`` describes."""
+        self._writer, self.ref = writer, ref
+
+    @property
+    def upstream_output(self) -> OutputContext | None:
+        if self._upstream is None and self._writer is not None and self.ref is not None:
+            self._upstream = OutputContext(self._writer, self.ref, self._around)
+        return self._upstream
 
     @property
     def mapping_key(self) -> str | None:
@@ -204,9 +233,10 @@ class InputContext(IOContext):
 
     def get_identifier(self) -> list[str]:
         """Of the output that this input takes."""
-        if self.upstream_output is None:
+        upstream = self.upstream_output
+        if upstream is None:
             raise InvariantViolationError(f"Input {self.name!r} takes no upstream output, so it has no identifier.")
-        return self.upstream_output.get_identifier()
+        return upstream.get_identifier()
 
     def add_input_metadata(self, metadata: Mapping[str, Any], description: str | None = None) -> None:
         self._add(metadata)

@@ -37,6 +37,7 @@ class Attempt:
         self.yielded: dict[str, set[str] | None] = {}  #: output -> mapping keys, None for one that is not dynamic
         self.values: dict[str, Any] = {}  #: for hooks
         self.metadata: dict[str, Any] = {}  #: of outputs, for hooks
+        self._context: OpExecutionContext | None = None
         self.added: dict[tuple[str, str | None], dict[str, Any]] = {}  #: context.add_output_metadata
 
     # ---- what IO managers see (opgrid.io.context.Surroundings)
@@ -66,11 +67,13 @@ class Attempt:
     def step_context(self) -> OpExecutionContext:
         return self.context
 
-    @cached_property
+    @property
     def context(self) -> OpExecutionContext:
-        from opgrid.steps.context import OpExecutionContext
+        if self._context is None:
+            from opgrid.steps.context import OpExecutionContext
 
-        return OpExecutionContext(self)
+            self._context = OpExecutionContext(self)
+        return self._context
 
     @cached_property
     def log(self) -> StepLogger:

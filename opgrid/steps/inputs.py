@@ -19,7 +19,7 @@ from opgrid.contracts.tasks import (
 )
 from opgrid.errors import ExecutionLoadInputError, InvariantViolationError, OpGridError, OutputGone, PayloadDamaged
 from opgrid.steps.attempt import Attempt
-from opgrid.steps.reading import manager_for, read, read_without_upstream
+from opgrid.steps.reading import manager, read, read_without_upstream, reading
 from opgrid.steps.type_checks import check
 
 
@@ -95,9 +95,11 @@ def _job_input(attempt: Attempt, name: str, job_input: str) -> Any:
 def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
     if ref.manifest is None:
         return None  # its type said that there is nothing to store
-    key, manager = manager_for(attempt, name, ref)
+    how = reading(attempt, name, ref)
+    key = how.manager
+    loader = manager(attempt, key)
     try:
-        value, metadata = read(attempt, name, ref, key, manager)
+        value, metadata = read(attempt, how, ref, loader)
     except (OutputGone, PayloadDamaged) as error:
         raise InputsGone([ref], str(error)) from error
     except Exception as error:

@@ -38,7 +38,7 @@ def passed_on() -> Iterator[None]:
     Python's own handlers stay: a KeyboardInterrupt is one without help, and an unhandled SIGTERM ends the process.
     """
     before: dict[signal.Signals, Handler] = {}
-    if threading.current_thread() is threading.main_thread():
+    if _in_main_thread():
         for each in (signal.SIGINT, signal.SIGTERM):
             handler = signal.getsignal(each)
             if callable(handler) and handler is not signal.default_int_handler:
@@ -56,7 +56,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
     """Interrupt the step that runs after so many seconds. Without effect outside the main thread, where no signal
     arrives.
     """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    if seconds is None or not _in_main_thread():
         yield
         return
     before = signal.signal(signal.SIGALRM, _interrupt)
@@ -72,7 +72,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
 def arm() -> bool:
     """User code begins: from here on a signal is raised at once. Gives what ``disarm`` wants back."""
     global _armed, _asked
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         return False  # no signal arrives here
     if not _armed:
         _asked = _pending is not None
@@ -85,7 +85,7 @@ def arm() -> bool:
 def disarm(before: bool = False) -> None:
     """User code is over: a signal that comes now is too late."""
     global _armed
-    if threading.current_thread() is threading.main_thread():
+    if _in_main_thread():
         _armed = before
 
 
@@ -93,7 +93,7 @@ def disarm(before: bool = False) -> None:
 def shielded() -> Iterator[None]:
     """A signal that comes while this lasts is raised at its end: for what must not stop half-way."""
     global _armed
-    if not _armed or threading.current_thread() is not threading.main_thread():
+    if not _armed or not _in_main_thread():
         yield
         return
     _armed = False
@@ -112,6 +112,10 @@ def forget() -> None:
 def asked() -> bool:
     """Whether the step that runs is to end: it was told so, or its time is over. For any thread of it."""
     return _asked
+
+
+def _in_main_thread() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
 
 
 def _after(handler: Handler) -> Handler:

@@ -238,22 +238,12 @@ def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRe
     storer = manager(attempt, key)
     if not isinstance(storer, IOManager):
         raise InvalidDefinitionError(f"Resource {key!r} only loads inputs: output {ref.output!r} needs an IOManager.")
-    brief = attempt.brief
-    outputs_config = attempt.node.config.outputs
-    context = OutputContext(
-        ref.output,
-        ref,
-        attempt,
-        type=out.type,
-        definition_metadata=out.metadata,
-        config=outputs_config.get(ref.output) if isinstance(outputs_config, dict) else None,
-        resource_config=brief.config.resources.get(key),
-    )
+    context = OutputContext(attempt.node.writes[ref.output], ref, attempt)
     metadata: dict[str, Any] = {}
     try:
         handle: Any = storer.handle_output
         told = handle(context, value)
-        if inspect.isgenerator(told):
+        if told is not None and inspect.isgenerator(told):
             for item in told:
                 if isinstance(item, Mapping):
                     metadata.update(item)

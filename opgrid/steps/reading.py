@@ -7,21 +7,38 @@ from typing import TYPE_CHECKING, Any
 
 from opgrid.contracts.tasks import OutputRef, StepTask
 from opgrid.errors import InvalidDefinitionError
-from opgrid.io.context import InputContext, OutputContext
+from opgrid.ids import node_of
+from opgrid.io.context import InputContext, Port
 from opgrid.io.manager import InputManager
 from opgrid.io.selection import DEFAULT_KEY
 from opgrid.steps.attempt import Attempt
 from opgrid.steps.resources import open_one
+from opgrid.steps.scope import Read
 
 if TYPE_CHECKING:
+    from opgrid.definitions.ports import Out
     from opgrid.steps.scope import RunScope
 
 
-def manager_for(attempt: Attempt, name: str, ref: OutputRef) -> tuple[str, InputManager]:
-    """The input's own manager, or the one that stored the output."""
+def reading(attempt: Attempt, name: str, ref: OutputRef) -> Read:
+    """By the input's own manager, or the one that stored the output."""
+    writer, reads = attempt.scope.node(node_of(ref.step)), attempt.node.reads
+    found = reads.get((name, writer.op, ref.output))
+    if found is None:
+        found = reads[name, writer.op, ref.output] = _reading(attempt, name, writer.outs[ref.output], ref.output)
+    return found
+
+
+def _reading(attempt: Attempt, name: str, out: Out, output: str) -> Read:
     port = attempt.node.ins.get(name)
-    key = (port.input_manager_key if port is not None else None) or attempt.scope.manager_key(ref)
-    return key, manager(attempt, key)
+    key = (port.input_manager_key if port is not None else None) or out.io_manager_key
+    settings = attempt.brief.config.resources.get(key)
+    own = attempt.node.config.inputs.get(name)
+    if port is None:
+        reader = Port(name, None, own, None, settings)
+    else:
+        reader = Port(name, port.type, own, port.metadata, settings)
+    return Read(key, reader, Port(output, out.type, None, out.metadata, settings))
 
 
 def manager(attempt: Attempt, key: str) -> InputManager:
@@ -40,32 +57,11 @@ def manager(attempt: Attempt, key: str) -> InputManager:
     return found
 
 
-def read(attempt: Attempt, name: str, ref: OutputRef, key: str, manager: InputManager) -> tuple[Any, dict[str, Any]]:
-    scope = attempt.scope
-    writer = scope.node(_node(ref))
-    out = writer.outs[ref.output]
-    port = attempt.node.ins.get(name)
-    upstream = OutputContext(
-        ref.output,
-        ref,
-        attempt,
-        type=out.type,
-        definition_metadata=out.metadata,
-        resource_config=scope.brief.config.resources.get(key),
-    )
-    context = InputContext(
-        name,
-        upstream,
-        attempt,
-        run_id=attempt.task.run_id,
-        step_key=attempt.task.step,
-        type=None if port is None else port.type,
-        definition_metadata=None if port is None else port.metadata,
-        config=attempt.node.config.inputs.get(name),
-        resource_config=upstream.resource_config,
-    )
-    value = manager.load_input(context)
-    return value, context.consume_metadata()
+def read(attempt: Attempt, how: Read, ref: OutputRef, manager: InputManager) -> tuple[Any, dict[str, Any]]:
+    task = attempt.task
+    context = InputContext(how.port, None, attempt, run_id=task.run_id, step_key=task.step)
+    context.take(how.writer, ref)
+    return manager.load_input(context), context.consume_metadata()
 
 
 def read_without_upstream(attempt: Attempt, name: str, key: str) -> tuple[Any, dict[str, Any]]:
@@ -89,19 +85,13 @@ def load_output(scope: RunScope, ref: OutputRef) -> Any:
     """For a reader that is no step: results after a run."""
     if ref.manifest is None:
         return None
-    task = StepTask(ref.run_id, ref.step, _node(ref), ref.attempt)
+    task = StepTask(ref.run_id, ref.step, node_of(ref.step), ref.attempt)
     attempt = Attempt(task, scope, scope.node(task.node), _Deaf(), ref.claim)
     with ExitStack() as stack:
         attempt.stack = stack
-        key = scope.manager_key(ref)
-        value, _ = read(attempt, ref.output, ref, key, manager(attempt, key))
+        key, port = attempt.node.outs[ref.output].io_manager_key, attempt.node.writes[ref.output]
+        value, _ = read(attempt, Read(key, port, port), ref, manager(attempt, key))
         return value
-
-
-def _node(ref: OutputRef) -> Any:
-    from opgrid.ids import split_step_key
-
-    return split_step_key(ref.step)[0]
 
 
 class _Deaf:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from opgrid.contracts.events import (
     ErrorInfo,
@@ -31,8 +31,6 @@ from opgrid.steps.outputs import store_outputs
 from opgrid.steps.prints import end_lines, tell_prints
 from opgrid.steps.resources import open_resources
 from opgrid.steps.scope import RunScope
-
-_NO_LOGS: Final = PythonLogs()
 
 Terminal = StepSucceeded | StepFailed | StepCanceled | StepLost
 
@@ -88,7 +86,7 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
     try:
         attempt = Attempt(task, scope, scope.node(task.node), sink, claim)
         token = CURRENT.set(attempt)
-        if scope.brief.python_logs != _NO_LOGS:
+        if scope.listens:
             _listen(scope.brief.python_logs)
         _pipeline(attempt)
         event = StepSucceeded(
@@ -115,7 +113,8 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
             scope.local.errors[task.step, task.attempt] = error
     finally:
         if token is not None:
-            end_lines()
+            if scope.listens:
+                end_lines()
             CURRENT.reset(token)
     sink.emit(event)
     outcome = Outcome(event, attempt, error)

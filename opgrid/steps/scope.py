@@ -5,19 +5,21 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from opgrid.contracts.config import NodeConfig
-from opgrid.contracts.tasks import OutputRef, RunBrief
+from opgrid.contracts.tasks import OutputRef, PythonLogs, RunBrief
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.op import OpDefinition
 from opgrid.definitions.ports import In, Out
+from opgrid.definitions.structure import OpNode
 from opgrid.definitions.types import Type
 from opgrid.doors import through
-from opgrid.ids import split_step_key
+from opgrid.io.context import Port
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
 from opgrid.io.selection import DEFAULT_KEY, default_manager
@@ -37,6 +39,36 @@ class LocalRun:
     errors: dict[tuple[str, int], BaseException] = field(default_factory=dict)
 
 
+class Read(NamedTuple):
+    """How an input takes an output."""
+
+    manager: str  #: the resource key
+    port: Port
+    writer: Port
+
+
+class OpFacts:
+    """What all nodes of an op have in common in one run."""
+
+    __slots__ = ("checked_ins", "checked_outs", "is_async", "opens", "reads", "resource_keys", "writes")
+
+    def __init__(self, op: OpDefinition, bound: Container[str], managers: Mapping[str, Any]) -> None:
+        """``bound``: the resources of the job; ``managers``: their config."""
+        body = op.compute_fn
+        self.is_async = inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body)
+        self.checked_ins: dict[str, Type] = {name: port.type for name, port in op.ins.items() if not port.type.is_any}
+        self.checked_outs: dict[str, Type] = {name: port.type for name, port in op.outs.items() if not port.type.is_any}
+        self.writes = {
+            name: Port(name, out.type, None, out.metadata, managers.get(out.io_manager_key))
+            for name, out in op.outs.items()
+        }
+        self.reads: dict[tuple[str, OpDefinition, str], Read] = {}  #: by input, and the op and output that it takes
+        self.resource_keys = frozenset(op.required_resource_keys)
+        needed = {port.io_manager_key for port in op.outs.values()}
+        needed |= {port.input_manager_key for port in op.ins.values() if port.input_manager_key}
+        self.opens = self.resource_keys | {key for key in needed if key != DEFAULT_KEY or key in bound}
+
+
 class Node:
     """An op at its place in a job, with everything looked up that all attempts at it need."""
 
@@ -51,36 +83,34 @@ class Node:
         "opens",
         "outs",
         "path",
+        "reads",
         "resource_keys",
         "retry",
         "signature",
         "tags",
+        "writes",
     )
 
-    def __init__(self, path: str, job: JobDefinition, config: NodeConfig) -> None:
-        node = job.node(path)
+    def __init__(self, path: str, node: OpNode, facts: OpFacts, config: NodeConfig) -> None:
+        op = node.op
         self.path = path
-        self.op = node.op
+        self.op = op
         self.tags = node.tags
         self.hooks: tuple[HookDefinition, ...] = tuple(sorted(node.hooks, key=lambda hook: hook.name))
         self.retry = node.retry
         self.config = config
-        self.ins: Mapping[str, In] = node.op.ins
-        self.outs: Mapping[str, Out] = node.op.outs
-        self.signature = node.op.signature
-        body = node.op.compute_fn
-        self.is_async = inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body)
-        self.checked_ins: dict[str, Type] = {name: port.type for name, port in self.ins.items() if not port.type.is_any}
-        self.checked_outs: dict[str, Type] = {
-            name: port.type for name, port in self.outs.items() if not port.type.is_any
-        }
-        self.resource_keys = frozenset(node.op.required_resource_keys)
-        bound = job.resource_defs
-        managers = {port.io_manager_key for port in self.outs.values()}
-        managers |= {port.input_manager_key for port in self.ins.values() if port.input_manager_key}
-        hooks = {key for hook in self.hooks for key in hook.required_resource_keys}
+        self.ins: Mapping[str, In] = op.ins
+        self.outs: Mapping[str, Out] = op.outs
+        self.signature = op.signature
+        self.is_async = facts.is_async
+        self.checked_ins, self.checked_outs = facts.checked_ins, facts.checked_outs
+        self.writes = facts.writes  #: its outputs as their IO managers see them
+        if isinstance(config.outputs, dict):
+            self.writes = {name: port._replace(config=config.outputs.get(name)) for name, port in facts.writes.items()}
+        self.reads = {} if config.inputs else facts.reads
+        self.resource_keys = facts.resource_keys
         #: every resource that has to be open before this op runs
-        self.opens = self.resource_keys | hooks | {key for key in managers if key != DEFAULT_KEY or key in bound}
+        self.opens = facts.opens.union(*(hook.required_resource_keys for hook in self.hooks))
 
 
 class RunScope:
@@ -107,23 +137,31 @@ class RunScope:
         self.stack = ExitStack()
         self.lock = threading.RLock()  #: of what is opened once a run: async steps share a process
         self._nodes: dict[str, Node] = {}
+        self._facts: dict[OpDefinition, OpFacts] = {}
         self._default_io: IOManager | None = None
         self._loggers: list[logging.Logger] | None = None
+        self.listens = brief.python_logs != PythonLogs()  #: to what ops write elsewhere than to ``context.log``
 
     def node(self, path: str) -> Node:
         found = self._nodes.get(path)
         if found is None:
-            config = self.brief.config.nodes.get(path) or NodeConfig()
-            found = self._nodes[path] = Node(path, self.job, config)
+            config = self.brief.config
+            placed = self.job.node(path)
+            facts = self._facts.get(placed.op)
+            if facts is None:
+                facts = OpFacts(placed.op, self.job.resource_defs, config.resources)
+                self._facts[placed.op] = facts
+            found = self._nodes[path] = Node(path, placed, facts, config.nodes.get(path) or NodeConfig())
         return found
 
     @property
     def default_io(self) -> IOManager:
         """Stands behind ``io_manager`` where the job binds none."""
-        with self.lock:
-            if self._default_io is None:
-                self._default_io = default_manager(self.brief.io)
-            return self._default_io
+        found = self._default_io
+        if found is None:
+            with self.lock:
+                found = self._default_io = self._default_io or default_manager(self.brief.io)
+        return found
 
     @property
     def instance(self) -> Any:
@@ -151,10 +189,6 @@ class RunScope:
         )
         made: logging.Logger = definition.logger_fn(context)
         return made
-
-    def manager_key(self, ref: OutputRef) -> str:
-        """The resource key of the IO manager that stored an output."""
-        return self.node(split_step_key(ref.step)[0]).outs[ref.output].io_manager_key
 
     def load(self, ref: OutputRef) -> Any:
         """The value of an accepted output, for whoever reads results after the run. Opens its IO manager for this

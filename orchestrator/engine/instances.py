@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +12,9 @@ from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.contracts.tasks import FromDefault, Gathered, OutputRef, Source, Stored, TaskInput
 from opgrid.ids import NodePath, StepKey, step_key
 from orchestrator.planner.plan import FromStep, FromSteps, Keys, Plan, StepSpec, upstream
+
+_COLLECTED = Delivery.COLLECTED
+_MAPPED = Delivery.MAPPED
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +75,14 @@ class Gate:
     waiters: list[Step] = field(default_factory=list)
 
 
+class _Wire(NamedTuple):
+    """What an instance waits for because of one of its inputs."""
+
+    step: NodePath
+    depth: int  #: how many of its keys name the source
+    collected: bool  #: all instances of the step, rather than one output
+
+
 class Absent(NamedTuple):
     """An input that will never come: what it needs was not yielded."""
 
@@ -90,7 +101,7 @@ class Instances:
         self._depth = {spec.key: len(spec.scope) for spec in plan.steps}
         #: maker -> output -> the templates over that fan-out, innermost
         self._fans: dict[NodePath, dict[str, list[StepSpec]]] = {}
-        self._wires: dict[NodePath, list[FromStep]] = {}
+        self._wires: dict[NodePath, list[_Wire]] = {}
         self._gated: set[NodePath] = set()
         self._rules = any(spec.trigger is not TriggerRule.ALL_SUCCESS for spec in plan.steps)
         for spec in plan.steps:
@@ -98,8 +109,8 @@ class Instances:
                 innermost = spec.scope[-1]
                 self._fans.setdefault(innermost.step, {}).setdefault(innermost.output, []).append(spec)
             if spec.runs:
-                self._wires[spec.key] = wires = upstream(spec)
-                self._gated.update(wire.step for wire in wires if self._over_instances(wire))
+                self._wires[spec.key] = wires = [self._wire(feed) for feed in upstream(spec)]
+                self._gated.update(wire.step for wire in wires if wire.collected)
         self._gates: dict[tuple[NodePath, Keys], Gate] = {}
         #: values of dynamic outputs by key, of makers that are done
         self._branches: dict[tuple[StepKey, str], dict[str, OutputRef]] = {}
@@ -141,7 +152,10 @@ class Instances:
             self._block([step], ready)
         return ready
 
-    def inputs(self, step: Step, promised: Container[StepKey] = ()) -> tuple[TaskInput, ...] | Absent:
+    def _wire(self, feed: FromStep) -> _Wire:
+        return _Wire(feed.step, self._depth[feed.step], self._over_instances(feed))
+
+    def inputs(self, step: Step, promised: Collection[StepKey] = ()) -> tuple[TaskInput, ...] | Absent:
         """What a ready step is given; or what is absent, so that it is to be skipped. Outputs of steps that are only
         ``promised`` are refs of attempt 0.
         """
@@ -168,6 +182,8 @@ class Instances:
 
     def agrees(self, step: Step) -> bool:
         """Whether the trigger rule of a ready step lets it run."""
+        if not step.ruled:
+            return True
         ended = self.sources(step)
         match step.spec.trigger:
             case TriggerRule.ONE_SUCCESS:
@@ -185,11 +201,11 @@ class Instances:
         """The steps above it: for a collection the instances, or what should have made them where there are none."""
         found: list[Step] = []
         for wire in self._wires.get(step.spec.key, ()):
-            if self._over_instances(wire):
-                members = self._gate(wire.step, step.keys[: self._depth[wire.step] - 1]).members
-                found.extend(members or [self._maker(wire, step)])
+            if wire.collected:
+                members = self._gate(wire.step, step.keys[: wire.depth - 1]).members
+                found.extend(members or [self._maker(wire.step, step)])
             else:
-                found.append(self._source(wire, step))
+                found.append(self._source(wire.step, step))
         return found
 
     def unmade(self) -> list[NodePath]:
@@ -204,7 +220,7 @@ class Instances:
     # ---- making steps
 
     def _make(self, spec: StepSpec, keys: Keys) -> Step | None:
-        key = step_key(spec.key, keys) if keys else StepKey(spec.key)
+        key = step_key(spec.key, keys)
         known = self._known.get(key)
         if known is not None:
             status = StepStatus.SKIPPED if known.skipped else StepStatus.SUCCESS
@@ -274,13 +290,13 @@ class Instances:
                         gate.made = gate.failed = True
                         _refuse(gate.waiters, ready, dead)
 
-    def _pending(self, wire: FromStep, step: Step) -> Step | Gate | None:
+    def _pending(self, wire: _Wire, step: Step) -> Step | Gate | None:
         """What a step waits for because of one of its wires, unless it is done."""
-        if self._over_instances(wire):
-            gate = self._gate(wire.step, step.keys[: self._depth[wire.step] - 1])
+        if wire.collected:
+            gate = self._gate(wire.step, step.keys[: wire.depth - 1])
             passed = gate.made and not gate.remaining and (step.ruled or not gate.failed)
             return None if passed else gate
-        source = self._source(wire, step)
+        source = self._source(wire.step, step)
         return None if source.done or (step.ruled and source.ended) else source
 
     def _gate(self, template: NodePath, keys: Keys) -> Gate:
@@ -289,45 +305,42 @@ class Instances:
             gate = self._gates[template, keys] = Gate()
         return gate
 
-    def _over_instances(self, wire: FromStep) -> bool:
+    def _over_instances(self, feed: FromStep) -> bool:
         """A collection of instances, rather than of the values of one dynamic output."""
-        if wire.delivery is not Delivery.COLLECTED:
+        if feed.delivery is not _COLLECTED:
             return False
-        return not any(out.dynamic and out.name == wire.output for out in self._specs[wire.step].outputs)
+        return not any(out.dynamic and out.name == feed.output for out in self._specs[feed.step].outputs)
 
-    def _source(self, wire: FromStep, step: Step) -> Step:
-        depth = self._depth[wire.step]
-        return self.steps[step_key(wire.step, step.keys[:depth]) if depth else StepKey(wire.step)]
+    def _source(self, path: NodePath, step: Step) -> Step:
+        depth = self._depth[path]
+        return self.steps[step_key(path, step.keys[:depth] if depth else ())]
 
     # ---- what is at hand
 
-    def _taken(self, feed: FromStep, step: Step, promised: Container[StepKey]) -> Source | None:
-        if feed.delivery is not Delivery.COLLECTED:
+    def _taken(self, feed: FromStep, step: Step, promised: Collection[StepKey]) -> Source | None:
+        if feed.delivery is not _COLLECTED:
             ref = self._one(feed, step, promised)
             return None if ref is None else Stored(ref)
         if not self._over_instances(feed):
-            maker = self._source(feed, step)
+            maker = self._source(feed.step, step)
             if maker.status is StepStatus.SKIPPED and not step.ruled:
                 return None
             return Gathered(tuple(self._branch(maker, feed.output).values()))
         members = self._gate(feed.step, step.keys[: self._depth[feed.step] - 1]).members
         refs = tuple(ref for member in members if (ref := member.output(feed.output)) is not None)
-        empty = step.ruled or not (members or self._maker_skipped(feed, step))
+        empty = step.ruled or not (members or self._maker(feed.step, step).status is StepStatus.SKIPPED)
         return Gathered(refs) if refs or empty else None
 
-    def _maker_skipped(self, feed: FromStep, step: Step) -> bool:
-        return self._maker(feed, step).status is StepStatus.SKIPPED
-
-    def _maker(self, feed: FromStep, step: Step) -> Step:
+    def _maker(self, path: NodePath, step: Step) -> Step:
         """Whose keys the instances have that are collected."""
-        maker = self._specs[feed.step].scope[-1].step
+        maker = self._specs[path].scope[-1].step
         return self.steps[step_key(maker, step.keys[: self._depth[maker]])]
 
-    def _one(self, feed: FromStep, step: Step, promised: Container[StepKey]) -> OutputRef | None:
-        source = self._source(feed, step)
-        if source.key in promised:
+    def _one(self, feed: FromStep, step: Step, promised: Collection[StepKey]) -> OutputRef | None:
+        source = self._source(feed.step, step)
+        if promised and source.key in promised:
             return promise(source.key, feed.output)
-        if feed.delivery is Delivery.MAPPED:
+        if feed.delivery is _MAPPED:
             return self._branch(source, feed.output).get(step.keys[self._depth[feed.step]])
         return source.output(feed.output)
 

@@ -232,8 +232,9 @@ class _Driver:
             run = self._live.get(event.run_id)
             if run is None:
                 continue
-            before = run.machine.status
-            commands = run.machine.take(event, now)
+            machine = run.machine
+            before = machine.status
+            commands = machine.take(event, now)
             if commands is None:
                 continue
             record = recorded.setdefault(event.run_id, [])
@@ -243,9 +244,9 @@ class _Driver:
                     record.append(command.event)
                 else:
                     orders.append((run, command))
-            if run.machine.status is not before:
-                statuses[event.run_id] = run.machine.status
-            if isinstance(event, StepEvent) and type(event) in _ENDS:
+            if machine.status is not before:
+                statuses[event.run_id] = machine.status
+            if type(event) in _ENDS and isinstance(event, StepEvent):
                 self._came_back(run, event)
         positions = {
             entry.name: entry.polled.position
@@ -289,8 +290,8 @@ class _Driver:
         ended: list[LiveRun] = []
         for run, command in orders:
             match command:
-                case Launch(task):
-                    launches.setdefault(run.run_id, (run, []))[1].append(task)
+                case Launch():
+                    launches.setdefault(run.run_id, (run, []))[1].append(command.task)
                 case Cancel():
                     stops.setdefault(run.run_id, (run, []))[1].append(command)
                 case WakeAt(due, event):
@@ -373,8 +374,8 @@ class _Driver:
     def _admitted(self, run: LiveRun, tasks: list[StepTask]) -> list[StepTask]:
         if run.limits is None:
             return tasks
-        specs = {spec.key: spec for spec in run.machine.plan.steps}
-        return run.limits.admit(tasks, {task.step: specs[task.node].tags for task in tasks})
+        steps = run.machine.steps
+        return run.limits.admit(tasks, {task.step: steps[task.step].spec.tags for task in tasks})
 
     def _stop(self, run: LiveRun, cancels: Iterable[Cancel], now: float) -> None:
         """Stop what was submitted; what was not is canceled here and now."""

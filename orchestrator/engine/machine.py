@@ -8,7 +8,7 @@ replay.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -38,7 +38,7 @@ from opgrid.contracts.events import (
     StepUpForRetry,
 )
 from opgrid.contracts.status import RunStatus, StepStatus
-from opgrid.contracts.tasks import OutputRef, StepTask
+from opgrid.contracts.tasks import OutputRef, StepTask, TaskInput
 from opgrid.errors import listed
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
@@ -54,6 +54,8 @@ AGAIN_BUDGET = 3
 #: Seconds that the end of a run waits for hooks that have not reported.
 HOOK_PATIENCE = 30.0
 
+_ENDED = frozenset(status for status in RunStatus if status.is_final)
+_NOT_STARTED = frozenset({StepStatus.PENDING, StepStatus.SKIPPED})
 _OUT = frozenset({StepStatus.DISPATCHED, StepStatus.RUNNING})
 _ACTIVE = _OUT | {StepStatus.WAITING}
 
@@ -103,10 +105,11 @@ class RunMachine:
         """As ``handle``; None for an event that is late, repeated or this machine's own, and is not to be recorded."""
         decide = _DECIDE.get(type(event))
         if decide is not None:
-            return None if self.finished else decide(self, event, now)
+            return None if self.status in _ENDED else decide(self, event, now)
         if isinstance(event, StepEvent) and event.step:
-            step = self.steps.get(event.step)
-            return [] if step is not None and step.attempt == event.attempt and _started(step) else None
+            step = self._instances.steps.get(event.step)
+            told = step is not None and step.attempt == event.attempt and step.status not in _NOT_STARTED
+            return [] if told else None
         return []
 
     # ---- the run
@@ -183,7 +186,7 @@ class RunMachine:
 
     def _out(self, event: StepEvent) -> Step | None:
         """The step, if this event is about the attempt that is out."""
-        step = self.steps.get(event.step)
+        step = self._instances.steps.get(event.step)
         if step is None or step.attempt != event.attempt or step.status not in _OUT:
             return None
         return step
@@ -341,28 +344,28 @@ class RunMachine:
         commands: list[Command] = []
         if self.status is RunStatus.STARTED:
             for step in ready:  # grows while it is walked
-                reason = self._against(step)
-                if reason is not None:
-                    commands.append(self._skip(step, reason, now))
+                inputs = self._inputs(step)
+                if isinstance(inputs, str):
+                    commands.append(self._skip(step, inputs, now))
                     ready.extend(self._instances.release(step))
                 else:
                     self._active += 1
-                    commands.extend(self._launch(step, now))
-        return commands + self._settle(now)
+                    commands += self._launch(step, now, inputs)
+        return commands if self._active else commands + self._settle(now)
 
-    def _against(self, step: Step) -> str | None:
-        """Why a step that is ready is skipped instead of launched."""
+    def _inputs(self, step: Step) -> tuple[TaskInput, ...] | str:
+        """Of a step that is ready; or why it is skipped instead of launched."""
         if not self._instances.agrees(step):
             return f"Its trigger rule is {step.spec.trigger.value!r}, and the steps above it ended otherwise."
-        absent = self._instances.inputs(step)
-        if isinstance(absent, Absent):
-            return f"Its input {absent.input!r} needs {absent.step}.{absent.output}, which was not yielded."
-        return None
+        inputs = self._instances.inputs(step)
+        if isinstance(inputs, Absent):
+            return f"Its input {inputs.input!r} needs {inputs.step}.{inputs.output}, which was not yielded."
+        return inputs
 
-    def _launch(self, step: Step, now: float) -> list[Command]:
+    def _launch(self, step: Step, now: float, inputs: tuple[TaskInput, ...] | None = None) -> list[Command]:
         step.status, step.due = StepStatus.DISPATCHED, None
         note = StepDispatched(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt)
-        return [Note(note), Launch(self._task(step))]
+        return [Note(note), Launch(self._task(step, inputs=inputs))]
 
     def with_crews(self, tasks: Sequence[StepTask]) -> list[StepTask]:
         """The tasks, some with further steps that may travel with them, or with others of these tasks. Steps that are
@@ -404,9 +407,12 @@ class RunMachine:
         step = self.steps[task.step]
         return step.status in _OUT and step.attempt == task.attempt
 
-    def _task(self, step: Step, promised: Container[StepKey] = ()) -> StepTask:
+    def _task(
+        self, step: Step, promised: Collection[StepKey] = (), inputs: tuple[TaskInput, ...] | Absent | None = None
+    ) -> StepTask:
         spec = step.spec
-        inputs = self._instances.inputs(step, promised)
+        if inputs is None:
+            inputs = self._instances.inputs(step, promised)
         assert not isinstance(inputs, Absent), f"{step.key} was launched without {inputs.input}"
         return StepTask(
             run_id=self.run_id,
@@ -566,10 +572,6 @@ class RunMachine:
             assert not self._hooks, "the run has ended before its hooks"
         if self.status is RunStatus.SUCCESS:
             assert all(step.done for step in steps), "a run with unfinished steps is no success"
-
-
-def _started(step: Step) -> bool:
-    return step.status is not StepStatus.PENDING and step.status is not StepStatus.SKIPPED
 
 
 def _worded(cause: LossCause) -> str:

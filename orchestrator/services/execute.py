@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
+from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.definitions.events import RetryRequested
@@ -72,14 +73,15 @@ def execute_in_process(
         stream=prepared.brief.stream,
         local=local,
     )
+    events: list[AnyEvent] = []
     try:
-        drive_new(prepared, executors, instance.store)
+        drive_new(prepared, executors, instance.store, watch=events.extend)
     finally:
         close_all(executors)
     result = ExecuteInProcessResult(
         job,
         instance.record(prepared.brief.run_id),
-        list(instance.store.read(prepared.brief.run_id)),
+        events,
         lambda ref: local.outputs[ref.step, ref.output, ref.mapping_key],
         lambda: None,
     )
@@ -144,12 +146,11 @@ def execute_job(
     if home is None and prepared.brief.executor.name == "in_process":
         home = Path(closing.enter_context(TemporaryDirectory(prefix="opgrid-")))
     home = home or instance.require_home()
-    drive_here(prepared, instance.store, home, instance.broker_url)
+    events: list[AnyEvent] = []
+    drive_here(prepared, instance.store, home, instance.broker_url, watch=events.extend)
     run_id = prepared.brief.run_id
     scope = closing.enter_context(RunScope(prepared.brief, job, home=str(home), broker_url=instance.broker_url))
-    result = JobExecutionResult(
-        job, instance.record(run_id), list(instance.store.read(prepared.brief.run_id)), scope.load, closing.close
-    )
+    result = JobExecutionResult(job, instance.record(run_id), events, scope.load, closing.close)
     if raise_on_error and not result.success:
         _raise(result, LocalRun())
     return result
