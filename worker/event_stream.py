@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from opgrid.broker.messages import seal_events
 from opgrid.broker.scripts import Attempt, Protocol, Said
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepSucceeded
-from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable
 from opgrid.io.keys import KeyRing
 
 Terminal = StepSucceeded | StepFailed | StepCanceled | StepLost
 
-_FLUSH_EVERY: Final = 0.5  #: seconds
+_LOOK_EVERY: Final = 0.05  #: seconds
 _FLUSH_AT: Final = 500  #: events
 _KEEP: Final = 20_000  #: events that wait for a Redis that does not answer; later ones are dropped
 
@@ -24,12 +24,13 @@ _log = logging.getLogger("opgrid.worker")
 
 
 class EventStream:
-    """The sink of one attempt. Events may come from any thread; the terminal one is held back for ``finish``."""
+    """The sink of one attempt. Events may come from any thread; the last one is left to whoever ends the attempt."""
+
+    __slots__ = ("_accepted", "_events", "_lock", "_protocol", "_ring", "_sending", "_stale", "at", "claim")
 
     def __init__(self, at: Attempt, claim: str, protocol: Protocol, ring: KeyRing) -> None:
         self.at = at
         self.claim = claim
-        self.terminal: Terminal | None = None
         self._protocol = protocol
         self._ring = ring
         self._events: list[AnyEvent] = []
@@ -40,7 +41,6 @@ class EventStream:
 
     def emit(self, event: AnyEvent) -> None:
         if isinstance(event, Terminal):
-            self.terminal = event
             return
         with self._lock:
             if len(self._events) < _KEEP:
@@ -66,25 +66,14 @@ class EventStream:
                 with self._lock:
                     self._events[:0] = events
 
-    def finish(self, terminal: Terminal, outputs: list[str], grace: float) -> Said:
-        """Send the rest and the end in one script. Waits up to ``grace`` seconds for a Redis that does not answer."""
-        until = time.monotonic() + grace
-        pause = 0.05
+    def take(self) -> list[AnyEvent]:
+        """What was not sent, to go with the end of the attempt."""
         with self._sending:
-            sealed = seal_events([*self._take(), terminal], self._ring)
-            while True:
-                try:
-                    reach("finish before")
-                    said = self._protocol.finish(self.at, self.claim, sealed, outputs)
-                    reach("finish after")
-                except BrokerUnreachable as error:
-                    _log.warning("The end of step %s waits: %s", self.at.step, error)
-                    said = Said.UNKNOWN
-                if said is not Said.UNKNOWN or time.monotonic() > until:
-                    self._accepted = said is Said.OK
-                    return said
-                time.sleep(pause)
-                pause = min(1.0, pause * 2)
+            return self._take()
+
+    def accepted(self) -> None:
+        """The end of the attempt was: what comes now needs no lease any more."""
+        self._accepted = True
 
     def _take(self) -> list[AnyEvent]:
         with self._lock:
@@ -93,16 +82,16 @@ class EventStream:
 
 
 class Flusher:
-    """Sends the events of a step that takes long while it runs, from a thread that sleeps while none does."""
+    """Looks after what takes long, from a thread that sleeps while nothing runs."""
 
     def __init__(self) -> None:
-        self._stream: EventStream | None = None
+        self._look_after: Callable[[], None] | None = None
         self._busy = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def watch(self, stream: EventStream | None) -> None:
-        self._stream = stream
-        if stream is None:
+    def watch(self, look_after: Callable[[], None] | None) -> None:
+        self._look_after = look_after
+        if look_after is None:
             self._busy.clear()
             return
         self._busy.set()
@@ -113,7 +102,7 @@ class Flusher:
     def _run(self) -> None:
         while True:
             self._busy.wait()
-            time.sleep(_FLUSH_EVERY)
-            stream = self._stream
-            if stream is not None:
-                stream.flush()
+            time.sleep(_LOOK_EVERY)
+            look_after = self._look_after
+            if look_after is not None:
+                look_after()

@@ -1,7 +1,8 @@
 """What a pool child works on, told through a page of shared memory: nobody has to be woken up for it.
 
-The child writes its claims, the watch process reads them: every few seconds to beat for them, and once more when the
-child has died. A claim is written before Redis is asked for it, so that a child that dies in between is told of, too.
+The child writes its claims and which of them runs, the watch process reads them: every few seconds to beat for them,
+and once more when the child has died. A claim is written before Redis is asked for it, so that a child that dies in
+between is told of, too.
 Writing takes two microseconds. A page that was being written when its owner died reads as empty: its lease then
 expires.
 """
@@ -24,7 +25,9 @@ _SIZE: Final = 256 * 1024
 _HEAD = struct.Struct("<IIII")  # version, length, checksum, unused
 _STOP_AT: Final = _HEAD.size
 _STOP_SIZE: Final = 64
-_DATA_AT: Final = _STOP_AT + _STOP_SIZE
+_RUN = struct.Struct("<d56s")  # since when, which claim
+_RUN_AT: Final = _STOP_AT + _STOP_SIZE
+_DATA_AT: Final = _RUN_AT + _RUN.size
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
@@ -36,7 +39,6 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     attempt: int
     claim: str
     owner: str
-    since: float  #: monotonic clock of this machine
     timeout: float | None = None  #: seconds
     taken: bool = True  #: False while Redis is asked for it
 
@@ -50,7 +52,7 @@ _decode = msgspec.json.Decoder(list[Claim]).decode
 
 
 class Slot:
-    """One child's page. The child calls ``hold`` and ``stop_asked``; the watch process ``held`` and ``ask_to_stop``."""
+    """One child's page. The child calls ``hold``, ``begin`` and ``stop_asked``; the watch process the others."""
 
     def __init__(self, path: Path, page: mmap.mmap) -> None:
         self.path = path
@@ -93,12 +95,21 @@ class Slot:
             return []
         return _decode(data)
 
+    def begin(self, claim: str, now: float) -> None:
+        """Of what is held, this one runs from now on (monotonic clock of this machine); "": none does."""
+        _RUN.pack_into(self._page, _RUN_AT, now, claim.encode())
+
+    def running(self) -> tuple[str, float]:
+        """The claim that runs, and since when."""
+        since, claim = _RUN.unpack_from(self._page, _RUN_AT)
+        return claim.rstrip(b"\0").decode(), since
+
     def ask_to_stop(self, claim: str) -> None:
-        self._page[_STOP_AT:_DATA_AT] = claim.encode().ljust(_STOP_SIZE, b"\0")
+        self._page[_STOP_AT:_RUN_AT] = claim.encode().ljust(_STOP_SIZE, b"\0")
 
     def stop_asked(self) -> str:
         """The claim that must stop, if any. It is left standing: another claim does not feel meant."""
-        return self._page[_STOP_AT:_DATA_AT].rstrip(b"\0").decode()
+        return self._page[_STOP_AT:_RUN_AT].rstrip(b"\0").decode()
 
     def close(self, remove: bool = False) -> None:
         self._page.close()

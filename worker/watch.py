@@ -26,7 +26,7 @@ import msgspec
 
 from opgrid.broker.connection import reaching
 from opgrid.broker.keys import Keys
-from opgrid.broker.messages import seal_events
+from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.presence import Presence, announce, withdraw
 from opgrid.broker.scripts import Beat, Protocol, Said
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
@@ -81,9 +81,16 @@ class Death:
 
     pid: int
     claims: list[Claim]
+    running: str  #: the claim whose step ran; "": between two
+    since: float  #: when it began
     stopping: Stopping | None
     tell_at: float
     status: int | None = None
+
+    @property
+    def blamed(self) -> list[Claim]:
+        """What ran; all where that cannot be told."""
+        return [claim for claim in self.claims if claim.claim == self.running] or self.claims
 
 
 @dataclass(slots=True)
@@ -175,7 +182,7 @@ class Watch:
         del self.children[child.pid]
 
     def _on_child_end(self, child: Child) -> None:
-        claims = child.slot.held()
+        claims, (running, since) = child.slot.held(), child.slot.running()
         child.slot.path.unlink(missing_ok=True)
         self._let_go(child)
         _kill_group(child.pid)
@@ -185,7 +192,8 @@ class Watch:
         status = self.statuses.pop(child.pid, None)
         wait = 0.0 if self.parent_is_gone or status is not None else _WAIT_FOR_STATUS
         if claims:
-            self.deaths.append(Death(child.pid, claims, child.stopping, time.monotonic() + wait, status))
+            tell_at = time.monotonic() + wait
+            self.deaths.append(Death(child.pid, claims, running, since, child.stopping, tell_at, status))
 
     def _on_parent(self) -> None:
         try:
@@ -231,6 +239,9 @@ class Watch:
     def _tell_deaths(self, now: float) -> None:
         for death in [each for each in self.deaths if each.tell_at <= now]:
             try:
+                blamed = death.blamed
+                self._give_back([claim for claim in death.claims if claim not in blamed])
+                death.claims = blamed
                 while death.claims:
                     self._tell(death, death.claims[-1])
                     death.claims.pop()
@@ -238,6 +249,13 @@ class Watch:
             except BrokerUnreachable as error:
                 _log.warning("The end of process %s waits to be told: %s", death.pid, error)
                 death.tell_at = now + 0.5
+
+    def _give_back(self, claims: Sequence[Claim]) -> None:
+        """What the process had claimed ahead, or had not told of yet, is sent again as the same attempt."""
+        for at, claim in [(each.at, each.claim) for each in claims]:
+            returned = seal_returned([(RunId(at.run_id), StepKey(at.step), at.attempt)], self.ring)
+            self.protocol.exchange(at.run_id, at.stream, "", returned=[(at.field, claim)], notice=returned)
+            self.beats.pop(claim, None)
 
     def _tell(self, death: Death, claim: Claim) -> None:
         event = self._ended(death, claim)
@@ -254,7 +272,7 @@ class Watch:
         if why is Why.CANCEL:
             return StepCanceled(run_id=run_id, at=at, step=step, attempt=claim.attempt)
         if why is Why.TIMEOUT:
-            seconds = time.monotonic() - claim.since
+            seconds = time.monotonic() - death.since
             error = ErrorInfo("StepTimedOut", f"Step {claim.step!r} was killed after {seconds:.1f} s: it did not stop.")
             return StepFailed(
                 run_id=run_id,
@@ -291,8 +309,11 @@ class Watch:
         for pid, held in claims.items():
             if held:
                 self.peaks[pid] = peak_memory(pid)
+            running, since = self.children[pid].slot.running()
             for claim in held:
-                if claim.timeout is not None and now - claim.since > claim.timeout + self.settings.cancel_grace:
+                if claim.claim != running or claim.timeout is None:
+                    continue
+                if now - since > claim.timeout + self.settings.cancel_grace:
                     self._stop(self.children[pid], claim.claim, Why.TIMEOUT, now)
         if now - self.last_tick > self.settings.longest_silence:
             if not self.silent:
@@ -315,7 +336,7 @@ class Watch:
             _log.warning("No beat: %s", error)
             return
         for (pid, claim), said in zip(pairs, answers, strict=True):
-            if said in (Said.STALE, Said.CANCEL):
+            if said in (Said.STALE, Said.CANCEL) and self.children[pid].slot.running()[0] == claim.claim:
                 why = Why.CANCEL if said is Said.CANCEL else Why.STALE
                 self._stop(self.children[pid], claim.claim, why, now)
 

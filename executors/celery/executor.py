@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 import cloudpickle
 import msgspec
 
+from executors.celery.backlog import Backlog, Line, Parcel, Waiting
 from executors.celery.flights import Flight, Flights
 from executors.celery.settings import CelerySettings
 from executors.celery.waking import Waker
@@ -19,17 +20,30 @@ from opgrid.broker.connection import check, reaching
 from opgrid.broker.deployment import agree_on_key
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.messages import (
+    Attempted,
     CeleryMessages,
     encode_run,
     hash_of,
     label,
     open_events,
+    open_returned,
     seal_events,
+    seal_returned,
     sign_tasks,
 )
+from opgrid.broker.pace import Pace
 from opgrid.broker.presence import alive
 from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Outgoing, Protocol, Said
-from opgrid.contracts.events import AnyEvent, EngineNote, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
+from opgrid.contracts.events import (
+    AnyEvent,
+    EngineNote,
+    ErrorInfo,
+    LossCause,
+    StepCanceled,
+    StepFailed,
+    StepLost,
+    StepSucceeded,
+)
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.crash_points import reach
@@ -40,15 +54,19 @@ from opgrid.io.keys import KeyRing
 from opgrid.io.redis import expire_run
 
 _START: Final = "0-0"
-_BATCH: Final = 200  #: messages that one script call publishes
+_BATCH: Final = 200  #: attempts that one script call is told of
 _READ: Final = 2000  #: entries that one poll takes at most
 _CROWD: Final = 16  #: steps on their way; then events may gather
-_GATHER: Final = 0.01  #: seconds
+_GATHER: Final = 0.002  #: seconds
+_AHEAD: Final = 2  #: messages for each process of a worker: one that it runs, one that waits for it
+_UNSERVED: Final = 4  #: processes that a queue is taken to have while no worker serves it
+_COUNT_EVERY: Final = 1.0  #: seconds
 _LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
 _TRIM_EVERY: Final = 1.0  #: seconds
 _FULL: Final = 0.8  #: of the memory that Redis may use
 _WEIGH_EVERY: Final = 0.5  #: seconds
 _WAKE: Final = b"w"
+_RETURNED: Final = b"r"
 _PURPOSE_JOB: Final = "job"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
 _STREAM_TTL: Final = 7 * 86400
@@ -73,6 +91,10 @@ class CeleryExecutor(Executor):
         self._messages = CeleryMessages(keys)
         self._protocol = Protocol(self.url, keys, f"coordinator-{self.stream}")
         self._flights = Flights(settings.lease_ttl)
+        self._backlog = Backlog()
+        self._pace = Pace()
+        self._served: dict[str, int] = {}  #: processes that serve each queue
+        self._next_count = 0.0
         self._sent: dict[RunId, tuple[RunBrief, str, RunBrief]] = {}  #: the brief given, the hash and brief stored
         self._job: str | None = None  #: the hash of the job, when it travels by value
         self._position = _START
@@ -108,8 +130,18 @@ class CeleryExecutor(Executor):
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         self._mind_memory()
         content, brief = self._stored_brief(run)
-        for start in range(0, len(tasks), _BATCH):
-            self._publish(brief, content, tasks[start : start + _BATCH])
+        travelling = []
+        for task in tasks:
+            known = self._flights.get(task.run_id, task.step)
+            if known is not None and known.at.attempt == task.attempt:
+                known.task = task
+            elif self._flights.is_aboard(task):
+                travelling.append(task)
+            else:
+                self._backlog.put(Waiting(brief, content, task, self._line(brief, task), time.monotonic()))
+        for start in range(0, len(travelling), _BATCH):
+            self._follow(brief, travelling[start : start + _BATCH])
+        self._dispatch()
 
     def _mind_memory(self) -> None:
         """Raises BrokerUnreachable while Redis is nearly full: what runs has to find room for its outputs."""
@@ -126,45 +158,83 @@ class CeleryExecutor(Executor):
             raise BrokerUnreachable(self.url, full)
         self._next_weighing = now + _WEIGH_EVERY
 
-    def _publish(self, brief: RunBrief, content: str, tasks: Sequence[StepTask], again: bool = False) -> None:
+    def _follow(self, brief: RunBrief, tasks: Sequence[StepTask]) -> None:
+        """Steps whose message travels already, with one that they waited for."""
+        members = [(task.step, task.attempt) for task in tasks]
+        said = self._protocol.publish(brief.run_id, brief.stream, [Outgoing("", b"", members)])
         now = time.monotonic()
-        outgoing: list[Outgoing] = []
-        large: dict[str, bytes] = {}
-        mates = [mate for task in tasks for mate in task.then]
-        aboard = {mate.id for mate in mates}
-        for task in tasks:
-            if not again and (task.id in aboard or self._flights.is_aboard(task)):
-                outgoing.append(Outgoing(task.step, task.attempt, "", b""))
-                continue
-            dispatch, beside = sign_tasks(content, [task], self.ring)
+        for task, answer in zip(tasks, said, strict=True):
+            if answer is not Said.STALE:
+                self._flights.departs(self._at(brief, task), task, self._line(brief, task), now)
+
+    def _dispatch(self) -> None:
+        """Send of what waits so much that no worker has to wait, and not more: what is here can still be sized,
+        reordered and canceled.
+        """
+        now = time.monotonic()
+        for line in self._backlog.lines():
+            most = _AHEAD * self._slots(line.queue, now)
+            free = most - self._flights.messages(line)
+            while free > 0 and (parcels := self._backlog.parcels(line, free, most, self._pace)):
+                self._publish(parcels, now)
+                free -= len(parcels)
+
+    def _publish(self, parcels: Sequence[Parcel], now: float) -> None:
+        """Parcels of one run. Raises BrokerUnreachable: they wait again then."""
+        brief, content = parcels[0][0].brief, parcels[0][0].content
+        outgoing, large = [], dict[str, bytes]()
+        mates: list[tuple[str, int]] = []
+        for parcel in parcels:
+            tasks = [each.task for each in parcel]
+            dispatch, beside = sign_tasks(content, tasks, self.ring)
             if beside is not None:
                 large[self.keys.tasks(content, dispatch.tasks)] = beside
-            shown = label(brief.job.name, [task])
-            key, message = self._messages.build(dispatch, shown, self._queue(brief, task), self._priority(brief, task))
-            outgoing.append(Outgoing(task.step, task.attempt, key, message))
-        outgoing += [Outgoing(mate.step, mate.attempt, ABOARD, b"") for mate in mates]
-        if large:
-            with reaching(self.url):
-                pipe = self._protocol.client.pipeline(transaction=False)
-                for name, data in large.items():
-                    pipe.set(name, data, ex=RUN_TTL)
-                pipe.execute()
-        reach("publish before")
-        said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again)
-        reach("publish after")
-        for task, answer in zip(tasks, said[: len(tasks)], strict=True):
-            if answer is not Said.STALE:
-                self._departed(brief, task, now, again)
+            queue, priority = parcel[0].line
+            key, message = self._messages.build(dispatch, label(brief.job.name, tasks), queue, priority)
+            outgoing.append(Outgoing(key, message, [(task.step, task.attempt) for task in tasks]))
+            mates += [(mate.step, mate.attempt) for task in tasks for mate in task.then]
+        if mates:
+            outgoing.append(Outgoing(ABOARD, b"", mates))
+        again = parcels[0][0].again
+        try:
+            if large:
+                with reaching(self.url):
+                    pipe = self._protocol.client.pipeline(transaction=False)
+                    for name, data in large.items():
+                        pipe.set(name, data, ex=RUN_TTL)
+                    pipe.execute()
+            reach("publish before")
+            said = iter(self._protocol.publish(brief.run_id, brief.stream, outgoing, again))
+            reach("publish after")
+        except BrokerUnreachable:
+            for parcel in reversed(parcels):
+                self._backlog.put_back(parcel)
+            raise
+        for parcel in parcels:
+            leaving = [each for each in parcel if next(said) is not Said.STALE]
+            order = self._flights.new_order()
+            for each in leaving:
+                flight = self._flights.departs(self._at(brief, each.task), each.task, each.line, now, order)
+                flight.since = each.since
+                self._flights.delay(flight, each.resent, now)
 
-    def _departed(self, brief: RunBrief, task: StepTask, now: float, again: bool) -> None:
-        known = self._flights.get(task.run_id, task.step)
-        if known is not None and known.at.attempt == task.attempt:
-            known.task = task
-            if again:
-                self._flights.sent_again(known, now)
-            return
-        at = Attempt(task.run_id, brief.stream, task.step, task.attempt)
-        self._flights.departs(at, task, self._queue(brief, task), self._priority(brief, task), now)
+    def _slots(self, queue: str, now: float) -> int:
+        """Processes of workers that serve a queue; some where none does, so that it is seen to wait."""
+        if now >= self._next_count:
+            self._next_count = now + _COUNT_EVERY
+            with reaching(self.url):
+                workers = alive(self._protocol.client, self.keys)
+            self._served = {}
+            for worker in workers:
+                for name in worker.queues:
+                    self._served[name] = self._served.get(name, 0) + worker.concurrency
+        return self._served.get(queue) or _UNSERVED
+
+    def _at(self, brief: RunBrief, task: StepTask) -> Attempt:
+        return Attempt(task.run_id, brief.stream, task.step, task.attempt)
+
+    def _line(self, brief: RunBrief, task: StepTask) -> Line:
+        return Line(self._queue(brief, task), self._priority(brief, task))
 
     def _queue(self, brief: RunBrief, task: StepTask) -> str:
         """The run's own config goes before ours: one executor may serve runs of several."""
@@ -212,6 +282,7 @@ class CeleryExecutor(Executor):
                 self._let_gather(until)
                 events = self._read(self._block(until))
                 self._see_again()
+                self._send_more()
             except BrokerUnreachable as error:
                 self._go_blind(error, until)
                 events = []
@@ -226,10 +297,20 @@ class CeleryExecutor(Executor):
             time.sleep(max(0.0, min(self._last_read + _GATHER, until) - now))
         self._last_read = time.monotonic()
 
+    def _send_more(self) -> None:
+        if not len(self._backlog):
+            return
+        try:
+            self._mind_memory()
+        except BrokerUnreachable as full:
+            _log.warning("%s", full)
+            return
+        self._dispatch()
+
     def _block(self, until: float) -> float:
         now = time.monotonic()
         wait = min(until - now, _LONGEST_BLOCK)
-        if len(self._flights):
+        if len(self._flights) or len(self._backlog):
             wait = min(wait, self._next_look - now)
         return max(wait, 0.0)
 
@@ -249,7 +330,11 @@ class CeleryExecutor(Executor):
             self._position = position.decode()
             events += self._open(fields)
         for event in events:
-            self._flights.handle(event, now)
+            flight = self._flights.handle(event, now)
+            if flight is not None and flight.task is not None and isinstance(event, StepSucceeded):
+                brief = self._flights.briefs.get(event.run_id)
+                if brief is not None:
+                    self._pace.learn((brief.job.name, flight.task.op or flight.task.node), event.seconds)
         return events
 
     def wake(self) -> None:
@@ -265,6 +350,9 @@ class CeleryExecutor(Executor):
             self._woken = True
             return []
         try:
+            if _RETURNED in fields:
+                self._take_back(open_returned(fields[_RETURNED], self.ring))
+                return []
             return open_events(fields.get(b"d", b""), self.ring)
         except (PayloadRejected, msgspec.ValidationError) as error:
             _log.error("An entry of stream %s was thrown away: %s", self.stream, error)
@@ -291,7 +379,7 @@ class CeleryExecutor(Executor):
         if now >= self._next_trim and self._acknowledged != self._trimmed:
             self._next_trim = now + _TRIM_EVERY
             self._trim()
-        if not len(self._flights):
+        if not len(self._flights) and not len(self._backlog):
             return
         if now >= self._next_look:
             self._next_look = now + self.settings.lease_ttl / 8
@@ -322,6 +410,9 @@ class CeleryExecutor(Executor):
             self._expire(flight, now)
 
     def _expire(self, flight: Flight, now: float) -> None:
+        if flight.lease and not flight.started:  # claimed with others, and not begun
+            self._fetch_back(flight)
+            return
         cause = LossCause(f"its worker has been silent for {now - flight.seen:.1f} s", worker=_owner_of(flight.lease))
         event = StepLost(
             run_id=RunId(flight.at.run_id),
@@ -336,12 +427,18 @@ class CeleryExecutor(Executor):
         flight.seen = now  # the event comes by the stream, like any other
         _log.warning("Step %s, attempt %s: lease expired (%s).", flight.at.step, flight.at.attempt, said.value)
 
+    def _fetch_back(self, flight: Flight) -> None:
+        at, claim = flight.at, flight.lease.split(b" ")[1].decode()
+        notice = seal_returned([(RunId(at.run_id), StepKey(at.step), at.attempt)], self.ring)
+        self._protocol.exchange(at.run_id, at.stream, "", returned=[(at.field, claim)], notice=notice)
+        _log.warning("Step %s, attempt %s: its worker is silent and had not begun it.", at.step, at.attempt)
+
     def _search(self, now: float) -> None:
         """Which messages are neither in a queue nor claimed?"""
         queued = self._flights.queued
         if not queued:
             return
-        queues = sorted({flight.queue for flight in queued})
+        queues = sorted({flight.line.queue for flight in queued})
         with reaching(self.url):
             pipe = self._protocol.client.pipeline(transaction=False)
             for queue in queues:
@@ -350,31 +447,33 @@ class CeleryExecutor(Executor):
             lengths = pipe.execute()
         lists = len(lengths) // len(queues)
         waiting = {queue: sum(lengths[at * lists : (at + 1) * lists]) for at, queue in enumerate(queues)}
-        for flight in self._flights.lost(waiting, now):
-            self._send_again(flight, now)
+        self._send_again(self._flights.lost(waiting, now))
         for flight in queued:
-            if flight.task is not None and now - flight.seen > (flight.task.start_timeout or inf):
-                self._give_up_waiting(flight, now)
+            if flight.task is not None and now - flight.since > (flight.task.start_timeout or inf):
+                self._give_up_waiting(flight.at, now - flight.since)
+        for each in self._backlog.overdue(now):
+            self._follow(each.brief, [each.task])
+            self._give_up_waiting(self._at(each.brief, each.task), now - each.since)
         self._miss_workers([flight for flight in queued if now - flight.seen > self.settings.start_timeout])
 
-    def _give_up_waiting(self, flight: Flight, now: float) -> None:
+    def _give_up_waiting(self, at: Attempt, seconds: float) -> None:
         error = ErrorInfo(
             "StepNotStarted",
-            f"No worker has started step {flight.at.step!r} within {now - flight.seen:.1f} s (opgrid/start_timeout).",
+            f"No worker has started step {at.step!r} within {seconds:.1f} s (opgrid/start_timeout).",
         )
         event = StepFailed(
-            run_id=RunId(flight.at.run_id),
+            run_id=RunId(at.run_id),
             at=time.time(),
-            step=StepKey(flight.at.step),
-            attempt=flight.at.attempt,
+            step=StepKey(at.step),
+            attempt=at.attempt,
             error=error,
             timed_out=True,
         )
-        self._protocol.expire(flight.at, b"", seal_events([event], self.ring))
+        self._protocol.expire(at, b"", seal_events([event], self.ring))
 
     def _miss_workers(self, waiting: Sequence[Flight]) -> None:
         """Say once a run and queue that nobody serves it: what waits then waits for somebody to start a worker."""
-        unsaid = {(flight.at.run_id, flight.queue) for flight in waiting} - self._missed
+        unsaid = {(flight.at.run_id, flight.line.queue) for flight in waiting} - self._missed
         if not unsaid:
             return
         with reaching(self.url):
@@ -392,18 +491,36 @@ class CeleryExecutor(Executor):
             note = EngineNote(run_id=RunId(run_id), at=time.time(), message=text)
             self._protocol.append(self.stream, seal_events([note], self.ring))
 
-    def _send_again(self, flight: Flight, now: float) -> None:
-        run_id, step = RunId(flight.at.run_id), StepKey(flight.at.step)
-        brief = self._flights.briefs.get(run_id)
-        if flight.task is None or brief is None:
-            cause = LossCause("its message was lost, and nobody here can write it again")
-            lost = StepLost(run_id=run_id, at=time.time(), step=step, attempt=flight.at.attempt, cause=cause)
-            self._protocol.expire(flight.at, b"", seal_events([lost], self.ring))
-            return
-        text = f"The message of step {step!r}, attempt {flight.at.attempt}, was lost: it is sent again."
-        note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
-        self._publish(brief, encode_run(brief)[0], [flight.task], again=True)
-        self._protocol.append(self.stream, seal_events([note], self.ring))
+    def _send_again(self, lost: Sequence[Flight]) -> None:
+        for flight in lost:
+            run_id, step, attempt = RunId(flight.at.run_id), StepKey(flight.at.step), flight.at.attempt
+            if flight.task is None or run_id not in self._flights.briefs:
+                cause = LossCause("its message was lost, and nobody here can write it again")
+                event = StepLost(run_id=run_id, at=time.time(), step=step, attempt=attempt, cause=cause)
+                self._protocol.expire(flight.at, b"", seal_events([event], self.ring))
+                continue
+            text = f"The message of step {step!r}, attempt {attempt}, was lost: it is sent again."
+            note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
+            self._protocol.append(self.stream, seal_events([note], self.ring))
+        self._back_to_backlog(lost, resent=1)
+
+    def _take_back(self, returned: Sequence[Attempted]) -> None:
+        """What a worker had and has not begun."""
+        flights = [self._flights.get(run_id, step) for run_id, step, _ in returned]
+        pairs = zip(flights, returned, strict=True)
+        self._back_to_backlog(
+            [flight for flight, (_, _, attempt) in pairs if flight is not None and flight.at.attempt == attempt]
+        )
+
+    def _back_to_backlog(self, flights: Sequence[Flight], resent: int = 0) -> None:
+        for flight in reversed(flights):
+            known = self._sent.get(RunId(flight.at.run_id))
+            if flight.task is None or known is None:
+                continue
+            self._flights.returns(flight)
+            _, content, brief = known
+            times = flight.resent + resent
+            self._backlog.put_back([Waiting(brief, content, flight.task, flight.line, flight.since, True, times)])
 
     # ---- when Redis goes away, or comes back with less than it had -------------------------------------------------
 
@@ -444,15 +561,13 @@ class CeleryExecutor(Executor):
         runs = [known[0] for known in self._sent.values()]
         self._sent.clear()
         for run in runs:
-            content, brief = self._stored_brief(run)
+            _, brief = self._stored_brief(run)
             flights = self._flights.of_run(run.run_id)
-            claimed = [Outgoing(each.at.step, each.at.attempt, "", b"") for each in flights if each.claimed]
-            queued = [each.task for each in flights if not each.claimed and each.task is not None]
+            claimed = [(each.at.step, each.at.attempt) for each in flights if each.claimed]
             for start in range(0, len(claimed), _BATCH):
-                self._protocol.publish(run.run_id, brief.stream, claimed[start : start + _BATCH])
+                self._protocol.publish(run.run_id, brief.stream, [Outgoing("", b"", claimed[start : start + _BATCH])])
             reach("starting over")
-            for start in range(0, len(queued), _BATCH):
-                self._publish(brief, content, queued[start : start + _BATCH], again=True)
+            self._back_to_backlog([each for each in flights if not each.claimed])
         self._position = _START
         self._generation = generation
         self._flights.blind(now, extra=self.settings.lease_ttl * 3 / 4)
@@ -475,7 +590,7 @@ class CeleryExecutor(Executor):
             found.add((StepKey(step), int(attempt)))
             if not ended and self._flights.get(run.run_id, StepKey(step)) is None:
                 at = Attempt(run.run_id, run.stream or self.stream, step, int(attempt))
-                self._flights.departs(at, None, self.settings.queue, 0, now)
+                self._flights.departs(at, None, Line(self.settings.queue, 0), now)
         if found:
             self._stored_brief(run)
         return frozenset(found)
@@ -483,6 +598,7 @@ class CeleryExecutor(Executor):
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
         brief = self._flights.briefs.get(run_id)
         stream = brief.stream if brief is not None else self.stream
+        self._backlog.withdraw(run_id, {step for step, _ in steps})
         marks = []
         mates = [(mate, 1) for step, _ in steps for mate in self._flights.mates(run_id, step)]
         for step, attempt in dict.fromkeys([*steps, *mates]):
@@ -496,6 +612,7 @@ class CeleryExecutor(Executor):
     def release(self, run_id: RunId) -> None:
         reach("release before")
         known = self._sent.pop(run_id, None)
+        self._backlog.forget(run_id)
         gone = self._flights.forget(run_id)
         self._missed = {each for each in self._missed if each[0] != run_id}
         try:

@@ -6,9 +6,11 @@ we could see.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from executors.celery.backlog import Line
 from opgrid.broker.keys import lease_field
 from opgrid.broker.scripts import Attempt
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
@@ -16,7 +18,7 @@ from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.ids import RunId, StepKey
 
 Id = tuple[RunId, StepKey]
-_ENDS = StepSucceeded | StepFailed | StepLost | StepCanceled
+_TOLD = StepStarted | StepSucceeded | StepFailed | StepLost | StepCanceled
 
 
 @dataclass(slots=True)
@@ -25,15 +27,23 @@ class Flight:
 
     at: Attempt
     task: StepTask | None  #: None: another process submitted it, before this one took over
-    queue: str
-    priority: int
-    order: int  #: of being sent; sent again, it gets a new one
+    line: Line
+    order: int  #: of being sent, the same for all in one message; sent again, it gets a new one
+    since: float = 0.0  #: when it was to be sent first
     claimed: bool = False
+    started: bool = False  #: it was heard to have begun
     lease: bytes = b""  #: as it was seen last
     seen: float = 0.0  #: since when it has read so
     suspected: bool = False  #: its message was not found once
     resend_after: float = 0.0
     resent: int = 0
+
+
+@dataclass(slots=True)
+class Message:
+    line: Line
+    flights: int = 0
+    claimed: int = 0
 
 
 class Flights:
@@ -43,9 +53,11 @@ class Flights:
         self._by_step: dict[Id, Flight] = {}
         self._queued: dict[Id, Flight] = {}
         self._order = 0
-        self._crews: dict[Id, list[StepKey]] = {}  #: by leader: steps that were sent with it
-        self._leaders: dict[Id, Id] = {}  #: and the leader of each
-        self._overtaken: dict[tuple[str, int], int] = {}  #: by queue and priority: the latest order that was claimed
+        self._messages: dict[int, Message] = {}  #: by order: those with something that has not ended
+        self._in_line: Counter[Line] = Counter()  #: how many of them
+        self._crews: dict[Id, list[StepKey]] = {}  #: by leader: steps that were sent with it, to go on with
+        self._leaders: dict[Id, tuple[Id, int]] = {}  #: the leader of each, and the order of their message
+        self._overtaken: dict[Line, int] = {}  #: the latest order that was claimed
 
     def __len__(self) -> int:
         return len(self._by_step)
@@ -59,14 +71,44 @@ class Flights:
     def of_run(self, run_id: RunId) -> list[Flight]:
         return [flight for (run, _), flight in self._by_step.items() if run == run_id]
 
-    def departs(self, at: Attempt, task: StepTask | None, queue: str, priority: int, now: float) -> Flight:
+    def new_order(self) -> int:
+        """For a message."""
         self._order += 1
-        flight = Flight(at, task, queue, priority, self._order, seen=now)
+        return self._order
+
+    def departs(self, at: Attempt, task: StepTask | None, line: Line, now: float, order: int | None = None) -> Flight:
+        """In the message of that order; None: in that of its leader, or one of its own."""
+        if order is None:
+            order = self._leaders[_id(at)][1] if _id(at) in self._leaders else self.new_order()
+        flight = Flight(at, task, line, order, now, seen=now)
+        before = self._by_step.get(_id(at))
+        if before is not None:
+            self._leaves(before)
         self._by_step[_id(at)] = self._queued[_id(at)] = flight
+        message = self._messages.get(order)
+        if message is None:
+            message = self._messages[order] = Message(line)
+            self._in_line[line] += 1
+        message.flights += 1
         if task is not None and task.then:
             self._crews[_id(at)] = [mate.step for mate in task.then]
-            self._leaders.update({(task.run_id, mate.step): _id(at) for mate in task.then})
+            self._leaders.update({(task.run_id, mate.step): (_id(at), order) for mate in task.then})
         return flight
+
+    def delay(self, flight: Flight, resent: int, now: float) -> None:
+        """Its message was lost so many times: it is missed later each time."""
+        flight.resent = resent
+        if resent:
+            flight.resend_after = now + self.lease_ttl * 2 ** min(resent, 6)
+
+    def messages(self, line: Line) -> int:
+        """On their way or being worked on."""
+        return self._in_line[line]
+
+    def returns(self, flight: Flight) -> None:
+        """It is to be sent again."""
+        self._leaves(flight)
+        self._disband(_id(flight.at))
 
     def is_aboard(self, task: StepTask) -> bool:
         """Whether it has travelled with a step that it waited for, and its message with it."""
@@ -76,46 +118,49 @@ class Flights:
         """Those that travel with this one and wait for it."""
         return self._crews.get((run_id, step), [])
 
+    def _leaves(self, flight: Flight) -> None:
+        self._by_step.pop(_id(flight.at), None)
+        self._queued.pop(_id(flight.at), None)
+        message = self._messages[flight.order]
+        message.flights -= 1
+        message.claimed -= flight.claimed
+        if not message.flights:
+            del self._messages[flight.order]
+            self._in_line[message.line] -= 1
+
     def _disband(self, member: Id) -> None:
         """The worker does not go on with the rest."""
-        leader = self._leaders.get(member, member)
+        leader = self._leaders[member][0] if member in self._leaders else member
         for mate in self._crews.pop(leader, ()):
             self._leaders.pop((leader[0], mate), None)
 
-    def sent_again(self, flight: Flight, now: float) -> None:
-        self._order += 1
-        flight.order = self._order
-        flight.suspected = False
-        self._disband(_id(flight.at))
-        flight.resent += 1
-        flight.resend_after = now + self.lease_ttl * 2 ** min(flight.resent, 6)
-
-    def handle(self, event: AnyEvent, now: float) -> None:
-        """What the stream told."""
+    def handle(self, event: AnyEvent, now: float) -> Flight | None:
+        """What the stream told. Gives the attempt that has ended by it."""
+        if not isinstance(event, _TOLD):
+            return None
+        flight = self._by_step.get((event.run_id, event.step))
+        if flight is None or flight.at.attempt != event.attempt:
+            return None
         if isinstance(event, StepStarted):
-            flight = self._by_step.get((event.run_id, event.step))
-            if flight is not None and flight.at.attempt == event.attempt:
-                self._claimed(flight, now)
-        elif isinstance(event, _ENDS):
-            flight = self._by_step.get((event.run_id, event.step))
-            if flight is not None and flight.at.attempt == event.attempt:
-                del self._by_step[event.run_id, event.step]
-                self._queued.pop((event.run_id, event.step), None)
-                if not isinstance(event, StepSucceeded):
-                    self._disband((event.run_id, event.step))
+            flight.started = True
+            self._claimed(flight, now)
+            return None
+        self._leaves(flight)
+        if not isinstance(event, StepSucceeded):
+            self._disband((event.run_id, event.step))
+        return flight
 
     def _claimed(self, flight: Flight, now: float) -> None:
+        self._messages[flight.order].claimed += not flight.claimed
         flight.claimed, flight.seen, flight.lease = True, now, b""
         self._queued.pop(_id(flight.at), None)
-        line = flight.queue, flight.priority
-        self._overtaken[line] = max(flight.order, self._overtaken.get(line, 0))
+        self._overtaken[flight.line] = max(flight.order, self._overtaken.get(flight.line, 0))
 
     def forget(self, run_id: RunId) -> list[Flight]:
         """The run is over; what was still on its way."""
         gone = self.of_run(run_id)
         for flight in gone:
-            del self._by_step[_id(flight.at)]
-            self._queued.pop(_id(flight.at), None)
+            self._leaves(flight)
         self.briefs.pop(run_id, None)
         for leader in [leader for leader in self._crews if leader[0] == run_id]:
             self._disband(leader)
@@ -145,7 +190,7 @@ class Flights:
     def blind(self, now: float, extra: float = 0.0) -> None:
         """We could not see, or Redis has lost what there was to see: every lease gets its full time again."""
         for flight in self._by_step.values():
-            flight.seen = now + extra
+            flight.seen = flight.since = now + extra
             flight.suspected = False
 
     # ---- messages --------------------------------------------------------------------------------------------------
@@ -161,35 +206,27 @@ class Flights:
         ``in_queue``: how many messages wait in each queue, ours or not. What a worker has taken and not yet claimed is
         in none for some milliseconds; what it took before it died stays so.
         """
-        missing: dict[str, list[Flight]] = {}
+        missing: dict[str, dict[int, list[Flight]]] = {}
         for flight in self.queued:
-            if self._waits_aboard(flight):
-                continue
+            if self._messages[flight.order].claimed:
+                continue  # a worker has it, and runs another that came with it
             if now >= max(flight.resend_after, flight.seen + self.lease_ttl / 4):
-                missing.setdefault(flight.queue, []).append(flight)
+                missing.setdefault(flight.line.queue, {}).setdefault(flight.order, []).append(flight)
         found: list[Flight] = []
-        for queue, flights in missing.items():
-            overtaken = [flight for flight in flights if self._is_overtaken(flight)]
-            more = max(0, len(flights) - in_queue.get(queue, 0) - len(overtaken))
-            rest = [flight for flight in flights if not self._is_overtaken(flight)]
-            found += overtaken + rest[:more]
+        for queue, messages in missing.items():
+            overtaken = [flights for flights in messages.values() if self._is_overtaken(flights[0])]
+            rest = [flights for flights in messages.values() if not self._is_overtaken(flights[0])]
+            more = max(0, len(rest) - in_queue.get(queue, 0))
+            found += [flight for flights in (*overtaken, *rest[:more]) for flight in flights]
         certain = [flight for flight in found if flight.suspected]
         suspects = {id(flight) for flight in found}
         for flight in self._queued.values():
             flight.suspected = id(flight) in suspects
         return certain
 
-    def _waits_aboard(self, flight: Flight) -> bool:
-        """A worker has it, and runs another of its crew."""
-        leader = self._leaders.get(_id(flight.at))
-        if leader is None:
-            return False
-        crew = (self._by_step.get((leader[0], step)) for step in (leader[1], *self._crews[leader]))
-        return any(other is not None and other.claimed for other in crew)
-
     def _is_overtaken(self, flight: Flight) -> bool:
         """A message sent later was claimed, and queues are served in order."""
-        return flight.order < self._overtaken.get((flight.queue, flight.priority), 0)
+        return flight.order < self._overtaken.get(flight.line, 0)
 
 
 def _id(at: Attempt) -> Id:

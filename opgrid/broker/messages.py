@@ -16,7 +16,7 @@ from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_events, decode_tasks, encode_brief, encode_events, encode_tasks
 from opgrid.errors import PayloadRejected
-from opgrid.ids import split_step_key
+from opgrid.ids import RunId, StepKey, split_step_key
 from opgrid.io.envelope import open_sealed, seal
 from opgrid.io.keys import KeyRing
 
@@ -25,7 +25,11 @@ TASK: Final = "opgrid.steps"  #: the Celery task that runs steps
 LONGEST_TASKS: Final = 1200
 _PURPOSE_TASKS: Final = "dispatch"
 _PURPOSE_EVENTS: Final = "event"
+_PURPOSE_RETURNED: Final = "returned"
+#: Run, step and attempt.
+Attempted = tuple[RunId, StepKey, int]
 _json = msgspec.json.Encoder().encode
+_returned = msgspec.json.Decoder(list[Attempted]).decode
 
 
 class Dispatch(NamedTuple):
@@ -83,6 +87,17 @@ def open_events(data: bytes, ring: KeyRing) -> list[AnyEvent]:
     """Raises PayloadRejected; msgspec.ValidationError for what no version of opgrid wrote."""
     (text,) = open_sealed(data, _PURPOSE_EVENTS, ring)
     return decode_events(text)
+
+
+def seal_returned(returned: Sequence[Attempted], ring: KeyRing) -> bytes:
+    """What a worker gives back without having begun it, for its coordinator to send again."""
+    return seal(_PURPOSE_RETURNED, [_json(returned)], ring)
+
+
+def open_returned(data: bytes, ring: KeyRing) -> list[Attempted]:
+    """Raises PayloadRejected; msgspec.ValidationError for what no version of opgrid wrote."""
+    (text,) = open_sealed(data, _PURPOSE_RETURNED, ring)
+    return _returned(text)
 
 
 class Label(NamedTuple):

@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError
 
 from opgrid.broker.connection import connect, reaching
 from opgrid.broker.keys import Keys, lease_field
+from opgrid.io.pending import Store
 
 #: Shared by the scripts: a fence apart into attempt and the claim that ended it (nil while open).
 _FENCE: Final = """
@@ -39,44 +40,34 @@ end
 """
 
 _PUBLISH: Final = """
-local said = {}
-for i = 4, #ARGV, 4 do
-  local step, attempt, queue, message = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
-  local at, by, aboard = fence(KEYS[1], step)
-  local held = at == attempt and holder(KEYS[2], ARGV[2] .. '/' .. step, attempt)
-  if queue == '~' then
-    if not at then redis.call('HSET', KEYS[1], 'f:' .. step, attempt .. ' ~') end
-    said[#said + 1] = 'known'
-  elseif at and (at > attempt or (at == attempt and by)) then
-    said[#said + 1] = 'stale'
-  elseif held or (at == attempt and ARGV[1] == '0' and (message == '' or not aboard)) then
-    if aboard then redis.call('HSET', KEYS[1], 'f:' .. step, attempt) end
-    said[#said + 1] = 'known'
-  else
-    redis.call('HSET', KEYS[1], 'f:' .. step, attempt)
-    if message ~= '' then redis.call('LPUSH', queue, message) end
-    said[#said + 1] = 'sent'
+local again, said, i = ARGV[1] == '1', {}, 4
+while i <= #ARGV do
+  local queue, message, members, push = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), false
+  i = i + 3
+  for _ = 1, members do
+    local step, attempt = ARGV[i], tonumber(ARGV[i + 1])
+    i = i + 2
+    local at, by, aboard = fence(KEYS[1], step)
+    local held = at == attempt and holder(KEYS[2], ARGV[2] .. '/' .. step, attempt)
+    if queue == '~' then
+      if not at then redis.call('HSET', KEYS[1], 'f:' .. step, attempt .. ' ~') end
+      said[#said + 1] = 'known'
+    elseif at and (at > attempt or (at == attempt and by)) then
+      said[#said + 1] = 'stale'
+    elseif held or (at == attempt and not again and (message == '' or not aboard)) then
+      if aboard then redis.call('HSET', KEYS[1], 'f:' .. step, attempt) end
+      said[#said + 1] = 'known'
+    else
+      redis.call('HSET', KEYS[1], 'f:' .. step, attempt)
+      push = true
+      said[#said + 1] = 'sent'
+    end
   end
+  if push and message ~= '' then redis.call('LPUSH', queue, message) end
 end
 redis.call('HDEL', KEYS[1], 'end')
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return said
-"""
-
-_CLAIM: Final = """
-local step, attempt, claim, field = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local at, by = fence(KEYS[1], step)
-if not at then return 'gone' end
-if at ~= attempt then return 'stale' end
-if by then return 'done' end
-local mark = redis.call('HGET', KEYS[1], 'c:' .. step)
-if mark and tonumber(mark) >= attempt then return 'canceled' end
-local who, lease = holder(KEYS[2], field, attempt)
-if who == claim then return 'ok' end
-if lease then return 'taken' end
-redis.call('HSET', KEYS[2], field, attempt .. ' ' .. claim .. ' 0 ' .. ARGV[5])
-redis.call('XADD', KEYS[3], '*', 'd', ARGV[6])
-return 'ok'
 """
 
 _BEAT: Final = """
@@ -98,23 +89,61 @@ end
 return said
 """
 
-_FINISH: Final = """
-local step, attempt, claim, field = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local at, by = fence(KEYS[1], step)
-if not at then
-  if redis.call('HEXISTS', KEYS[1], 'end') == 1 then return 'stale' end
-  return 'unknown'
+#: What has ended is told, all of it or nothing; then leases are given back; then further attempts are claimed.
+_EXCHANGE: Final = """
+local owner, events, notice = ARGV[1], ARGV[2], ARGV[3]
+local ended, back, wanted = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local said, open, all, i = {}, {}, true, 7
+for _ = 1, ended do
+  local step, attempt, claim, field = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
+  local outputs = tonumber(ARGV[i + 4])
+  local at, by = fence(KEYS[1], step)
+  local word = 'ok'
+  if not at then
+    word = redis.call('HEXISTS', KEYS[1], 'end') == 1 and 'stale' or 'unknown'
+  elseif at ~= attempt or by ~= claim then
+    local who = holder(KEYS[2], field, attempt)
+    if at ~= attempt or by or (who and who ~= claim) then word = 'stale' end
+    for k = i + 5, i + 4 + outputs do
+      if word == 'ok' and redis.call('EXISTS', ARGV[k]) == 0 then word = 'missing' end
+    end
+    open[#open + 1] = i
+  end
+  all = all and word == 'ok'
+  said[#said + 1] = word
+  i = i + 5 + outputs
 end
-if at == attempt and by == claim then return 'ok' end
-local who = holder(KEYS[2], field, attempt)
-if at ~= attempt or by or (who and who ~= claim) then return 'stale' end
-for i = 6, #ARGV do
-  if redis.call('EXISTS', ARGV[i]) == 0 then return 'missing' end
+if all and #open > 0 then
+  redis.call('XADD', KEYS[3], '*', 'd', events)
+  for _, k in ipairs(open) do
+    redis.call('HDEL', KEYS[2], ARGV[k + 3])
+    redis.call('HSET', KEYS[1], 'f:' .. ARGV[k], ARGV[k + 1] .. ' x ' .. ARGV[k + 2])
+  end
 end
-redis.call('XADD', KEYS[3], '*', 'd', ARGV[5])
-redis.call('HDEL', KEYS[2], field)
-redis.call('HSET', KEYS[1], 'f:' .. step, attempt .. ' x ' .. claim)
-return 'ok'
+for _ = 1, back do
+  if holder(KEYS[2], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[2], ARGV[i]) end
+  i = i + 2
+end
+if notice ~= '' then redis.call('XADD', KEYS[3], '*', 'r', notice) end
+for _ = 1, wanted do
+  local step, attempt, claim, field = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
+  local at, by = fence(KEYS[1], step)
+  local mark = redis.call('HGET', KEYS[1], 'c:' .. step)
+  local who, lease = holder(KEYS[2], field, attempt)
+  local word = 'ok'
+  if not at then word = 'gone'
+  elseif at ~= attempt then word = 'stale'
+  elseif by then word = 'done'
+  elseif mark and tonumber(mark) >= attempt then word = 'canceled'
+  elseif who ~= claim and lease then word = 'taken'
+  elseif who ~= claim then
+    redis.call('HSET', KEYS[2], field, attempt .. ' ' .. claim .. ' 0 ' .. owner)
+    if ARGV[i + 4] ~= '' then redis.call('XADD', KEYS[3], '*', 'd', ARGV[i + 4]) end
+  end
+  said[#said + 1] = word
+  i = i + 5
+end
+return said
 """
 
 _REPORT: Final = """
@@ -226,9 +255,13 @@ class Script:
         except NoScriptError:
             return client.eval(self.source, len(keys), *values)
 
+    def add_to(self, pipe: Any, keys: Sequence[str], args: Iterable[Value]) -> None:
+        """Without the second try."""
+        pipe.evalsha(self.sha, len(keys), *keys, *args)
 
-_publish, _claim, _beat, _finish = Script(_PUBLISH), Script(_CLAIM), Script(_BEAT), Script(_FINISH)
-_report, _expire, _cancel = Script(_REPORT), Script(_EXPIRE), Script(_CANCEL)
+
+_publish, _exchange, _beat, _report = Script(_PUBLISH), Script(_EXCHANGE), Script(_BEAT), Script(_REPORT)
+_expire, _cancel = Script(_EXPIRE), Script(_CANCEL)
 _refuse, _release = Script(_REFUSE), Script(_RELEASE)
 
 
@@ -246,10 +279,32 @@ class Attempt(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    step: str
-    attempt: int
+    """A message and the attempts in it."""
+
     queue: str  #: key of the list
-    message: bytes  #: empty: only the fence is set
+    message: bytes  #: empty: only fences are set
+    members: Sequence[tuple[str, int]]  #: step, attempt
+
+
+class Wanted(NamedTuple):
+    """An attempt to be claimed."""
+
+    at: Attempt
+    claim: str
+    started: bytes = b""  #: events that tell that it begins now; empty: they come later
+
+
+class Finished(NamedTuple):
+    """An attempt that has ended."""
+
+    at: Attempt
+    claim: str
+    outputs: Sequence[str] = ()  #: keys that have to exist
+
+
+class Exchanged(NamedTuple):
+    finished: list[Said]  #: OK for all, or why not for some: nothing was changed then
+    claimed: list[Said]
 
 
 class Beat(NamedTuple):
@@ -274,15 +329,19 @@ class Protocol:
         self.client.close()
 
     def publish(self, run_id: str, stream: str, outgoing: Sequence[Outgoing], again: bool = False) -> list[Said]:
-        """Set fences and push messages: SENT, KNOWN or STALE for each. ``again``: the known too, unless claimed."""
+        """Set fences and push messages: SENT, KNOWN or STALE for each member. ``again``: the known too, unless
+        claimed. A message of which no member is SENT is not pushed.
+        """
         args: list[Value] = [int(again), run_id, RUN_TTL]
-        for each in outgoing:
-            args += each
+        for queue, message, members in outgoing:
+            args += [queue, message, len(members)]
+            for member in members:
+                args += member
         return self._all_said(_publish, [self.keys.run(run_id), self.keys.leases(stream)], args)
 
     def claim(self, at: Attempt, claim: str, owner: str, started: bytes) -> Said:
         """OK, or why not: GONE, STALE, DONE, CANCELED, TAKEN."""
-        return self._said(_claim, self._keys(at), [at.step, at.attempt, claim, at.field, owner, started])
+        return self.exchange(at.run_id, at.stream, owner, wanted=[Wanted(at, claim, started)]).claimed[0]
 
     def beat(self, beats: Sequence[Beat]) -> list[Said]:
         """OK, CANCEL or STALE for each. A lease that Redis has lost is made again."""
@@ -294,7 +353,59 @@ class Protocol:
 
     def finish(self, at: Attempt, claim: str, events: bytes, outputs: Sequence[str] = ()) -> Said:
         """OK: the attempt has ended with these events. STALE, MISSING, UNKNOWN: nothing was changed."""
-        return self._said(_finish, self._keys(at), [at.step, at.attempt, claim, at.field, events, *outputs])
+        finished = [Finished(at, claim, outputs)]
+        return self.exchange(at.run_id, at.stream, "", finished=finished, events=events).finished[0]
+
+    def exchange(
+        self,
+        run_id: str,
+        stream: str,
+        owner: str,
+        *,
+        stored: Sequence[Store] = (),
+        finished: Sequence[Finished] = (),
+        events: bytes = b"",
+        returned: Sequence[tuple[str, str]] = (),
+        notice: bytes = b"",
+        wanted: Sequence[Wanted] = (),
+    ) -> Exchanged:
+        """Everything that a worker has to say about attempts of one run, in this order and one round trip: values are
+        stored; what has ended is reported, all of it or nothing; leases (field, claim) are given back and the
+        coordinator is told so; further attempts are claimed.
+        """
+        keys = [self.keys.run(run_id), self.keys.leases(stream), self.keys.events(stream)]
+        args: list[Value] = [owner, events, notice, len(finished), len(returned), len(wanted)]
+        for at, claim, outputs in finished:
+            args += [at.step, at.attempt, claim, at.field, len(outputs), *outputs]
+        for pair in returned:
+            args += pair
+        for at, claim, started in wanted:
+            args += [at.step, at.attempt, claim, at.field, started]
+        with reaching(self.url):
+            said = [Said(word.decode()) for word in self._store_and_call(stored, keys, args)]
+        return Exchanged(said[: len(finished)], said[len(finished) :])
+
+    def _store_and_call(self, stored: Sequence[Store], keys: Sequence[str], args: Sequence[Value]) -> Any:
+        if not stored:
+            return _exchange(self.client, keys, args)
+        names: dict[tuple[str, int], list[str]] = {}
+        pipe = self.client.pipeline(transaction=False)
+        for store in stored:
+            pipe.set(store.key, store.value, ex=store.seconds)
+            names.setdefault((store.names, store.seconds), []).append(store.key)
+        for (index, seconds), stored_keys in names.items():
+            pipe.sadd(index, *stored_keys)
+            pipe.expire(index, seconds)
+        _exchange.add_to(pipe, keys, args)
+        *answers, said = pipe.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        if isinstance(said, NoScriptError):
+            return _exchange(self.client, keys, args)
+        if isinstance(said, Exception):
+            raise said
+        return said
 
     def report(self, at: Attempt, claim: str, events: bytes) -> Said:
         """Append observations while the lease is ours."""
@@ -319,10 +430,12 @@ class Protocol:
         keys = [self.keys.run(run_id), self.keys.leases(stream), self.keys.events(stream)]
         return self._all_said(_cancel, keys, args)
 
-    def refuse(self, at: Attempt, patience: int, back: Outgoing, note: bytes, failure: bytes, by: str) -> Said:
+    def refuse(
+        self, at: Attempt, patience: int, queue: str, message: bytes, note: bytes, failure: bytes, by: str
+    ) -> Said:
         """BACK in the queue for a worker with other code; FAILED after ``patience`` seconds; STALE."""
         args: list[Value] = [at.step, at.attempt, at.field, patience]
-        args += [back.queue, back.message, note, failure, by]
+        args += [queue, message, note, failure, by]
         return self._said(_refuse, self._keys(at), args)
 
     def release(self, run_id: str, stream: str, steps: Iterable[str] = ()) -> None:

@@ -23,7 +23,9 @@ from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsE
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
+from opgrid.io.pending import Store
 from opgrid.io.serializers import Segment, serializer
+from opgrid.io.setup import IOSetup
 from opgrid.io.spill import spill, spilled
 
 if TYPE_CHECKING:
@@ -85,8 +87,10 @@ class RedisStore(IOManager):
                 "OPGRID_IO_SPILL_TO, or bind an IO manager for them: Out(io_manager_key=...)."
             )
         key = key_of(ref)
-        client = self._client(context)
-        chunks = self._patiently(lambda: self._write(client, key, ref, packed))
+        chunks = 1
+        if not self._put_off(context.io, key, ref, packed):
+            client = self._client(context)
+            chunks = self._patiently(lambda: self._write(client, key, ref, packed))
         self._recent.keep(key, packed)
         context.manifest = {"size": packed.size, "chunks": chunks}
 
@@ -96,10 +100,20 @@ class RedisStore(IOManager):
         if not _chunks_of(ref):
             return unpack(*spilled(self._spilled_to(ref), ref), ref, context.io.keys)
         stored = self._recent.find(key)
+        if stored is None and context.io.pending is not None:
+            waiting = context.io.pending.find(key)
+            stored = None if waiting is None else _apart(key, waiting)
         if stored is None:
             client = self._client(context)
             stored = self._patiently(lambda: self._read(client, key, ref))
         return unpack(*stored, ref, context.io.keys)
+
+    def _put_off(self, io: IOSetup, key: str, ref: OutputRef, packed: Packed) -> bool:
+        """Whether the process that runs the step writes it, with others, before the step is reported."""
+        if io.pending is None or packed.size > _CACHED_BYTES or self.url not in (None, io.broker_url):
+            return False
+        (value,) = _chunks(packed)
+        return io.pending.put(Store(key, bytes(value), index_of(ref.run_id), self.ttl))
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """A Redis that is away for a while, or full, fails no step: what was begun is begun anew."""
@@ -151,10 +165,7 @@ class RedisStore(IOManager):
                 "Redis: its time to "
                 f"live is over, or Redis lost its data."
             )
-        if len(first) < _HEAD.size:
-            raise PayloadDamaged(f"{key} holds no value of an opgrid IO manager any more")
-        (length,) = _HEAD.unpack_from(first)
-        header, begin = first[_HEAD.size : _HEAD.size + length], first[_HEAD.size + length :]
+        header, begin = _apart(key, first)
         if count == 1:
             return header, begin
         size = int(manifest.get("size", 0))
@@ -276,6 +287,14 @@ def _chunks(packed: Packed) -> Iterator[bytes | bytearray | memoryview]:
             yield view[start:end]
     if small:
         yield small
+
+
+def _apart(key: str, first: bytes) -> tuple[bytes, bytes]:
+    """The header, and what of the body comes with it."""
+    if len(first) < _HEAD.size:
+        raise PayloadDamaged(f"{key} holds no value of an opgrid IO manager any more")
+    (length,) = _HEAD.unpack_from(first)
+    return first[_HEAD.size : _HEAD.size + length], first[_HEAD.size + length :]
 
 
 def _gathered(client: redis.Redis, names: Sequence[str], begin: bytes, size: int) -> bytearray:

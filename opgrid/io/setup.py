@@ -6,16 +6,24 @@ import os
 from pathlib import Path
 
 from opgrid.io.keys import KeyRing
+from opgrid.io.pending import Pending
 
 
 class IOSetup:
     """Opens nothing until a manager asks for it."""
 
-    __slots__ = ("_keys", "broker_url", "home")
+    __slots__ = ("_keys", "broker_url", "home", "pending")
 
-    def __init__(self, home: str, broker_url: str | None = None, keys: KeyRing | None = None) -> None:
+    def __init__(
+        self,
+        home: str,
+        broker_url: str | None = None,
+        keys: KeyRing | None = None,
+        pending: Pending | None = None,
+    ) -> None:
         self.home = home
         self.broker_url = broker_url
+        self.pending = pending  #: where small values for the broker wait to be written; None: they are written at once
         self._keys = keys
 
     @classmethod

@@ -49,9 +49,15 @@ class Outcome:
 
     @property
     def has_hooks(self) -> bool:
-        """Whether anything is to be done once the finish was accepted."""
+        """Whether hooks are to be run once the finish was accepted."""
         attempt = self._attempt
         return attempt is not None and bool(attempt.node.hooks) and isinstance(self.event, StepSucceeded | StepFailed)
+
+    @property
+    def lingers(self) -> bool:
+        """Whether anything is to be done once the finish was accepted or refused: hooks to run, resources to close."""
+        attempt = self._attempt
+        return attempt is not None and (bool(attempt.node.hooks) or attempt.stack is not None)
 
     def run_hooks(self, sink: EventSink) -> None:
         """Once the finish was accepted. Raises nothing: a hook's own error is an event."""

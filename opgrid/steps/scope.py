@@ -22,6 +22,7 @@ from opgrid.doors import through
 from opgrid.io.context import Port
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
+from opgrid.io.pending import Pending
 from opgrid.io.selection import DEFAULT_KEY, default_manager
 from opgrid.io.setup import IOSetup
 
@@ -126,10 +127,11 @@ class RunScope:
         lifetime: Literal["run", "step"] = "step",
         local: LocalRun | None = None,
         keys: KeyRing | None = None,
+        pending: Pending | None = None,
     ) -> None:
         self.brief = brief
         self.job = job
-        self.io = IOSetup(home, broker_url, keys)
+        self.io = IOSetup(home, broker_url, keys, pending)
         self.lifetime = lifetime
         self.local = local
         self.opened: dict[str, Any] = {}  #: resources that live as long as the run

@@ -427,6 +427,7 @@ class RunMachine:
             timeout=spec.timeout,
             start_timeout=spec.start_timeout,
             executor=spec.executor,
+            op=spec.op,
         )
 
     def _skip(self, step: Step, reason: str, now: float) -> Note:

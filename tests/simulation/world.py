@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from executors.celery.backlog import Line
 from executors.celery.flights import Flights
 from opgrid.broker.scripts import Attempt
 from opgrid.contracts.events import (
@@ -42,6 +43,7 @@ from tests.simulation.redis import Message, Redis
 from tests.unit.engine.fakes import brief
 from tests.unit.engine.jobs import snapshot
 
+LINE = Line("q")
 TTL = 8.0
 LONGEST = 6000  #: turns of a world
 CALM = 2500  #: from here on nothing goes wrong any more
@@ -169,7 +171,7 @@ class Remote(Executor):
             if known is not None and known.at.attempt == task.attempt:
                 known.task = task
             else:
-                self.flights.departs(_at(task), task, "q", 0, self.world.now)
+                self.flights.departs(_at(task), task, LINE, self.world.now)
 
     def poll(self, timeout: float) -> Polled:
         until = self.world.now + timeout
@@ -214,7 +216,9 @@ class Remote(Executor):
                     continue
                 with self._reaching() as redis:
                     redis.publish(flight.task, True)
-                self.flights.sent_again(flight, now)
+                self.flights.returns(flight)
+                again = self.flights.departs(flight.at, flight.task, LINE, now)
+                self.flights.delay(again, flight.resent + 1, now)
 
     def _look(self, now: float) -> None:
         with self._reaching() as redis:
@@ -255,7 +259,7 @@ class Remote(Executor):
             fences = dict(redis.fences)
         for step, fence in fences.items():
             if not fence.ended and self.flights.get(RUN, step) is None:
-                self.flights.departs(Attempt(RUN, "s", step, fence.attempt), None, "q", 0, self.world.now)
+                self.flights.departs(Attempt(RUN, "s", step, fence.attempt), None, LINE, self.world.now)
         return frozenset((step, fence.attempt) for step, fence in fences.items())
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:

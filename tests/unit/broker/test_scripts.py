@@ -19,7 +19,7 @@ def protocol(redis_url: str) -> Iterator[Protocol]:
 
 
 def publish(protocol: Protocol, *attempts: Attempt, again: bool = False) -> list[Said]:
-    outgoing = [Outgoing(at.step, at.attempt, "queue", f"{at.step}{at.attempt}".encode()) for at in attempts]
+    outgoing = [Outgoing("queue", f"{at.step}{at.attempt}".encode(), [(at.step, at.attempt)]) for at in attempts]
     return protocol.publish(RUN, STREAM, outgoing, again)
 
 
@@ -133,7 +133,7 @@ def test_redis_that_lost_everything_takes_leases_and_ends_once_it_was_told_the_f
     protocol.client.flushdb()
     assert protocol.beat([Beat(FIRST, "c1", 7, "w")]) == [Said.OK]
     assert protocol.finish(FIRST, "c1", b"done") is Said.UNKNOWN
-    assert protocol.publish(RUN, STREAM, [Outgoing("a", 1, "", b"")]) == [Said.SENT]
+    assert protocol.publish(RUN, STREAM, [Outgoing("", b"", [("a", 1)])]) == [Said.SENT]
     assert protocol.claim(FIRST, "c2", "v", b"started") is Said.TAKEN
     assert protocol.finish(FIRST, "c1", b"done") is Said.OK
 
@@ -151,12 +151,12 @@ def test_a_released_run_takes_nothing_more(protocol: Protocol) -> None:
 def test_a_worker_with_other_code_hands_back_until_patience_ends(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     protocol.client.delete("queue")
-    back = Outgoing("a", 1, "queue", b"a1")
-    assert protocol.refuse(FIRST, 60, back, b"note", b"failed", "w") is Said.BACK
-    assert protocol.refuse(FIRST, 60, back, b"note", b"failed", "w") is Said.BACK
+    back = "queue", b"a1"
+    assert protocol.refuse(FIRST, 60, *back, b"note", b"failed", "w") is Said.BACK
+    assert protocol.refuse(FIRST, 60, *back, b"note", b"failed", "w") is Said.BACK
     assert queue(protocol) == [b"a1", b"a1"]
-    assert protocol.refuse(FIRST, 0, back, b"note", b"failed", "w") is Said.FAILED
-    assert protocol.refuse(FIRST, 0, back, b"note", b"failed", "w") is Said.STALE
+    assert protocol.refuse(FIRST, 0, *back, b"note", b"failed", "w") is Said.FAILED
+    assert protocol.refuse(FIRST, 0, *back, b"note", b"failed", "w") is Said.STALE
     assert events(protocol) == [b"note", b"failed"]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executors.celery.backlog import Line
 from executors.celery.flights import Flight, Flights
 from opgrid.broker.scripts import Attempt
 from opgrid.contracts.events import LossCause, StepLost, StepStarted, StepSucceeded
@@ -11,7 +12,7 @@ RUN, TTL = RunId("r"), 8.0
 
 def depart(flights: Flights, step: str, now: float = 0.0, attempt: int = 1, priority: int = 0) -> Flight:
     task = StepTask(RUN, StepKey(step), NodePath(step), attempt)
-    return flights.departs(Attempt(RUN, "s", step, attempt), task, "q", priority, now)
+    return flights.departs(Attempt(RUN, "s", step, attempt), task, Line("q", priority), now)
 
 
 def start(flights: Flights, step: str, now: float = 0.0, attempt: int = 1) -> None:
@@ -79,7 +80,9 @@ def test_a_message_that_is_nowhere_twice_is_lost() -> None:
     flight = depart(flights, "a")
     assert flights.lost({"q": 0}, 5.0) == []
     assert flights.lost({"q": 0}, 10.0) == [flight]
-    flights.sent_again(flight, 10.0)
+    flights.returns(flight)
+    flight = depart(flights, "a", 10.0)
+    flights.delay(flight, 1, 10.0)
     assert flights.lost({"q": 0}, 15.0) == []
     assert flights.lost({"q": 0}, 20.0) == []
     assert flights.lost({"q": 0}, 27.0) == []

@@ -8,7 +8,7 @@ from worker.leases import Claim, Slot, slot_path
 
 
 def claim(step: str = "a") -> Claim:
-    return Claim("r", "s", step, 1, "c1", "w@host:7", 12.5, None)
+    return Claim("r", "s", step, 1, "c1", "w@host:7", None)
 
 
 def test_the_watch_reads_what_the_child_holds(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_page_that_is_being_written_reads_as_empty(tmp_path: Path) -> None:
     watch = Slot.open(slot_path(tmp_path, 7))
     data = bytearray(child.path.read_bytes())
     torn = data.copy()
-    torn[90] ^= 1
+    torn[150] ^= 1
     child.path.write_bytes(torn)
     assert Slot.open(child.path).held() == []
     odd = data.copy()

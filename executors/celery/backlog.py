@@ -1,0 +1,149 @@
+"""What is to be sent and is not yet: the most urgent first, runs in turn, short steps many to a message.
+
+Pure: time is an argument. What waits here can still be canceled, overtaken, and sized by what was measured meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Collection
+from math import ceil
+from typing import Final, NamedTuple
+
+from opgrid.broker.pace import Pace
+from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.ids import RunId, StepKey
+
+#: Seconds of work that are worth a message of their own, and what a step costs beside its op.
+_WORTH: Final = 0.01
+_COST: Final = 0.0001
+#: Steps in one message at most.
+_MOST: Final = 64
+
+
+class Line(NamedTuple):
+    """Who waits in it is served in order."""
+
+    queue: str
+    priority: int = 0
+
+
+class Waiting(NamedTuple):
+    brief: RunBrief
+    content: str  #: hash of the brief
+    task: StepTask
+    line: Line
+    since: float
+    again: bool = False  #: it was sent before, and is known not to run
+    resent: int = 0  #: times that its message was lost
+
+
+#: What goes into one message.
+Parcel = list[Waiting]
+
+
+class Backlog:
+    def __init__(self) -> None:
+        self._lines: dict[Line, OrderedDict[RunId, deque[Waiting]]] = {}
+        self._here: dict[tuple[RunId, StepKey], int] = {}  #: attempt
+
+    def __len__(self) -> int:
+        return len(self._here)
+
+    def put(self, waiting: Waiting) -> None:
+        """Behind those of its run. One that is here already stays where it is."""
+        task = waiting.task
+        if self._here.get((task.run_id, task.step)) == task.attempt:
+            return
+        self._here[task.run_id, task.step] = task.attempt
+        self._of_run(waiting).append(waiting)
+
+    def put_back(self, parcel: Parcel) -> None:
+        """In front of all others."""
+        for waiting in reversed(parcel):
+            task = waiting.task
+            if self._here.get((task.run_id, task.step)) == task.attempt:
+                continue
+            self._here[task.run_id, task.step] = task.attempt
+            self._of_run(waiting).appendleft(waiting)
+
+    def lines(self) -> list[Line]:
+        """Those in which something waits, the most urgent first."""
+        return sorted(self._lines, key=lambda line: -line.priority)
+
+    def parcels(self, line: Line, free: int, of: int, pace: Pace) -> list[Parcel]:
+        """Take as much as ``free`` messages of ``of`` may carry, of the run whose turn it is."""
+        runs = self._lines.get(line)
+        if not runs:
+            return []
+        run_id, waiting = next(iter(runs.items()))
+        again = waiting[0].again
+        found: list[Parcel] = []
+        while waiting and waiting[0].again == again and len(found) < free:
+            found.append(self._parcel(waiting, ceil(len(waiting) / of), pace))
+        runs.move_to_end(run_id)
+        self._tidy(line, run_id)
+        return found
+
+    def _parcel(self, waiting: deque[Waiting], share: int, pace: Pace) -> Parcel:
+        """No more than an equal share: no free slot is to starve."""
+        parcel: Parcel = []
+        again, seconds, steps = waiting[0].again, 0.0, 0
+        while waiting and waiting[0].again == again:
+            task = waiting[0].task
+            expected = pace.expect(kind_of(waiting[0]))
+            seconds += _WORTH if expected is None else expected + _COST
+            steps += 1 + len(task.then)
+            if parcel and (seconds > _WORTH or steps > _MOST or len(parcel) >= share):
+                break
+            parcel.append(waiting.popleft())
+            del self._here[task.run_id, task.step]
+        return parcel
+
+    def withdraw(self, run_id: RunId, steps: Collection[StepKey]) -> None:
+        for line in list(self._lines):
+            found = self._lines[line].get(run_id)
+            if found is None:
+                continue
+            kept = deque(each for each in found if each.task.step not in steps)
+            for each in found:
+                if each.task.step in steps:
+                    del self._here[run_id, each.task.step]
+            self._lines[line][run_id] = kept
+            self._tidy(line, run_id)
+
+    def forget(self, run_id: RunId) -> None:
+        """The run is over."""
+        for line in list(self._lines):
+            for each in self._lines[line].get(run_id, ()):
+                del self._here[run_id, each.task.step]
+            self._lines[line].pop(run_id, None)
+            self._tidy(line, run_id)
+
+    def overdue(self, now: float) -> list[Waiting]:
+        """Take those that have waited longer than they may."""
+        late = [
+            each
+            for runs in self._lines.values()
+            for found in runs.values()
+            for each in found
+            if each.task.start_timeout is not None and now - each.since > each.task.start_timeout
+        ]
+        for each in late:
+            self.withdraw(each.task.run_id, {each.task.step})
+        return late
+
+    def _of_run(self, waiting: Waiting) -> deque[Waiting]:
+        return self._lines.setdefault(waiting.line, OrderedDict()).setdefault(waiting.task.run_id, deque())
+
+    def _tidy(self, line: Line, run_id: RunId) -> None:
+        runs = self._lines[line]
+        if run_id in runs and not runs[run_id]:
+            del runs[run_id]
+        if not runs:
+            del self._lines[line]
+
+
+def kind_of(waiting: Waiting) -> tuple[str, str]:
+    """Steps of one kind are expected to take equally long."""
+    return waiting.brief.job.name, waiting.task.op or waiting.task.node

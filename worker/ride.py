@@ -1,0 +1,461 @@
+"""The steps of one message on their way through one process: claimed and told of several at a time, run one by one.
+
+What is expected to take some milliseconds is claimed at once; what has ended waits for as long until it is told, in
+the same round trip that claims what comes next. A step that takes longer than its like holds nobody up: what waits
+behind it is given back, for the coordinator to send elsewhere, and what ended before it is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from opgrid.broker.connection import reaching
+from opgrid.broker.keys import Keys
+from opgrid.broker.messages import CeleryMessages, label, seal_events, seal_returned, sign_tasks
+from opgrid.broker.pace import Pace
+from opgrid.broker.scripts import RUN_TTL, Attempt, Exchanged, Finished, Protocol, Said, Wanted
+from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.fusing import Made, fulfilled, made_of
+from opgrid.contracts.tasks import StepTask
+from opgrid.crash_points import reach
+from opgrid.errors import BrokerUnreachable
+from opgrid.ids import StepKey
+from opgrid.io.keys import KeyRing
+from opgrid.io.pending import Pending
+from opgrid.io.redis import keys_of
+from opgrid.io.selection import DEFAULT_KEY
+from opgrid.steps.interrupts import deadline
+from opgrid.steps.runner import Outcome, run_step, timed_out
+from opgrid.steps.scope import RunScope
+from worker.cancellation import Started, Stoppable
+from worker.event_stream import EventStream, Terminal
+from worker.leases import Claim, Slot
+from worker.settings import WorkerSettings
+
+#: Steps that are claimed at once, and the seconds that they may be expected to take together.
+_AHEAD: Final = 64
+_AHEAD_SECONDS: Final = 0.005
+#: Seconds that an ended step waits for others to be told with.
+_WAIT: Final = 0.005
+#: Seconds after which a step counts as slow.
+_SLOW: Final = 0.05
+_FLUSH_EVERY: Final = 0.5  #: seconds between what a slow step tells while it runs
+#: Seconds after which a chain of steps goes back into the queue: what was queued before it is not to wait longer.
+_LONGEST: Final = 1.0
+
+_log = logging.getLogger("opgrid.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the rides of one pool child use, one after the other."""
+
+    settings: WorkerSettings
+    keys: Keys
+    protocol: Protocol
+    messages: CeleryMessages
+    ring: KeyRing
+    slot: Slot
+    stoppable: Stoppable
+    pending: Pending
+    owner: str
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One step of the message."""
+
+    task: StepTask
+    chain: int  #: what those before it in its chain have made is at hand
+    after: tuple[StepKey, ...]  #: that must have succeeded before it
+    claim: str = ""
+    told: bool = False  #: its start was told when it was claimed
+
+
+@dataclass(slots=True, eq=False)
+class Ended:
+    """A step that has run and is to be told of."""
+
+    item: Item
+    event: Terminal
+    events: list[AnyEvent]
+    outputs: list[str]
+    stream: EventStream
+    since: float
+    outcome: Outcome | None = None  #: with something to do once its end was accepted
+
+
+class Ride:
+    def __init__(self, means: Means, scope: RunScope, content: str, queue: str, tasks: Sequence[StepTask]) -> None:
+        self._means = means
+        self._scope = scope
+        self._content, self._queue = content, queue
+        self._items = deque(
+            Item(task, chain, task.after) for chain, first in enumerate(tasks) for task in (first, *first.then)
+        )
+        self._window: deque[Item] = deque()  #: claimed, not begun
+        self._ended: list[Ended] = []
+        self._unwanted: list[Item] = []  #: to be given back
+        self._running: Item | None = None
+        self._stream: EventStream | None = None  #: of what runs
+        self._made: dict[int, Made] = {}
+        self._succeeded: dict[int, set[StepKey]] = {}
+        self._failed: set[tuple[int, StepKey]] = set()  #: chain and step, of what has not succeeded here
+        self._concluding: list[tuple[Ended, bool]] = []
+        self._said: list[str] = []
+        self._since = time.monotonic()
+        self._begun = self._flushed = 0.0
+        self._lock = threading.RLock()  #: of all of this: a second thread looks after slow steps
+
+    def run(self) -> str:
+        """To the end. Gives what became of the steps, in words, for Flower."""
+        try:
+            while (item := self._next()) is not None:
+                self._attempt(item)
+        finally:
+            self._means.slot.hold([])
+        counts: dict[str, int] = {}
+        for word in self._said:
+            counts[word] = counts.get(word, 0) + 1
+        return ", ".join(word if count == 1 else f"{word} x{count}" for word, count in counts.items())
+
+    # ---- claiming --------------------------------------------------------------------------------------------------
+
+    def _next(self) -> Item | None:
+        """The next one to run, claimed; all that has ended is told of once there is none."""
+        with self._lock:
+            while True:
+                while self._window:
+                    item = self._window.popleft()
+                    task = self._ready(item)
+                    if task is not None:
+                        item.task = task
+                        self._running = item
+                        return item
+                    self._unwanted.append(item)
+                wanted = self._ahead()
+                if not wanted and not self._ended and not self._unwanted:
+                    return None
+                self._exchange(wanted)
+
+    def _ready(self, item: Item) -> StepTask | None:
+        """The step with what was promised to it; None when it is not to run here."""
+        if not item.after:
+            return item.task
+        return fulfilled(item.task, self._made.get(item.chain, {}), self._succeeded.get(item.chain, set()))
+
+    def _ahead(self) -> list[Item]:
+        """What to claim now."""
+        found: list[Item] = []
+        seconds = 0.0
+        while self._items and len(found) < _AHEAD and seconds < _AHEAD_SECONDS:
+            item = self._items[0]
+            if any((item.chain, step) in self._failed for step in item.after):
+                self._failed.add((item.chain, self._items.popleft().task.step))
+                continue
+            if item.after and not item.task.fused and time.monotonic() - self._since > _LONGEST:
+                if not found:
+                    self._send_on(item)
+                    continue
+                break
+            expected = self._means.pace.expect(self._kind(item.task))
+            if found and (expected is None or seconds + expected > _AHEAD_SECONDS):
+                break
+            found.append(self._items.popleft())
+            seconds += _AHEAD_SECONDS if expected is None else expected
+        return found
+
+    def _kind(self, task: StepTask) -> tuple[str, str]:
+        return self._scope.brief.job.name, task.op or task.node
+
+    def _send_on(self, item: Item) -> None:
+        """Put the rest of a chain into its queue, for any worker."""
+        rest = [each for each in self._items if each.chain == item.chain]
+        self._items = deque(each for each in self._items if each.chain != item.chain)
+        task = fulfilled(item.task, self._made.get(item.chain, {}), self._succeeded.get(item.chain, set()))
+        if task is None:
+            return
+        task = msgspec.structs.replace(task, then=tuple(each.task for each in rest[1:]))
+        dispatch, beside = sign_tasks(self._content, [task], self._means.ring)
+        shown = label(self._scope.brief.job.name, [task])
+        key, message = self._means.messages.build(dispatch, shown, self._queue, task.priority)
+        with reaching(self._means.settings.broker_url):
+            pipe = self._means.protocol.client.pipeline(transaction=False)
+            if beside is not None:
+                pipe.set(self._means.keys.tasks(self._content, dispatch.tasks), beside, ex=RUN_TTL)
+            pipe.lpush(key, message)
+            pipe.execute()
+        self._said.append("sent on")
+
+    def _exchange(self, wanted: Sequence[Item]) -> None:
+        """Tell what has ended, give back what is not to run, claim what is wanted."""
+        for place, item in enumerate(wanted):
+            item.claim = secrets.token_hex(8)
+            item.told = not place  # it begins at once
+        said = self._settle(wanted)
+        for item, word in zip(wanted, said, strict=True):
+            if word is Said.OK:
+                self._window.append(item)
+            else:
+                self._failed.add((item.chain, item.task.step))
+                self._said.append(f"not run: {word.value}")
+        self._hold()
+
+    def _hold(self, asked: Sequence[Item] = ()) -> None:
+        held = [ended.item for ended in self._ended]
+        if self._running is not None and self._running not in held:
+            held.append(self._running)
+        held += self._window
+        claims = [self._claim(item, taken=True) for item in held] + [self._claim(item, taken=False) for item in asked]
+        self._means.slot.hold(claims)
+
+    def _claim(self, item: Item, taken: bool) -> Claim:
+        return Claim(*self._at(item), item.claim, self._means.owner, item.task.timeout, taken)
+
+    def _at(self, item: Item) -> Attempt:
+        return Attempt(item.task.run_id, self._scope.brief.stream, item.task.step, item.task.attempt)
+
+    # ---- telling ---------------------------------------------------------------------------------------------------
+
+    def _settle(self, wanted: Sequence[Item] = ()) -> list[Said]:
+        """One round trip, and more where Redis does not answer or does not agree. Gives what was said about claims."""
+        self._hold(wanted)
+        until = time.monotonic() + self._means.settings.redis_grace
+        pause = 0.05
+        while True:
+            claimed, unknown = [Said.GONE] * len(wanted), True
+            try:
+                said = self._ask(self._ended, wanted)
+            except BrokerUnreachable as error:
+                if not self._ended:
+                    raise
+                _log.warning("The end of step %s waits: %s", self._ended[0].item.task.step, error)
+            else:
+                if all(word is Said.OK for word in said.finished):
+                    self._accept(said.finished)
+                    return said.claimed
+                claimed, unknown = said.claimed, Said.UNKNOWN in said.finished
+            if not unknown or time.monotonic() > until:
+                self._one_by_one()
+                return claimed
+            time.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+    def _ask(self, ended: Sequence[Ended], wanted: Sequence[Item]) -> Exchanged:
+        means, brief = self._means, self._scope.brief
+        unwanted, stored = list(self._unwanted), means.pending.waiting()
+        notice, returned = b"", list[tuple[str, str]]()
+        if unwanted:
+            returned = [(self._at(item).field, item.claim) for item in unwanted if item.claim]
+            tasks = [(item.task.run_id, item.task.step, item.task.attempt) for item in unwanted]
+            notice = seal_returned(tasks, means.ring)
+        events = [event for each in ended for event in each.events]
+        if ended:
+            reach("finish before")
+        if wanted:
+            reach("claim before")
+        said = means.protocol.exchange(
+            brief.run_id,
+            brief.stream,
+            means.owner,
+            stored=stored,
+            finished=[Finished(self._at(each.item), each.item.claim, each.outputs) for each in ended],
+            events=seal_events(events, means.ring) if events else b"",
+            returned=returned,
+            notice=notice,
+            wanted=[Wanted(self._at(item), item.claim, self._started(item)) for item in wanted],
+        )
+        if ended:
+            reach("finish after")
+        if wanted:
+            reach("claim after")
+        means.pending.written(stored)
+        del self._unwanted[: len(unwanted)]
+        return said
+
+    def _started(self, item: Item) -> bytes:
+        return seal_events([self._start_of(item)], self._means.ring) if item.told else b""
+
+    def _start_of(self, item: Item) -> StepStarted:
+        task = item.task
+        return StepStarted(
+            run_id=task.run_id,
+            at=time.time(),
+            step=task.step,
+            attempt=task.attempt,
+            claim=item.claim,
+            worker=self._means.settings.name,
+            pid=os.getpid(),
+        )
+
+    def _accept(self, said: Sequence[Said]) -> None:
+        ended, self._ended = self._ended[: len(said)], self._ended[len(said) :]
+        for each in ended:
+            self._said.append(each.event.TYPE.value)
+            self._conclude(each, accepted=True)
+
+    def _conclude(self, ended: Ended, accepted: bool) -> None:
+        if accepted:
+            ended.stream.accepted()
+        if ended.outcome is not None:
+            self._concluding.append((ended, accepted))
+
+    def _one_by_one(self) -> None:
+        """Some were refused: each on its own, and none that used what a refused one had made."""
+        ended, self._ended = self._ended, []
+        for each in ended:
+            item = each.item
+            if any((item.chain, step) in self._failed for step in item.after):
+                said = Said.STALE
+            else:
+                said = self._alone(each)
+            if said is Said.MISSING:
+                each.event = self._lost(item.task, "an output that it had stored is not in Redis any more")
+                each.events, each.outputs = [each.event], []
+                said = self._alone(each)
+            accepted = said is Said.OK
+            if not accepted or not isinstance(each.event, StepSucceeded):
+                self._failed.add((item.chain, item.task.step))
+                self._succeeded.get(item.chain, set()).discard(item.task.step)
+            if not accepted:
+                _log.warning(
+                    "The end of step %s, attempt %s, came too late: %s", item.task.step, item.task.attempt, said.value
+                )
+            self._said.append(f"{each.event.TYPE.value}{'' if accepted else f', refused: {said.value}'}")
+            self._conclude(each, accepted)
+
+    def _alone(self, ended: Ended) -> Said:
+        sealed = seal_events(ended.events, self._means.ring)
+        try:
+            return self._means.protocol.finish(self._at(ended.item), ended.item.claim, sealed, ended.outputs)
+        except BrokerUnreachable:
+            return Said.UNKNOWN
+
+    # ---- running ---------------------------------------------------------------------------------------------------
+
+    def _attempt(self, item: Item) -> None:
+        means, task = self._means, item.task
+        stream = EventStream(self._at(item), item.claim, means.protocol, means.ring)
+        if not item.told:
+            stream.emit(self._start_of(item))
+        with self._lock:
+            self._stream = stream
+            self._begun = self._flushed = time.monotonic()
+        means.slot.begin(item.claim, self._begun)
+        outcome: Outcome | None = None
+        event: Terminal
+        started = Started()
+        try:
+            with means.stoppable.during(item.claim):
+                if task.timeout is None:
+                    outcome = run_step(task, self._scope, stream, claim=item.claim)
+                else:
+                    with deadline(task.timeout):
+                        outcome = run_step(task, self._scope, stream, claim=item.claim)
+                canceled = means.stoppable.asked
+            event = outcome.event
+            seconds = time.monotonic() - self._begun
+            if isinstance(event, StepCanceled):
+                started.end_all()
+                if not canceled and task.timeout is not None and seconds >= task.timeout:
+                    event = timed_out(task, seconds)
+        except Exception as error:  # ours: what user code raises is an outcome
+            _log.exception("Step %s of run %s was given up.", task.step, task.run_id)
+            event = self._lost(task, f"its worker failed: {type(error).__name__}: {error}")
+        means.slot.begin("", 0.0)
+        with self._lock:
+            self._end(item, event, stream, outcome)
+            concluding, self._concluding = self._concluding, []
+            if not concluding:
+                self._running = self._stream = None
+        if concluding:
+            try:
+                for ended, accepted in concluding:
+                    _do_what_follows(ended, accepted)
+            finally:
+                with self._lock:
+                    self._running = self._stream = None
+
+    def _end(self, item: Item, event: Terminal, stream: EventStream, outcome: Outcome | None) -> None:
+        task = item.task
+        outputs: list[str] = []
+        if isinstance(event, StepSucceeded):
+            self._means.pace.learn(self._kind(task), event.seconds)
+            self._made.setdefault(item.chain, {}).update(made_of(event.outputs))
+            self._succeeded.setdefault(item.chain, set()).add(task.step)
+            outputs = self._output_keys(task, event)
+        else:
+            self._failed.add((item.chain, task.step))
+        lingers = outcome is not None and outcome.lingers
+        events, now = [*stream.take(), event], time.monotonic()
+        self._ended.append(Ended(item, event, events, outputs, stream, now, outcome if lingers else None))
+        late = now - self._ended[0].since > _WAIT
+        if lingers or late or not isinstance(event, StepSucceeded) or self._means.pending.is_half_full:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._settle()
+        self._hold()
+
+    def _lost(self, task: StepTask, reason: str) -> StepLost:
+        cause = LossCause(reason, worker=self._means.settings.name, pid=os.getpid())
+        return StepLost(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause)
+
+    def _output_keys(self, task: StepTask, event: StepSucceeded) -> list[str]:
+        """What has to be in this Redis for the outcome to be accepted."""
+        scope = self._scope
+        if scope.brief.io != "redis" or DEFAULT_KEY in scope.job.resource_defs:
+            return []
+        outs = scope.node(task.node).outs
+        refs = [ref for ref in event.outputs if ref.manifest is not None]
+        return [key for ref in refs if outs[ref.output].io_manager_key == DEFAULT_KEY for key in keys_of(ref)]
+
+    # ---- while a step takes long -----------------------------------------------------------------------------------
+
+    def look_after(self) -> None:
+        """Called every now and then by another thread: a slow step holds nobody up. Raises nothing."""
+        with self._lock:
+            now = time.monotonic()
+            if self._running is None or now - self._begun < _SLOW:
+                return
+            try:
+                self._give_back(self._running.chain)
+                if self._ended or self._unwanted:
+                    self._tell()
+            except BrokerUnreachable as error:
+                _log.warning("What waits behind step %s waits on: %s", self._running.task.step, error)
+            stream = self._stream
+            if stream is None or (now - self._flushed < _FLUSH_EVERY and self._flushed != self._begun):
+                return
+            self._flushed = now
+        stream.flush()
+
+    def _give_back(self, chain: int) -> None:
+        """All but the chain of what runs: nobody else could go on with that."""
+        waiting = [*self._window, *self._items]
+        self._unwanted += [item for item in waiting if item.chain != chain]
+        self._window = deque(item for item in self._window if item.chain == chain)
+        self._items = deque(item for item in self._items if item.chain == chain)
+
+
+def _do_what_follows(ended: Ended, accepted: bool) -> None:
+    """Hooks, and the end of resources that live as long as their step."""
+    outcome = ended.outcome
+    assert outcome is not None
+    try:
+        if accepted:
+            outcome.run_hooks(ended.stream)
+            ended.stream.flush()
+    finally:
+        outcome.close()
