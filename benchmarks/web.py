@@ -40,7 +40,7 @@ from orchestrator.storage.sql.tables import run_tags, runs
 
 RUNS, STEPS = 100_000, 5_000
 
-PAGE = """query ($filter: RunsFilterInput) { runsOrError(filter: $filter, limit: 50) { ... on Runs { count results {
+PAGE = """query ($filter: RunsFilter) { runsOrError(filter: $filter, limit: 50) { ... on Runs { count results {
   runId jobName status creationTime startTime endTime executor stepCounts parentRunId rootRunId canTerminate whyWaiting
   tags { key value } repositoryOrigin { repositoryLocationName } } } } }"""
 RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run { runId status stepCounts plan runConfigYaml approvals

@@ -183,7 +183,7 @@ class Client:
         cursor: str | None = None,
     ) -> list[RunInfo]:
         """Newest first, at most 1,000; those older than the run with the id ``cursor``. Raises ClientError."""
-        query = f"""query ($filter: RunsFilterInput, $limit: Int, $cursor: String) {{
+        query = f"""query ($filter: RunsFilter, $limit: Int, $cursor: String) {{
           answer: runsOrError(filter: $filter, limit: $limit, cursor: $cursor) {{ __typename
             ... on Runs {{ results {{ {_RUN} }} }} ... on PythonError {{ message }} }} }}"""
         wanted = {"jobName": job, "tags": _tags(tags), "statuses": [each.value for each in statuses] or None}

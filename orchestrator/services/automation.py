@@ -18,6 +18,11 @@ def state_of(store: ServiceStore, location: str, info: Info) -> Instigator:
     for state in store.instigators():
         if (state.location, state.name) == (location, info.name):
             return state
+    return new_state(location, info)
+
+
+def new_state(location: str, info: Info) -> Instigator:
+    """Of one that nobody has started or stopped, and that has not ticked."""
     kind = InstigatorKind.SCHEDULE if isinstance(info, ScheduleInfo) else InstigatorKind.SENSOR
     return Instigator(location, info.name, kind)
 

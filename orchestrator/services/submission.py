@@ -135,13 +135,20 @@ def wait_for(store: ServiceStore, run_id: RunId, timeout: float | None, look: Ca
 
 def why_queued(store: ServiceStore, run: RunRecord, limits: QueueLimits) -> str | None:
     """Why a run waits, in words; None for one that does not."""
-    if run.status is not RunStatus.QUEUED:
-        return None
+    return why_all_queued(store, [run], limits).get(run.run_id)
+
+
+def why_all_queued(store: ServiceStore, runs: Sequence[RunRecord], limits: QueueLimits) -> dict[RunId, str]:
+    """The same of several; those that do not wait are missing."""
+    asked = [run.run_id for run in runs if run.status is RunStatus.QUEUED]
+    if not asked:
+        return {}
     if not is_there(store):
-        return "No orchestrator runs. Start one with: opgrid orchestrator"
+        return dict.fromkeys(asked, "No orchestrator runs. Start one with: opgrid orchestrator")
     going = store.with_status((RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING))
     waiting = store.with_status((RunStatus.QUEUED,))
     pools = NO_POOLS
     if store.pooling.granularity == "run":
         pools = run_pools(store, {each.run_id: pools_of(plan_of(store, each)) for each in [*going, *waiting]})
-    return choose(waiting, going, limits, pools).waiting.get(run.run_id, "It is about to start.")
+    why = choose(waiting, going, limits, pools).waiting
+    return {run_id: why.get(run_id, "It is about to start.") for run_id in asked}

@@ -23,7 +23,7 @@ from opgrid.contracts.status import StepStatus
 from opgrid.ids import StepKey, split_step_key
 from orchestrator.planner.plan import NEVER, FromStep, FromSteps, Plan, StepSpec
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import EventsFilter, RunRecord
+from orchestrator.storage.records import EventsFilter
 
 _TYPES: Final = (
     EventType.STEP_DISPATCHED,
@@ -166,10 +166,6 @@ class PlanView(msgspec.Struct):
 def plan_view(plan: Plan) -> PlanView:
     """A plan as pages draw it."""
     return PlanView([_planned(spec) for spec in plan.steps], [known.step for known in plan.known])
-
-
-def plan_of(store: Store, run: RunRecord) -> PlanView:
-    return plan_view(Plan.from_json(store.content(run.plan)))
 
 
 def _planned(spec: StepSpec) -> PlannedStep:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from opgrid.contracts.events import EventType
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.definitions.run_request import DynamicPartitionsRequest
 from opgrid.ids import RunId
@@ -116,9 +117,13 @@ class ServiceStore(Store, Protocol):
     def add_backfill(self, backfill: Backfill) -> None: ...
 
     def backfills(
-        self, statuses: Iterable[BackfillStatus] = (), limit: int | None = None, backfill_id: str | None = None
+        self,
+        statuses: Iterable[BackfillStatus] = (),
+        limit: int | None = None,
+        backfill_id: str | None = None,
+        cursor: str | None = None,
     ) -> list[Backfill]:
-        """Newest first; of all statuses where none is given."""
+        """Newest first, those older than the one with the id ``cursor``; of all statuses where none is given."""
         ...
 
     def move_backfill(
@@ -158,6 +163,30 @@ class ServiceStore(Store, Protocol):
 
     def changed_runs(self, after: int, limit: int = 200) -> list[RunId]:
         """Those with events behind this number."""
+        ...
+
+    def contents(self, hashes: Iterable[str]) -> dict[str, bytes]:
+        """Stored plans and snapshots, those that are there."""
+        ...
+
+    def last_runs(self, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
+        """Of each of these jobs the latest, newest first; those that never ran are missing."""
+        ...
+
+    def steps_of(self, run_ids: Sequence[RunId]) -> dict[RunId, list[StepRecord]]:
+        """As ``steps``, of many runs."""
+        ...
+
+    def event_counts(self, run_ids: Sequence[RunId], types: Iterable[EventType]) -> dict[RunId, dict[EventType, int]]:
+        """How many events of these types each of the runs has."""
+        ...
+
+    def last_ticks(self, of: Sequence[tuple[str, str]], limit: int) -> dict[tuple[str, str], list[Tick]]:
+        """As ``ticks``, of many (location, name)."""
+        ...
+
+    def launched_by(self, origins: Sequence[str]) -> dict[str, dict[str, RunId]]:
+        """As ``launched``, of many origins."""
         ...
 
     def step_counts(self, run_ids: Sequence[RunId]) -> dict[RunId, dict[StepStatus, int]]:

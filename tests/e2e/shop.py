@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from opgrid import (
+    AssetMaterialization,
     Config,
     DailyPartitionsDefinition,
     Definitions,
@@ -111,13 +112,33 @@ def counting() -> None:
     count_day()
 
 
+class Said(Config):
+    texts: list[str] = []
+
+
+@op(description="Says what it is told, <script>window.hit=1</script>.")
+def say(context: OpExecutionContext, config: Said) -> None:
+    for text in config.texts:
+        context.log.info(text)
+        print(text)
+    told: dict[str, Any] = {f"said {number}": text for number, text in enumerate(config.texts)}
+    told["url"] = MetadataValue.url("javascript:window.hit=1")
+    context.log_event(AssetMaterialization("said", metadata=told))
+    raise Failure("".join(config.texts), metadata={str(number): text for number, text in enumerate(config.texts)})
+
+
+@job(description="Says <img src=x onerror=window.hit=1>.", executor_def=in_process_executor)
+def hostile() -> None:
+    say()
+
+
 @sensor(job=counting, minimum_interval_seconds=60)
 def arrivals(context: Any) -> RunRequest:
     return RunRequest(run_key="one", partition_key="2026-01-05")
 
 
 defs = Definitions(
-    jobs=[shipping, slow, counting, releasing],
+    jobs=[shipping, slow, counting, releasing, hostile],
     schedules=[ScheduleDefinition(name="nightly", job=shipping, cron_schedule="0 3 * * *")],
     sensors=[arrivals],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
@@ -238,54 +239,111 @@ def test_every_page_is_accessible(page: Any, site: Site, some_run: str, scheme: 
     assert found == {}, json.dumps(found, indent=1)
 
 
-VECTORS = [
-    wrapped.replace("@", str(number))
-    for number in range(50)
-    for wrapped in (
-        "<script>window.hit=@</script>",
-        "<img src=x onerror=window.hit=@>",
-        '"><svg onload=window.hit=@>',
-        "javascript:window.hit=@",
-        "'-window.hit=@-'",
-        "{{constructor.constructor('window.hit=@')()}}",
-        "\u001b]8;;javascript:window.hit=@\u0007x\u001b]8;;\u0007",
-        "[x](javascript:window.hit=@)",
-        "</textarea><iframe srcdoc='<script>parent.hit=@</script>'>",
-        '\u202e<a href="javascript:window.hit=@">x</a>',
-    )
+HIT = "window.hit=1"
+ELEMENTS = [
+    f"<script>{HIT}</script>",
+    f"<img src=x onerror={HIT}>",
+    f"<svg onload={HIT}>",
+    f"<svg><script>{HIT}</script></svg>",
+    f"<svg><animate onbegin={HIT} attributeName=x dur=1s>",
+    f"<iframe srcdoc='<script>parent.{HIT}</script>'></iframe>",
+    f"<iframe src='javascript:parent.{HIT}'></iframe>",
+    f"<video><source onerror={HIT}></video>",
+    f"<audio src=x onerror={HIT}>",
+    f"<details open ontoggle={HIT}>x</details>",
+    f"<body onload={HIT}>",
+    f"<input autofocus onfocus={HIT}>",
+    f"<select autofocus onfocus={HIT}></select>",
+    f"<textarea autofocus onfocus={HIT}></textarea>",
+    f"<marquee onstart={HIT}>x</marquee>",
+    f"<object data='javascript:{HIT}'></object>",
+    f"<embed src='javascript:{HIT}'>",
+    f"<form action='javascript:{HIT}'><button autofocus>x</button></form>",
+    f"<math><mi xlink:href='javascript:{HIT}'>x</mi></math>",
+    f"<style>@import 'javascript:{HIT}';</style>",
+    f"<meta http-equiv=refresh content='0;url=javascript:{HIT}'>",
+    f"<base href='javascript:{HIT}//'>",
+    f"<a href='javascript:{HIT}' autofocus onfocus={HIT}>x</a>",
+    f"[x](javascript:{HIT})",
+    f"javascript:{HIT}",
 ]
+DISGUISES: list[Any] = [
+    lambda text: text,
+    lambda text: '"' + ">" + text,
+    lambda text: "'" + ">" + text,
+    lambda text: "--><!---->" + text,
+    lambda text: "</textarea></title></style></script>" + text,
+    lambda text: "]]>" + text,
+    lambda text: text.replace("<", "<\n"),
+    lambda text: text.replace("<", "<<"),
+    lambda text: text.replace(" on", "/on").replace(" src", "/src"),
+    lambda text: text.replace("javascript:", "java\tscript:"),
+    lambda text: text.replace("javascript:", "JaVaScRiPt:").replace("script", "ScRiPt"),
+    lambda text: text.replace("<", "&lt;").replace(">", "&gt;"),
+    lambda text: text.replace("<", "%3C").replace(">", "%3E"),
+    lambda text: text.replace("<", "\\u003c").replace(">", "\\x3e"),
+    lambda text: "\u202e" + text + "\u202c",
+    lambda text: "\u001b[31m" + text + "\u001b[0m",
+    lambda text: f"\u001b]8;;javascript:{HIT}\u0007{text}\u001b]8;;\u0007",
+    lambda text: "{{constructor.constructor('" + HIT + "')()}}" + text,
+    lambda text: "${" + HIT + "}" + text,
+    lambda text: "'-" + HIT + "-'" + text,
+]
+VECTORS = [disguise(element) for element in ELEMENTS for disguise in DISGUISES]
 
 
 def test_hostile_texts_stay_texts(page: Any, site: Site) -> None:
+    assert len(set(VECTORS)) == 500
     tags = [{"key": f"t{number}", "value": vector} for number, vector in enumerate(VECTORS)]
     run_id = site.launch("counting", partitionKey="2026-01-07", executionMetadata={"tags": tags})
+    said = site.launch("hostile", {"ops": {"say": {"config": {"texts": VECTORS}}}})
     setting = (
         "mutation ($s: SensorSelector!, $c: String) { setSensorCursor(sensorSelector: $s, cursor: $c) { __typename } }"
     )
     site.data(setting, {"s": {"repositoryLocationName": CODE.name, "sensorName": "arrivals"}, "c": "".join(VECTORS)})
     site.launch("shipping", {"ops": {}}, executionMetadata={"tags": tags[:50]})
-    pool = "mutation ($k: String!) { setConcurrencyLimit(concurrencyKey: $k, limit: 1) { __typename } }"
-    for vector in VECTORS[:10]:
+    pool = "mutation ($k: String!) { setConcurrencyLimit(concurrencyKey: $k, limit: 1) }"
+    for vector in VECTORS[::20]:
         site.data(pool, {"k": vector})
+    backfill = """mutation ($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
+      ... on LaunchBackfillSuccess { backfillId } } }"""
+    selector = {"partitionSetName": "counting", "repositorySelector": {"repositoryLocationName": CODE.name}}
+    params = {"selector": selector, "partitionNames": ["2026-01-07"], "title": "".join(VECTORS), "tags": tags[:20]}
+    made = site.data(backfill, {"p": params})["launchPartitionBackfill"]["backfillId"]
+    page.goto(f"runs/{said}")
+    status(page, "Failure")
     paths = [
         f"runs/{run_id}",
+        f"runs/{run_id}?tab=config",
+        f"runs/{said}?step=say",
+        f"runs/{said}?step=say&tab=output",
+        f"runs/{said}?tab=config",
+        f"runs/{said}?view=graph&step={VECTORS[1]}",
         "runs",
         "",
         "automation",
         f"{PLACE}/sensors/arrivals",
+        f"{PLACE}/jobs/hostile",
+        "backfills",
+        f"backfills/{made}",
         "deployment/pools",
         "deployment/audit",
-    ]
-    for path in [
-        *paths,
         f"{PLACE}/jobs/counting/launchpad?run={run_id}",
-        f"runs?q={'%3Cimg src=x onerror=window.hit=1%3E'}",
-    ]:
-        page.goto(path)
+        f"{PLACE}/jobs/hostile/launchpad?run={said}",
+        "runs?q=" + "tag:x=" + VECTORS[1],
+        f"runs/{VECTORS[1]}",
+    ]
+    for path in paths:
+        page.goto(quote(path, safe="/?=&:"))
         page.wait_for_load_state("networkidle")
+        if path.endswith("step=say"):
+            page.get_by_role("button", name="StepFailure").first.click()
+        if path.startswith(f"runs/{said}"):
+            page.mouse.wheel(0, 4000)
+            page.wait_for_timeout(200)
         assert page.evaluate("window.hit") is None, path
-        assert page.locator("a[href^='javascript:']").count() == 0, path
-        assert page.locator("main iframe, main img[src='x']").count() == 0, path
+        assert page.locator("a[href^='javascript:' i]").count() == 0, path
+        assert page.locator("main iframe, main img[src='x'], main object, main embed, main base").count() == 0, path
     delete = "mutation ($k: String!) { deleteConcurrencyLimit(concurrencyKey: $k) }"
-    for vector in VECTORS[:10]:
+    for vector in VECTORS[::20]:
         site.data(delete, {"k": vector})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Annotated, TypeVar
 
@@ -14,9 +15,15 @@ import strawberry
 from opgrid.errors import OpGridError, UnknownName
 from orchestrator.api.access import Role
 from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
-from orchestrator.api.graphql.errors import PythonError, ScheduleNotFoundError, SensorNotFoundError, UnauthorizedError
+from orchestrator.api.graphql.errors import (
+    PythonError,
+    RepositoryNotFoundError,
+    ScheduleNotFoundError,
+    SensorNotFoundError,
+    UnauthorizedError,
+)
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Info, PipelineTag, Run, page, runs_of
+from orchestrator.api.graphql.runs import Info, PipelineTag, RepositorySelector, Run, page, runs_of
 from orchestrator.api.graphql.scalars import yaml_of
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import (
@@ -36,6 +43,8 @@ from orchestrator.storage.service_records import Instigator, InstigatorKind, Tic
 
 T = TypeVar("T")
 
+_LOOKED_AT = 50  #: ticks, for the runs that they launched
+
 
 @strawberry.enum
 class InstigationStatus(Enum):
@@ -45,6 +54,7 @@ class InstigationStatus(Enum):
 
 @strawberry.enum
 class InstigationTickStatus(Enum):
+    STARTED = "STARTED"
     SUCCESS = "SUCCESS"
     SKIPPED = "SKIPPED"
     FAILURE = "FAILURE"
@@ -118,10 +128,38 @@ class RunRequest:
     tags: list[PipelineTag]
 
 
+class Standings:
+    """Where schedules and sensors that are shown together stand, read for all of them at once."""
+
+    def __init__(self, backend: Backend, of: Sequence[tuple[str, str]]) -> None:
+        self.backend, self._of = backend, of
+        self._ticks: dict[int, dict[tuple[str, str], list[Tick]]] = {}
+
+    @functools.cached_property
+    def stored(self) -> dict[tuple[str, str], Instigator]:
+        return {(state.location, state.name): state for state in self.backend.store.instigators()}
+
+    def ticks(self, location: str, name: str, limit: int) -> list[Tick]:
+        if limit not in self._ticks:
+            self._ticks[limit] = self.backend.store.last_ticks(self._of, limit)
+        return self._ticks[limit].get((location, name), [])
+
+    @functools.cached_property
+    def _launched(self) -> dict[str, Run]:
+        ids = {run for each in self._of for tick in self.ticks(*each, _LOOKED_AT) for run in tick.run_ids}
+        found = self.backend.store.runs(RunsFilter(run_ids=tuple(sorted(ids)))) if ids else []
+        return {run.record.run_id: run for run in runs_of(self.backend, found)}
+
+    def runs(self, location: str, name: str) -> list[Run]:
+        """Of the last ticks, newest first."""
+        ids = [run_id for tick in self.ticks(location, name, _LOOKED_AT) for run_id in tick.run_ids]
+        return [self._launched[run_id] for run_id in ids if run_id in self._launched]
+
+
 @strawberry.type
 class InstigationState:
     state: strawberry.Private[Instigator]
-    backend: strawberry.Private[Backend]
+    standings: strawberry.Private[Standings]
     status: InstigationStatus
     name: str
     instigation_type: str
@@ -134,16 +172,12 @@ class InstigationState:
     @strawberry.field
     def ticks(self, limit: int | None = None) -> list[InstigationTick]:
         """Newest first."""
-        found = self.backend.store.ticks(self.repository_location_name, self.name, page(limit))
+        found = self.standings.ticks(self.repository_location_name, self.name, page(limit))
         return [InstigationTick.of(tick) for tick in found]
 
     @strawberry.field(description="The last that it launched.")
     def runs(self, limit: int | None = None) -> list[Run]:
-        ids = tuple(run_id for tick in self.ticks_(50) for run_id in tick.run_ids)[: page(limit, 10)]
-        return runs_of(self.backend, self.backend.store.runs(RunsFilter(run_ids=ids))) if ids else []
-
-    def ticks_(self, limit: int) -> list[Tick]:
-        return self.backend.store.ticks(self.repository_location_name, self.name, limit)
+        return self.standings.runs(self.repository_location_name, self.name)[: page(limit, 10)]
 
     @strawberry.field
     def cursor(self) -> str | None:
@@ -205,12 +239,21 @@ class Sensors:
 
 
 @strawberry.type
+class StopSensorMutationResult:
+    instigation_state: InstigationState
+
+
+@strawberry.type
 class ScheduleStateResult:
     schedule_state: InstigationState
 
 
-SchedulesOrError = Annotated[Schedules | PythonError, strawberry.union("SchedulesOrError")]
-SensorsOrError = Annotated[Sensors | PythonError, strawberry.union("SensorsOrError")]
+SchedulesOrError = Annotated[Schedules | RepositoryNotFoundError | PythonError, strawberry.union("SchedulesOrError")]
+SensorsOrError = Annotated[Sensors | RepositoryNotFoundError | PythonError, strawberry.union("SensorsOrError")]
+StopSensorMutationResultOrError = Annotated[
+    StopSensorMutationResult | SensorNotFoundError | UnauthorizedError | PythonError,
+    strawberry.union("StopSensorMutationResultOrError"),
+]
 ScheduleOrError = Annotated[Schedule | ScheduleNotFoundError | PythonError, strawberry.union("ScheduleOrError")]
 SensorOrError = Annotated[Sensor | SensorNotFoundError | PythonError, strawberry.union("SensorOrError")]
 ScheduleMutationResult = Annotated[
@@ -230,6 +273,14 @@ SensorDryRunResult = Annotated[
 ]
 
 
+def _places(backend: Backend, wanted: RepositorySelector | None) -> Sequence[Location] | RepositoryNotFoundError:
+    """The code locations that are meant: all where none is named."""
+    if wanted is None:
+        return backend.loader.locations
+    found = backend.loader.named(wanted.repository_location_name)
+    return RepositoryNotFoundError.of(wanted.repository_location_name) if found is None else [found]
+
+
 def _future(schedule: ScheduleInfo, until: float | None) -> Iterator[float]:
     cron, at = cron_of(schedule), time.time()
     while (following := next_tick(cron, at)) is not None and (until is None or following < until):
@@ -237,12 +288,12 @@ def _future(schedule: ScheduleInfo, until: float | None) -> Iterator[float]:
         at = following
 
 
-def _state(backend: Backend, location: Location, info: ScheduleInfo | SensorInfo) -> InstigationState:
-    state = automation.state_of(backend.store, location.name, info)
+def _state(standings: Standings, location: Location, info: ScheduleInfo | SensorInfo) -> InstigationState:
+    state = standings.stored.get((location.name, info.name)) or automation.new_state(location.name, info)
     running = automation.is_running(info, state)
     return InstigationState(
         state=state,
-        backend=backend,
+        standings=standings,
         status=InstigationStatus.RUNNING if running else InstigationStatus.STOPPED,
         name=info.name,
         instigation_type=state.kind.value.upper(),
@@ -250,7 +301,17 @@ def _state(backend: Backend, location: Location, info: ScheduleInfo | SensorInfo
     )
 
 
-def schedule_of(backend: Backend, location: Location, info: ScheduleInfo) -> Schedule:
+def schedules_of(backend: Backend, of: Sequence[tuple[Location, ScheduleInfo]]) -> list[Schedule]:
+    standings = Standings(backend, [(location.name, info.name) for location, info in of])
+    return [_schedule(standings, *each) for each in of]
+
+
+def sensors_of(backend: Backend, of: Sequence[tuple[Location, SensorInfo]]) -> list[Sensor]:
+    standings = Standings(backend, [(location.name, info.name) for location, info in of])
+    return [_sensor(standings, *each) for each in of]
+
+
+def _schedule(standings: Standings, location: Location, info: ScheduleInfo) -> Schedule:
     return Schedule(
         schedule_=info,
         name=info.name,
@@ -259,12 +320,12 @@ def schedule_of(backend: Backend, location: Location, info: ScheduleInfo) -> Sch
         execution_timezone=info.zone,
         description=info.description,
         job_names=list(info.jobs),
-        schedule_state=_state(backend, location, info),
+        schedule_state=_state(standings, location, info),
         is_partitioned=info.catches_up,
     )
 
 
-def sensor_of(backend: Backend, location: Location, info: SensorInfo) -> Sensor:
+def _sensor(standings: Standings, location: Location, info: SensorInfo) -> Sensor:
     return Sensor(
         name=info.name,
         repository_location_name=location.name,
@@ -272,7 +333,7 @@ def sensor_of(backend: Backend, location: Location, info: SensorInfo) -> Sensor:
         min_interval_seconds=info.interval,
         job_names=list(info.jobs),
         run_status=info.run_status,
-        sensor_state=_state(backend, location, info),
+        sensor_state=_state(standings, location, info),
     )
 
 
@@ -311,37 +372,43 @@ def _with_sensor(
 
 @strawberry.type
 class AutomationQueries:
-    @strawberry.field
-    def schedules_or_error(self, info: Info) -> SchedulesOrError:
+    @strawberry.field(description="Of all code locations, or of one.")
+    def schedules_or_error(
+        self,
+        info: Info,
+        repository_selector: RepositorySelector | None = None,
+        schedule_status: InstigationStatus | None = None,
+    ) -> SchedulesOrError:
         backend = info.context.backend
-        return Schedules(
-            results=[
-                schedule_of(backend, location, each)
-                for location in backend.loader.locations
-                for each in location.info.schedules
-            ]
-        )
+        places = _places(backend, repository_selector)
+        if isinstance(places, RepositoryNotFoundError):
+            return places
+        found = schedules_of(backend, [(place, each) for place in places for each in place.info.schedules])
+        return Schedules(results=[each for each in found if schedule_status in (None, each.schedule_state.status)])
 
-    @strawberry.field
-    def sensors_or_error(self, info: Info) -> SensorsOrError:
+    @strawberry.field(description="Of all code locations, or of one.")
+    def sensors_or_error(
+        self,
+        info: Info,
+        repository_selector: RepositorySelector | None = None,
+        sensor_status: InstigationStatus | None = None,
+    ) -> SensorsOrError:
         backend = info.context.backend
-        return Sensors(
-            results=[
-                sensor_of(backend, location, each)
-                for location in backend.loader.locations
-                for each in location.info.sensors
-            ]
-        )
+        places = _places(backend, repository_selector)
+        if isinstance(places, RepositoryNotFoundError):
+            return places
+        found = sensors_of(backend, [(place, each) for place in places for each in place.info.sensors])
+        return Sensors(results=[each for each in found if sensor_status in (None, each.sensor_state.status)])
 
     @strawberry.field
     def schedule_or_error(self, info: Info, schedule_selector: ScheduleSelector) -> ScheduleOrError:
         backend = info.context.backend
-        return _with_schedule(backend, schedule_selector, lambda *found: schedule_of(backend, *found))
+        return _with_schedule(backend, schedule_selector, lambda *found: schedules_of(backend, [found])[0])
 
     @strawberry.field
     def sensor_or_error(self, info: Info, sensor_selector: SensorSelector) -> SensorOrError:
         backend = info.context.backend
-        return _with_sensor(backend, sensor_selector, lambda *found: sensor_of(backend, *found))
+        return _with_sensor(backend, sensor_selector, lambda *found: sensors_of(backend, [found])[0])
 
 
 @strawberry.type
@@ -359,8 +426,14 @@ class AutomationMutations:
         return _change_schedule(info, schedule_selector, automation.reset)
 
     @strawberry.mutation(description="By the id that a schedule has, `location:name`.")
-    def stop_running_schedule(self, info: Info, id: str) -> ScheduleMutationResult:
-        location, _, name = id.partition(":")
+    def stop_running_schedule(
+        self,
+        info: Info,
+        id: str | None = None,
+        schedule_origin_id: str | None = None,
+        schedule_selector_id: str | None = None,
+    ) -> ScheduleMutationResult:
+        location, _, name = (id or schedule_origin_id or schedule_selector_id or "").partition(":")
         selector = ScheduleSelector(repository_location_name=location, schedule_name=name)
         return _change_schedule(info, selector, automation.stop)
 
@@ -369,10 +442,13 @@ class AutomationMutations:
         return _change_sensor(info, sensor_selector, automation.start)
 
     @strawberry.mutation(description="By the id that a sensor has, `location:name`.")
-    def stop_sensor(self, info: Info, id: str) -> SensorMutationResult:
-        location, _, name = id.partition(":")
+    def stop_sensor(
+        self, info: Info, id: str | None = None, job_origin_id: str | None = None, job_selector_id: str | None = None
+    ) -> StopSensorMutationResultOrError:
+        location, _, name = (id or job_origin_id or job_selector_id or "").partition(":")
         selector = SensorSelector(repository_location_name=location, sensor_name=name)
-        return _change_sensor(info, selector, automation.stop)
+        done = _change_sensor(info, selector, automation.stop)
+        return StopSensorMutationResult(instigation_state=done.sensor_state) if isinstance(done, Sensor) else done
 
     @strawberry.mutation
     def reset_sensor(self, info: Info, sensor_selector: SensorSelector) -> SensorMutationResult:
@@ -432,7 +508,7 @@ def _change_schedule(
 
     def answer(location: Location, schedule: ScheduleInfo) -> ScheduleStateResult:
         verb(backend.store, location.name, schedule)
-        return ScheduleStateResult(schedule_state=_state(backend, location, schedule))
+        return ScheduleStateResult(schedule_state=schedules_of(backend, [(location, schedule)])[0].schedule_state)
 
     return mutate(info, Role.LAUNCHER, selector.schedule_name, lambda: _with_schedule(backend, selector, answer))
 
@@ -444,7 +520,7 @@ def _change_sensor(
 
     def answer(location: Location, sensor: SensorInfo) -> Sensor:
         verb(backend.store, location.name, sensor)
-        return sensor_of(backend, location, sensor)
+        return sensors_of(backend, [(location, sensor)])[0]
 
     return mutate(info, Role.LAUNCHER, selector.sensor_name, lambda: _with_sensor(backend, selector, answer))
 

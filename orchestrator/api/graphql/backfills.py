@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
+import msgspec
 import strawberry
 
+from opgrid.contracts.status import RunStatus
 from opgrid.definitions.partitions.base import in_ranges
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
 from opgrid.errors import InvariantViolationError, RunNotFoundError
+from opgrid.ids import RunId
 from orchestrator.api.access import Role
 from orchestrator.api.backend import Backend, NoSuchJob
 from orchestrator.api.graphql.errors import (
@@ -22,15 +28,16 @@ from orchestrator.api.graphql.errors import (
 from orchestrator.api.graphql.launching import (
     ExecutionParams,
     JobOrPipelineSelector,
+    ReexecutionParams,
+    ReexecutionStrategy,
     Refused,
     prepare_of,
     prepared,
     tags_of,
 )
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Info, PipelineTag, Run, TagInput, page, runs_of
+from orchestrator.api.graphql.runs import Info, PipelineTag, RepositorySelector, Run, TagInput, page, runs_of
 from orchestrator.api.graphql.scalars import Json, RunConfigData, UnreadableConfig, run_config_of
-from orchestrator.api.graphql.workspace import RepositorySelector
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import Keys, PartitionKeys
 from orchestrator.services import backfills
@@ -46,6 +53,49 @@ class BulkActionStatus(Enum):
     COMPLETED_SUCCESS = "COMPLETED_SUCCESS"
     COMPLETED_FAILED = "COMPLETED_FAILED"
     CANCELED = "CANCELED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    FAILING = "FAILING"
+
+
+_STATUSES: Final = {
+    **{BulkActionStatus(each.value): each for each in Status},
+    BulkActionStatus.COMPLETED: Status.COMPLETED_SUCCESS,
+    BulkActionStatus.FAILED: Status.COMPLETED_FAILED,
+}
+
+
+class Together:
+    """Backfills that are shown together: their runs are read for all of them at once."""
+
+    def __init__(self, backend: Backend, made: Sequence[Backfill]) -> None:
+        self.backend, self._made = backend, made
+
+    @functools.cached_property
+    def launched(self) -> dict[str, dict[str, RunId]]:
+        return self.backend.store.launched_by([each.origin for each in self._made])
+
+    @functools.cached_property
+    def statuses(self) -> dict[RunId, RunStatus]:
+        return self.backend.store.statuses([run_id for runs in self.launched.values() for run_id in runs.values()])
+
+    @functools.cached_property
+    def _read(self) -> dict[int, dict[RunId, Run]]:
+        return {}
+
+    def runs(self, origin: str, limit: int) -> list[Run]:
+        """The last that were launched, newest first."""
+        if limit not in self._read:
+            ids = [run_id for runs in self.launched.values() for run_id in [*runs.values()][-limit:]]
+            found = self.backend.store.runs(RunsFilter(run_ids=tuple(ids))) if ids else []
+            self._read[limit] = {run.record.run_id: run for run in runs_of(self.backend, found)}
+        read = self._read[limit]
+        return [read[each] for each in [*self.launched.get(origin, {}).values()][-limit:][::-1] if each in read]
+
+
+def backfills_of(backend: Backend, made: Sequence[Backfill]) -> list[PartitionBackfill]:
+    together = Together(backend, made)
+    return [PartitionBackfill(made=each, together=together) for each in made]
 
 
 @strawberry.type
@@ -53,7 +103,7 @@ class PartitionBackfill:
     """Times are Unix seconds."""
 
     made: strawberry.Private[Backfill]
-    backend: strawberry.Private[Backend]
+    together: strawberry.Private[Together]
 
     @strawberry.field
     def id(self) -> strawberry.ID:
@@ -105,15 +155,29 @@ class PartitionBackfill:
 
     @strawberry.field
     def runs(self, limit: int | None = None) -> list[Run]:
-        launched = self.backend.store.launched(self.made.origin)
-        ids = tuple(launched.values())[-page(limit) :]
-        return runs_of(self.backend, self.backend.store.runs(RunsFilter(run_ids=ids))) if ids else []
+        return self.together.runs(self.made.origin, page(limit))
 
     @strawberry.field(description="By partition: [run id, run status]; those that were not launched are missing.")
     def partition_states(self) -> Json:
-        launched = self.backend.store.launched(self.made.origin)
-        statuses = self.backend.store.statuses(list(launched.values()))
+        launched, statuses = self.together.launched.get(self.made.origin, {}), self.together.statuses
         return Json({key: [run, statuses[run].value] for key, run in launched.items() if run in statuses})
+
+    @strawberry.field
+    def partition_set_name(self) -> str:
+        return f"{self.made.job}_partition_set"
+
+    @strawberry.field
+    def from_failure(self) -> bool:
+        return bool(self.made.options.parents)
+
+    @strawberry.field
+    def reexecution_steps(self) -> list[str] | None:
+        return list(self.made.options.op_selection) or None
+
+    @strawberry.field(description="Runs that can be canceled.")
+    def num_cancelable(self) -> int:
+        launched, statuses = self.together.launched.get(self.made.origin, {}), self.together.statuses
+        return sum(run in statuses and not statuses[run].is_final for run in launched.values())
 
     @strawberry.field
     def is_cancelable(self) -> bool:
@@ -122,6 +186,13 @@ class PartitionBackfill:
     @strawberry.field(description="Another backfill can run what did not succeed.")
     def is_resumable(self) -> bool:
         return self.made.status in (Status.CANCELED, Status.COMPLETED_FAILED)
+
+
+@strawberry.input
+class BulkActionsFilter:
+    statuses: list[BulkActionStatus] | None = None
+    created_before: float | None = None
+    created_after: float | None = None
 
 
 @strawberry.input
@@ -294,16 +365,27 @@ class BackfillQueries:
         found = _with_backfill(info.context.backend, backfill_id)
         if isinstance(found, BackfillNotFoundError):
             return found
-        return PartitionBackfill(made=found, backend=info.context.backend)
+        return backfills_of(info.context.backend, [found])[0]
 
-    @strawberry.field
+    @strawberry.field(description="Newest first; `cursor` is the id of the last of the page before.")
     def partition_backfills_or_error(
-        self, info: Info, status: BulkActionStatus | None = None, cursor: str | None = None, limit: int | None = None
+        self,
+        info: Info,
+        status: BulkActionStatus | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+        filters: BulkActionsFilter | None = None,
     ) -> PartitionBackfillsOrError:
         backend = info.context.backend
-        wanted = [] if status is None else [Status(status.value)]
-        found = backend.store.backfills(wanted, page(limit))
-        return PartitionBackfills(results=[PartitionBackfill(made=each, backend=backend) for each in found])
+        asked = [*([] if status is None else [status]), *((filters and filters.statuses) or ())]
+        wanted = [known for each in asked if (known := _STATUSES.get(each)) is not None]
+        most = page(limit)
+        found = [] if asked and not wanted else backend.store.backfills(wanted, most, cursor=cursor)
+        after = (filters and filters.created_after) or -math.inf
+        before = (filters and filters.created_before) or math.inf
+        shown = [each for each in found if after < each.created < before]
+        last = found[-1].backfill_id if len(found) == most else None
+        return PartitionBackfills(results=backfills_of(backend, shown), cursor=last)
 
 
 @strawberry.type
@@ -336,6 +418,25 @@ class BackfillMutations:
             return ResumeBackfillSuccess(backfill_id=made.backfill_id)
 
         return mutate(info, Role.LAUNCHER, backfill_id, work)
+
+    @strawberry.mutation(description="Another backfill of the same partitions, or of those that did not succeed.")
+    def reexecute_partition_backfill(
+        self, info: Info, reexecution_params: ReexecutionParams | None = None
+    ) -> LaunchBackfillResult:
+        def work() -> LaunchBackfillSuccess | PythonError:
+            store = info.context.store
+            if reexecution_params is None:
+                return PythonError(message="Say which backfill: reexecutionParams.")
+            found = backfills.find(store, reexecution_params.parent_run_id)
+            if reexecution_params.strategy is ReexecutionStrategy.ALL_STEPS:
+                options = msgspec.structs.replace(found.options, parents={})
+                made = backfills.request(store, found.location, found.job, found.partitions, options)
+            else:
+                made = backfills.again(store, found)
+            return LaunchBackfillSuccess(backfill_id=made.backfill_id)
+
+        about = "" if reexecution_params is None else reexecution_params.parent_run_id
+        return mutate(info, Role.LAUNCHER, about, work)
 
     @strawberry.mutation
     def add_dynamic_partition(

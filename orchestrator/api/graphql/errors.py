@@ -117,7 +117,9 @@ class RunConflict(PipelineRunConflict):
 class EvaluationErrorReason(Enum):
     RUNTIME_TYPE_MISMATCH = "RUNTIME_TYPE_MISMATCH"
     MISSING_REQUIRED_FIELD = "MISSING_REQUIRED_FIELD"
+    MISSING_REQUIRED_FIELDS = "MISSING_REQUIRED_FIELDS"
     FIELD_NOT_DEFINED = "FIELD_NOT_DEFINED"
+    FIELDS_NOT_DEFINED = "FIELDS_NOT_DEFINED"
     SELECTOR_FIELD_ERROR = "SELECTOR_FIELD_ERROR"
     ENVIRONMENT_VARIABLE = "ENVIRONMENT_VARIABLE"
 
@@ -133,12 +135,35 @@ class PipelineConfigValidationError:
 
 @strawberry.type
 class FieldNotDefinedConfigError(PipelineConfigValidationError):
-    pass
+    @strawberry.field
+    def field_name(self) -> str:
+        return self.path[-1] if self.path else ""
+
+
+@strawberry.type
+class FieldsNotDefinedConfigError(PipelineConfigValidationError):
+    """Of Dagster's; here each field has an error of its own, with its path."""
+
+    field_names: list[str]
+
+
+@strawberry.type
+class ConfigTypeField:
+    name: str
 
 
 @strawberry.type
 class MissingFieldConfigError(PipelineConfigValidationError):
-    pass
+    @strawberry.field
+    def field(self) -> ConfigTypeField:
+        return ConfigTypeField(name=self.path[-1] if self.path else "")
+
+
+@strawberry.type
+class MissingFieldsConfigError(PipelineConfigValidationError):
+    """Of Dagster's; here each field has an error of its own, with its path."""
+
+    fields: list[ConfigTypeField]
 
 
 @strawberry.type
@@ -182,6 +207,11 @@ class RepositoryNotFoundError(Error):
     repository_name: str
     repository_location_name: str
 
+    @classmethod
+    def of(cls, location: str) -> Self:
+        message = f"There is no code location {location!r}."
+        return cls(message=message, repository_name="__repository__", repository_location_name=location)
+
 
 @strawberry.type
 class RepositoryLocationNotFound(Error):
@@ -211,3 +241,20 @@ class PartitionSetNotFoundError(Error):
 @strawberry.type
 class BackfillNotFoundError(Error):
     backfill_id: str
+
+
+@strawberry.type
+class GraphNotFoundError(Error):
+    graph_name: str
+    repository_location_name: str
+    repository_name: str = "__repository__"
+
+
+@strawberry.type
+class PipelineSnapshotNotFoundError(Error):
+    snapshot_id: str
+
+
+@strawberry.type
+class ResourceNotFoundError(Error):
+    resource_name: str

@@ -48,6 +48,25 @@ class MessageEvent:
         return None if self.step_key is None else self.step_key.partition("[")[0]
 
 
+@strawberry.interface
+class StepEvent:
+    step_key: str | None
+
+    @strawberry.field(name="solidHandleID")
+    def solid_handle_id(self) -> str | None:
+        return None if self.step_key is None else self.step_key.partition("[")[0]
+
+
+@strawberry.interface
+class RunEvent:
+    pipeline_name: str
+
+
+@strawberry.interface
+class ErrorEvent:
+    error: PythonError | None
+
+
 #: What Dagster calls the types; those that it has not are named the same way.
 _NAMES: Final = {
     EventType.RUN_ENQUEUED: "RunEnqueuedEvent",
@@ -84,17 +103,6 @@ _NAMES: Final = {
     EventType.ENGINE_EVENT: "EngineEvent",
 }
 
-EVENT_TYPES: Final[dict[EventType, Any]] = {
-    kind: strawberry.type(type(name, (MessageEvent,), {"__doc__": None, "__module__": __name__}))
-    for kind, name in _NAMES.items()
-}
-
-if TYPE_CHECKING:
-    DagsterRunEvent = MessageEvent
-else:
-    _EVERY = Union[tuple(EVENT_TYPES.values())]  # noqa: UP007
-    DagsterRunEvent = Annotated[_EVERY, strawberry.union(name="DagsterRunEvent")]
-
 _FAILURES: Final = frozenset(
     {
         EventType.RUN_FAILURE,
@@ -104,11 +112,52 @@ _FAILURES: Final = frozenset(
         EventType.HOOK_ERRORED,
     }
 )
+
+
+def _made(name: str, bases: tuple[type, ...], doc: str | None = None) -> Any:
+    return strawberry.type(type(name, bases, {"__doc__": doc, "__module__": __name__}))
+
+
+def _bases(kind: EventType) -> tuple[type, ...]:
+    found: list[type] = [MessageEvent]
+    if kind.value.startswith("PIPELINE"):
+        found.append(RunEvent)
+    elif kind is not EventType.LOG_MESSAGE:
+        found.append(StepEvent)
+    if kind in _FAILURES or kind in (EventType.STEP_UP_FOR_RETRY, EventType.ENGINE_EVENT):
+        found.append(ErrorEvent)
+    return tuple(found)
+
+
+EVENT_TYPES: Final[dict[EventType, Any]] = {kind: _made(name, _bases(kind)) for kind, name in _NAMES.items()}
+
+#: Clients of Dagster spread on them; no run here tells one.
+FOREIGN: Final[list[Any]] = [
+    _made(name, (MessageEvent, *more), "Of Dagster's; opgrid has no such event.")
+    for name, more in (
+        ("StepWorkerStartedEvent", (StepEvent,)),
+        ("LogsCapturedEvent", ()),
+        ("ObjectStoreOperationEvent", (StepEvent,)),
+        ("RunSuspendedEvent", (RunEvent,)),
+        ("RunResumedEvent", (RunEvent,)),
+        ("AlertStartEvent", (RunEvent,)),
+        ("AlertSuccessEvent", (RunEvent,)),
+        ("AlertFailureEvent", (RunEvent,)),
+    )
+]
+
+if TYPE_CHECKING:
+    DagsterRunEvent = MessageEvent
+else:
+    _EVERY = Union[(*EVENT_TYPES.values(), *FOREIGN)]
+    DagsterRunEvent = Annotated[_EVERY, strawberry.union(name="DagsterRunEvent")]
+
 _SHOWN: Final = frozenset({"run_id", "at", "step", "type", "attempt", "error", "message"})
 
 
-def event_of(number: int, event: AnyEvent) -> MessageEvent:
+def event_of(number: int, event: AnyEvent, job: str) -> MessageEvent:
     kind = event.TYPE
+    of_run = {"pipeline_name": job} if issubclass(EVENT_TYPES[kind], RunEvent) else {}
     error: ErrorInfo | None = getattr(event, "error", None)
     details = {key: value for key, value in msgspec.to_builtins(event).items() if key not in _SHOWN}
     made: MessageEvent = EVENT_TYPES[kind](
@@ -122,6 +171,7 @@ def event_of(number: int, event: AnyEvent) -> MessageEvent:
         attempt=getattr(event, "attempt", None) or None,
         error=None if error is None else PythonError.of(error),
         details=Json(details),
+        **of_run,
     )
     return made
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 import strawberry
 
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
+from opgrid.plugins import executor_names
 from orchestrator.api.access import Role
 from orchestrator.api.backend import Backend
-from orchestrator.api.graphql.errors import PythonError, UnauthorizedError
 from orchestrator.api.graphql.mutating import mutate
 from orchestrator.api.graphql.runs import Approval, Info, Run, RunStepStats, page, runs_of
 from orchestrator.api.graphql.scalars import yaml_of
@@ -60,11 +60,30 @@ class ConcurrencyKeyInfo:
     def active_slot_count(self) -> int:
         return len(self.claimed_slots)
 
+    @strawberry.field
+    def active_run_ids(self) -> list[str]:
+        return sorted({slot.run_id for slot in self.claimed_slots})
+
+    @strawberry.field
+    def limit(self) -> int | None:
+        return self.slot_count if self.has_limit else None
+
 
 @strawberry.type
 class RunQueueConfig:
     max_concurrent_runs: int
     tag_concurrency_limits_yaml: str | None
+
+
+@strawberry.type
+class PoolConfig:
+    pool_granularity: str
+    default_pool_limit: int | None
+
+
+@strawberry.type
+class RunLauncher:
+    name: str
 
 
 @strawberry.type
@@ -154,6 +173,27 @@ class Instance:
                 return each
         return ConcurrencyKeyInfo(concurrency_key=concurrency_key, slot_count=0, has_limit=False, claimed_slots=[])
 
+    @strawberry.field
+    def pool_config(self) -> PoolConfig:
+        pools = self.backend.store.pooling
+        return PoolConfig(pool_granularity=pools.granularity, default_pool_limit=pools.default_limit)
+
+    @strawberry.field
+    def run_launcher(self) -> RunLauncher:
+        return RunLauncher(name="opgrid orchestrator")
+
+    @strawberry.field
+    def run_queuing_supported(self) -> bool:
+        return True
+
+    @strawberry.field
+    def supports_concurrency_limits(self) -> bool:
+        return True
+
+    @strawberry.field(description="Names of the executors that runs can be launched on.")
+    def executors(self) -> list[str]:
+        return executor_names()
+
     @strawberry.field(description="Its settings as YAML, without secrets.")
     def settings_yaml(self) -> str:
         shown = msgspec.to_builtins(self.backend.settings)
@@ -175,16 +215,6 @@ class Permission:
     permission: str
     value: bool
     disabled_reason: str | None = None
-
-
-@strawberry.type
-class SetConcurrencyLimitSuccess:
-    success: bool = True
-
-
-SetConcurrencyLimitResult = Annotated[
-    SetConcurrencyLimitSuccess | UnauthorizedError | PythonError, strawberry.union("SetConcurrencyLimitResult")
-]
 
 
 def _duties(backend: Backend) -> list[DaemonStatus]:
@@ -319,15 +349,15 @@ class InstanceQueries:
 
 @strawberry.type
 class InstanceMutations:
-    @strawberry.mutation
-    def set_concurrency_limit(self, info: Info, concurrency_key: str, limit: int) -> SetConcurrencyLimitResult:
-        def work() -> SetConcurrencyLimitSuccess | PythonError:
+    @strawberry.mutation(description="False where it may not be changed, and for what is no limit or no name.")
+    def set_concurrency_limit(self, info: Info, concurrency_key: str, limit: int) -> bool:
+        def work() -> bool:
             if not 0 <= limit <= 1_000_000 or not concurrency_key or len(concurrency_key) > 255:
-                return PythonError(message="A pool needs a name, and a limit from 0 on.")
+                return False
             info.context.store.set_pool(concurrency_key, limit)
-            return SetConcurrencyLimitSuccess()
+            return True
 
-        return mutate(info, Role.ADMIN, f"{concurrency_key} {limit}", work)
+        return mutate(info, Role.ADMIN, f"{concurrency_key} {limit}", work) is True
 
     @strawberry.mutation(description="False where it may not be changed.")
     def delete_concurrency_limit(self, info: Info, concurrency_key: str) -> bool:

@@ -63,6 +63,11 @@ class JobOrPipelineSelector:
 
 
 @strawberry.input
+class PipelineSelector(JobOrPipelineSelector):
+    """The same, by the name that Dagster's questions about one job use."""
+
+
+@strawberry.input
 class AssetKeyInput:
     path: list[str]
 
@@ -91,6 +96,7 @@ class ExecutionParams:
 @strawberry.enum
 class ReexecutionStrategy(Enum):
     FROM_FAILURE = "FROM_FAILURE"
+    FROM_ASSET_FAILURE = "FROM_ASSET_FAILURE"
     ALL_STEPS = "ALL_STEPS"
 
 
@@ -275,7 +281,7 @@ def relaunch(
     parent = backend.store.run(parent_id)
     if parent is None:
         return RunNotFoundError.of(parent_id)
-    from_failure = how is not None and how.strategy is ReexecutionStrategy.FROM_FAILURE
+    from_failure = how is not None and how.strategy is not ReexecutionStrategy.ALL_STEPS
     extra = tags_of(how.extra_tags) if how is not None else {}
     try:
         if params is None or not _changes(params):

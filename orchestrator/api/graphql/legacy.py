@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator
 from enum import Enum
-from typing import Annotated, cast
+from typing import Annotated, Any
 
 import strawberry
 
-from opgrid.contracts.events import EventType, LogMessage
 from opgrid.errors import OpGridError
+from opgrid.ids import RunId
 from orchestrator.api.access import Role
 from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
-from orchestrator.api.graphql.automation import InstigationState, schedule_of, sensor_of
-from orchestrator.api.graphql.backfills import PartitionBackfill
+from orchestrator.api.graphql.automation import InstigationState, schedules_of, sensors_of
+from orchestrator.api.graphql.backfills import PartitionBackfill, backfills_of
 from orchestrator.api.graphql.errors import (
+    Error,
+    GraphNotFoundError,
     InvalidSubsetError,
     PartitionSetNotFoundError,
     PipelineNotFoundError,
+    PipelineSnapshotNotFoundError,
     PythonError,
     RepositoryNotFoundError,
+    ResourceNotFoundError,
     RunNotFoundError,
 )
-from orchestrator.api.graphql.launching import ExecutionParams, JobOrPipelineSelector
+from orchestrator.api.graphql.launching import ExecutionParams, JobOrPipelineSelector, PipelineSelector
+from orchestrator.api.graphql.live import concerns
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Info, Run, RunsFilterInput, page, runs_of
+from orchestrator.api.graphql.plans import Solid, solids_of
+from orchestrator.api.graphql.runs import (
+    CapturedLogs,
+    Info,
+    PipelineTag,
+    RepositorySelector,
+    Run,
+    RunsFilterInput,
+    page,
+    printed,
+    runs_of,
+)
 from orchestrator.api.graphql.scalars import RunConfigData
 from orchestrator.api.graphql.workspace import (
     PipelineConfigValidationResult,
-    RepositorySelector,
     Resource,
     checked,
     no_job,
 )
 from orchestrator.api.pulse import Topic
-from orchestrator.locations.messages import Keys, PartitionKeys
+from orchestrator.locations.messages import JobInfo, Keys, PartitionKeys
 from orchestrator.services.backfills import BACKFILL_TAG
-from orchestrator.storage.records import EventsFilter, RunsFilter
-
-_STREAM = re.compile(r"std(out|err)$")
+from orchestrator.storage.records import RunsFilter
 
 
 @strawberry.type
@@ -167,13 +181,97 @@ InstigationStatesOrError = Annotated[
 
 
 @strawberry.type
-class CapturedLogs:
-    """What a step printed, as far as it is kept."""
+class CapturedLogsMetadata:
+    stdout_download_url: str | None = None
+    stdout_location: str | None = None
+    stderr_download_url: str | None = None
+    stderr_location: str | None = None
 
-    log_key: list[str]
-    stdout: str
-    stderr: str
-    cursor: str
+
+@strawberry.input
+class GraphSelector:
+    graph_name: str
+    repository_name: str = REPOSITORY
+    repository_location_name: str
+
+
+@strawberry.input
+class ResourceSelector:
+    repository_name: str = REPOSITORY
+    repository_location_name: str
+    resource_name: str
+
+
+@strawberry.type
+class Graph:
+    id: strawberry.ID
+    name: str
+    description: str | None
+    solids: list[Solid]
+
+
+@strawberry.type
+class PipelineSnapshot:
+    """A job by its structure."""
+
+    id: strawberry.ID
+    pipeline_snapshot_id: str
+    name: str
+    description: str | None
+    graph_name: str
+    solids: list[Solid]
+    tags: list[PipelineTag]
+
+
+@strawberry.type
+class JobWithOps:
+    job_name: str
+
+
+@strawberry.type
+class ResourceDetails:
+    name: str
+    description: str | None
+    place: strawberry.Private[str]
+    jobs: strawberry.Private[list[str]]
+    is_top_level: bool = True
+
+    @strawberry.field
+    def id(self) -> str:
+        return f"{self.place}:{self.name}"
+
+    @strawberry.field
+    def jobs_ops_using(self) -> list[JobWithOps]:
+        return [JobWithOps(job_name=name) for name in self.jobs]
+
+
+@strawberry.type
+class ResourceDetailsList:
+    results: list[ResourceDetails]
+
+
+@strawberry.type
+class Scheduler:
+    scheduler_class: str | None
+
+
+@strawberry.type
+class SchedulerNotDefinedError(Error):
+    """Of Dagster's; there always is one here."""
+
+
+GraphOrError = Annotated[Graph | GraphNotFoundError | PythonError, strawberry.union("GraphOrError")]
+PipelineSnapshotOrError = Annotated[
+    PipelineSnapshot | PipelineNotFoundError | PipelineSnapshotNotFoundError | PythonError,
+    strawberry.union("PipelineSnapshotOrError"),
+]
+ResourceDetailsOrError = Annotated[
+    ResourceDetails | ResourceNotFoundError | PythonError, strawberry.union("ResourceDetailsOrError")
+]
+ResourceDetailsListOrError = Annotated[
+    ResourceDetailsList | RepositoryNotFoundError | PythonError, strawberry.union("ResourceDetailsListOrError")
+]
+SchedulerOrError = Annotated[Scheduler | SchedulerNotDefinedError | PythonError, strawberry.union("SchedulerOrError")]
 
 
 @strawberry.enum
@@ -195,14 +293,10 @@ class LocationStateChangeSubscription:
 
 
 def _states(backend: Backend) -> list[InstigationState]:
-    return [
-        state
-        for location in backend.loader.locations
-        for state in (
-            *(schedule_of(backend, location, each).schedule_state for each in location.info.schedules),
-            *(sensor_of(backend, location, each).sensor_state for each in location.info.sensors),
-        )
-    ]
+    places = backend.loader.locations
+    schedules = schedules_of(backend, [(place, each) for place in places for each in place.info.schedules])
+    sensors = sensors_of(backend, [(place, each) for place in places for each in place.info.sensors])
+    return [*(each.schedule_state for each in schedules), *(each.sensor_state for each in sensors)]
 
 
 def _feed(backend: Backend, wanted: RunsFilter, view: RunsFeedView) -> list[Run | PartitionBackfill]:
@@ -216,7 +310,7 @@ def _feed(backend: Backend, wanted: RunsFilter, view: RunsFeedView) -> list[Run 
         entries += zip((record.created for record in records), runs_of(backend, records), strict=True)
     if view is not RunsFeedView.RUNS:
         found = backend.store.backfills(limit=most)
-        entries += [(each.created, PartitionBackfill(made=each, backend=backend)) for each in found]
+        entries += zip((each.created for each in found), backfills_of(backend, found), strict=True)
     return [entry for _, entry in sorted(entries, key=lambda each: -each[0])]
 
 
@@ -264,14 +358,14 @@ class LegacyQueries:
     def is_pipeline_config_valid(
         self,
         info: Info,
-        pipeline: JobOrPipelineSelector,
+        pipeline: PipelineSelector,
         mode: str,
         run_config_data: RunConfigData | None = None,
     ) -> PipelineConfigValidationResult:
         return checked(info.context.backend, ExecutionParams(selector=pipeline, run_config_data=run_config_data))
 
     @strawberry.field
-    def resources_or_error(self, info: Info, pipeline_selector: JobOrPipelineSelector) -> ResourcesOrError:
+    def resources_or_error(self, info: Info, pipeline_selector: PipelineSelector) -> ResourcesOrError:
         selector = pipeline_selector
         try:
             found = info.context.backend.details(selector.repository_location_name, selector.name).resources
@@ -330,11 +424,7 @@ class LegacyQueries:
     ) -> InstigationStatesOrError:
         place = repository_id.removesuffix(f":{REPOSITORY}")
         if info.context.backend.loader.named(place) is None:
-            return RepositoryNotFoundError(
-                message=f"There is no code location {place!r}.",
-                repository_name=REPOSITORY,
-                repository_location_name=place,
-            )
+            return RepositoryNotFoundError.of(place)
         found = [state for state in _states(info.context.backend) if state.repository_location_name == place]
         return InstigationStates(results=found)
 
@@ -346,19 +436,115 @@ class LegacyQueries:
     def captured_logs(
         self, info: Info, log_key: list[str], cursor: str | None = None, limit: int | None = None
     ) -> CapturedLogs:
-        run_id, step = (*log_key, "", "")[:2]
-        after = int(cursor) if cursor is not None and cursor.isdecimal() and len(cursor) < 19 else 0
-        wanted = EventsFilter((EventType.LOG_MESSAGE,), step)
-        found = info.context.store.events(run_id, after, page(limit, 1000), wanted)
-        lines: dict[str, list[str]] = {"out": [], "err": []}
-        for _, event in found:
-            stream = _STREAM.search(event.logger) if isinstance(event, LogMessage) else None
-            if stream is not None:
-                lines[stream[1]].append(cast(LogMessage, event).message + "\n")
-        last = found[-1][0] if found else after
-        return CapturedLogs(
-            log_key=log_key, stdout="".join(lines["out"]), stderr="".join(lines["err"]), cursor=str(last)
-        )
+        return printed(info.context.backend, log_key, cursor, limit)
+
+    @strawberry.field(description="Where what a step printed is kept.")
+    def captured_logs_metadata(self, log_key: list[str]) -> CapturedLogsMetadata:
+        place = "the events of its run"
+        return CapturedLogsMetadata(stdout_location=place, stderr_location=place)
+
+    @strawberry.field(description="A graph, as jobs of a code location use it.")
+    def graph_or_error(self, info: Info, selector: GraphSelector | None = None) -> GraphOrError:
+        name, place = (selector.graph_name, selector.repository_location_name) if selector is not None else ("", "")
+        try:
+            for job, structure in _structures(info.context.backend, place):
+                found = structure.get("graphs", {}).get(name)
+                if found is not None:
+                    return Graph(
+                        id=strawberry.ID(f"{place}:{name}"),
+                        name=name,
+                        description=found.get("description") or job.description,
+                        solids=solids_of(structure, name),
+                    )
+        except NoSuchJob:
+            pass
+        except OpGridError as error:
+            return PythonError(message=str(error))
+        message = f"No job of code location {place!r} has a graph {name!r}."
+        return GraphNotFoundError(message=message, graph_name=name, repository_location_name=place)
+
+    @strawberry.field(description="A job by the hash of its structure, or as it is now.")
+    def pipeline_snapshot_or_error(
+        self, info: Info, snapshot_id: str | None = None, active_pipeline_selector: PipelineSelector | None = None
+    ) -> PipelineSnapshotOrError:
+        backend, selector = info.context.backend, active_pipeline_selector
+        try:
+            if selector is not None:
+                place, job = backend.job(selector.repository_location_name, selector.name)
+                return _snapshot(backend, place.name, job)
+            for location in backend.loader.locations:
+                for job in location.info.jobs:
+                    if job.structure_hash == snapshot_id:
+                        return _snapshot(backend, location.name, job)
+        except NoSuchJob as error:
+            assert selector is not None
+            return no_job(selector, error)
+        except OpGridError as error:
+            return PythonError(message=str(error))
+        message = f"No code that is loaded has a job with the structure {snapshot_id!r}."
+        return PipelineSnapshotNotFoundError(message=message, snapshot_id=snapshot_id or "")
+
+    @strawberry.field(description="The resources that jobs of a code location need, and which.")
+    def all_top_level_resource_details_or_error(
+        self, info: Info, repository_selector: RepositorySelector
+    ) -> ResourceDetailsListOrError:
+        place = repository_selector.repository_location_name
+        try:
+            return ResourceDetailsList(results=_resources(info.context.backend, place))
+        except NoSuchJob:
+            return RepositoryNotFoundError.of(place)
+        except OpGridError as error:
+            return PythonError(message=str(error))
+
+    @strawberry.field
+    def top_level_resource_details_or_error(
+        self, info: Info, resource_selector: ResourceSelector
+    ) -> ResourceDetailsOrError:
+        name, place = resource_selector.resource_name, resource_selector.repository_location_name
+        try:
+            for each in _resources(info.context.backend, place):
+                if each.name == name:
+                    return each
+        except NoSuchJob:
+            pass
+        except OpGridError as error:
+            return PythonError(message=str(error))
+        message = f"No job of code location {place!r} needs a resource {name!r}."
+        return ResourceNotFoundError(message=message, resource_name=name)
+
+    @strawberry.field
+    def scheduler(self) -> SchedulerOrError:
+        return Scheduler(scheduler_class="opgrid daemon")
+
+
+def _structures(backend: Backend, place: str) -> Iterator[tuple[JobInfo, Any]]:
+    """Of the jobs of a code location. Raises NoSuchJob, LocationBroken."""
+    for job in backend.location(place).info.jobs:
+        yield job, json.loads(bytes(backend.details(place, job.name).structure))
+
+
+def _snapshot(backend: Backend, place: str, job: JobInfo) -> PipelineSnapshot:
+    details = backend.details(place, job.name)
+    structure = json.loads(bytes(details.structure))
+    return PipelineSnapshot(
+        id=strawberry.ID(job.structure_hash),
+        pipeline_snapshot_id=job.structure_hash,
+        name=job.name,
+        description=job.description,
+        graph_name=structure["graph"],
+        solids=solids_of(structure),
+        tags=[PipelineTag(key=key, value=value) for key, value in sorted(details.tags.items())],
+    )
+
+
+def _resources(backend: Backend, place: str) -> list[ResourceDetails]:
+    """Raises NoSuchJob, LocationBroken."""
+    found: dict[str, ResourceDetails] = {}
+    for job in backend.location(place).info.jobs:
+        for name, description in backend.details(place, job.name).resources.items():
+            made = found.setdefault(name, ResourceDetails(name=name, description=description, place=place, jobs=[]))
+            made.jobs.append(job.name)
+    return [found[name] for name in sorted(found)]
 
 
 def _set(backend: Backend, place: str, job: str) -> PartitionSet:
@@ -380,6 +566,24 @@ class LegacyMutations:
 
 @strawberry.type
 class LegacySubscriptions:
+    @strawberry.subscription(description="What a step prints, from the cursor on; it ends with the run.")
+    async def captured_logs(
+        self, info: Info, log_key: list[str], cursor: str | None = None
+    ) -> AsyncGenerator[CapturedLogs, None]:
+        backend, last = info.context.backend, cursor
+        run_id = RunId(log_key[0] if log_key else "")
+        with backend.heart.watching() as watcher:
+            while True:
+                record = await asyncio.to_thread(backend.store.run, run_id)
+                found = await asyncio.to_thread(printed, backend, log_key, last, None)
+                if found.stdout or found.stderr or last is None:
+                    yield found
+                if found.cursor != last:
+                    last = found.cursor
+                    continue
+                if record is None or record.status.is_final or not await concerns(watcher, run_id):
+                    return
+
     @strawberry.subscription(description="Code that was loaded, or did not load.")
     async def location_state_change_events(self, info: Info) -> AsyncGenerator[LocationStateChangeSubscription, None]:
         backend = info.context.backend

@@ -60,7 +60,7 @@ class LiveSubscriptions:
                     message = f"There is no run {run_id!r}."
                     yield PipelineRunLogsSubscriptionFailure(message=message, missing_run_id=run_id)
                     return
-                found = await asyncio.to_thread(events_page, backend, run_id, last, _MOST)
+                found = await asyncio.to_thread(events_page, backend, record, last, _MOST)
                 if found.events or last is None or record.status.is_final:
                     last = found.cursor
                     yield PipelineRunLogsSubscriptionSuccess(
@@ -71,7 +71,7 @@ class LiveSubscriptions:
                     )
                 if found.has_more:
                     continue
-                if record.status.is_final or not await _concerns(watcher, RunId(run_id)):
+                if record.status.is_final or not await concerns(watcher, RunId(run_id)):
                     return
 
     @strawberry.subscription(description="What changes from now on, at most five times a second.")
@@ -82,7 +82,7 @@ class LiveSubscriptions:
                 yield Changes(topics=sorted(change.topics), run_ids=runs)
 
 
-async def _concerns(watcher: Watcher, run_id: RunId) -> bool:
+async def concerns(watcher: Watcher, run_id: RunId) -> bool:
     """Wait for what happens to a run; False when the service ends."""
     while (change := await watcher.get()) is not None:
         if change.runs is None or run_id in change.runs:

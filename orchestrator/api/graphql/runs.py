@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 import msgspec
 import strawberry
 
-from opgrid.contracts.events import EventType
+from opgrid.contracts.events import EventType, LogMessage
 from opgrid.contracts.status import RunStatus as Status
 from opgrid.contracts.status import StepStatus
 from opgrid.ids import RunId
 from orchestrator.api.backend import REPOSITORY, Asking, Backend
 from orchestrator.api.graphql.errors import PythonError, RunNotFoundError
 from orchestrator.api.graphql.events import DagsterEventType, DagsterRunEvent, LogLevel, MessageEvent, event_of
+from orchestrator.api.graphql.plans import ExecutionPlan
 from orchestrator.api.graphql.scalars import Json, RunConfigData, yaml_of
 from orchestrator.engine.gates import Gate
-from orchestrator.services.submission import why_queued
-from orchestrator.services.timeline import plan_of, timeline
+from orchestrator.engine.pools import Slot
+from orchestrator.planner.flatten import flatten
+from orchestrator.planner.plan import Plan
+from orchestrator.planner.snapshot import JobSnapshot
+from orchestrator.services.submission import why_all_queued
+from orchestrator.services.timeline import plan_view, timeline
+from orchestrator.services.waiting import why_steps_wait
 from orchestrator.storage.records import ROOT_TAG, EventsFilter, RunRecord, RunsFilter, StepRecord
 
 #: Rows of one page, at most.
 PAGE = 1000
+
+#: The beginning of a run id, as pages show it.
+_SHORT = re.compile(r"[0-9a-f-]{6,35}")
+_TOLD = (EventType.ASSET_MATERIALIZATION, EventType.STEP_EXPECTATION_RESULT)
 
 Info = strawberry.Info[Asking, None]
 T = TypeVar("T")
@@ -70,17 +82,63 @@ class Batch:
     """Runs that were read together, so that what one of them needs is read for all."""
 
     backend: Backend
-    run_ids: Sequence[RunId]
+    records: Sequence[RunRecord]
+
+    @functools.cached_property
+    def run_ids(self) -> list[RunId]:
+        return [record.run_id for record in self.records]
 
     @functools.cached_property
     def counts(self) -> dict[RunId, dict[StepStatus, int]]:
         return self.backend.store.step_counts(self.run_ids)
+
+    @functools.cached_property
+    def steps(self) -> dict[RunId, list[StepRecord]]:
+        return self.backend.store.steps_of(self.run_ids)
+
+    @functools.cached_property
+    def told(self) -> dict[RunId, dict[EventType, int]]:
+        return self.backend.store.event_counts(self.run_ids, _TOLD)
+
+    @functools.cached_property
+    def gates(self) -> dict[RunId, list[Gate]]:
+        found: dict[RunId, list[Gate]] = {}
+        for gate in self.backend.store.gates(self.run_ids):
+            found.setdefault(gate.run_id, []).append(gate)
+        return found
+
+    @functools.cached_property
+    def why(self) -> dict[RunId, str]:
+        """Of those that are queued."""
+        return why_all_queued(self.backend.store, self.records, self.backend.settings.concurrency.runs)
+
+    @functools.cached_property
+    def slots(self) -> dict[str, list[Slot]]:
+        return self.backend.store.used_slots()
+
+    @functools.cached_property
+    def sizes(self) -> dict[str, int]:
+        """How many ops the jobs have, by the hash of their snapshot."""
+        found = self.backend.store.contents(record.snapshot for record in self.records)
+        return {hash: len(flatten(JobSnapshot.from_json(body).structure).leaves) for hash, body in found.items()}
+
+    @functools.cached_property
+    def plans(self) -> dict[str, Plan]:
+        """By hash: runs of one job and config share theirs."""
+        found = self.backend.store.contents(record.plan for record in self.records)
+        return {hash: Plan.from_json(body) for hash, body in found.items()}
 
 
 @strawberry.type
 class PipelineTag:
     key: str
     value: str
+
+
+@strawberry.input
+class RepositorySelector:
+    repository_name: str = REPOSITORY
+    repository_location_name: str
 
 
 @strawberry.type
@@ -153,6 +211,10 @@ class RunStepStats:
     def attempts(self) -> list[RunMarker]:
         return [RunMarker(start_time=self.start_time, end_time=self.end_time)]
 
+    @strawberry.field(description="Of Dagster's; there are none here.")
+    def markers(self) -> list[RunMarker]:
+        return []
+
     @classmethod
     def of(cls, run_id: str, step: StepRecord) -> RunStepStats:
         return cls(
@@ -189,7 +251,7 @@ _LEVELS = [LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR, LogL
 
 
 def events_page(
-    backend: Backend, run_id: str, after: str | None, limit: int | None, wanted: EventsFilterInput | None = None
+    backend: Backend, run: RunRecord, after: str | None, limit: int | None, wanted: EventsFilterInput | None = None
 ) -> EventConnection:
     """One page of the log. ``after`` is the cursor of an earlier page."""
     number, most = _number(after), page(limit, PAGE)
@@ -197,9 +259,9 @@ def events_page(
     filtered = wanted.record() if wanted is not None else None
     events: list[MessageEvent] = []
     while True:
-        found = backend.store.events(run_id, number, most, filtered)
+        found = backend.store.events(run.run_id, number, most, filtered)
         for number, event in found:
-            made = event_of(number, event)
+            made = event_of(number, event, run.job)
             if _LEVELS.index(made.level) >= level:
                 events.append(made)
             if len(events) == most:
@@ -210,10 +272,48 @@ def events_page(
 
 
 def _number(cursor: str | None) -> int:
-    try:
-        return max(0, int(cursor or 0))
-    except ValueError:
-        return 0
+    """0 for what is no cursor of ours."""
+    return int(cursor) if cursor is not None and cursor.isdecimal() and len(cursor) < 19 else 0
+
+
+@strawberry.interface
+class PipelineReference:
+    """The job of a run."""
+
+    name: str
+    solid_selection: list[str] | None
+
+
+@strawberry.type
+class UnknownPipeline(PipelineReference):
+    """As Dagster names one that is known by its name."""
+
+
+@strawberry.type
+class CapturedLogs:
+    """What a step printed, as far as it is kept."""
+
+    log_key: list[str]
+    stdout: str
+    stderr: str
+    cursor: str
+
+
+_STREAM = re.compile(r"std(out|err)$")
+
+
+def printed(backend: Backend, log_key: list[str], cursor: str | None, limit: int | None) -> CapturedLogs:
+    """``log_key`` is (run id, step key)."""
+    run_id, step = (*log_key, "", "")[:2]
+    after = _number(cursor)
+    found = backend.store.events(run_id, after, page(limit, 1000), EventsFilter((EventType.LOG_MESSAGE,), step))
+    lines: dict[str, list[str]] = {"out": [], "err": []}
+    for _, event in found:
+        stream = _STREAM.search(event.logger) if isinstance(event, LogMessage) else None
+        if stream is not None:
+            lines[stream[1]].append(cast(LogMessage, event).message + "\n")
+    last = found[-1][0] if found else after
+    return CapturedLogs(log_key=log_key, stdout="".join(lines["out"]), stderr="".join(lines["err"]), cursor=str(last))
 
 
 @strawberry.interface
@@ -273,21 +373,18 @@ class PipelineRun:
 
     @strawberry.field
     def step_stats(self) -> list[RunStepStats]:
-        return [
-            RunStepStats.of(self.record.run_id, step) for step in self.batch.backend.store.steps(self.record.run_id)
-        ]
+        return [RunStepStats.of(self.record.run_id, step) for step in self.batch.steps.get(self.record.run_id, ())]
 
     @strawberry.field
     def stats(self) -> RunStatsSnapshot:
         record, counts = self.record, self.batch.counts.get(self.record.run_id, {})
-        told = EventsFilter((EventType.ASSET_MATERIALIZATION, EventType.STEP_EXPECTATION_RESULT))
-        found = [event.TYPE for _, event in self.batch.backend.store.events(record.run_id, wanted=told)]
+        told = self.batch.told.get(record.run_id, {})
         return RunStatsSnapshot(
             run_id=record.run_id,
             steps_succeeded=counts.get(StepStatus.SUCCESS, 0),
             steps_failed=counts.get(StepStatus.FAILURE, 0),
-            materializations=found.count(EventType.ASSET_MATERIALIZATION),
-            expectations=found.count(EventType.STEP_EXPECTATION_RESULT),
+            materializations=told.get(EventType.ASSET_MATERIALIZATION, 0),
+            expectations=told.get(EventType.STEP_EXPECTATION_RESULT, 0),
             enqueued_time=record.created,
             launch_time=record.created,
             start_time=record.started,
@@ -296,7 +393,46 @@ class PipelineRun:
 
     @strawberry.field
     def event_connection(self, after_cursor: str | None = None, limit: int | None = None) -> EventConnection:
-        return events_page(self.batch.backend, self.record.run_id, after_cursor, limit)
+        return events_page(self.batch.backend, self.record, after_cursor, limit)
+
+    @property
+    def plan_(self) -> Plan:
+        return self.batch.plans[self.record.plan]
+
+    @property
+    def chosen(self) -> list[str] | None:
+        """Keys of the steps that run; None for all of the job."""
+        keys: list[str] = [step.key for step in self.plan_.steps if step.runs]
+        return keys if len(keys) < self.batch.sizes[self.record.snapshot] else None
+
+    @strawberry.field
+    def pipeline_snapshot_id(self) -> str:
+        return self.record.brief.job.structure_hash
+
+    @strawberry.field
+    def repository_origin(self) -> RepositoryOrigin | None:
+        name = self.record.brief.job.location
+        return RepositoryOrigin(repository_location_name=name) if name else None
+
+    @strawberry.field
+    def pipeline(self) -> PipelineReference:
+        return UnknownPipeline(name=self.record.job, solid_selection=self.chosen)
+
+    @strawberry.field(description="The ops that it is of, where they are not all.")
+    def solid_selection(self) -> list[str] | None:
+        return self.chosen
+
+    @strawberry.field(description="The steps that it runs, where they are not all.")
+    def step_keys_to_execute(self) -> list[str] | None:
+        return self.chosen
+
+    @strawberry.field
+    def execution_plan(self) -> ExecutionPlan:
+        return ExecutionPlan.of(self.plan_)
+
+    @strawberry.field(description="What a step printed; `fileKey` is its key.")
+    def captured_logs(self, file_key: str) -> CapturedLogs:
+        return printed(self.batch.backend, [self.record.run_id, file_key], None, None)
 
 
 @strawberry.type
@@ -319,11 +455,6 @@ class Run(PipelineRun):
     def update_time(self) -> float:
         return self.record.updated
 
-    @strawberry.field
-    def repository_origin(self) -> RepositoryOrigin | None:
-        name = self.record.brief.job.location
-        return RepositoryOrigin(repository_location_name=name) if name else None
-
     @strawberry.field(description="Name of the executor.")
     def executor(self) -> str:
         return self.record.brief.executor.name
@@ -344,15 +475,43 @@ class Run(PipelineRun):
         description="Its plan: {steps: [{key, op, needs: [{step, output, delivery, input}], mapped, ...}], known}."
     )
     def plan(self) -> Json:
-        return Json(msgspec.to_builtins(plan_of(self.batch.backend.store, self.record)))
+        return Json(msgspec.to_builtins(plan_view(self.plan_)))
 
     @strawberry.field(description="Why it is queued, in words; null for a run that is not.")
     def why_waiting(self) -> str | None:
-        return why_queued(self.batch.backend.store, self.record, self.batch.backend.settings.concurrency.runs)
+        return self.batch.why.get(self.record.run_id)
+
+    @strawberry.field(description="Why steps of it have not started, in words: a sentence for each thing to wait for.")
+    def why_steps_wait(self) -> list[str]:
+        steps = self.batch.steps.get(self.record.run_id, [])
+        if self.record.status.is_final or not steps:
+            return []
+        return why_steps_wait(self.batch.backend.store, self.record, self.plan_, steps)
+
+    @strawberry.field
+    def run_status(self) -> RunStatus:  # type: ignore[valid-type]
+        return self.record.status
+
+    @strawberry.field
+    def resolved_op_selection(self) -> list[str] | None:
+        return self.chosen
+
+    @strawberry.field(description="That its steps name.")
+    def all_pools(self) -> list[str]:
+        return sorted({step.pool for step in self.plan_.steps if step.pool is not None})
+
+    @strawberry.field(description="Of the steps that start first.")
+    def root_concurrency_keys(self) -> list[str]:
+        first = (step for step in plan_view(self.plan_).steps if step.runs and not step.needs)
+        return [step.pool for step in first if step.pool is not None]
+
+    @strawberry.field
+    def has_concurrency_key_slots(self) -> bool:
+        return any(slot.run_id == self.record.run_id for slots in self.batch.slots.values() for slot in slots)
 
     @strawberry.field(description="Of its steps, oldest first.")
     def approvals(self) -> list[Approval]:
-        return [Approval.of(gate) for gate in self.batch.backend.store.gates([self.record.run_id])]
+        return [Approval.of(gate) for gate in self.batch.gates.get(self.record.run_id, ())]
 
     @strawberry.field(description="Why somebody asked for its end.")
     def cancel_reason(self) -> str | None:
@@ -376,22 +535,22 @@ def run_of(backend: Backend, record: RunRecord) -> Run:
 
 
 def runs_of(backend: Backend, records: Sequence[RunRecord]) -> list[Run]:
-    batch = Batch(backend, [record.run_id for record in records])
+    batch = Batch(backend, records)
     return [Run(record=record, batch=batch) for record in records]
 
 
 # ---- queries -------------------------------------------------------------------------------------------------------
 
 
-@strawberry.input
+@strawberry.input(name="ExecutionTag")
 class TagInput:
     key: str
     value: str
 
 
-@strawberry.input
+@strawberry.input(name="RunsFilter")
 class RunsFilterInput:
-    run_ids: list[str] | None = strawberry.field(name="runIds", default=None)
+    run_ids: list[str | None] | None = strawberry.field(name="runIds", default=None)
     pipeline_name: str | None = None
     job_name: str | None = None
     tags: list[TagInput] | None = None
@@ -405,7 +564,7 @@ class RunsFilterInput:
 
     def record(self) -> RunsFilter:
         return RunsFilter(
-            tuple(self.run_ids or ()),
+            tuple(each for each in self.run_ids or () if each is not None),
             self.job_name or self.pipeline_name,
             tuple(self.statuses or ()),
             {tag.key: tag.value for tag in self.tags or ()},
@@ -475,13 +634,29 @@ RunTagsOrError = Annotated[RunTags | PythonError, strawberry.union("RunTagsOrErr
 
 
 def with_run(info: Info, run_id: str, answer: Callable[[RunRecord], T]) -> T | RunNotFoundError:
-    record = info.context.store.run(run_id)
+    record = found_run(info.context.backend, run_id)
     return RunNotFoundError.of(run_id) if record is None else answer(record)
+
+
+def found_run(backend: Backend, run_id: str) -> RunRecord | None:
+    """By its id, or by the beginning of one that no other run has."""
+    record = backend.store.run(run_id)
+    if record is None and _SHORT.fullmatch(run_id):
+        found = backend.store.find(run_id, 2)
+        record = backend.store.run(found[0]) if len(found) == 1 else None
+    return record
 
 
 def list_runs(info: Info, wanted: RunsFilterInput | None, cursor: str | None, limit: int | None) -> Runs:
     backend = info.context.backend
     chosen = wanted.record() if wanted is not None else RunsFilter()
+    if any(map(_SHORT.fullmatch, chosen.run_ids)):
+        ids = [
+            found
+            for each in chosen.run_ids
+            for found in (backend.store.find(each, PAGE) if _SHORT.fullmatch(each) else [each])
+        ]
+        chosen = dataclasses.replace(chosen, run_ids=tuple(ids) or chosen.run_ids)
     records = backend.store.runs(chosen, page(limit), cursor)
     return Runs(wanted=chosen, backend=backend, results=runs_of(backend, records))
 
@@ -530,7 +705,7 @@ class RunQueries:
         wanted: Annotated[EventsFilterInput | None, strawberry.argument(name="filter")] = None,
     ) -> EventConnectionOrError:
         return with_run(
-            info, run_id, lambda record: events_page(info.context.backend, record.run_id, after_cursor, limit, wanted)
+            info, run_id, lambda record: events_page(info.context.backend, record, after_cursor, limit, wanted)
         )
 
     @strawberry.field

@@ -17,7 +17,7 @@ from orchestrator.api.graphql.instance import InstanceMutations, InstanceQueries
 from orchestrator.api.graphql.launching import RunMutations
 from orchestrator.api.graphql.legacy import LegacyMutations, LegacyQueries, LegacySubscriptions
 from orchestrator.api.graphql.live import LiveSubscriptions
-from orchestrator.api.graphql.runs import RunQueries
+from orchestrator.api.graphql.runs import RunQueries, UnknownPipeline
 from orchestrator.api.graphql.scalars import CONFIG
 from orchestrator.api.graphql.workspace import WorkspaceMutations, WorkspaceQueries
 
@@ -52,10 +52,13 @@ def _is_hidden(error: GraphQLError) -> bool:
 
 _OTHERS: Final[list[Any]] = [
     errors.FieldNotDefinedConfigError,
+    errors.FieldsNotDefinedConfigError,
     errors.MissingFieldConfigError,
+    errors.MissingFieldsConfigError,
     errors.RuntimeMismatchConfigError,
     errors.SelectorTypeConfigError,
     *EVENT_TYPES.values(),
+    UnknownPipeline,
 ]
 
 schema: Final = strawberry.Schema(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, cast
 
-import msgspec
 import strawberry
 
 from opgrid.contracts.events import ErrorInfo
 from opgrid.errors import OpGridError
 from orchestrator.api.access import Role
 from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
-from orchestrator.api.graphql.automation import Schedule, Sensor, schedule_of, sensor_of
+from orchestrator.api.graphql.automation import Schedule, Sensor, schedules_of, sensors_of
 from orchestrator.api.graphql.errors import (
     InvalidSubsetError,
     PipelineNotFoundError,
@@ -27,25 +27,20 @@ from orchestrator.api.graphql.errors import (
 from orchestrator.api.graphql.launching import (
     ExecutionParams,
     JobOrPipelineSelector,
+    PipelineSelector,
     Refused,
     prepare_of,
     prepared,
 )
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Info, PipelineTag, Run, page, runs_of
-from orchestrator.api.graphql.scalars import Json, yaml_of
+from orchestrator.api.graphql.plans import ExecutionPlan, Solid, solids_of
+from orchestrator.api.graphql.runs import Info, PipelineTag, RepositorySelector, Run, page, runs_of
+from orchestrator.api.graphql.scalars import Json, RunConfigData, yaml_of
 from orchestrator.locations.location import Location
-from orchestrator.locations.messages import JobInfo, Keys, PartitionKeys
+from orchestrator.locations.messages import JobDetails, JobInfo, Keys, PartitionKeys
 from orchestrator.planner.plan import Plan
 from orchestrator.services.backfills import last_runs
-from orchestrator.services.timeline import plan_view
 from orchestrator.storage.records import RunsFilter
-
-
-@strawberry.input
-class RepositorySelector:
-    repository_name: str = REPOSITORY
-    repository_location_name: str
 
 
 @strawberry.type
@@ -62,6 +57,21 @@ class Mode:
     resources: list[Resource]
 
 
+class LastRuns:
+    """The latest runs of jobs that are shown together, read for all of them at once."""
+
+    def __init__(self, backend: Backend, jobs: Sequence[str]) -> None:
+        self._backend, self._jobs = backend, jobs
+        self._read: dict[int, dict[str, list[Run]]] = {}
+
+    def of(self, job: str, limit: int) -> list[Run]:
+        if limit not in self._read:
+            found = self._backend.store.last_runs(self._jobs, limit)
+            runs = iter(runs_of(self._backend, [record for records in found.values() for record in records]))
+            self._read[limit] = {name: [next(runs) for _ in records] for name, records in found.items()}
+        return self._read[limit].get(job, [])
+
+
 @strawberry.interface
 class Pipeline:
     """Where older clients look for Job."""
@@ -69,6 +79,11 @@ class Pipeline:
     location: strawberry.Private[Location]
     info_: strawberry.Private[JobInfo]
     backend: strawberry.Private[Backend]
+    latest: strawberry.Private[LastRuns]
+
+    @property
+    def details(self) -> JobDetails:
+        return self.backend.details(self.location.name, self.info_.name)
 
     @strawberry.field
     def id(self) -> strawberry.ID:
@@ -92,17 +107,19 @@ class Pipeline:
 
     @strawberry.field
     def runs(self, cursor: str | None = None, limit: int | None = None) -> list[Run]:
+        if cursor is None:
+            return self.latest.of(self.info_.name, page(limit))
         wanted = RunsFilter(job_name=self.info_.name)
         return runs_of(self.backend, self.backend.store.runs(wanted, page(limit), cursor))
 
     @strawberry.field
     def tags(self) -> list[PipelineTag]:
-        found = self.backend.details(self.location.name, self.info_.name).tags
+        found = self.details.tags
         return [PipelineTag(key=key, value=value) for key, value in sorted(found.items())]
 
     @strawberry.field
     def modes(self) -> list[Mode]:
-        found = self.backend.details(self.location.name, self.info_.name).resources
+        found = self.details.resources
         return [
             Mode(
                 name="default", resources=[Resource(name=key, description=text) for key, text in sorted(found.items())]
@@ -112,6 +129,18 @@ class Pipeline:
 
 @strawberry.type
 class Job(Pipeline):
+    @strawberry.field
+    def solids(self) -> list[Solid]:
+        return solids_of(json.loads(bytes(self.details.structure)))
+
+    @strawberry.field
+    def graph_name(self) -> str:
+        return str(json.loads(bytes(self.details.structure))["graph"])
+
+    @strawberry.field(description="Of Dagster's; here definitions and runs have the same.")
+    def run_tags(self) -> list[PipelineTag]:
+        return [PipelineTag(key=key, value=value) for key, value in sorted(self.details.tags.items())]
+
     @strawberry.field
     def repository_location_name(self) -> str:
         return self.location.name
@@ -133,36 +162,30 @@ class Job(Pipeline):
         "definition, is_graph, wires}], ...}}}."
     )
     def structure(self) -> Json:
-        return Json(json.loads(bytes(self.backend.details(self.location.name, self.info_.name).structure)))
+        return Json(json.loads(bytes(self.details.structure)))
 
     @strawberry.field(description="JSON Schema of its run config.")
     def run_config_json_schema(self) -> Json:
-        return Json(json.loads(bytes(self.backend.details(self.location.name, self.info_.name).config_schema)))
+        return Json(json.loads(bytes(self.details.config_schema)))
 
     @strawberry.field(description="The run config that it brings along, as YAML.")
     def own_run_config_yaml(self) -> str:
-        return yaml_of(self.backend.details(self.location.name, self.info_.name).run_config)
+        return yaml_of(self.details.run_config)
 
     @strawberry.field(description="A run config to fill in, as YAML: with everything, or with what has to be given.")
     def scaffold_yaml(self, required_only: bool = False) -> str:
-        found = self.backend.details(self.location.name, self.info_.name)
+        found = self.details
         return yaml_of(found.required if required_only else found.scaffold)
 
     @strawberry.field
     def schedules(self) -> list[Schedule]:
-        return [
-            schedule_of(self.backend, self.location, each)
-            for each in self.location.info.schedules
-            if self.info_.name in each.jobs
-        ]
+        mine = [each for each in self.location.info.schedules if self.info_.name in each.jobs]
+        return schedules_of(self.backend, [(self.location, each) for each in mine])
 
     @strawberry.field
     def sensors(self) -> list[Sensor]:
-        return [
-            sensor_of(self.backend, self.location, each)
-            for each in self.location.info.sensors
-            if self.info_.name in each.jobs
-        ]
+        mine = [each for each in self.location.info.sensors if self.info_.name in each.jobs]
+        return sensors_of(self.backend, [(self.location, each) for each in mine])
 
 
 @strawberry.type
@@ -174,14 +197,6 @@ class RunConfigSchema:
 @strawberry.type
 class PipelineConfigValidationValid:
     pipeline_name: str
-
-
-@strawberry.type
-class ExecutionPlan:
-    """Shape of ``plan``: as that of a run."""
-
-    plan: Json
-    step_keys: list[str]
 
 
 @strawberry.type
@@ -208,11 +223,11 @@ class Repository:
 
     @strawberry.field
     def schedules(self) -> list[Schedule]:
-        return [schedule_of(self.backend, self.location_, each) for each in self.location_.info.schedules]
+        return schedules_of(self.backend, [(self.location_, each) for each in self.location_.info.schedules])
 
     @strawberry.field
     def sensors(self) -> list[Sensor]:
-        return [sensor_of(self.backend, self.location_, each) for each in self.location_.info.sensors]
+        return sensors_of(self.backend, [(self.location_, each) for each in self.location_.info.sensors])
 
 
 @strawberry.type
@@ -372,7 +387,8 @@ ShutdownRepositoryLocationMutationResult = Annotated[
 
 def jobs_of(backend: Backend, location: Location) -> list[Job]:
     jobs = sorted(location.info.jobs, key=lambda each: each.name)
-    return [Job(location=location, info_=job, backend=backend) for job in jobs]
+    latest = LastRuns(backend, [job.name for job in jobs])
+    return [Job(location=location, info_=job, backend=backend, latest=latest) for job in jobs]
 
 
 def location_of(backend: Backend, location: Location) -> RepositoryLocation:
@@ -441,11 +457,7 @@ class WorkspaceQueries:
         wanted = repository_selector.repository_location_name if repository_selector is not None else None
         found = [each for each in backend.loader.locations if wanted in (None, each.name)]
         if wanted is not None and not found:
-            return RepositoryNotFoundError(
-                message=f"There is no code location {wanted!r}.",
-                repository_name=REPOSITORY,
-                repository_location_name=wanted,
-            )
+            return RepositoryNotFoundError.of(wanted)
         return RepositoryConnection(nodes=[Repository(location_=each, backend=backend) for each in found])
 
     @strawberry.field
@@ -453,25 +465,21 @@ class WorkspaceQueries:
         name = repository_selector.repository_location_name
         found = info.context.backend.loader.named(name)
         if found is None:
-            return RepositoryNotFoundError(
-                message=f"There is no code location {name!r}.",
-                repository_name=REPOSITORY,
-                repository_location_name=name,
-            )
+            return RepositoryNotFoundError.of(name)
         return Repository(location_=found, backend=info.context.backend)
 
     @strawberry.field
-    def pipeline_or_error(self, info: Info, params: JobOrPipelineSelector) -> PipelineOrError:
+    def pipeline_or_error(self, info: Info, params: PipelineSelector) -> PipelineOrError:
         backend = info.context.backend
         try:
             location, job = backend.job(params.repository_location_name, params.name)
         except NoSuchJob as error:
             return no_job(params, error)
-        return Job(location=location, info_=job, backend=backend)
+        return Job(location=location, info_=job, backend=backend, latest=LastRuns(backend, [job.name]))
 
     @strawberry.field
     def run_config_schema_or_error(
-        self, info: Info, selector: JobOrPipelineSelector, mode: str | None = None
+        self, info: Info, selector: PipelineSelector, mode: str | None = None
     ) -> RunConfigSchemaOrError:
         try:
             found = info.context.backend.details(selector.repository_location_name, selector.name)
@@ -487,17 +495,29 @@ class WorkspaceQueries:
     def is_run_config_valid(self, info: Info, execution_params: ExecutionParams) -> PipelineConfigValidationResult:
         return checked(info.context.backend, execution_params)
 
-    @strawberry.field(description="The steps that a run launched with this would have; nothing is launched.")
-    def execution_plan_or_error(self, info: Info, execution_params: ExecutionParams) -> ExecutionPlanOrError:
+    @strawberry.field(
+        description="The steps that a run launched with this would have; nothing is launched. `executionParams`, or "
+        "what Dagster's clients give."
+    )
+    def execution_plan_or_error(
+        self,
+        info: Info,
+        execution_params: ExecutionParams | None = None,
+        pipeline: PipelineSelector | None = None,
+        mode: str | None = None,
+        run_config_data: RunConfigData | None = None,
+    ) -> ExecutionPlanOrError:
+        if execution_params is None:
+            if pipeline is None:
+                return PythonError(message="Say of which job: executionParams, or pipeline.")
+            execution_params = ExecutionParams(selector=pipeline, run_config_data=run_config_data)
         try:
             ready = prepared(info.context.backend, execution_params.selector, prepare_of(execution_params))
         except Refused as refused:
             return cast(ExecutionPlan, refused.result)
         except OpGridError as error:
             return cast(ExecutionPlan, PythonError.of(ErrorInfo.of(error)))
-        plan = Plan.from_json(bytes(ready.plan))
-        keys: list[str] = [step.key for step in plan.steps if step.runs]
-        return ExecutionPlan(plan=Json(msgspec.to_builtins(plan_view(plan))), step_keys=keys)
+        return ExecutionPlan.of(Plan.from_json(bytes(ready.plan)))
 
     @strawberry.field(description="Of a partitioned job.")
     def job_partitions_or_error(self, info: Info, selector: JobOrPipelineSelector) -> JobPartitionsOrError:

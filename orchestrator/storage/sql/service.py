@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, union_all, update
 from sqlalchemy.exc import IntegrityError
 
-from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceling, RunDequeued, RunFailed, RunStarting
+from opgrid.contracts.events import (
+    AnyEvent,
+    ErrorInfo,
+    EventType,
+    RunCanceled,
+    RunCanceling,
+    RunDequeued,
+    RunFailed,
+    RunStarting,
+)
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.crash_points import reach
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
@@ -38,6 +47,7 @@ from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.tables import (
     audit,
     backfills,
+    contents,
     events,
     gates,
     instigators,
@@ -92,8 +102,14 @@ class ServiceTables(Database):
 
     def launched(self, origin: str) -> dict[str, RunId]:
         """The runs that an origin has launched, by key, in their order."""
-        query = select(launches.c.key, launches.c.run_id).where(launches.c.origin == origin)
-        return {row.key: RunId(row.run_id) for row in self._all(query.order_by(launches.c.at, launches.c.key))}
+        return self.launched_by([origin]).get(origin, {})
+
+    def launched_by(self, origins: Sequence[str]) -> dict[str, dict[str, RunId]]:
+        query = select(launches.c.origin, launches.c.key, launches.c.run_id).where(launches.c.origin.in_(origins))
+        found: dict[str, dict[str, RunId]] = {}
+        for row in self._all(query.order_by(launches.c.at, launches.c.key)):
+            found.setdefault(row.origin, {})[row.key] = RunId(row.run_id)
+        return found
 
     def with_status(self, statuses: Iterable[RunStatus], shard: str | None = None) -> list[RunRecord]:
         """Oldest first."""
@@ -271,23 +287,24 @@ class ServiceTables(Database):
 
     def ticks(self, location: str, name: str, limit: int = 25) -> list[Tick]:
         """Newest first."""
-        query = select(ticks).where(ticks.c.location == location, ticks.c.name == name).order_by(ticks.c.id.desc())
-        return [
-            Tick(
-                row.location,
-                row.name,
-                InstigatorKind(row.kind),
-                row.at,
-                TickStatus(row.status),
-                row.ended,
-                tuple(msgspec.json.decode(row.run_ids, type=list[str])),
-                row.reason,
-                None if row.error is None else msgspec.json.decode(row.error, type=ErrorInfo),
-                tuple(msgspec.json.decode(row.log, type=list[str])),
-                row.id,
-            )
-            for row in self._all(query.limit(limit))
+        return self.last_ticks([(location, name)], limit).get((location, name), [])
+
+    def last_ticks(self, of: Sequence[tuple[str, str]], limit: int) -> dict[tuple[str, str], list[Tick]]:
+        each = [
+            select(ticks).where(ticks.c.location == location, ticks.c.name == name).order_by(ticks.c.id.desc())
+            for location, name in of
         ]
+        found: dict[tuple[str, str], list[Tick]] = {}
+        for row in self._first_of(each, limit):
+            found.setdefault((row.location, row.name), []).append(_tick(row))
+        return found
+
+    def _first_of(self, queries: Sequence[Any], limit: int) -> Iterator[Any]:
+        """The first rows of each, by its index: one statement for many of them."""
+        for start in range(0, len(queries), 100):
+            some = [select(query.limit(limit).subquery()) for query in queries[start : start + 100]]
+            rows = self._all(union_all(*some))
+            yield from sorted(rows, key=lambda row: -row.id)
 
     def purge_ticks(self, before: float, statuses: Iterable[TickStatus]) -> int:
         """Forget those that ended earlier; gives how many."""
@@ -319,13 +336,20 @@ class ServiceTables(Database):
             connection.execute(insert(backfills), row)
 
     def backfills(
-        self, statuses: Iterable[BackfillStatus] = (), limit: int | None = None, backfill_id: str | None = None
+        self,
+        statuses: Iterable[BackfillStatus] = (),
+        limit: int | None = None,
+        backfill_id: str | None = None,
+        cursor: str | None = None,
     ) -> list[Backfill]:
-        """Newest first; of all statuses where none is given."""
+        """Newest first, those older than the one with the id ``cursor``; of all statuses where none is given."""
         query = select(backfills).order_by(backfills.c.created.desc(), backfills.c.backfill_id).limit(limit)
         wanted = [status.value for status in statuses]
         if wanted:
             query = query.where(backfills.c.status.in_(wanted))
+        if cursor is not None:
+            last = select(backfills.c.created).where(backfills.c.backfill_id == cursor).scalar_subquery()
+            query = query.where(backfills.c.created < last)
         if backfill_id is not None:
             query = query.where(backfills.c.backfill_id == backfill_id)
         return [
@@ -429,6 +453,32 @@ class ServiceTables(Database):
         query = select(events.c.run_id).where(events.c.id > after).distinct().limit(limit)
         return [RunId(row.run_id) for row in self._all(query)]
 
+    def contents(self, hashes: Iterable[str]) -> dict[str, bytes]:
+        query = select(contents).where(contents.c.hash.in_(sorted(set(hashes))))
+        return {row.hash: row.body for row in self._all(query)}
+
+    def last_runs(self, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
+        each = [select(runs).where(runs.c.job == job).order_by(runs.c.id.desc()) for job in jobs]
+        found: dict[str, list[RunRecord]] = {}
+        for row in self._first_of(each, limit):
+            found.setdefault(row.job, []).append(record_of(row))
+        return found
+
+    def steps_of(self, run_ids: Sequence[RunId]) -> dict[RunId, list[StepRecord]]:
+        query = select(steps).where(steps.c.run_id.in_(list(run_ids)))
+        found: dict[RunId, list[StepRecord]] = {}
+        for row in self._all(query.order_by(steps.c.started.is_(None), steps.c.started, steps.c.step)):
+            found.setdefault(RunId(row.run_id), []).append(_step(row))
+        return found
+
+    def event_counts(self, run_ids: Sequence[RunId], types: Iterable[EventType]) -> dict[RunId, dict[EventType, int]]:
+        query = select(events.c.run_id, events.c.type, func.count().label("events"))
+        query = query.where(events.c.run_id.in_(list(run_ids)), events.c.type.in_([each.value for each in types]))
+        found: dict[RunId, dict[EventType, int]] = {}
+        for row in self._all(query.group_by(events.c.run_id, events.c.type)):
+            found.setdefault(RunId(row.run_id), {})[EventType(row.type)] = row.events
+        return found
+
     def step_counts(self, run_ids: Sequence[RunId]) -> dict[RunId, dict[StepStatus, int]]:
         query = select(steps.c.run_id, steps.c.status, func.count().label("steps"))
         query = query.where(steps.c.run_id.in_(list(run_ids))).group_by(steps.c.run_id, steps.c.status)
@@ -440,13 +490,7 @@ class ServiceTables(Database):
     def running_steps(self, limit: int = 500) -> list[tuple[RunId, StepRecord]]:
         going = select(runs.c.run_id).where(runs.c.status.in_(_OPEN))
         query = select(steps).where(steps.c.run_id.in_(going), steps.c.status == StepStatus.RUNNING.value)
-        return [
-            (
-                RunId(row.run_id),
-                StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended, row.worker),
-            )
-            for row in self._all(query.order_by(steps.c.started).limit(limit))
-        ]
+        return [(RunId(row.run_id), _step(row)) for row in self._all(query.order_by(steps.c.started).limit(limit))]
 
     def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus, int]]:
         newest = select(func.max(run_tags.c.run).label("run"), run_tags.c.value)
@@ -549,6 +593,26 @@ def _tick_row(tick: Tick, launched: Sequence[RunId]) -> dict[str, Any]:
         "error": None if tick.error is None else msgspec.json.encode(tick.error).decode(),
         "log": msgspec.json.encode(tick.log).decode(),
     }
+
+
+def _step(row: Any) -> StepRecord:
+    return StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended, row.worker)
+
+
+def _tick(row: Any) -> Tick:
+    return Tick(
+        row.location,
+        row.name,
+        InstigatorKind(row.kind),
+        row.at,
+        TickStatus(row.status),
+        row.ended,
+        tuple(msgspec.json.decode(row.run_ids, type=list[str])),
+        row.reason,
+        None if row.error is None else msgspec.json.decode(row.error, type=ErrorInfo),
+        tuple(msgspec.json.decode(row.log, type=list[str])),
+        row.id,
+    )
 
 
 def _gate(row: Any) -> Gate:

@@ -12,10 +12,10 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
-from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.contracts.status import RunStatus
 from opgrid.contracts.wire import decode_brief, decode_event, encode_brief
 from opgrid.errors import RunAlreadyExists
-from opgrid.ids import RunId, StepKey
+from opgrid.ids import RunId
 from orchestrator.storage.memory import tagged
 from orchestrator.storage.records import (
     EventLogRecord,
@@ -154,12 +154,7 @@ class SqlStore(ServiceTables, Database):
 
     def steps(self, run_id: str) -> list[StepRecord]:
         """In the order in which they started; those that did not come last, by key."""
-        query = select(steps).where(steps.c.run_id == run_id)
-        query = query.order_by(steps.c.started.is_(None), steps.c.started, steps.c.step)
-        return [
-            StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended, row.worker)
-            for row in self._all(query)
-        ]
+        return self.steps_of([RunId(run_id)]).get(RunId(run_id), [])
 
     def position(self, stream: str) -> str:
         row = self._one(select(positions.c.position).where(positions.c.stream == stream))

@@ -26,7 +26,7 @@ def test_a_location_tells_its_jobs_schedules_and_sensors(api: Api) -> None:
 
 
 def test_a_job_tells_its_graph_its_schema_and_a_scaffold(api: Api) -> None:
-    query = """query ($selector: JobOrPipelineSelector!) { pipelineOrError(params: $selector) { __typename ... on Job {
+    query = """query ($selector: PipelineSelector!) { pipelineOrError(params: $selector) { __typename ... on Job {
       structure runConfigJsonSchema scaffoldYaml tags { key value } modes { resources { name } }
     } ... on PipelineNotFoundError { message } } }"""
     job = api(query, selector=SELECTOR)["pipelineOrError"]
@@ -181,9 +181,9 @@ def test_a_sensor_has_a_cursor_that_a_dry_run_leaves_alone(any_api: Api) -> None
 
 
 def test_pools_are_limited_and_daemons_are_missed(any_api: Api) -> None:
-    setting = "mutation ($k: String!, $n: Int!) { setConcurrencyLimit(concurrencyKey: $k, limit: $n) { __typename } }"
-    assert any_api(setting, k="db", n=2)["setConcurrencyLimit"]["__typename"] == "SetConcurrencyLimitSuccess"
-    assert any_api(setting, k="db", n=-2)["setConcurrencyLimit"]["__typename"] == "PythonError"
+    setting = "mutation ($k: String!, $n: Int!) { setConcurrencyLimit(concurrencyKey: $k, limit: $n) }"
+    assert any_api(setting, k="db", n=2)["setConcurrencyLimit"] is True
+    assert any_api(setting, k="db", n=-2)["setConcurrencyLimit"] is False
     query = """{
       instance {
         concurrencyLimits { concurrencyKey slotCount }

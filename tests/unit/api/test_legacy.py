@@ -11,7 +11,7 @@ from tests.unit.api.test_runs import SELECTOR, drive
 
 
 def test_config_is_checked_by_pipeline_and_mode(api: Api) -> None:
-    query = """query ($p: JobOrPipelineSelector!, $c: RunConfigData) {
+    query = """query ($p: PipelineSelector!, $c: RunConfigData) {
       isPipelineConfigValid(pipeline: $p, mode: "default", runConfigData: $c) { __typename } }"""
     good = api(query, p=SELECTOR, c={"ops": {"numbers": {"config": {"n": 1}}}})
     assert good["isPipelineConfigValid"]["__typename"] == "PipelineConfigValidationValid"
@@ -95,9 +95,113 @@ def test_what_a_step_printed_is_read_by_its_key(any_api: Api) -> None:
 
 
 def test_resources_and_rights(api: Api) -> None:
-    query = """query ($p: JobOrPipelineSelector!) {
+    query = """query ($p: PipelineSelector!) {
       resourcesOrError(pipelineSelector: $p) { ... on ResourceConnection { resources { name } } } canBulkTerminate }"""
     found = api(query, p=DAILY)
     assert found["canBulkTerminate"] is True
     assert {each["name"] for each in found["resourcesOrError"]["resources"]} <= {"io_manager"}
     assert api('mutation { freeConcurrencySlotsForRun(runId: "x") }')["freeConcurrencySlotsForRun"] is True
+
+
+def test_graphs_and_snapshots_of_jobs(api: Api) -> None:
+    query = """query ($s: GraphSelector) { graphOrError(selector: $s) { __typename
+      ... on Graph { name solids { name definition { name description outputDefinitions { name isDynamic } } } } } }"""
+    place = {"repositoryName": "__repository__", "repositoryLocationName": PLACE}
+    found = api(query, s={**place, "graphName": "adding_up"})["graphOrError"]
+    assert [solid["name"] for solid in found["solids"]] == ["numbers", "check", "total"]
+    assert found["solids"][0]["definition"] == {
+        "name": "numbers",
+        "description": "Gives numbers.",
+        "outputDefinitions": [{"name": "result", "isDynamic": True}],
+    }
+    assert api(query, s={**place, "graphName": "x"})["graphOrError"]["__typename"] == "GraphNotFoundError"
+    asked = """query ($s: PipelineSelector, $id: String) {
+      pipelineSnapshotOrError(activePipelineSelector: $s, snapshotId: $id) { __typename
+        ... on PipelineSnapshot { name graphName pipelineSnapshotId tags { key } } } }"""
+    active = api(asked, s=SELECTOR)["pipelineSnapshotOrError"]
+    assert (active["name"], active["graphName"]) == ("adding", "adding_up")
+    run_id = api.launch()
+    of_run = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { pipelineSnapshotId pipeline { name } } } }"
+    run = api(of_run, id=run_id)["runOrError"]
+    assert run["pipeline"] == {"name": "adding"}
+    assert api(asked, id=run["pipelineSnapshotId"])["pipelineSnapshotOrError"] == active
+    assert api(asked, id="x")["pipelineSnapshotOrError"]["__typename"] == "PipelineSnapshotNotFoundError"
+
+
+def test_resources_of_a_location_and_the_jobs_that_need_them(api: Api) -> None:
+    query = """query ($r: RepositorySelector!) { allTopLevelResourceDetailsOrError(repositorySelector: $r) {
+      __typename ... on ResourceDetailsList { results { name jobsOpsUsing { jobName } } } } }"""
+    found = api(query, r={"repositoryLocationName": PLACE})["allTopLevelResourceDetailsOrError"]["results"]
+    assert found == [{"name": "greeting", "jobsOpsUsing": [{"jobName": "adding"}]}]
+    one = """query ($r: ResourceSelector!) { topLevelResourceDetailsOrError(resourceSelector: $r) {
+      __typename ... on ResourceDetails { description isTopLevel } } }"""
+    selector = {"repositoryName": "__repository__", "repositoryLocationName": PLACE, "resourceName": "greeting"}
+    assert api(one, r=selector)["topLevelResourceDetailsOrError"]["isTopLevel"] is True
+    missing = api(one, r={**selector, "resourceName": "x"})["topLevelResourceDetailsOrError"]
+    assert missing["__typename"] == "ResourceNotFoundError"
+    nowhere = api(query, r={"repositoryLocationName": "x"})["allTopLevelResourceDetailsOrError"]
+    assert nowhere["__typename"] == "RepositoryNotFoundError"
+
+
+def test_a_part_of_a_job_tells_its_steps(api: Api) -> None:
+    query = """query ($id: ID!) { runOrError(runId: $id) { ... on Run {
+      solidSelection stepKeysToExecute executionPlan { steps { key kind inputs { name dependsOn { key } } } } } } }"""
+    whole = api(query, id=api.launch())["runOrError"]
+    assert whole["solidSelection"] is None
+    steps = {step["key"]: step for step in whole["executionPlan"]["steps"]}
+    assert {key: step["kind"] for key, step in steps.items()} == {
+        "numbers": "COMPUTE",
+        "check": "UNRESOLVED_MAPPED",
+        "total": "UNRESOLVED_COLLECT",
+    }
+    assert steps["total"]["inputs"] == [{"name": "numbers", "dependsOn": [{"key": "check"}]}]
+    part = api(query, id=api.launch(selector={**SELECTOR, "solidSelection": ["numbers"]}))["runOrError"]
+    assert part["solidSelection"] == part["stepKeysToExecute"] == ["numbers"]
+    plan = """query ($p: PipelineSelector!) { executionPlanOrError(pipeline: $p, mode: "default") {
+      ... on ExecutionPlan { stepKeys } } }"""
+    assert api(plan, p=SELECTOR)["executionPlanOrError"]["stepKeys"] == ["numbers", "check", "total"]
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(any_api: Api) -> None:
+    run_id = any_api.launch()
+    any_api.launch()
+    query = "query ($id: ID!) { runOrError(runId: $id) { __typename ... on Run { runId } } }"
+    assert any_api(query, id=run_id[:8])["runOrError"]["runId"] == run_id
+    assert any_api(query, id=run_id[:3])["runOrError"]["__typename"] == "RunNotFoundError"
+    rows = "query ($f: RunsFilter) { runsOrError(filter: $f) { ... on Runs { count results { runId } } } }"
+    found = any_api(rows, f={"runIds": [run_id[:8]]})["runsOrError"]
+    assert found == {"count": 1, "results": [{"runId": run_id}]}
+    assert any_api(rows, f={"runIds": ["0123456789ab"]})["runsOrError"]["count"] == 0
+
+
+def test_schedules_of_one_location_that_run(api: Api) -> None:
+    query = """query ($r: RepositorySelector!, $s: InstigationStatus) {
+      schedulesOrError(repositorySelector: $r, scheduleStatus: $s) { __typename ... on Schedules { results { name } } }
+      sensorsOrError(repositorySelector: $r) { __typename ... on Sensors { results { name } } } }"""
+    found = api(query, r={"repositoryLocationName": PLACE})
+    assert found["schedulesOrError"]["results"] == [{"name": "hourly"}]
+    assert found["sensorsOrError"]["results"] == [{"name": "watching"}]
+    running = api(query, r={"repositoryLocationName": PLACE}, s="RUNNING")["schedulesOrError"]["results"]
+    assert running == []
+    assert api(query, r={"repositoryLocationName": "x"})["sensorsOrError"]["__typename"] == "RepositoryNotFoundError"
+    stop = """mutation { stopSensor(id: "web_code.py:watching") {
+      ... on StopSensorMutationResult { instigationState { status } } } }"""
+    assert api(stop)["stopSensor"] == {"instigationState": {"status": "STOPPED"}}
+
+
+def test_a_backfill_is_made_again_whole_or_from_its_failures(any_api: Api) -> None:
+    keys = ["2026-01-01", "2026-01-02"]
+    made = any_api(BACKFILL, params=of_daily(partitionNames=keys, title="t"))["launchPartitionBackfill"]["backfillId"]
+    again = """mutation ($p: ReexecutionParams) { reexecutePartitionBackfill(reexecutionParams: $p) { __typename
+      ... on LaunchBackfillSuccess { backfillId } } }"""
+    for strategy in ("ALL_STEPS", "FROM_FAILURE"):
+        answer = any_api(again, p={"parentRunId": made, "strategy": strategy})["reexecutePartitionBackfill"]
+        (found,) = any_api.store.backfills(backfill_id=answer["backfillId"])
+        assert (list(found.partitions), found.options.title) == (keys, "t")
+    assert any_api(again, p={"parentRunId": "x", "strategy": "ALL_STEPS"})["reexecutePartitionBackfill"] == {
+        "__typename": "PythonError"
+    }
+    statuses = """query ($f: BulkActionsFilter) { partitionBackfillsOrError(filters: $f) {
+      ... on PartitionBackfills { results { status } } } }"""
+    for wanted, count in (({"statuses": ["REQUESTED"]}, 3), ({"statuses": ["FAILING"]}, 0), ({"createdAfter": 9e9}, 0)):
+        assert len(any_api(statuses, f=wanted)["partitionBackfillsOrError"]["results"]) == count

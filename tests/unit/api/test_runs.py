@@ -23,7 +23,7 @@ query ($filter: RunsFilter0, $cursor: String, $limit: Int) {
     ... on Runs { count results { runId status executor stepCounts whyWaiting tags { key value } canTerminate } }
   }
 }
-""".replace("RunsFilter0", "RunsFilterInput")
+""".replace("RunsFilter0", "RunsFilter")
 
 
 def drive(api: Api, run_id: str, status: RunStatus = RunStatus.SUCCESS) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from opgrid import (
     Config,
+    ConfigurableResource,
     DailyPartitionsDefinition,
     Definitions,
     DynamicOut,
@@ -33,6 +34,12 @@ def numbers(config: Settings) -> Iterator[DynamicOutput[int]]:
         yield DynamicOutput(number, str(number))
 
 
+class Greeting(ConfigurableResource):
+    """Words."""
+
+    word: str = "hello"
+
+
 @op
 def check(config: Settings, number: int) -> int:
     if config.fail and number == 1:
@@ -41,7 +48,7 @@ def check(config: Settings, number: int) -> int:
 
 
 @op(out=Out(int))
-def total(numbers: list[int]) -> int:
+def total(greeting: Greeting, numbers: list[int]) -> int:
     return sum(numbers)
 
 
@@ -51,7 +58,11 @@ def adding_up() -> None:
 
 
 adding = adding_up.to_job(
-    "adding", description="Adds numbers.", tags={"team": "sums"}, executor_def=in_process_executor
+    "adding",
+    description="Adds numbers.",
+    tags={"team": "sums"},
+    executor_def=in_process_executor,
+    resource_defs={"greeting": Greeting()},
 )
 
 

@@ -1,5 +1,5 @@
 /** Small things that every page shows: statuses, times, errors, tags. */
-import { Alert, Anchor, Button, Group, Loader, Modal, Stack, Text, Title, Tooltip } from "@mantine/core";
+import { Alert, Button, Group, Loader, Modal, Stack, Text, Title, Tooltip } from "@mantine/core";
 import { type ReactNode, useEffect, useState } from "react";
 import { Link } from "wouter";
 import { look } from "../lib/status";
@@ -121,9 +121,9 @@ export function ErrorBox({ error }: { error: ErrorData }) {
 
 export function RunLink({ id }: { id: string }) {
   return (
-    <Anchor component={Link} href={`/runs/${encodeURIComponent(id)}`} className="mono">
+    <Link href={`/runs/${encodeURIComponent(id)}`} className="mono">
       {id.slice(0, 8)}
-    </Anchor>
+    </Link>
   );
 }
 
@@ -132,11 +132,7 @@ export const jobPath = (location: string, job: string, tab?: string): string =>
 
 export function JobLink({ location, job }: { location: string | null | undefined; job: string }) {
   if (!location) return <span>{job}</span>;
-  return (
-    <Anchor component={Link} href={jobPath(location, job)}>
-      {job}
-    </Anchor>
-  );
+  return <Link href={jobPath(location, job)}>{job}</Link>;
 }
 
 export function Empty({ children }: { children: ReactNode }) {
@@ -144,6 +140,46 @@ export function Empty({ children }: { children: ReactNode }) {
     <Text className="quiet" p="md" size="sm">
       {children}
     </Text>
+  );
+}
+
+/** A question before something is done. */
+export function Asked({
+  opened,
+  close,
+  title,
+  question,
+  color,
+  onYes,
+}: {
+  opened: boolean;
+  close: () => void;
+  title: string;
+  question: string;
+  color?: string | undefined;
+  onYes: () => void;
+}) {
+  return (
+    <Modal opened={opened} onClose={close} title={title} closeButtonProps={{ "aria-label": "Close" }}>
+      <Text size="sm" mb="md">
+        {question}
+      </Text>
+      <Group justify="flex-end">
+        <Button variant="default" onClick={close}>
+          No
+        </Button>
+        <Button
+          color={color}
+          data-autofocus
+          onClick={() => {
+            close();
+            onYes();
+          }}
+        >
+          Yes
+        </Button>
+      </Group>
+    </Modal>
   );
 }
 
@@ -169,31 +205,14 @@ export function Confirmed({
       <Button size="xs" variant="default" disabled={disabled} onClick={() => setAsking(true)}>
         {children ?? label}
       </Button>
-      <Modal
+      <Asked
         opened={asking}
-        onClose={() => setAsking(false)}
+        close={() => setAsking(false)}
         title={label}
-        closeButtonProps={{ "aria-label": "Close" }}
-      >
-        <Text size="sm" mb="md">
-          {question}
-        </Text>
-        <Group justify="flex-end">
-          <Button variant="default" onClick={() => setAsking(false)}>
-            No
-          </Button>
-          <Button
-            color={color}
-            data-autofocus
-            onClick={() => {
-              setAsking(false);
-              onYes();
-            }}
-          >
-            Yes
-          </Button>
-        </Group>
-      </Modal>
+        question={question}
+        color={color}
+        onYes={onYes}
+      />
     </>
   );
 }

@@ -9,7 +9,7 @@ import { Empty } from "./Bits";
 import { Icon } from "./Icons";
 
 const HEIGHT = 26;
-const NAMES = 250;
+const NAMES = "var(--names)";
 
 type Scale = { start: number; end: number; now: number };
 
@@ -105,14 +105,8 @@ function Rows<T>({
   const scale = useMemo(() => ({ start, end, now }), [start, end, now]);
   if (rows.length === 0) return <Empty>There are no such steps.</Empty>;
   return (
-    <div
-      ref={scroller}
-      tabIndex={0}
-      role="region"
-      aria-label="Gantt chart"
-      style={{ maxHeight: 420, overflow: "auto", ["--names" as string]: `${NAMES}px` }}
-    >
-      <div style={{ width: `calc(${NAMES}px + (100% - ${NAMES}px) * ${zoom})`, minWidth: "100%" }}>
+    <div ref={scroller} tabIndex={0} role="region" aria-label="Gantt chart" className="gantt-scroll">
+      <div style={{ width: `calc(${NAMES} + (100% - ${NAMES}) * ${zoom})`, minWidth: "100%" }}>
         <Axis start={start} end={end} origin={start} />
         <div className="gantt" style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map((item) => {
@@ -179,6 +173,7 @@ export function Gantt({
                 <Icon name={sign} className={`${tone} ${sign === "spin" ? "spin" : ""}`} strokeWidth={3} />
                 <span className="text">{row.label}</span>
                 <span className="quiet">{total ? `× ${total}` : "mapped"}</span>
+                <Apart counts={row.counts} />
               </button>
             ),
             lane: row.open ? null : <GroupBar steps={row.steps} scale={by} label={`${row.label}: ${counted}`} />,
@@ -213,30 +208,97 @@ export function Gantt({
   );
 }
 
-/** All instances in one lane: from the first start to the last end, and what failed in it. */
-const GroupBar = memo(function GroupBar({ steps, scale, label }: { steps: StepTimes[]; scale: Scale; label: string }) {
+/** What of a folded row did not simply succeed. */
+function Apart({ counts }: { counts: Record<string, number> }) {
+  return TOLD.filter((status) => counts[status]).map((status) => {
+    const { tone, sign, text } = look(status);
+    return (
+      <span key={status} className={`status ${tone}`} title={text} style={{ gap: 2, fontSize: "1em" }}>
+        <Icon name={sign} strokeWidth={3} />
+        {counts[status]}
+      </span>
+    );
+  });
+}
+
+const TOLD = ["FAILURE", "RUNNING", "WAITING", "DISPATCHED"];
+const SLICES = 160;
+
+/** How many ran at a time, in slices of time: from the first dispatch to the last end. */
+export function density(steps: readonly StepTimes[], now: number) {
+  let waits = Number.POSITIVE_INFINITY;
   let from = Number.POSITIVE_INFINITY;
   let to = 0;
-  const failed: number[] = [];
   for (const step of steps)
     for (const span of step.spans) {
-      if (span[2] !== null) {
-        from = Math.min(from, span[2]);
-        to = Math.max(to, span[3] ?? scale.now);
-      }
-      if (span[4] === "FAILURE" && span[3] !== null && failed.length < 200) failed.push(span[3]);
+      waits = Math.min(waits, span[1] ?? waits);
+      if (span[2] === null) continue;
+      from = Math.min(from, span[2]);
+      to = Math.max(to, span[3] ?? now);
     }
   if (!to) return null;
+  const width = Math.max((to - from) / SLICES, 1e-6);
+  const busy = new Array<number>(SLICES).fill(0);
+  for (const step of steps)
+    for (const [, , start, end] of step.spans) {
+      if (start === null) continue;
+      const last = (end ?? now) - from;
+      for (let slice = Math.floor((start - from) / width); slice < SLICES && slice * width <= last; slice++)
+        busy[slice] =
+          (busy[slice] ?? 0) +
+          Math.min(last, (slice + 1) * width) / width -
+          Math.max(start - from, slice * width) / width;
+    }
+  return { waits: Math.min(waits, from), from, to, busy, most: Math.max(...busy, 1e-9) };
+}
+
+/** All instances in one lane: the wait for the first, then as high as many ran, and marks where some failed. */
+const GroupBar = memo(function GroupBar({ steps, scale, label }: { steps: StepTimes[]; scale: Scale; label: string }) {
+  const found = useMemo(() => density(steps, scale.now), [steps, scale.now]);
+  const failed = useMemo(() => {
+    const at = steps.flatMap((step) =>
+      step.spans.flatMap((span) => (span[4] === "FAILURE" && span[3] ? [span[3]] : [])),
+    );
+    return [...new Set(at)].slice(0, 200);
+  }, [steps]);
+  if (!found) return null;
   const running = steps.some((step) => step.status === "RUNNING");
+  const outline = found.busy
+    .map((busy, slice) => {
+      const top = 20 - 4 - (busy / found.most) * 16;
+      return `L${slice} ${top.toFixed(1)}L${slice + 1} ${top.toFixed(1)}`;
+    })
+    .join("");
+  const said = `${label}, at most ${Math.max(1, Math.round(found.most))} at a time`;
   return (
-    <Tooltip.Floating label={label}>
+    <Tooltip.Floating label={said}>
       <span>
         <span
-          className={`bar ${running ? "going" : "ok"}`}
-          style={{ left: `${place(from, scale)}%`, width: `${place(to, scale) - place(from, scale)}%` }}
+          className="bar queue"
+          style={{
+            left: `${place(found.waits, scale)}%`,
+            width: `${place(found.from, scale) - place(found.waits, scale)}%`,
+            minWidth: 0,
+          }}
         />
+        <svg
+          className={`density ${running ? "going" : "ok"}`}
+          viewBox={`0 0 ${SLICES} 20`}
+          preserveAspectRatio="none"
+          aria-hidden="true"
+          style={{
+            left: `${place(found.from, scale)}%`,
+            width: `max(3px, ${place(found.to, scale) - place(found.from, scale)}%)`,
+          }}
+        >
+          <path d={`M0 20${outline}L${SLICES} 20Z`} />
+        </svg>
         {failed.map((at) => (
-          <span key={at} className="bar bad" style={{ left: `${place(at, scale)}%`, width: 3 }} />
+          <span
+            key={at}
+            className="bar bad"
+            style={{ left: `calc(${place(at, scale)}% - 2px)`, width: 3, top: 2, height: 22, minWidth: 3 }}
+          />
         ))}
       </span>
     </Tooltip.Floating>

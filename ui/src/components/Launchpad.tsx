@@ -12,11 +12,12 @@ import {
 } from "../api/gql";
 import { extras, type Mark, rangeOf, type Schema, syntaxMarks, withMissing, withValue } from "../lib/config";
 import { refusal } from "../lib/results";
+import { counted } from "../lib/words";
 import { Empty, Problem } from "./Bits";
 import { ConfigForm } from "./ConfigForm";
 import { JobGraph, type Structure } from "./JobGraph";
 import { useMessages } from "./Messages";
-import { usePermission } from "./Shell";
+import { usePermission, useShell } from "./Shell";
 import { YamlEditor } from "./YamlEditor";
 
 export type Draft = { config: string; ops: string; tags: string; partition: string | null; executor: string | null };
@@ -222,7 +223,7 @@ function Editing({ job, draft, change }: { job: JobData; draft: Draft; change: (
   };
   return (
     <>
-      <div style={{ display: "grid", gridTemplateColumns: "repeat(auto-fit, minmax(380px, 1fr))", gap: 12 }}>
+      <div style={{ display: "grid", gridTemplateColumns: "repeat(auto-fit, minmax(min(380px, 100%), 1fr))", gap: 12 }}>
         <div className="panel">
           <header style={{ flexWrap: "wrap" }}>
             Run config
@@ -296,10 +297,10 @@ function Editing({ job, draft, change }: { job: JobData; draft: Draft; change: (
           <JobGraph structure={job.structure} selected={check.steps} height={230} />
         </div>
       </div>
-      <Group justify="flex-end" mt="sm">
+      <div className="launch-bar">
         {check.steps && (
           <Text size="sm" className="quiet">
-            {check.steps.size} steps
+            {counted(check.steps.size, "step")}
           </Text>
         )}
         <Tooltip label={whyNot} disabled={may}>
@@ -307,7 +308,7 @@ function Editing({ job, draft, change }: { job: JobData; draft: Draft; change: (
             Launch run
           </Button>
         </Tooltip>
-      </Group>
+      </div>
     </>
   );
 }
@@ -334,6 +335,7 @@ export function Verdict({ check }: { check: Check }) {
 function Choices({ job, draft, change }: { job: JobData; draft: Draft; change: (changed: Partial<Draft>) => void }) {
   const selector = { repositoryLocationName: job.repositoryLocationName, jobName: job.name };
   const [{ data, error }] = useQuery({ query: PartitionsDocument, variables: { selector }, pause: !job.isPartitioned });
+  const executors = useShell()?.instance.executors ?? [];
   const found = data?.jobPartitionsOrError;
   const keys = found?.__typename === "JobPartitions" ? found.keys : [];
   return (
@@ -365,24 +367,25 @@ function Choices({ job, draft, change }: { job: JobData; draft: Draft; change: (
         value={draft.ops}
         onChange={(event) => change({ ops: event.currentTarget.value })}
       />
-      <TextInput
-        size="xs"
-        mb={6}
-        label="Tags"
-        description="key=value, commas between"
-        value={draft.tags}
-        onChange={(event) => change({ tags: event.currentTarget.value })}
-      />
-      <Select
-        size="xs"
-        mb={10}
-        label="Executor"
-        clearable
-        placeholder={job.executor ?? "The usual one"}
-        data={["in_process", "multiprocess", "celery"]}
-        value={draft.executor}
-        onChange={(executor) => change({ executor })}
-      />
+      <Group grow mb={10} align="flex-start">
+        <TextInput
+          size="xs"
+          label="Tags"
+          description="key=value, commas between"
+          value={draft.tags}
+          onChange={(event) => change({ tags: event.currentTarget.value })}
+        />
+        <Select
+          size="xs"
+          label="Executor"
+          description="Instead of the job's own"
+          clearable
+          placeholder={job.executor ?? "The usual one"}
+          data={executors}
+          value={draft.executor}
+          onChange={(executor) => change({ executor })}
+        />
+      </Group>
       {job.isPartitioned && !draft.partition && (
         <Empty>Without a partition the run config has to say what to work on.</Empty>
       )}

@@ -10,6 +10,7 @@ import type { RunData } from "../pages/RunPage";
 import { Problem, Waiting } from "./Bits";
 import { type Draft, paramsOf, useCheck, Verdict } from "./Launchpad";
 import { useMessages } from "./Messages";
+import { useShell } from "./Shell";
 import { YamlEditor } from "./YamlEditor";
 
 export default function Rerun({ run, close }: { run: RunData; close: () => void }) {
@@ -38,6 +39,7 @@ function Form({ run, location, schema, close }: { run: RunData; location: string
     executor: null,
   });
   const [steps, setSteps] = useState("");
+  const executors = useShell()?.instance.executors ?? [];
   const [busy, setBusy] = useState(false);
   const job = { name: run.jobName, repositoryLocationName: location };
   const params = useMemo(
@@ -112,7 +114,7 @@ function Form({ run, location, schema, close }: { run: RunData; location: string
           description="Instead of its own"
           clearable
           placeholder={run.executor}
-          data={["in_process", "multiprocess", "celery"]}
+          data={executors}
           value={draft.executor}
           onChange={(executor) => change({ executor })}
         />

@@ -2,8 +2,15 @@
 import { useMemo } from "react";
 import { look, worst } from "../lib/status";
 import { countBy, type Plan, type StepTimes } from "../lib/steps";
+import { duration } from "../lib/time";
 import { Flow, type Shown } from "./Flow";
 import { Icon } from "./Icons";
+
+/** How long its last attempt ran, or the whole of it so far. */
+function took(step: StepTimes | undefined): string {
+  const span = step?.spans.at(-1);
+  return span?.[2] && span[3] ? duration(span[3] - span[2]) : "";
+}
 
 export default function RunGraph({
   plan,
@@ -32,7 +39,7 @@ export default function RunGraph({
         ? Object.entries(counts)
             .map(([each, count]) => `${count} ${look(each).text.toLowerCase()}`)
             .join(", ") || "mapped"
-        : text;
+        : [text, took(instances[0])].filter(Boolean).join(", ");
       return {
         id: planned.key,
         width: 190,

@@ -1,9 +1,10 @@
 /** Runs as rows. */
-import { Checkbox, Group, Text, Tooltip } from "@mantine/core";
+import { Checkbox, Tooltip } from "@mantine/core";
 import type { RunRowFragment } from "../api/gql";
+import { toldTags } from "../lib/words";
 import { Empty, JobLink, RunLink, Status, Took, When } from "./Bits";
 
-const OURS = ["opgrid/root_run_id"];
+const TAGS = 3;
 
 export function Counts({ counts }: { counts: Record<string, number> }) {
   const total = Object.values(counts).reduce((sum, each) => sum + each, 0);
@@ -13,6 +14,44 @@ export function Counts({ counts }: { counts: Record<string, number> }) {
     <span className="nowrap quiet">
       {done} of {total}
       {counts.FAILURE ? <span className="bad">, {counts.FAILURE} failed</span> : null}
+    </span>
+  );
+}
+
+/** The first few, in one line; the others on hover. */
+function Tags({
+  tags,
+  onTag,
+}: {
+  tags: RunRowFragment["tags"];
+  onTag: ((key: string, value: string) => void) | undefined;
+}) {
+  const told = toldTags(tags);
+  const rest = told.slice(TAGS);
+  return (
+    <span className="tags">
+      {told.slice(0, TAGS).map((tag) =>
+        onTag ? (
+          <button
+            key={tag.key}
+            type="button"
+            className="tag"
+            title={`${tag.key}=${tag.value}`}
+            onClick={() => onTag(tag.key, tag.value)}
+          >
+            {tag.text}
+          </button>
+        ) : (
+          <span key={tag.key} className="tag" title={`${tag.key}=${tag.value}`}>
+            {tag.text}
+          </span>
+        ),
+      )}
+      {rest.length > 0 && (
+        <Tooltip multiline maw={480} label={rest.map((tag) => tag.text).join(", ")}>
+          <span className="quiet nowrap">+{rest.length}</span>
+        </Tooltip>
+      )}
     </span>
   );
 }
@@ -58,8 +97,8 @@ export function RunTable({
             <th>Launched</th>
             <th>Took</th>
             <th>Steps</th>
-            <th>Executor</th>
-            <th>Tags</th>
+            <th className="wide-only">Executor</th>
+            <th className="wide-only">Tags</th>
           </tr>
         </thead>
         <tbody>
@@ -103,27 +142,9 @@ export function RunTable({
               <td>
                 <Counts counts={run.stepCounts} />
               </td>
-              <td>
-                <Text size="sm" span>
-                  {run.executor}
-                </Text>
-              </td>
-              <td>
-                <Group gap={4}>
-                  {run.tags
-                    .filter((tag) => !OURS.includes(tag.key))
-                    .map((tag) =>
-                      onTag ? (
-                        <button key={tag.key} type="button" className="tag" onClick={() => onTag(tag.key, tag.value)}>
-                          {tag.key}={tag.value}
-                        </button>
-                      ) : (
-                        <span key={tag.key} className="tag">
-                          {tag.key}={tag.value}
-                        </span>
-                      ),
-                    )}
-                </Group>
+              <td className="wide-only">{run.executor}</td>
+              <td className="wide-only fill">
+                <Tags tags={run.tags} onTag={onTag} />
               </td>
             </tr>
           ))}

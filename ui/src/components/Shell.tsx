@@ -29,7 +29,7 @@ const PLACES: [path: string, label: string, icon: IconName, key: string][] = [
   ["/jobs", "Jobs", "jobs", "j"],
   ["/automation", "Automation", "automation", "a"],
   ["/backfills", "Backfills", "backfills", "b"],
-  ["/workers", "Workers and queues", "workers", "w"],
+  ["/workers", "Workers, queues", "workers", "w"],
   ["/deployment", "Deployment", "deployment", "d"],
 ];
 

@@ -1,7 +1,7 @@
 /** One step of a run: its attempts, inputs, outputs, metadata, and the error that ended it. */
 import { ActionIcon, Anchor, Group, Text } from "@mantine/core";
 import { useQuery } from "urql";
-import { RunLogsDocument } from "../api/gql";
+import { type DagsterEventType, RunLogsDocument } from "../api/gql";
 import { useChanges } from "../api/live";
 import { look } from "../lib/status";
 import type { PlannedStep, StepTimes } from "../lib/steps";
@@ -11,15 +11,16 @@ import { Icon } from "./Icons";
 import { kindOf, Value } from "./Log";
 import { useShell } from "./Shell";
 
-const INTERESTING = new Set([
-  "StepOutput",
-  "HandledOutput",
-  "LoadedInput",
-  "StepInput",
-  "Materialization",
-  "Observation",
-  "StepExpectationResult",
-]);
+const VALUES = [
+  "STEP_INPUT",
+  "STEP_OUTPUT",
+  "HANDLED_OUTPUT",
+  "ASSET_MATERIALIZATION",
+  "ASSET_OBSERVATION",
+  "STEP_EXPECTATION_RESULT",
+] as const;
+const FAILURES = ["STEP_FAILURE", "STEP_LOST", "STEP_UP_FOR_RETRY", "RESOURCE_INIT_FAILURE", "HOOK_ERRORED"] as const;
+const MOST = 40; //: a step that fans out has thousands; the list of events has them all
 
 export function StepPanel({
   runId,
@@ -36,12 +37,10 @@ export function StepPanel({
   close: () => void;
   live: boolean;
 }) {
-  const variables = { runId, after: "0", limit: 200, filter: { stepKey } };
-  const [{ data }, again] = useQuery({ query: RunLogsDocument, variables, requestPolicy: "cache-and-network" });
-  useChanges(["RUNS"], () => again({ requestPolicy: "network-only" }), runId, live ? 500 : 5000);
-  const events = data?.logsForRun.__typename === "EventConnection" ? data.logsForRun.events : [];
-  const failure = events.findLast((event) => event.error);
-  const shown = events.filter((event) => INTERESTING.has(kindOf(event)));
+  const values = useEvents(runId, stepKey, VALUES, live);
+  const failures = useEvents(runId, stepKey, FAILURES, live);
+  const failure = failures.events.findLast((event) => event.error);
+  const shown = values.events;
   const flower = useShell()?.instance.flowerUrl;
   const last = step?.spans.at(-1);
   const isOnCelery = last?.[5]?.includes("@");
@@ -80,7 +79,6 @@ export function StepPanel({
                 <th>Start</th>
                 <th>Waited</th>
                 <th>Ran</th>
-                <th>Worker</th>
               </tr>
             </thead>
             <tbody>
@@ -88,6 +86,11 @@ export function StepPanel({
                 <tr key={attempt}>
                   <td>
                     <Status of={outcome}>{attempt}</Status>
+                    {worker && (
+                      <Text size="xs" className="quiet" style={{ overflowWrap: "anywhere" }}>
+                        {worker}
+                      </Text>
+                    )}
                   </td>
                   <td className="nowrap">{started === null ? "" : clock(started)}</td>
                   <td className="nowrap">
@@ -96,7 +99,6 @@ export function StepPanel({
                   <td className="nowrap">
                     {started !== null && ended !== null ? duration(ended - started) : look(outcome).text}
                   </td>
-                  <td style={{ overflowWrap: "anywhere" }}>{worker}</td>
                 </tr>
               ))}
             </tbody>
@@ -120,8 +122,7 @@ export function StepPanel({
             string,
             unknown
           >;
-          if ((kindOf(event) === "HandledOutput" || kindOf(event) === "LoadedInput") && Object.keys(found).length === 0)
-            return null;
+          if (kindOf(event) === "HandledOutput" && Object.keys(found).length === 0) return null;
           return (
             <div key={event.number} style={{ marginTop: 8 }}>
               <Text size="sm" fw={600}>
@@ -150,9 +151,22 @@ export function StepPanel({
             </div>
           );
         })}
+        {values.hasMore && (
+          <Text size="sm" className="quiet" mt={8}>
+            There are more; the events below have all of them.
+          </Text>
+        )}
       </div>
     </aside>
   );
+}
+
+/** The first events of some types, kept current. */
+function useEvents(runId: string, stepKey: string, types: readonly DagsterEventType[], live: boolean) {
+  const variables = { runId, after: "0", limit: MOST, filter: { stepKey, types: [...types] } };
+  const [{ data }, again] = useQuery({ query: RunLogsDocument, variables, requestPolicy: "cache-and-network" });
+  useChanges(["RUNS"], () => again({ requestPolicy: "network-only" }), runId, live ? 500 : 5000);
+  return data?.logsForRun.__typename === "EventConnection" ? data.logsForRun : { events: [], hasMore: false };
 }
 
 function Facts({ planned }: { planned: PlannedStep }) {

@@ -1,5 +1,5 @@
 /** The filter of the runs list as text: `status:FAILURE job:census tag:team=a id:1f3b`. It lives in the URL. */
-import type { RunStatus, RunsFilterInput } from "../api/gql";
+import type { RunStatus, RunsFilter } from "../api/gql";
 import { RUN_STATUSES } from "./status";
 
 export type Token = { kind: "status" | "job" | "tag" | "id" | "after" | "before"; value: string };
@@ -22,8 +22,8 @@ export function write(tokens: Token[]): string {
 }
 
 /** Several statuses or ids are any of them; of all else, everything has to hold. */
-export function filterOf(tokens: Token[]): RunsFilterInput {
-  const filter: RunsFilterInput = {};
+export function filterOf(tokens: Token[]): RunsFilter {
+  const filter: RunsFilter = {};
   for (const { kind, value } of tokens) {
     if (kind === "status") {
       const status = value.toUpperCase();

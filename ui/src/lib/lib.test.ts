@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { density } from "../components/Gantt";
 import { visible } from "../components/JobGraph";
 import {
   extras,
@@ -17,6 +18,7 @@ import { refusal } from "./results";
 import { worst } from "./status";
 import { bounds, countBy, merge, type Plan, rowsByWorker, rowsOf, type StepTimes } from "./steps";
 import { ago, duration, ticks } from "./time";
+import { counted, toldTags } from "./words";
 
 const SCHEMA: Schema = {
   type: "object",
@@ -246,5 +248,34 @@ describe("words", () => {
       "a › b: bad",
     );
     expect(refusal(undefined, { message: "away" })).toBe("away");
+  });
+});
+
+describe("what lists say", () => {
+  it("count", () => {
+    expect([counted(1, "run"), counted(0, "run"), counted(12345, "step")]).toEqual(["1 run", "0 runs", "12,345 steps"]);
+  });
+  it("tell the tags of a user first, ours by their short name, and not those that say nothing", () => {
+    const tags = ["opgrid/partition", "opgrid/partition_set", "team", ".opgrid/x"].map((key) => ({ key, value: "v" }));
+    expect(toldTags(tags).map((tag) => tag.text)).toEqual(["team=v", "partition=v"]);
+  });
+});
+
+describe("a folded row", () => {
+  const step = (key: string, spans: StepTimes["spans"]): StepTimes => ({ key, node: "m", status: "SUCCESS", spans });
+  it("tells the wait before the first, and how many ran at a time", () => {
+    const found = density(
+      [
+        step("m[a]", [[1, 0, 2, 6, "SUCCESS", "w"]]),
+        step("m[b]", [[1, 1, 4, null, "RUNNING", "w"]]),
+        step("m[c]", [[1, 1, null, null, "DISPATCHED", ""]]),
+      ],
+      10,
+    );
+    expect(found).toMatchObject({ waits: 0, from: 2, to: 10 });
+    expect(found?.busy[0]).toBeCloseTo(1);
+    expect(found?.most).toBeCloseTo(2);
+    expect(found?.busy.at(-1)).toBeCloseTo(1);
+    expect(density([step("m[c]", [[1, 1, null, null, "DISPATCHED", ""]])], 10)).toBeNull();
   });
 });

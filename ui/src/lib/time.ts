@@ -8,9 +8,15 @@ export function duration(seconds: number | null | undefined): string {
   if (s < 1) return `${Math.round(s * 1000)} ms`;
   if (s < 10) return `${s.toFixed(2)} s`;
   if (s < 60) return `${s.toFixed(1)} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  if (s < 3600) return both(s, 60, "min", 1, "s");
+  if (s < 86400) return both(s, 3600, "h", 60, "min");
+  return both(s, 86400, "d", 3600, "h");
+}
+
+/** "2 min 5 s"; "2 min" where nothing is left. */
+function both(seconds: number, large: number, name: string, small: number, rest: string): string {
+  const left = Math.floor((seconds % large) / small);
+  return `${Math.floor(seconds / large)} ${name}${left ? ` ${left} ${rest}` : ""}`;
 }
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
@@ -38,6 +44,12 @@ export function exact(at: number): string {
     second: "2-digit",
     timeZoneName: "short",
   });
+}
+
+/** "Wed 25 Nov, 03:00", in the zone of whoever looks. */
+export function moment(at: number): string {
+  const day = { weekday: "short", day: "numeric", month: "short" } as const;
+  return new Date(at * 1000).toLocaleString("en-GB", { ...day, hour: "2-digit", minute: "2-digit" });
 }
 
 /** "14:03:05.120" */

@@ -84,7 +84,7 @@ export function Automation() {
   return (
     <>
       <PageTitle title="Automation" />
-      <h2 style={{ fontSize: 16 }}>Schedules</h2>
+      <h2 className="section">Schedules</h2>
       <div className="panel">
         {schedules.__typename !== "Schedules" ? (
           <Problem>{schedules.message}</Problem>
@@ -145,7 +145,7 @@ export function Automation() {
           </table>
         )}
       </div>
-      <h2 style={{ fontSize: 16, marginTop: 20 }}>Sensors</h2>
+      <h2 className="section">Sensors</h2>
       <div className="panel">
         {sensors.__typename !== "Sensors" ? (
           <Problem>{sensors.message}</Problem>

@@ -17,6 +17,7 @@ import { Icon } from "../components/Icons";
 import { useMessages } from "../components/Messages";
 import { usePermission } from "../components/Shell";
 import { refusal } from "../lib/results";
+import { counted } from "../lib/words";
 
 export function Deployment({ tab }: { tab: string }) {
   const [, go] = useLocation();
@@ -104,8 +105,8 @@ function Code({ data }: { data: DeploymentQuery }) {
         </header>
         <div style={{ padding: 10 }}>
           <Text size="sm">
-            {counts?.jobs.length ?? 0} jobs, {counts?.schedules.length ?? 0} schedules, {counts?.sensors.length ?? 0}{" "}
-            sensors
+            {counted(counts?.jobs.length ?? 0, "job")}, {counted(counts?.schedules.length ?? 0, "schedule")},{" "}
+            {counted(counts?.sensors.length ?? 0, "sensor")}
             {entry.updatedTimestamp && (
               <>
                 , loaded <When at={entry.updatedTimestamp} />
@@ -165,7 +166,8 @@ function Pools({ data, refetch }: { data: DeploymentQuery; refetch: () => void }
   const [limit, setLimit] = useState<number | "">(1);
   const set = async (key: string, slots: number) => {
     const result = await client.mutation(SetPoolDocument, { key, limit: slots }).toPromise();
-    const problem = refusal(result.data?.setConcurrencyLimit, result.error);
+    const done = result.data?.setConcurrencyLimit;
+    const problem = result.error?.message ?? (done ? undefined : "A pool needs a name, and a limit from 0 on.");
     if (problem !== undefined) bad(problem);
     refetch();
   };

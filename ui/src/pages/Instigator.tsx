@@ -1,5 +1,5 @@
 /** One schedule or sensor: what it did, what it would do, where it stands. */
-import { Button, Group, Modal, Tabs, Text, Textarea } from "@mantine/core";
+import { Button, Group, Modal, Tabs, Text, Textarea, Tooltip } from "@mantine/core";
 import { useState } from "react";
 import { useClient } from "urql";
 import {
@@ -19,7 +19,7 @@ import { RunTable } from "../components/RunTable";
 import { usePermission } from "../components/Shell";
 import { TickStrip, TickTable } from "../components/Ticks";
 import { refusal } from "../lib/results";
-import { duration, exact } from "../lib/time";
+import { duration, exact, moment } from "../lib/time";
 import { cronWords, Toggle } from "./Automation";
 
 export function SchedulePage({ location, name }: { location: string; name: string }) {
@@ -56,14 +56,16 @@ export function SchedulePage({ location, name }: { location: string; name: strin
         <Try onTry={tryIt} />
       </PageTitle>
       {schedule.description && <Text size="sm">{schedule.description}</Text>}
-      <Text size="sm" mb="sm">
-        Next:{" "}
+      <Group mb="sm" gap={6}>
+        <Text size="sm" className="quiet">
+          {schedule.scheduleState.status === "RUNNING" ? "Next ticks" : "It would tick"}
+        </Text>
         {schedule.futureTicks.map((at) => (
-          <span key={at} style={{ marginRight: 12 }}>
-            {exact(at)}
-          </span>
+          <Tooltip key={at} label={exact(at)}>
+            <span className="tag">{moment(at)}</span>
+          </Tooltip>
         ))}
-      </Text>
+      </Group>
       <History ticks={schedule.scheduleState.ticks} runs={schedule.scheduleState.runs} />
       <DryRun dry={dry} close={() => setDry(null)} />
     </>

@@ -94,7 +94,9 @@ function JobRuns({ job }: { job: string }) {
   return (
     <div className="panel">
       <header>
-        <Link href={`/runs?q=${encodeURIComponent(`job:${job}`)}`}>All {data.runsOrError.count} runs</Link>
+        <Link href={`/runs?q=${encodeURIComponent(`job:${job}`)}`}>
+          {data.runsOrError.count === 1 ? "1 run" : `All ${data.runsOrError.count} runs`}
+        </Link>
       </header>
       <RunTable runs={data.runsOrError.results} hideJob />
     </div>

@@ -1,32 +1,23 @@
 /** All jobs of all code locations, with their last runs. */
-import { Group, TextInput, Tooltip } from "@mantine/core";
-import { useMemo, useState } from "react";
+import { Group, Text, TextInput, Tooltip } from "@mantine/core";
+import { useState } from "react";
 import { Link } from "wouter";
-import { type RunRowFragment, RunsPageDocument } from "../api/gql";
+import { JobsPageDocument } from "../api/gql";
 import { useLive } from "../api/live";
-import { Empty, jobPath, PageTitle, Status, Waiting, When } from "../components/Bits";
+import { Empty, jobPath, PageTitle, Problem, Status, Took, Waiting, When } from "../components/Bits";
 import { Icon } from "../components/Icons";
-import { useShell } from "../components/Shell";
 import { look } from "../lib/status";
+import { exact } from "../lib/time";
 
 export function Jobs() {
-  const shell = useShell();
   const [text, setText] = useState("");
-  const { data } = useLive(RunsPageDocument, { filter: {}, limit: 500, cursor: null }, ["RUNS"], { every: 1500 });
-  const byJob = useMemo(() => {
-    const found = new Map<string, RunRowFragment[]>();
-    if (data?.runsOrError.__typename === "Runs")
-      for (const run of data.runsOrError.results) {
-        const list = found.get(run.jobName) ?? [];
-        if (list.length < 12) found.set(run.jobName, [...list, run]);
-      }
-    return found;
-  }, [data]);
-  if (shell?.workspaceOrError.__typename !== "Workspace") return <Waiting />;
-  const jobs = shell.workspaceOrError.locationEntries.flatMap((entry) =>
-    entry.repositories.flatMap((each) => each.jobs),
-  );
-  const shown = jobs.filter((job) => job.name.toLowerCase().includes(text.toLowerCase()));
+  const { data, error } = useLive(JobsPageDocument, {}, ["RUNS", "LOCATIONS"], { every: 1500 });
+  if (!data) return <Waiting error={error} />;
+  const found = data.repositoriesOrError;
+  if (found.__typename !== "RepositoryConnection") return <Problem>{found.__typename}</Problem>;
+  const jobs = found.nodes.flatMap((each) => each.jobs);
+  const wanted = text.toLowerCase();
+  const shown = jobs.filter((job) => `${job.name} ${job.repositoryLocationName}`.toLowerCase().includes(wanted));
   return (
     <>
       <PageTitle title="Jobs" />
@@ -42,15 +33,19 @@ export function Jobs() {
       />
       <div className="panel">
         {shown.length === 0 ? (
-          <Empty>There are no such jobs. What does not load is told under Deployment.</Empty>
+          <Empty>
+            {jobs.length ? "No job has this in its name." : "No code location has a job."} Code that does not load is
+            told under <Link href="/deployment">Deployment</Link>.
+          </Empty>
         ) : (
           <table className="rows">
             <thead>
               <tr>
                 <th>Job</th>
-                <th>Code location</th>
+                <th className="wide-only">Code location</th>
                 <th>Last run</th>
-                <th>Runs, the latest first</th>
+                <th className="wide-only">Took</th>
+                <th>Latest runs</th>
                 <th>
                   <span className="quiet">Open</span>
                 </th>
@@ -58,14 +53,18 @@ export function Jobs() {
             </thead>
             <tbody>
               {shown.map((job) => {
-                const runs = byJob.get(job.name) ?? [];
-                const [last] = runs;
+                const [last] = job.runs;
                 return (
                   <tr key={`${job.repositoryLocationName} ${job.name}`}>
                     <td>
                       <Link href={jobPath(job.repositoryLocationName, job.name)}>{job.name}</Link>
+                      {job.description && (
+                        <Text size="xs" className="quiet" lineClamp={1} maw={360}>
+                          {job.description.trim().split("\n")[0]}
+                        </Text>
+                      )}
                     </td>
-                    <td>{job.repositoryLocationName}</td>
+                    <td className="wide-only">{job.repositoryLocationName}</td>
                     <td>
                       {last ? (
                         <Group gap="xs">
@@ -76,12 +75,16 @@ export function Jobs() {
                         <span className="quiet">never</span>
                       )}
                     </td>
+                    <td className="wide-only">{last && <Took start={last.startTime} end={last.endTime} />}</td>
                     <td>
-                      <Group gap={3}>
-                        {runs.map((run) => {
+                      <Group gap={3} wrap="nowrap">
+                        {job.runs.map((run) => {
                           const { tone, sign, text: said } = look(run.status);
                           return (
-                            <Tooltip key={run.runId} label={`${run.runId.slice(0, 8)}: ${said}`}>
+                            <Tooltip
+                              key={run.runId}
+                              label={`${run.runId.slice(0, 8)}: ${said}, ${exact(run.creationTime)}`}
+                            >
                               <Link
                                 href={`/runs/${run.runId}`}
                                 aria-label={`Run ${run.runId.slice(0, 8)}: ${said}`}

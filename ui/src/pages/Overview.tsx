@@ -9,6 +9,7 @@ import { Icon } from "../components/Icons";
 import { RunTable } from "../components/RunTable";
 import { isFinal, look } from "../lib/status";
 import { clock, duration, exact, ticks } from "../lib/time";
+import { counted } from "../lib/words";
 
 const SPANS: Record<string, number> = { "1 h": 3600, "6 h": 6 * 3600, "24 h": 24 * 3600, "7 d": 7 * 86400 };
 
@@ -32,7 +33,7 @@ export function Overview() {
     <>
       <PageTitle
         title="Overview"
-        sub={shown && `${open.length} runs go on, ${failed.length} of the last ${span} failed`}
+        sub={shown && `${counted(open.length, "run")} in progress, ${failed.length} failed in the last ${span}`}
       >
         <SegmentedControl
           size="xs"
@@ -76,7 +77,7 @@ export function Overview() {
           />
           {shown.waitingApprovals.length > 0 && (
             <>
-              <h2 style={{ fontSize: 16, margin: "20px 0 8px" }}>Waiting for an approval</h2>
+              <h2 className="section">Waiting for an approval</h2>
               <div className="panel">
                 <table className="rows">
                   <tbody>
@@ -97,13 +98,13 @@ export function Overview() {
               </div>
             </>
           )}
-          <h2 style={{ fontSize: 16, margin: "20px 0 8px" }}>In progress</h2>
+          <h2 className="section">In progress</h2>
           <div className="panel">
             {open.length ? <RunTable runs={open.slice(0, 20)} /> : <Empty>Nothing runs.</Empty>}
           </div>
           {failed.length > 0 && (
             <>
-              <h2 style={{ fontSize: 16, margin: "20px 0 8px" }}>Failed</h2>
+              <h2 className="section">Failed</h2>
               <div className="panel">
                 <RunTable runs={failed.slice(0, 10)} />
               </div>

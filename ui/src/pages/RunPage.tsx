@@ -16,6 +16,7 @@ import {
 } from "../api/gql";
 import { useChanges, useLive } from "../api/live";
 import {
+  Asked,
   Confirmed,
   JobLink,
   jobPath,
@@ -75,13 +76,19 @@ function useTimeline(runId: string): { steps: Map<string, StepTimes>; loaded: bo
   return { steps, loaded };
 }
 
+/** ``id`` may be the beginning of one: the address then becomes that of the run. */
 export function RunPage({ id }: { id: string }) {
+  const [, go] = useLocation();
   const { data, error } = useLive(RunPageDocument, { runId: id }, ["RUNS"], { runId: id });
+  const whole = data?.runOrError.__typename === "Run" ? data.runOrError.runId : id;
+  useEffect(() => {
+    if (whole !== id) go(`/runs/${whole}`, { replace: true });
+  }, [whole, id, go]);
   if (!data) return <Waiting error={error} />;
   if (data.runOrError.__typename !== "Run") {
     return (
       <>
-        <PageTitle title="Run" />
+        <PageTitle title={`Run ${id.slice(0, 8)}`} />
         <Problem title="This run cannot be shown">{data.runOrError.message}</Problem>
       </>
     );
@@ -196,6 +203,11 @@ function Notices({ run }: { run: RunData }) {
           <Icon name="clock" className="wait" style={{ verticalAlign: "text-bottom" }} /> It waits: {run.whyWaiting}
         </Text>
       )}
+      {run.whyStepsWait.map((why) => (
+        <Text key={why} size="sm" mb="xs">
+          <Icon name="clock" className="wait" style={{ verticalAlign: "text-bottom" }} /> {why}
+        </Text>
+      ))}
       {run.cancelReason && !isFinal(run.status) && (
         <Text size="sm" mb="xs">
           It was asked to end: {run.cancelReason}
@@ -331,13 +343,7 @@ function Steps({
     [],
   );
   return (
-    <div
-      style={{
-        display: "grid",
-        gridTemplateColumns: chosen ? "minmax(0, 1fr) minmax(280px, 380px)" : "minmax(0, 1fr)",
-        gap: 12,
-      }}
-    >
+    <div className={chosen ? "split two" : "split"}>
       <section className="panel" aria-label="Steps">
         <header style={{ flexWrap: "wrap" }}>
           <SegmentedControl
@@ -432,6 +438,7 @@ function Actions({ run, chosen }: { run: RunData; chosen: string | null }) {
   const [mayLaunch, whyNot] = usePermission("launch");
   const [mayDelete] = usePermission("delete");
   const [changing, setChanging] = useState(false);
+  const [deleting, setDeleting] = useState(false);
   const location = run.repositoryOrigin?.repositoryLocationName ?? "";
   const failed = run.status === "FAILURE" || run.status === "CANCELED";
   const relaunch = async (strategy: ReexecutionStrategy, stepKeys?: string[]) => {
@@ -446,6 +453,12 @@ function Actions({ run, chosen }: { run: RunData; chosen: string | null }) {
       good(`Launched ${answer.run.runId.slice(0, 8)}.`);
       go(`/runs/${answer.run.runId}`);
     }
+  };
+  const remove = async () => {
+    const result = await client.mutation(DeleteRunDocument, { runId: run.runId }).toPromise();
+    const problem = refusal(result.data?.deleteRun, result.error);
+    if (problem !== undefined) bad(problem);
+    else go("/runs");
   };
   const end = async (force: boolean) => {
     const policy = force ? ("MARK_AS_CANCELED_IMMEDIATELY" as const) : null;
@@ -517,9 +530,24 @@ function Actions({ run, chosen }: { run: RunData; chosen: string | null }) {
           </Menu.Item>
           <FlowerLink run={run} />
           <Menu.Divider />
-          <DeleteItem run={run} disabled={!mayDelete || !isFinal(run.status)} onDeleted={() => go("/runs")} />
+          <Menu.Item
+            color="red"
+            disabled={!mayDelete || !isFinal(run.status)}
+            leftSection={<Icon name="trash" />}
+            onClick={() => setDeleting(true)}
+          >
+            Delete
+          </Menu.Item>
         </Menu.Dropdown>
       </Menu>
+      <Asked
+        opened={deleting}
+        close={() => setDeleting(false)}
+        title="Delete"
+        question="Delete this run and its log for good?"
+        color="red"
+        onYes={remove}
+      />
       <Modal
         opened={changing}
         onClose={() => setChanging(false)}
@@ -544,27 +572,6 @@ function FlowerLink({ run }: { run: RunData }) {
   return (
     <Menu.Item component="a" href={url} target="_blank" rel="noreferrer" leftSection={<Icon name="external" />}>
       Tasks in Flower
-    </Menu.Item>
-  );
-}
-
-function DeleteItem({ run, disabled, onDeleted }: { run: RunData; disabled: boolean; onDeleted: () => void }) {
-  const client = useClient();
-  const { bad } = useMessages();
-  return (
-    <Menu.Item
-      color="red"
-      disabled={disabled}
-      leftSection={<Icon name="trash" />}
-      onClick={async () => {
-        if (!window.confirm("Delete this run and its log for good?")) return;
-        const result = await client.mutation(DeleteRunDocument, { runId: run.runId }).toPromise();
-        const problem = refusal(result.data?.deleteRun, result.error);
-        if (problem !== undefined) bad(problem);
-        else onDeleted();
-      }}
-    >
-      Delete
     </Menu.Item>
   );
 }

@@ -3,7 +3,14 @@ import { Button, Group, Menu, SegmentedControl, Text, TextInput } from "@mantine
 import { useEffect, useState } from "react";
 import { useClient, useQuery } from "urql";
 import { useSearchParams } from "wouter";
-import { DeleteRunDocument, RelaunchDocument, RunsPageDocument, TagKeysDocument, TerminateDocument } from "../api/gql";
+import {
+  DeleteRunDocument,
+  RelaunchDocument,
+  RunsPageDocument,
+  TagKeysDocument,
+  TagValuesDocument,
+  TerminateDocument,
+} from "../api/gql";
 import { useLive } from "../api/live";
 import { Confirmed, PageTitle, Problem, Waiting } from "../components/Bits";
 import { Icon } from "../components/Icons";
@@ -13,6 +20,7 @@ import { usePermission } from "../components/Shell";
 import { filterOf, parse, type Token, withToken, write } from "../lib/filter";
 import { refusal } from "../lib/results";
 import { RUN_STATUSES } from "../lib/status";
+import { counted } from "../lib/words";
 
 const PAGE = 50;
 const TABS: Record<string, string[]> = {
@@ -81,6 +89,22 @@ export function Runs() {
           </Button>
         )}
       </Group>
+      {tokens.length > 0 && (
+        <Group gap={4} mb="xs">
+          {tokens.map((token) => (
+            <button
+              key={`${token.kind} ${token.value}`}
+              type="button"
+              className="tag"
+              aria-label={`Without ${write([token])}`}
+              title="Click to take it away"
+              onClick={() => show(tokens.filter((each) => each !== token))}
+            >
+              <span className="quiet">{token.kind}</span> {token.value} <Icon name="cross" width={10} height={10} />
+            </button>
+          ))}
+        </Group>
+      )}
       {error && <Problem>{error}</Problem>}
       {!data ? (
         <Waiting error={error} />
@@ -133,19 +157,30 @@ function AddToken({ onAdd }: { onAdd: (token: Token) => void }) {
         ))}
         {keys.length > 0 && <Menu.Label>Tag</Menu.Label>}
         {keys.slice(0, 15).map((key) => (
-          <Menu.Item
-            key={key}
-            onClick={() => {
-              const value = window.prompt(`Value of the tag ${key}`);
-              if (value) onAdd({ kind: "tag", value: `${key}=${value}` });
-            }}
-          >
-            {key}
-          </Menu.Item>
+          <Menu.Sub key={key}>
+            <Menu.Sub.Target>
+              <Menu.Sub.Item>{key}</Menu.Sub.Item>
+            </Menu.Sub.Target>
+            <Menu.Sub.Dropdown mah={360} style={{ overflowY: "auto" }}>
+              <TagValues tag={key} onPick={(value) => onAdd({ kind: "tag", value: `${key}=${value}` })} />
+            </Menu.Sub.Dropdown>
+          </Menu.Sub>
         ))}
       </Menu.Dropdown>
     </Menu>
   );
+}
+
+/** Asked for when its menu opens. */
+function TagValues({ tag, onPick }: { tag: string; onPick: (value: string) => void }) {
+  const [{ data }] = useQuery({ query: TagValuesDocument, variables: { key: tag } });
+  const found = data?.runTagsOrError.__typename === "RunTags" ? data.runTagsOrError.tags[0]?.values : undefined;
+  if (!found) return <Menu.Label>Loading</Menu.Label>;
+  return found.map((value) => (
+    <Menu.Item key={value} onClick={() => onPick(value)}>
+      {value.length > 60 ? `${value.slice(0, 60)}…` : value || "(empty)"}
+    </Menu.Item>
+  ));
 }
 
 type Row = Parameters<typeof RunTable>[0]["runs"];
@@ -185,7 +220,7 @@ function Listed({
       </div>
       <Group mt="xs" justify="space-between">
         <Text size="sm" className="quiet">
-          {count === 0 ? "" : `${from + 1} to ${from + runs.length} of ${count}`}
+          {count === 0 ? "" : `${from + 1} to ${from + runs.length} of ${count.toLocaleString("en")}`}
         </Text>
         <Group gap="xs">
           <Button size="xs" variant="default" disabled={page === 0} onClick={onBack}>
@@ -219,10 +254,10 @@ function Bulk({ ids, done }: { ids: string[]; done: () => void }) {
   };
   return (
     <Group gap="xs" mb="xs">
-      <Text size="sm">{ids.length} chosen</Text>
+      <Text size="sm">{counted(ids.length, "run")} chosen</Text>
       <Confirmed
         label="Cancel"
-        question={`Cancel ${ids.length} runs?`}
+        question={`Cancel ${counted(ids.length, "run")}?`}
         disabled={!mayEnd}
         onYes={async () => {
           const result = await client.mutation(TerminateDocument, { runIds: ids, policy: null }).toPromise();
@@ -267,7 +302,7 @@ function Bulk({ ids, done }: { ids: string[]; done: () => void }) {
       </Button>
       <Confirmed
         label="Delete"
-        question={`Delete ${ids.length} runs and their logs for good?`}
+        question={`Delete ${counted(ids.length, "run")} with ${ids.length === 1 ? "its log" : "their logs"} for good?`}
         color="red"
         disabled={!mayDelete}
         onYes={() =>

@@ -42,7 +42,7 @@ export function Workers() {
                 {queue.alarm}
               </Problem>
             ))}
-          <h2 style={{ fontSize: 16 }}>Workers</h2>
+          <h2 className="section">Workers</h2>
           <div className="panel">
             {fleet.workers.length === 0 ? (
               <Empty>No worker lives. Start one with: opgrid worker start</Empty>
@@ -94,7 +94,7 @@ export function Workers() {
               </table>
             )}
           </div>
-          <h2 style={{ fontSize: 16, marginTop: 20 }}>Queues</h2>
+          <h2 className="section">Queues</h2>
           <div className="panel">
             <table className="rows">
               <thead>

@@ -1,0 +1,75 @@
+"""Why steps of a run that goes on have not started, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from opgrid.broker.keys import DEFAULT_QUEUE
+from opgrid.contracts.status import StepStatus
+from opgrid.ids import split_step_key
+from orchestrator.coordinator import fleet
+from orchestrator.coordinator.fleet import FleetReport
+from orchestrator.engine.pools import Slot
+from orchestrator.planner.plan import Plan, StepSpec
+from orchestrator.storage.records import RunRecord, StepRecord
+from orchestrator.storage.service_protocols import ServiceStore
+
+_CELERY: Final = "celery"
+
+
+def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, steps: Sequence[StepRecord]) -> list[str]:
+    """A sentence for each thing that steps wait for; approvals and retries are told elsewhere."""
+    waiting = [step.step for step in steps if step.status is StepStatus.DISPATCHED]
+    if run.status.is_final or not waiting:
+        return []
+    asked = {gate.step for gate in store.gates([run.run_id]) if gate.approved is None}
+    specs = {spec.key: spec for spec in plan.steps}
+    used, limits = store.used_slots(), store.pools()
+    for_pool: Counter[str] = Counter()
+    for_queue: Counter[str] = Counter()
+    for step in waiting:
+        spec = specs.get(split_step_key(step)[0])
+        if spec is None or step in asked:
+            continue
+        pool = spec.pool
+        held = pool is not None and _is_limited(store, pool, limits)
+        if pool is not None and held and Slot(pool, run.run_id, step) not in used.get(pool, ()):
+            for_pool[pool] += 1
+        elif (spec.executor or run.brief.executor.name) == _CELERY:
+            for_queue[_queue(run, spec)] += 1
+    told = [
+        f"{_steps(count)} for the pool {name!r}: {len(used.get(name, ()))} of its slots are in use."
+        for name, count in sorted(for_pool.items())
+    ]
+    if for_queue:
+        report, busy = fleet.read(store), Counter(step.worker for _, step in store.running_steps())
+        told += [_in_queue(name, count, report, busy) for name, count in sorted(for_queue.items())]
+    return told
+
+
+def _is_limited(store: ServiceStore, pool: str, limits: Collection[str]) -> bool:
+    """Whether single steps are held back by it."""
+    return store.pooling.granularity == "op" and (pool in limits or store.pooling.default_limit is not None)
+
+
+def _queue(run: RunRecord, spec: StepSpec) -> str:
+    return str(spec.queue or run.brief.executor.config.get("queue") or DEFAULT_QUEUE)
+
+
+def _in_queue(name: str, count: int, report: FleetReport | None, busy: Counter[str | None]) -> str:
+    if report is None:
+        return f"{_steps(count)} for a worker; no orchestrator has looked for workers yet."
+    if report.error is not None:
+        return f"{_steps(count)} for a worker. {report.error}"
+    serving = [worker for worker in report.workers if name in worker.queues]
+    if not serving:
+        start = "opgrid worker start" + ("" if name == DEFAULT_QUEUE else f" -q {name}")
+        return f"{_steps(count)} in the queue {name!r}, which no worker serves. Start one with: {start}"
+    running, places = sum(busy[worker.name] for worker in serving), sum(worker.concurrency for worker in serving)
+    return f"{_steps(count)} in the queue {name!r}: {running} of {places} processes of its workers are busy."
+
+
+def _steps(count: int) -> str:
+    return "1 step waits" if count == 1 else f"{count} steps wait"

@@ -1,0 +1,140 @@
+"""Lists are read together: how many statements they take does not depend on how many rows they have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.gates import Gate
+from orchestrator.locations.location import Location
+from orchestrator.services.automation import new_state
+from orchestrator.storage.service_records import InstigatorKind, Tick, TickStatus
+from orchestrator.storage.sql.store import SqlStore
+from tests.unit.api.conftest import PLACE, Api
+from tests.unit.api.test_jobs import BACKFILL, of_daily
+from tests.unit.api.test_runs import drive
+
+
+@contextmanager
+def statements(api: Api) -> Iterator[list[str]]:
+    """Those that the database is asked meanwhile."""
+    assert isinstance(api.store, SqlStore)
+    seen: list[str] = []
+
+    def tell(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement != "BEGIN":
+            seen.append(statement)
+
+    event.listen(api.store._engine, "before_cursor_execute", tell)
+    try:
+        yield seen
+    finally:
+        event.remove(api.store._engine, "before_cursor_execute", tell)
+
+
+def taken(api: Api, query: str, **variables: Any) -> int:
+    with statements(api) as seen:
+        api(query, **variables)
+    return len(seen)
+
+
+RUNS = """query ($limit: Int) { runsOrError(limit: $limit) { ... on Runs { results {
+  runId status tags { key value } stepCounts whyWaiting canTerminate plan executionPlan { stepKeys } allPools
+  solidSelection hasConcurrencyKeySlots approvals { question } stats { stepsSucceeded materializations }
+  stepStats { stepKey status } repositoryOrigin { id }
+} } } }"""
+
+
+def test_runs_with_everything_that_a_list_may_show(any_api: Api) -> None:
+    for _ in range(8):
+        drive(any_api, any_api.launch())
+    for _ in range(4):
+        any_api.launch()
+    assert taken(any_api, RUNS, limit=12) == taken(any_api, RUNS, limit=2)
+
+
+def test_jobs_with_their_latest_runs(any_api: Api) -> None:
+    query = """query ($limit: Int) { repositoriesOrError { ... on RepositoryConnection { nodes { jobs {
+      name runs(limit: $limit) { runId status stepCounts } } } } } }"""
+    many = [any_api.launch() for _ in range(6)]
+    one = any_api.launch("daily", partitionKey="2026-01-01")
+    (node,) = any_api(query, limit=4)["repositoriesOrError"]["nodes"]
+    found = {job["name"]: [run["runId"] for run in job["runs"]] for job in node["jobs"]}
+    assert found == {"adding": many[:1:-1], "daily": [one]}
+    assert taken(any_api, query, limit=4) <= 2
+
+
+@pytest.fixture
+def crowded(new_api: Callable[[str], Api], database_url: str, location: Location) -> Iterator[Api]:
+    """Ten schedules and ten sensors, each with ticks that launched runs."""
+    api, before = new_api(database_url), location.info
+    schedule, sensor = before.schedules[0], before.sensors[0]
+    names = [str(number) for number in range(10)]
+    location.info = type(before)(
+        before.name,
+        before.jobs,
+        tuple(type(schedule)(f"hourly{name}", schedule.cron, schedule.zone, schedule.jobs) for name in names),
+        tuple(type(sensor)(f"watching{name}", sensor.interval, sensor.jobs) for name in names),
+    )
+    for info in (*location.info.schedules, *location.info.sensors):
+        state = new_state(PLACE, info)
+        for number in range(3):
+            run_id, at = api.launch(), time.time() + number
+            tick = Tick(PLACE, info.name, state.kind, at, TickStatus.SUCCESS, at, (run_id,))
+            after = replace(state, ticked=at, completed=at)
+            assert api.store.commit_tick(tick, state, after) is not None
+            state = after
+    yield api
+    location.info = before
+
+
+TICKS = "status ticks(limit: 2) { id status runIds } runs(limit: 2) { runId stepCounts }"
+AUTOMATION = f"""{{
+  schedulesOrError {{ ... on Schedules {{ results {{ name scheduleState {{ {TICKS} }} }} }} }}
+  sensorsOrError {{ ... on Sensors {{ results {{ name sensorState {{ {TICKS} }} }} }} }}
+}}"""
+
+
+def test_schedules_and_sensors_with_their_ticks_and_runs(crowded: Api) -> None:
+    with statements(crowded) as seen:
+        found = crowded(AUTOMATION)
+    assert len(seen) <= 10  # for twenty rows: states, ticks of two lengths, runs and their steps, of each kind
+    shown = found["sensorsOrError"]["results"][7]
+    assert shown["name"] == "watching7"
+    last, before = crowded.store.ticks(PLACE, "watching7", 2)
+    assert [tick["runIds"] for tick in shown["sensorState"]["ticks"]] == [list(last.run_ids), list(before.run_ids)]
+    assert [run["runId"] for run in shown["sensorState"]["runs"]] == [*last.run_ids, *before.run_ids]
+    assert last.kind is InstigatorKind.SENSOR
+
+
+def test_backfills_with_their_partitions_and_runs(any_api: Api) -> None:
+    query = """query ($limit: Int) { partitionBackfillsOrError(limit: $limit) { ... on PartitionBackfills { cursor
+      results { id partitionStates numCancelable runs(limit: 3) { runId stepCounts } } } } }"""
+    ids = []
+    for number in range(5):
+        keys = [f"2026-01-0{number + 1}"]
+        ids.append(any_api(BACKFILL, params=of_daily(partitionNames=keys))["launchPartitionBackfill"]["backfillId"])
+    page = any_api(query, limit=2)["partitionBackfillsOrError"]
+    assert [each["id"] for each in page["results"]] == [ids[4], ids[3]] and page["cursor"] == ids[3]
+    older = query.replace("limit: $limit", f'limit: $limit, cursor: "{page["cursor"]}"')
+    assert [each["id"] for each in any_api(older, limit=5)["partitionBackfillsOrError"]["results"]] == ids[2::-1]
+    assert taken(any_api, query, limit=5) == taken(any_api, query, limit=2) <= 4
+
+
+def test_approvals_of_many_runs(any_api: Api) -> None:
+    query = (
+        """query ($limit: Int) { runsOrError(limit: $limit) { ... on Runs { results { approvals { question } } } } }"""
+    )
+    for number in range(6):
+        run_id = RunId(any_api.launch())
+        any_api.store.open_gates([Gate(run_id, StepKey("numbers"), f"Shall it {number}?", 1.0)])
+    assert taken(any_api, query, limit=6) == taken(any_api, query, limit=2)
+    shown = any_api(query, limit=1)["runsOrError"]["results"]
+    assert shown == [{"approvals": [{"question": "Shall it 5?"}]}]

@@ -1,0 +1,117 @@
+"""Why steps wait, in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from opgrid import celery_executor, job, op
+from opgrid.broker.presence import Presence
+from opgrid.contracts.events import StepDispatched, StepStarted
+from opgrid.contracts.status import RunStatus
+from opgrid.ids import StepKey
+from orchestrator.coordinator.fleet import REPORT, FleetReport
+from orchestrator.engine.gates import Gate
+from orchestrator.engine.pools import Slot
+from orchestrator.planner.plan import Plan
+from orchestrator.services.launching import Request, prepare
+from orchestrator.services.waiting import why_steps_wait
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.sql.store import SqlStore
+
+
+@op
+def plain() -> None: ...
+
+
+@op(tags={"opgrid/queue": "gpu"})
+def learn() -> None: ...
+
+
+@op(pool="db")
+def write() -> None: ...
+
+
+@job(executor_def=celery_executor)
+def mixed() -> None:
+    plain()
+    learn()
+    write.alias("write_1")()
+    write.alias("write_2")()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run(store: SqlStore) -> RunRecord:
+    """It goes on, and none of its steps has started."""
+    prepared = prepare(Request(mixed))
+    store.create_run(prepared.record, prepared.plan.to_json(), prepared.snapshot.to_json())
+    run_id = prepared.record.run_id
+    with store.turn() as turn:
+        events = [StepDispatched(run_id=run_id, at=1.0, step=StepKey(key), attempt=1) for key in prepared.plan.keys]
+        turn.append(run_id, events)
+        turn.set_status(run_id, RunStatus.STARTED, 1.0)
+    found = store.run(run_id)
+    assert found is not None
+    return found
+
+
+def why(store: SqlStore, run: RunRecord) -> list[str]:
+    return why_steps_wait(store, run, Plan.from_json(store.content(run.plan)), store.steps(run.run_id))
+
+
+def report(store: SqlStore, *workers: Presence, error: str | None = None) -> None:
+    now = time.time()
+    store.put_report(REPORT, msgspec.json.encode(FleetReport(now, workers, error=error)), now)
+
+
+def test_nobody_has_looked_for_workers(store: SqlStore, run: RunRecord) -> None:
+    assert why(store, run) == [
+        "1 step waits for a worker; no orchestrator has looked for workers yet.",
+        "3 steps wait for a worker; no orchestrator has looked for workers yet.",
+    ]
+
+
+def test_a_queue_that_nobody_serves_and_one_that_is_busy(store: SqlStore, run: RunRecord) -> None:
+    report(store, Presence("w1@here", ("opgrid",), 2))
+    with store.turn() as turn:
+        turn.append(
+            run.run_id,
+            [StepStarted(run_id=run.run_id, at=2.0, step=StepKey("plain"), attempt=1, worker="w1@here", pid=1)],
+        )
+    assert why(store, run) == [
+        "1 step waits in the queue 'gpu', which no worker serves. Start one with: opgrid worker start -q gpu",
+        "2 steps wait in the queue 'opgrid': 1 of 2 processes of its workers are busy.",
+    ]
+
+
+def test_a_pool_that_is_full(store: SqlStore, run: RunRecord) -> None:
+    report(store, error="The broker does not answer: nobody is there")
+    store.set_pool("db", 1)
+    assert store.take_slots([Slot("db", run.run_id, StepKey("write_1"))])
+    said = why(store, run)
+    assert said[0] == "1 step waits for the pool 'db': 1 of its slots are in use."
+    assert said[1].endswith("The broker does not answer: nobody is there")
+
+
+def test_what_waits_for_an_approval_is_told_elsewhere(store: SqlStore, run: RunRecord) -> None:
+    steps = [StepKey(key) for key in ("plain", "learn", "write_1", "write_2")]
+    store.open_gates([Gate(run.run_id, step, "?", 1.0) for step in steps])
+    assert why(store, run) == []
+
+
+def test_a_run_that_has_ended_waits_for_nothing(store: SqlStore, run: RunRecord) -> None:
+    with store.turn() as turn:
+        turn.set_status(run.run_id, RunStatus.CANCELED, 3.0)
+    ended = store.run(run.run_id)
+    assert ended is not None and why(store, ended) == []
