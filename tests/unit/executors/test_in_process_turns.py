@@ -1,0 +1,203 @@
+"""What the in-process executor puts into one turn: quick steps together, those of a chain too; slow ones are seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from executors.in_process import InProcessExecutor
+from opgrid import JobDefinition, OpExecutionContext, graph, job, op
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.events import AnyEvent, StepCanceled, StepDispatched, StepStarted, StepSucceeded
+from opgrid.contracts.executor import ExecutorSetup
+from opgrid.contracts.fusing import promise
+from opgrid.contracts.tasks import JobRef, RunBrief, StepTask, Stored, TaskInput
+from opgrid.ids import NodePath, RunId, StepKey
+from orchestrator.instance import Instance
+from orchestrator.storage.memory import MemoryStore
+
+
+class CountingStore(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = 0
+
+    @contextmanager
+    def turn(self) -> Iterator[Any]:
+        self.turns += 1
+        with super().turn() as turn:
+            yield turn
+
+
+@op
+def zero() -> int:
+    return 0
+
+
+@op
+def increment(number: int) -> int:
+    return number + 1
+
+
+@op
+def look(context: OpExecutionContext, number: int) -> int:
+    """What is recorded while it runs."""
+    SEEN.append([(type(event), event.step) for event in recorded(context) if isinstance(event, KINDS)])
+    return number
+
+
+@op
+def look_slowly(context: OpExecutionContext, number: int) -> int:
+    SEEN.append([(type(event), event.step) for event in recorded(context) if isinstance(event, KINDS)])
+    time.sleep(0.03)
+    return number
+
+
+KINDS = (StepStarted, StepSucceeded)
+SEEN: list[list[tuple[type, str]]] = []
+
+
+def recorded(context: OpExecutionContext) -> list[AnyEvent]:
+    return list(context.instance.store.read(context.run_id))
+
+
+def chain(length: int) -> JobDefinition:
+    @graph(name=f"chain_{length}")
+    def made() -> None:
+        number = zero()
+        for _ in range(length - 1):
+            number = increment(number)
+
+    return made.to_job()
+
+
+def test_a_chain_of_quick_steps_takes_few_turns() -> None:
+    store = CountingStore()
+    done = chain(64).execute_in_process(instance=Instance(store))
+    assert done.output_for_node("increment_63") == 63
+    assert store.turns < 20
+    for step in ("increment", "increment_20", "increment_63"):
+        kinds = [type(event) for event in done.all_node_events if event.step == step]
+        assert kinds[:2] == [StepDispatched, StepStarted]
+        assert kinds[-1] is StepSucceeded
+
+
+def test_the_turns_of_a_chain_grow_slower_than_its_steps() -> None:
+    turns = {}
+    for length in (64, 256):
+        store = CountingStore()
+        chain(length).execute_in_process(instance=Instance(store))
+        turns[length] = store.turns
+    assert turns[256] < 256 / 4
+
+
+def test_a_step_that_is_not_known_to_be_quick_begins_when_those_before_it_are_recorded() -> None:
+    SEEN.clear()
+
+    @job
+    def unknown() -> None:
+        look(increment(increment(zero())))
+
+    unknown.execute_in_process()
+    assert (StepSucceeded, "increment_2") in SEEN[0]
+
+
+def test_a_step_that_was_slow_is_seen_while_it_runs() -> None:
+    SEEN.clear()
+
+    @job
+    def slow() -> None:
+        look_slowly(increment(increment(look_slowly(zero()))))
+
+    slow.execute_in_process()
+    assert (StepSucceeded, "increment_2") in SEEN[1]
+    assert (StepStarted, "look_slowly_2") in SEEN[1]
+
+
+# ---- the executor alone
+
+
+WAKES: list[InProcessExecutor] = []
+
+
+@op
+def wake() -> int:
+    """As a signal handler does that asks for the end of the run."""
+    for executor in WAKES:
+        executor.wake()
+    return 0
+
+
+@job
+def waking() -> None:
+    increment(increment(wake()))
+
+
+@job
+def plain() -> None:
+    increment(increment(zero()))
+
+
+def task(step: str, above: str = "", *then: StepTask) -> StepTask:
+    inputs = (TaskInput("number", Stored(promise(StepKey(above), "result"))),) if above else ()
+    after = (StepKey(above),) if above else ()
+    return StepTask(RunId("r"), StepKey(step), NodePath(step), inputs=inputs, after=after, then=then)
+
+
+def brief(of: JobDefinition) -> RunBrief:
+    return RunBrief(RunId("r"), JobRef(of.name, of.structure_hash), ExecutorChoice("in_process"), io="memory")
+
+
+@pytest.fixture
+def executor(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[InProcessExecutor]:
+    made = InProcessExecutor.create(ExecutorSetup({}, str(tmp_path), None, request.param, None, ""))
+    WAKES.append(made)
+    yield made
+    WAKES.clear()
+    made.close()
+
+
+def run_until(executor: InProcessExecutor, step: str) -> list[AnyEvent]:
+    events: list[AnyEvent] = []
+    for _ in range(20):
+        events += executor.poll(0).events
+        if any(isinstance(event, StepSucceeded) and event.step == step for event in events):
+            return events
+    raise AssertionError(events)
+
+
+@pytest.mark.parametrize("executor", [plain], indirect=True)
+def test_steps_that_were_sent_along_run_once_though_they_are_submitted_too(executor: InProcessExecutor) -> None:
+    members = task("increment", "zero"), task("increment_2", "increment")
+    executor.submit(brief(plain), [task("zero", "", *members)])
+    zero_ref = next(e for e in run_until(executor, "zero") if isinstance(e, StepSucceeded)).outputs[0]
+    executor.submit(brief(plain), [_with(task("increment"), zero_ref)])
+    events = run_until(executor, "increment_2")  # it goes on with what was sent along with the first
+    executor.submit(brief(plain), [task("increment_2", "increment")])
+    assert not executor.poll(0).events
+    assert [event.step for event in events if isinstance(event, StepStarted)] == ["increment", "increment_2"]
+
+
+@pytest.mark.parametrize("executor", [waking], indirect=True)
+def test_no_step_that_was_sent_along_starts_once_the_loop_has_something_to_say(executor: InProcessExecutor) -> None:
+    leader = task("wake")
+    executor.submit(brief(waking), [leader])
+    ref = next(e for e in run_until(executor, "wake") if isinstance(e, StepSucceeded)).outputs[0]
+    executor.submit(brief(waking), [_with(task("increment"), ref)])
+    run_until(executor, "increment")  # now both ops are known to be quick
+    members = [replace(each, attempt=2) for each in (task("increment", "wake"), task("increment_2", "increment"))]
+    executor.submit(brief(waking), [replace(leader, attempt=2, then=tuple(members))])
+    events = run_until(executor, "wake")
+    assert {event.step for event in events if isinstance(event, StepStarted)} == {"wake"}
+    executor.cancel(RunId("r"), [(StepKey("increment"), 2)])
+    assert not any(isinstance(event, StepStarted | StepCanceled) for event in executor.poll(0).events)
+
+
+def _with(task: StepTask, ref: Any) -> StepTask:
+    return replace(task, inputs=(TaskInput("number", Stored(ref)),))
