@@ -12,6 +12,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,6 +28,7 @@ HEAD: Final = struct.Struct(">4sI")
 MAGIC: Final = b"OGF1"
 _LARGEST_HEADER: Final = 1 << 20
 _LONGEST_NAME: Final = 200
+_SMALL: Final = 1 << 16  #: bytes that are read at once
 
 
 class FilesystemStore(IOManager):
@@ -61,16 +63,19 @@ class FilesystemStore(IOManager):
         return unpack(header, body, ref, context.io.keys)
 
     def _path(self, context: IOContext, ref: OutputRef) -> str:
-        base = self.base_dir or os.path.join(context.io.home, "storage")
-        file = f"{ref.attempt}.{path_part(ref.claim)}" if ref.claim else str(ref.attempt)
-        return os.path.join(base, *(path_part(part) for part in place(ref)), file)
+        base = self.base_dir or f"{context.io.home}/storage"
+        return f"{base}/{relative_path(ref)}"
 
 
-def place(ref: OutputRef) -> Sequence[str]:
-    mapped = () if ref.mapping_key is None else (ref.mapping_key,)
-    return (ref.run_id, ref.step, ref.output, *mapped)
+def relative_path(ref: OutputRef) -> str:
+    """Below the base: the same everywhere that values are kept as files."""
+    file = f"{ref.attempt}.{path_part(ref.claim)}" if ref.claim else str(ref.attempt)
+    if ref.mapping_key is not None:
+        file = f"{path_part(ref.mapping_key)}/{file}"
+    return f"{path_part(ref.run_id)}/{path_part(ref.step)}/{path_part(ref.output)}/{file}"
 
 
+@lru_cache(maxsize=4096)
 def path_part(text: str) -> str:
     """One part of a path, whatever the text: no separators, no ``..``, no name that file systems refuse for its
     length.
@@ -88,12 +93,8 @@ def path_part(text: str) -> str:
 def write_file(path: str, packed: Packed) -> None:
     temporary = f"{path}.{os.getpid()}.part"
     parts: list[Segment] = [HEAD.pack(MAGIC, len(packed.header)), packed.header, *packed.body]
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    try:
-        handle = os.open(temporary, flags, 0o600)
-    except FileNotFoundError:
-        _make_folder(os.path.dirname(path))
-        handle = os.open(temporary, flags, 0o600)
+    _make_folder(path.rpartition("/")[0])
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         _write_all(handle, parts)
     except BaseException:
@@ -101,19 +102,19 @@ def write_file(path: str, packed: Packed) -> None:
         raise
     finally:
         os.close(handle)
-    os.replace(temporary, path)
+    os.rename(temporary, path)
 
 
 def _make_folder(path: str) -> None:
-    """``os.makedirs`` without a look at each part: mostly, two folders are missing."""
+    """``os.makedirs`` without a look at each part: mostly, the last two are missing, and no others."""
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
+        os.mkdir(path.rpartition("/")[0])
     try:
         os.mkdir(path)
     except FileExistsError:
         return
     except FileNotFoundError:
-        _make_folder(os.path.dirname(path))
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path)
+        os.makedirs(path, exist_ok=True)
 
 
 def _write_all(handle: int, parts: Sequence[Segment]) -> None:
@@ -126,19 +127,23 @@ def _write_all(handle: int, parts: Sequence[Segment]) -> None:
 
 
 def read_file(path: str) -> tuple[bytes, Segment]:
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < 1 << 16:
-            whole = file.readall()
-            length = head_of(whole[: HEAD.size], size, path)
-            return whole[HEAD.size : HEAD.size + length], whole[HEAD.size + length :]
-        length = head_of(file.read(HEAD.size), size, path)
-        header = file.read(length)
-        body = bytearray(size - HEAD.size - length)
-        view, at = memoryview(body), 0
-        while at < len(body) and (count := file.readinto(view[at:])):
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        first = os.read(handle, _SMALL)
+        size = len(first) if len(first) < _SMALL else os.fstat(handle).st_size
+        start = HEAD.size + head_of(first[: HEAD.size], size, path)
+        if size == len(first):
+            return first[HEAD.size : start], first[start:]
+        if start > len(first):
+            first += os.read(handle, start - len(first))
+        body = bytearray(size - start)
+        view, at = memoryview(body), len(first) - start
+        view[:at] = first[start:]
+        while at < len(body) and (count := os.readv(handle, [view[at:]])):
             at += count
-        return header, body
+        return first[HEAD.size : start], body
+    finally:
+        os.close(handle)
 
 
 def head_of(data: bytes, size: int, path: str) -> int:

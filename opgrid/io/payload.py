@@ -40,8 +40,8 @@ class Packed(NamedTuple):
 def pack(value: object, ref: OutputRef, ring: KeyRing, how: Serializer, compress: bool = False) -> Packed:
     segments = how.dumps(value)
     lengths = [_length(segment) for segment in segments]
-    body = list(_laid_out(segments, lengths))
-    raw = sum(_length(part) for part in body)
+    body = segments if len(segments) == 1 else list(_laid_out(segments, lengths))
+    raw = sum(map(_length, body))
     compression, size = "", raw
     if compress and raw >= _COMPRESS_FROM and (smaller := _compressed(body)) is not None:
         compression, body, size = "zstd", [smaller], len(smaller)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, SettingsError
-from opgrid.io.filesystem import HEAD, MAGIC, head_of, path_part, place, read_file, write_file
+from opgrid.io.filesystem import HEAD, MAGIC, head_of, read_file, relative_path, write_file
 from opgrid.io.payload import Packed
 from opgrid.io.serializers import Segment
 
@@ -45,9 +44,7 @@ def spilled(base: str, ref: OutputRef) -> tuple[bytes, Segment]:
 
 
 def _path(base: str, ref: OutputRef) -> str:
-    file = f"{ref.attempt}.{path_part(ref.claim)}" if ref.claim else str(ref.attempt)
-    parts = [*(path_part(part) for part in place(ref)), file]
-    return "/".join([base.rstrip("/"), *parts]) if _is_remote(base) else os.path.join(base, *parts)
+    return f"{base.rstrip('/')}/{relative_path(ref)}"
 
 
 def _is_remote(base: str) -> bool:
