@@ -1,29 +1,34 @@
-"""How long steps take: what their like took before. A guess that errs on the long side."""
+"""How long steps take: what their like took before, where one that was held up by chance says little."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from math import exp, log
 from typing import Final
 
 _KEPT: Final = 10_000
-#: How much of a surprise is believed at once.
-_SLOWER, _QUICKER = 0.5, 0.1
+#: What one step says against all before it.
+_SHARE: Final = 0.2
+_LEAST: Final = 1e-6
 
 
 class Pace:
+    """A moving geometric mean: of many short steps and a few very long ones it is near the short ones."""
+
     def __init__(self) -> None:
-        self._seconds: dict[Hashable, float] = {}
+        self._logarithms: dict[Hashable, float] = {}
 
     def expect(self, what: Hashable) -> float | None:
         """Seconds; None for what was never seen."""
-        return self._seconds.get(what)
+        known = self._logarithms.get(what)
+        return None if known is None else exp(known)
 
     def learn(self, what: Hashable, seconds: float) -> None:
-        before = self._seconds.get(what)
+        new = log(max(seconds, _LEAST))
+        before = self._logarithms.get(what)
         if before is None:
-            if len(self._seconds) >= _KEPT:
-                self._seconds.pop(next(iter(self._seconds)))
-            self._seconds[what] = seconds
-            return
-        share = _SLOWER if seconds > before else _QUICKER
-        self._seconds[what] = before + share * (seconds - before)
+            if len(self._logarithms) >= _KEPT:
+                self._logarithms.pop(next(iter(self._logarithms)))
+            self._logarithms[what] = new
+        else:
+            self._logarithms[what] = before + _SHARE * (new - before)
