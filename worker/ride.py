@@ -26,13 +26,13 @@ from opgrid.broker.pace import Pace
 from opgrid.broker.scripts import RUN_TTL, Attempt, Exchanged, Finished, Protocol, Said, Wanted
 from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.fusing import Made, fulfilled, made_of
-from opgrid.contracts.tasks import StepTask
+from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import StepKey
 from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending
-from opgrid.io.redis import keys_of
+from opgrid.io.redis import RedisStore, keys_of
 from opgrid.io.selection import DEFAULT_KEY
 from opgrid.steps.interrupts import deadline
 from opgrid.steps.runner import Outcome, run_step, timed_out
@@ -45,6 +45,8 @@ from worker.settings import WorkerSettings
 #: Steps that are claimed at once, and the seconds that they may be expected to take together.
 _AHEAD: Final = 64
 _AHEAD_SECONDS: Final = 0.005
+#: Values that are fetched at once.
+_FETCH: Final = 5000
 #: Seconds that an ended step waits for others to be told with.
 _WAIT: Final = 0.005
 #: Seconds after which a step counts as slow.
@@ -270,6 +272,7 @@ class Ride:
             brief.stream,
             means.owner,
             stored=stored,
+            fetch=self._to_fetch(wanted),
             finished=[Finished(self._at(each.item), each.item.claim, each.outputs) for each in ended],
             events=seal_events(events, means.ring) if events else b"",
             returned=returned,
@@ -281,8 +284,21 @@ class Ride:
         if wanted:
             reach("claim after")
         means.pending.written(stored)
+        if wanted:
+            means.pending.fetched(said.fetched)
         del self._unwanted[: len(unwanted)]
         return said
+
+    def _to_fetch(self, wanted: Sequence[Item]) -> list[str]:
+        """Small values that they are going to load."""
+        scope = self._scope
+        if scope.brief.io != "redis" or DEFAULT_KEY in scope.job.resource_defs:
+            return []
+        store = scope.default_io
+        if not isinstance(store, RedisStore):
+            return []
+        refs = [ref for item in wanted for given in item.task.inputs for ref in _refs_of(given.source)]
+        return store.to_fetch(ref for ref in refs if ref.attempt)[:_FETCH]
 
     def _started(self, item: Item) -> bytes:
         return seal_events([self._start_of(item)], self._means.ring) if item.told else b""
@@ -447,6 +463,12 @@ class Ride:
         self._unwanted += [item for item in waiting if item.chain != chain]
         self._window = deque(item for item in self._window if item.chain == chain)
         self._items = deque(item for item in self._items if item.chain == chain)
+
+
+def _refs_of(source: Source) -> Sequence[OutputRef]:
+    if isinstance(source, Stored):
+        return [source.ref]
+    return source.items if isinstance(source, Gathered) else ()
 
 
 def _do_what_follows(ended: Ended, accepted: bool) -> None:

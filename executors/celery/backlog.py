@@ -94,10 +94,12 @@ class Backlog:
             expected = pace.expect(kind_of(waiting[0]))
             seconds += _WORTH if expected is None else expected + _COST
             steps += 1 + len(task.then)
-            if parcel and (seconds > _WORTH or steps > _MOST or len(parcel) >= share):
+            if parcel and (task.alone or seconds > _WORTH or steps > _MOST or len(parcel) >= share):
                 break
             parcel.append(waiting.popleft())
             del self._here[task.run_id, task.step]
+            if task.alone:
+                break
         return parcel
 
     def withdraw(self, run_id: RunId, steps: Collection[StepKey]) -> None:

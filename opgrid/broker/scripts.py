@@ -305,6 +305,7 @@ class Finished(NamedTuple):
 class Exchanged(NamedTuple):
     finished: list[Said]  #: OK for all, or why not for some: nothing was changed then
     claimed: list[Said]
+    fetched: dict[str, bytes]  #: those of the keys that were there
 
 
 class Beat(NamedTuple):
@@ -363,6 +364,7 @@ class Protocol:
         owner: str,
         *,
         stored: Sequence[Store] = (),
+        fetch: Sequence[str] = (),
         finished: Sequence[Finished] = (),
         events: bytes = b"",
         returned: Sequence[tuple[str, str]] = (),
@@ -371,7 +373,7 @@ class Protocol:
     ) -> Exchanged:
         """Everything that a worker has to say about attempts of one run, in this order and one round trip: values are
         stored; what has ended is reported, all of it or nothing; leases (field, claim) are given back and the
-        coordinator is told so; further attempts are claimed.
+        coordinator is told so; further attempts are claimed. ``fetch``: keys of values to read meanwhile.
         """
         keys = [self.keys.run(run_id), self.keys.leases(stream), self.keys.events(stream)]
         args: list[Value] = [owner, events, notice, len(finished), len(returned), len(wanted)]
@@ -382,12 +384,15 @@ class Protocol:
         for at, claim, started in wanted:
             args += [at.step, at.attempt, claim, at.field, started]
         with reaching(self.url):
-            said = [Said(word.decode()) for word in self._store_and_call(stored, keys, args)]
-        return Exchanged(said[: len(finished)], said[len(finished) :])
+            answer, fetched = self._store_and_call(stored, fetch, keys, args)
+        said = [Said(word.decode()) for word in answer]
+        return Exchanged(said[: len(finished)], said[len(finished) :], fetched)
 
-    def _store_and_call(self, stored: Sequence[Store], keys: Sequence[str], args: Sequence[Value]) -> Any:
-        if not stored:
-            return _exchange(self.client, keys, args)
+    def _store_and_call(
+        self, stored: Sequence[Store], fetch: Sequence[str], keys: Sequence[str], args: Sequence[Value]
+    ) -> tuple[Any, dict[str, bytes]]:
+        if not stored and not fetch:
+            return _exchange(self.client, keys, args), {}
         names: dict[tuple[str, int], list[str]] = {}
         pipe = self.client.pipeline(transaction=False)
         for store in stored:
@@ -396,16 +401,20 @@ class Protocol:
         for (index, seconds), stored_keys in names.items():
             pipe.sadd(index, *stored_keys)
             pipe.expire(index, seconds)
+        if fetch:
+            pipe.mget(fetch)
         _exchange.add_to(pipe, keys, args)
         *answers, said = pipe.execute(raise_on_error=False)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
+        values = answers[-1] if fetch else ()
+        fetched = {key: value for key, value in zip(fetch, values, strict=True) if value is not None}
         if isinstance(said, NoScriptError):
-            return _exchange(self.client, keys, args)
+            said = _exchange(self.client, keys, args)
         if isinstance(said, Exception):
             raise said
-        return said
+        return said, fetched
 
     def report(self, at: Attempt, claim: str, events: bytes) -> Said:
         """Append observations while the lease is ours."""

@@ -1,8 +1,9 @@
-"""Values that are to be stored, gathered by whoever runs steps so that many go out in one round trip."""
+"""Values on their way to and from the broker, gathered by whoever runs steps: many go in one round trip."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 #: Bytes that wait at most; what comes then is written at once.
@@ -19,10 +20,11 @@ class Store(NamedTuple):
 
 
 class Pending:
-    """For several threads. What was taken from it has to be written before any output in it is reported."""
+    """For several threads. What waits in it has to be written before any output in it is reported."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Store] = {}
+        self._fetched: Mapping[str, bytes] = {}
         self._size = 0
         self._lock = threading.Lock()
 
@@ -40,8 +42,13 @@ class Pending:
         return self._size * 2 > _MOST
 
     def find(self, key: str) -> bytes | None:
+        """What is still to be written, or was fetched ahead."""
         found = self._waiting.get(key)
-        return None if found is None else found.value
+        return self._fetched.get(key) if found is None else found.value
+
+    def fetched(self, values: Mapping[str, bytes]) -> None:
+        """What the next steps are going to load. It takes the place of what was fetched before."""
+        self._fetched = values
 
     def waiting(self) -> list[Store]:
         with self._lock:

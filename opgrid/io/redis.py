@@ -8,6 +8,7 @@ of a run. A time to live is the net under what nobody cleans up; :func:`expire_r
 from __future__ import annotations
 
 import os
+import re
 import struct
 import time
 from collections import OrderedDict
@@ -43,6 +44,8 @@ SPILL_ABOVE: Final = 64 << 20
 #: Seconds that a step waits for a Redis that does not answer, or has no room: OPGRID_IO_PATIENCE.
 PATIENCE: Final = 60
 _AGAIN: Final = 0.2  #: seconds until it is tried again
+_EXPIRE_ALL: Final = "for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[1]) end"
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.\-~\[\],]*").fullmatch  #: what quoting leaves as it is
 _HEAD: Final = struct.Struct(">I")
 _CACHED_VALUES: Final = 256
 _CACHED_BYTES: Final = 64 * 1024
@@ -115,6 +118,15 @@ class RedisStore(IOManager):
         (value,) = _chunks(packed)
         return io.pending.put(Store(key, bytes(value), index_of(ref.run_id), self.ttl))
 
+    def to_fetch(self, refs: Iterable[OutputRef]) -> list[str]:
+        """Keys of small values that this process does not have, for who can read many at once."""
+        keys = {
+            key_of(ref)
+            for ref in refs
+            if isinstance(ref.manifest, dict) and ref.manifest.get("chunks") == 1 and _size_of(ref) <= _CACHED_BYTES
+        }
+        return [key for key in keys if self._recent.find(key) is None]
+
     def _patiently(self, work: Callable[[], T]) -> T:
         """A Redis that is away for a while, or full, fails no step: what was begun is begun anew."""
         from opgrid.broker.connection import UNREACHABLE
@@ -155,7 +167,6 @@ class RedisStore(IOManager):
         return len(names)
 
     def _read(self, client: redis.Redis, key: str, ref: OutputRef) -> tuple[bytes, Segment]:
-        manifest = ref.manifest if isinstance(ref.manifest, dict) else {}
         count = _chunks_of(ref)
         names = [key, *(f"{key}:{number}" for number in range(1, count))]
         first: Any = client.get(key)
@@ -168,7 +179,7 @@ class RedisStore(IOManager):
         header, begin = _apart(key, first)
         if count == 1:
             return header, begin
-        size = int(manifest.get("size", 0))
+        size = _size_of(ref)
         if size > self.max_bytes:
             raise PayloadRejected(f"{key} would take {size:,} bytes; {self.max_bytes:,} are allowed")
         return header, _gathered(client, names[1:], begin, size)
@@ -208,7 +219,7 @@ class _Recent:
 def key_of(ref: OutputRef) -> str:
     mapped = () if ref.mapping_key is None else (ref.mapping_key,)
     parts = (ref.step, ref.output, *mapped, str(ref.attempt), ref.claim or "-")
-    return f"{index_of(ref.run_id)}:{':'.join(quote(part, safe='[],') for part in parts)}"
+    return f"{index_of(ref.run_id)}:{':'.join(map(_quoted, parts))}"
 
 
 def keys_of(ref: OutputRef) -> list[str]:
@@ -217,36 +228,42 @@ def keys_of(ref: OutputRef) -> list[str]:
     return [f"{key}:{number}" if number else key for number in range(_chunks_of(ref))]
 
 
+def _quoted(part: str) -> str:
+    return part if _PLAIN(part) else quote(part, safe="[],")
+
+
+def _size_of(ref: OutputRef) -> int:
+    return int(ref.manifest.get("size", 0)) if isinstance(ref.manifest, dict) else 0
+
+
 def _chunks_of(ref: OutputRef) -> int:
     return int(ref.manifest.get("chunks", 1)) if isinstance(ref.manifest, dict) else 1
 
 
+@lru_cache(maxsize=64)
 def index_of(run_id: str) -> str:
     return f"{_deployment()}:io:{quote(run_id, safe='')}"
 
 
 def expire_run(client: redis.Redis, run_id: str, seconds: int) -> int:
     """From now on the values of a run live so long and no longer; how many keys there are."""
-    return _each(client, run_id, lambda pipe, key: pipe.expire(key, seconds))
+    index = index_of(run_id)
+    count = 0
+    for keys in _batches(client.sscan_iter(index, count=500), 500):
+        client.eval(_EXPIRE_ALL, len(keys), *keys, seconds)
+        count += len(keys)
+    client.expire(index, seconds)
+    return count
 
 
 def delete_run(client: redis.Redis, run_id: str) -> int:
     """Remove the values of a run now; how many keys there were."""
-    return _each(client, run_id, lambda pipe, key: pipe.unlink(key))
-
-
-def _each(client: redis.Redis, run_id: str, act: Any) -> int:
     index = index_of(run_id)
     count = 0
     for keys in _batches(client.sscan_iter(index, count=500), 500):
-        pipe = client.pipeline(transaction=False)
-        for key in keys:
-            act(pipe, key)
-        pipe.execute()
+        client.unlink(*keys)
         count += len(keys)
-    pipe = client.pipeline(transaction=False)
-    act(pipe, index)
-    pipe.execute()
+    client.unlink(index)
     return count
 
 

@@ -12,7 +12,7 @@ from orchestrator.engine.instances import Step
 from orchestrator.planner.plan import NEVER, upstream
 
 #: Steps that a chain sends along with its first; more would wait long for a crew that was lost.
-LONGEST_CHAIN: Final = 15
+LONGEST_CHAIN: Final = 49
 #: Steps that a group whose author asked for one task sends along.
 LARGEST_GROUP: Final = 200
 

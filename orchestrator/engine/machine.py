@@ -45,7 +45,7 @@ from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, 
 from orchestrator.engine.fusing import crew, way
 from orchestrator.engine.instances import Absent, Instances, Step
 from orchestrator.engine.retries import granted, share_of
-from orchestrator.planner.plan import KnownStep, Plan
+from orchestrator.planner.plan import NEVER, KnownStep, Plan
 
 #: Lost attempts of one step that are started again; the one that uses the budget up fails the step.
 LOSS_BUDGET = 3
@@ -427,6 +427,7 @@ class RunMachine:
             timeout=spec.timeout,
             start_timeout=spec.start_timeout,
             executor=spec.executor,
+            alone=spec.fuse == NEVER,
             op=spec.op,
         )
 

@@ -21,8 +21,10 @@ from opgrid.broker.messages import (
     encode_run,
     hash_of,
     open_events,
+    open_returned,
     open_tasks,
     seal_events,
+    seal_returned,
     sign_tasks,
     verify_dispatch,
 )
@@ -118,6 +120,9 @@ def _dispatch(data: bytes) -> list[StepTask]:
 
 TARGETS = {
     "events": Target([seal_events(EVENTS, RING)], lambda data: open_events(data, RING), True),
+    "what is given back": Target(
+        [seal_returned([(RUN, StepKey("make[a]"), 2)], RING)], lambda data: open_returned(data, RING), True
+    ),
     "messages": Target([msgspec.json.encode(list(DISPATCH))], _dispatch, True),
     "values": Target(
         [PACKED.header + BODY], lambda data: unpack(data[:HEADER_SIZE], data[HEADER_SIZE:], REF, RING), True

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from opgrid.broker.keys import Keys
-from opgrid.broker.scripts import Attempt, Beat, Outgoing, Protocol, Said
+from opgrid.broker.scripts import Attempt, Beat, Finished, Outgoing, Protocol, Said, Wanted
+from opgrid.io.pending import Store
 
 RUN, STREAM = "run-1", "s"
 FIRST, SECOND = Attempt(RUN, STREAM, "a", 1), Attempt(RUN, STREAM, "a", 2)
@@ -188,3 +189,75 @@ def test_a_lease_of_an_earlier_attempt_holds_nothing(protocol: Protocol) -> None
     rolled_back()
     assert protocol.beat([Beat(SECOND, "c2", 5, "w")]) == [Said.OK]
     assert protocol.finish(SECOND, "c2", b"done") is Said.OK
+
+
+OTHER = Attempt(RUN, STREAM, "b", 1)
+
+
+def test_a_message_of_several_is_pushed_when_one_of_them_is_to_run(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    assert protocol.publish(RUN, STREAM, [Outgoing("queue", b"both", [("a", 1), ("b", 1)])]) == [Said.KNOWN, Said.SENT]
+    assert queue(protocol) == [b"both", b"a1"]
+    assert protocol.publish(RUN, STREAM, [Outgoing("queue", b"again", [("a", 1), ("b", 1)])]) == [Said.KNOWN] * 2
+    assert queue(protocol) == [b"both", b"a1"]
+
+
+def test_one_exchange_stores_tells_gives_back_and_claims(protocol: Protocol) -> None:
+    publish(protocol, FIRST, OTHER)
+    said = protocol.exchange(RUN, STREAM, "w", wanted=[Wanted(FIRST, "c1", b"started"), Wanted(OTHER, "c2")])
+    assert said.claimed == [Said.OK, Said.OK]
+    said = protocol.exchange(
+        RUN,
+        STREAM,
+        "w",
+        stored=[Store("out:1", b"value", "names", 60)],
+        fetch=["out:1", "none"],
+        finished=[Finished(FIRST, "c1", ["out:1"])],
+        events=b"done",
+        returned=[(OTHER.field, "c2")],
+        notice=b"back",
+        wanted=[Wanted(OTHER, "c3", b"started b")],
+    )
+    assert (said.finished, said.claimed, said.fetched) == ([Said.OK], [Said.OK], {"out:1": b"value"})
+    assert protocol.client.smembers("names") == {b"out:1"}
+    told = [dict(fields) for _, fields in protocol.client.xrange(protocol.keys.events(STREAM))]
+    assert told == [{b"d": b"started"}, {b"d": b"done"}, {b"r": b"back"}, {b"d": b"started b"}]
+
+
+def test_what_has_ended_is_told_together_or_not_at_all(protocol: Protocol) -> None:
+    publish(protocol, FIRST, OTHER)
+    protocol.exchange(RUN, STREAM, "w", wanted=[Wanted(FIRST, "c1"), Wanted(OTHER, "c2")])
+    both = [Finished(FIRST, "c1"), Finished(OTHER, "c9")]
+    assert protocol.exchange(RUN, STREAM, "w", finished=both, events=b"both").finished == [Said.OK, Said.STALE]
+    assert events(protocol) == []
+    assert protocol.finish(FIRST, "c1", b"a") is Said.OK
+    both = [Finished(FIRST, "c1"), Finished(OTHER, "c2")]
+    for _ in range(2):
+        assert protocol.exchange(RUN, STREAM, "w", finished=both, events=b"b").finished == [Said.OK, Said.OK]
+    assert events(protocol) == [b"a", b"b"]
+
+
+def test_only_its_holder_gives_a_lease_back(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    protocol.exchange(RUN, STREAM, "v", returned=[(FIRST.field, "c9")], notice=b"back")
+    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.TAKEN
+    protocol.exchange(RUN, STREAM, "w", returned=[(FIRST.field, "c1")], notice=b"back")
+    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.OK
+    assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
+
+
+def test_a_redis_that_forgot_the_scripts_changes_no_order(protocol: Protocol) -> None:
+    publish(protocol, FIRST, OTHER)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    protocol.client.script_flush()
+    protocol.exchange(
+        RUN,
+        STREAM,
+        "w",
+        stored=[Store("out:1", b"value", "names", 60)],
+        finished=[Finished(FIRST, "c1", ["out:1"])],
+        events=b"done",
+        wanted=[Wanted(OTHER, "c2", b"started b")],
+    )
+    assert events(protocol) == [b"started", b"done", b"started b"]

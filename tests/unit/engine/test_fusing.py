@@ -89,14 +89,14 @@ def test_a_long_chain_is_sent_in_parts() -> None:
     @job
     def long() -> None:
         x = one()
-        for _ in range(40):
+        for _ in range(120):
             x = inc(x)
 
     machine = machine_of(long)
     (task,) = started(machine)
-    assert len(task.then) == 15
+    assert len(task.then) == 49
     sent = 0
-    for step in ["one", "inc", *(f"inc_{number}" for number in range(2, 40))]:
+    for step in ["one", "inc", *(f"inc_{number}" for number in range(2, 120))]:
         (task,) = succeeded(machine, step)
         sent += bool(task.then)
     assert sent == 2
