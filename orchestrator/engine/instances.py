@@ -32,6 +32,7 @@ class Step:
     redone: int = 0  #: times that it ran again because its own were lost
     again: bool = False  #: it had succeeded, and runs again because its outputs were lost
     due: float | None = None  #: when WAITING: the start of the next attempt
+    delay: float = 0.0  #: and how long that was to be
     outputs: tuple[OutputRef, ...] = ()
     missing: int = 0  #: what it waits for: steps, and gates, that are not done
     blocked: bool = False  #: it will never run (only told in plans with trigger rules)

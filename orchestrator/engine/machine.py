@@ -8,7 +8,7 @@ replay.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -220,7 +220,7 @@ class RunMachine:
         restart = RetryDue(run_id=self.run_id, at=now + seconds, step=step.key, attempt=step.attempt)
         if seconds <= 0:
             return [note, Note(restart), *self._launch(step, now)]
-        step.status, step.due = StepStatus.WAITING, restart.at
+        step.status, step.due, step.delay = StepStatus.WAITING, restart.at, seconds
         return [note, WakeAt(restart.at, restart)]
 
     def _retry_due(self, event: RetryDue, now: float) -> list[Command] | None:
@@ -234,6 +234,7 @@ class RunMachine:
         step = self.steps.get(event.step)
         if step is not None and step.status is StepStatus.WAITING and step.attempt == event.attempt + 1:
             step.due = event.at + event.delay
+            step.delay = event.delay
 
     def _lose(self, step: Step, cause: LossCause, now: float) -> list[Command]:
         step.losses += 1
@@ -382,21 +383,30 @@ class RunMachine:
         first, others = group[0], group[1:]
         if leaders[0].again or (leaders[0].aboard and first.attempt == 1):
             return group
-        members = crew(leaders)
+        promised = {step.key for step in leaders}
+        members = [task for step in crew(leaders) if (task := self._promised(step, promised)) is not None]
         if not members and not others:
             return group
-        promised = {step.key for step in (*leaders, *members)}
-        for step in (*leaders[1:], *members):
+        for step in leaders[1:]:
             step.aboard = True
         fused = bool(leaders[0].spec.fuse)
-        then = [msgspec.structs.replace(task, fused=fused) for task in others]
-        then += [self._promised(step, promised) for step in members]
+        then = [*(msgspec.structs.replace(task, fused=fused) for task in others), *members]
         return [msgspec.structs.replace(first, then=tuple(then), fused=fused), *others]
 
-    def _promised(self, step: Step, promised: set[StepKey]) -> StepTask:
-        after = dict.fromkeys(source.key for source in self._instances.sources(step) if source.key in promised)
-        fused = bool(step.spec.fuse)
-        return msgspec.structs.replace(self._task(step, promised), after=tuple(after), fused=fused)
+    def _promised(self, step: Step, promised: set[StepKey]) -> StepTask | None:
+        """Its task, for when those of ``promised`` have succeeded; it is one of them now. None where it, or one that it
+        needs, will be skipped.
+        """
+        sources = self._instances.sources(step)
+        if not all(source.done or source.key in promised for source in sources):
+            return None
+        inputs = self._instances.inputs(step, promised)
+        if isinstance(inputs, Absent):
+            return None
+        after = dict.fromkeys(source.key for source in sources if source.key in promised)
+        step.aboard = True
+        promised.add(step.key)
+        return msgspec.structs.replace(self._task(step, inputs=inputs), after=tuple(after), fused=bool(step.spec.fuse))
 
     def out(self) -> list[StepKey]:
         """Steps of which an attempt is still to report its end."""
@@ -407,12 +417,10 @@ class RunMachine:
         step = self.steps[task.step]
         return step.status in _OUT and step.attempt == task.attempt
 
-    def _task(
-        self, step: Step, promised: Collection[StepKey] = (), inputs: tuple[TaskInput, ...] | Absent | None = None
-    ) -> StepTask:
+    def _task(self, step: Step, inputs: tuple[TaskInput, ...] | Absent | None = None) -> StepTask:
         spec = step.spec
         if inputs is None:
-            inputs = self._instances.inputs(step, promised)
+            inputs = self._instances.inputs(step)
         assert not isinstance(inputs, Absent), f"{step.key} was launched without {inputs.input}"
         return StepTask(
             run_id=self.run_id,
@@ -526,8 +534,9 @@ class RunMachine:
                     Cancel(step.key, step.attempt, step.spec.executor) if canceling else Launch(self._task(step))
                 )
             elif step.status is StepStatus.WAITING and step.due is not None:
-                event = RetryDue(run_id=self.run_id, at=step.due, step=step.key, attempt=step.attempt)
-                commands.append(WakeAt(step.due, event))
+                due = min(step.due, now + step.delay)  # the clock of who noted it may have been ahead of ours
+                event = RetryDue(run_id=self.run_id, at=due, step=step.key, attempt=step.attempt)
+                commands.append(WakeAt(due, event))
         return commands + (self._overdue_hooks(now) if self._hooks else [])
 
     def counts(self) -> Counter[StepStatus]:

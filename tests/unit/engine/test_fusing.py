@@ -68,6 +68,23 @@ def aboard(task: StepTask) -> list[str]:
     return [mate.step for mate in task.then]
 
 
+def test_what_will_be_skipped_does_not_travel() -> None:
+    @op(out=Out(int, is_required=False))
+    def maybe():  # type: ignore[no-untyped-def]
+        yield from ()
+
+    @job
+    def late() -> None:
+        first = one()
+        inc(first)
+        inc(add(inc(first), maybe()))
+
+    machine = machine_of(late)
+    started(machine)
+    launched(machine, StepSucceeded(run_id=RUN, at=1.0, step=StepKey("maybe"), attempt=1))
+    assert [(task.step, aboard(task)) for task in succeeded(machine, "one")] == [("inc", []), ("inc_2", [])]
+
+
 def test_a_chain_travels_together_as_far_as_it_is_one() -> None:
     @job
     def fork() -> None:
