@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Final, Literal
 
 from opgrid.errors import BrokerUnreachable, DatabaseUnreachable
@@ -55,8 +56,9 @@ Point = Literal[
 ]
 
 #: Whose calls fail as those to a database do.
-_DATABASE: Final = frozenset({"launch", "tick", "hold", "dequeue", "turn"})
+_DATABASE: Final = frozenset({"launch", "tick", "hold", "dequeue", "planned", "resumed", "turn"})
 _FILE: Final = os.environ.get("OPGRID_CRASH_AT")
+_counting = threading.Lock()
 _seen: dict[str, int] = {}  #: times that this process came by, by what the file says and when it was written
 
 
@@ -78,9 +80,10 @@ def _look(path: str, point: Point) -> None:
     if name != point:
         return
     key = f"{written} {text}"
-    _seen[key] = _seen.get(key, 0) + 1
-    if _seen[key] < int(how):
-        return
+    with _counting:
+        _seen[key] = _seen.get(key, 0) + 1
+        if _seen[key] < int(how):
+            return
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -563,7 +563,9 @@ class CeleryExecutor(Executor):
         for run in runs:
             _, brief = self._stored_brief(run)
             flights = self._flights.of_run(run.run_id)
-            claimed = [(each.at.step, each.at.attempt) for each in flights if each.claimed]
+            # What another process had sent cannot be sent again: with its fence, it can be given up as lost.
+            known = [each for each in flights if each.claimed or each.task is None]
+            claimed = [(each.at.step, each.at.attempt) for each in known]
             for start in range(0, len(claimed), _BATCH):
                 self._protocol.publish(run.run_id, brief.stream, [Outgoing("", b"", claimed[start : start + _BATCH])])
             reach("starting over")

@@ -187,7 +187,6 @@ class Coordinator:
         self._are_queued = bool(queued)
         if not queued or (queued, going) == self._chosen:
             return
-        self._chosen = queued, going
         records = [self._record(row.run_id) for row in rows]
         choice: Choice = choose(
             [record for record in records if record is not None and record.run_id in queued],
@@ -197,6 +196,7 @@ class Coordinator:
         )
         for run_id in choice.start:
             self._store.dequeue(run_id, time.time())
+        self._chosen = queued, going  # only now: where the database goes away in between, the choice is made again
 
     def _run_pools(self, run_ids: list[RunId]) -> RunPools:
         for run_id in run_ids if self._store.pooling.granularity == "run" else ():
@@ -224,7 +224,6 @@ class Coordinator:
     # ---- runs ------------------------------------------------------------------------------------------------------
 
     def _begin(self, row: OpenRun) -> None:
-        self._begun.add(row.run_id)
         record = self._record(row.run_id)
         if record is None:
             return
@@ -237,9 +236,12 @@ class Coordinator:
                 self._refuse(record, "it needs Celery workers, and this service has no broker. Set OPGRID_BROKER_URL.")
             elif row.status is RunStatus.STARTING:
                 self._shards[row.shard].add(record, plan)  # those that were started before, it found itself
+        except DatabaseUnreachable:
+            raise  # it is begun at a later turn
         except (OpGridError, msgspec.ValidationError, KeyError) as error:
             _log.exception("Run %s cannot be started.", row.run_id)
             self._refuse(record, str(error))
+        self._begun.add(row.run_id)
 
     def _begin_here(self, record: RunRecord) -> None:
         if record.code is None:
@@ -252,13 +254,13 @@ class Coordinator:
 
     def _cancel(self, row: OpenRun) -> None:
         assert row.cancel is not None
-        self._asked.add(row.run_id)
         if row.status is RunStatus.QUEUED:
             self._store.cancel_unstarted(row.run_id, row.cancel, time.time())
         elif row.run_id in self._begun and row.shard in self._shards and row.run_id not in self._children:
             self._shards[row.shard].cancel(row.run_id, row.cancel)
         else:
-            self._asked.discard(row.run_id)  # its own process looks for itself, and who holds its shard
+            return  # its own process looks for itself, and who holds its shard
+        self._asked.add(row.run_id)
 
     def _close(self) -> None:
         if self._fleet is not None:

@@ -44,6 +44,11 @@ class Admission:
             heapq.heappush(line, (-task.priority, self._order, task))
         return self._free()
 
+    def hold(self, step: StepKey, attempt: int, tags: Mapping[str, str]) -> None:
+        """An attempt that is out already, since before this process drove its run."""
+        claims = self._out[step, attempt] = self._claims(tags)
+        self._used.update(claims)
+
     def done(self, step: StepKey, attempt: int) -> list[StepTask]:
         """The attempt is out no more: those that may go instead. Unknown and repeated ones change nothing."""
         claims = self._out.pop((step, attempt), None)

@@ -45,6 +45,8 @@ from orchestrator.planner.plan import Plan, StepSpec
 Watch = Callable[[Sequence[AnyEvent]], None]
 
 _NEVER = 3600.0
+#: Seconds that a turn vouches for what is told to executors: whoever is frozen for longer asks again before it acts.
+TRUST = 8.0
 
 
 class Holding(PoolStore, GateStore, Protocol):
@@ -124,6 +126,7 @@ class _Driver:
         self._gates = Gates(pools)
         self._pooled: dict[Slot, tuple[LiveRun, StepTask]] = {}  #: that wait for one
         self._look_for_slots = 0.0
+        self._sure_at = clock()  #: when we last knew that nobody else drives these runs
         self._said: set[tuple[RunId, str]] = set()  #: runs and pools, of which was said that one waits for the other
         self._executors = executors
         self._log, self._clock, self._watch, self._inbox, self._stream = log, clock, watch, inbox, stream
@@ -267,6 +270,7 @@ class _Driver:
         positions: Mapping[str, Position],
         now: float,
     ) -> None:
+        begun = self._clock()
         with self._log.turn() as turn:
             for run_id, events in recorded.items():
                 turn.append(run_id, events)
@@ -274,6 +278,7 @@ class _Driver:
                 turn.set_status(run_id, status, now)
             for name, position in positions.items():
                 turn.set_position(self._stream_of(name), position)
+        self._sure_at = begun
         self._positions.update(positions)
         if self._watch is not None:
             self._watch([event for events in recorded.values() for event in events])
@@ -406,6 +411,10 @@ class _Driver:
             self._freed.extend((run, freed) for freed in run.limits.done(event.step, event.attempt))
 
     def _flush(self, now: float) -> None:
+        if self._clock() - self._sure_at > TRUST and any(box.waiting for box in self._outboxes.values()):
+            with self._log.turn():
+                pass  # refused where another drives these runs by now
+            self._sure_at = self._clock()
         for name, box in self._outboxes.items():
             if box.waiting and (box.retry_at is None or box.retry_at <= now):
                 with self._ears.talking(name):

@@ -52,6 +52,7 @@ class Outbox:
         self.retry_at: float | None = None
         self._messages: deque[Message] = deque()
         self._delay = FIRST_DELAY
+        self._tried = False  #: the first message: it may have arrived
 
     @property
     def waiting(self) -> bool:
@@ -61,9 +62,11 @@ class Outbox:
         self._messages.append(message)
 
     def withdraw(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> set[tuple[StepKey, int]]:
-        """Take back tasks that were never submitted."""
+        """Take back tasks that were never submitted. Where submitting failed, nobody knows whether they were."""
         wanted, found = set(steps), set[tuple[StepKey, int]]()
         for place, message in enumerate(self._messages):
+            if place == 0 and self._tried:
+                continue
             if isinstance(message, Submit) and message.run.run_id == run_id:
                 kept = [task for task in message.tasks if (task.step, task.attempt) not in wanted]
                 found |= {(task.step, task.attempt) for task in message.tasks} & wanted
@@ -75,8 +78,10 @@ class Outbox:
         events: list[AnyEvent] = []
         try:
             while self._messages:
+                self._tried = True
                 events.extend(self._tell(self._messages[0], now))
                 self._messages.popleft()
+                self._tried = False
         except ExecutorUnavailable as problem:
             events.extend(self._postpone(problem, now))
         else:

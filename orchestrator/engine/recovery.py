@@ -47,6 +47,8 @@ def resume(
             alive[name] = executors[name].recover(brief) if name in executors else None
         there = alive[name]
         if there is not None and (key, number) in there:
+            if run.limits is not None:
+                run.limits.hold(key, number, machine.steps[key].spec.tags)
             if isinstance(command, Cancel):
                 run.orders.append(command)
         elif isinstance(command, Cancel) or machine.steps[key].status is StepStatus.RUNNING:

@@ -52,6 +52,7 @@ class Redis:
             return
         if known is not None and known.attempt == task.attempt and (not again or self.held(task.step, task.attempt)):
             return
+        self.is_over = False
         self.fences[task.step] = Fence(task.attempt)
         self.queue.append(Message(task.step, task.attempt, task))
 
@@ -119,6 +120,12 @@ class Redis:
             return
         self.fences[step] = Fence(attempt, "-")
         self.tell(event)
+
+    def release(self) -> None:
+        self.fences.clear()
+        self.marks.clear()
+        self.leases.clear()
+        self.is_over = True
 
     def held(self, step: StepKey, attempt: int) -> Lease | None:
         """One of an earlier attempt is none: a Redis that was rolled back may still have it."""

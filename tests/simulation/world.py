@@ -14,14 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from executors.celery.backlog import Line
 from executors.celery.flights import Flights
 from opgrid.broker.scripts import Attempt
+from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import (
     AnyEvent,
     ErrorInfo,
     LossCause,
+    RunCanceled,
     StepCanceled,
+    StepDispatched,
     StepFailed,
     StepLost,
     StepStarted,
@@ -32,7 +37,8 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import Gathered, OutputRef, RunBrief, StepTask, Stored
 from opgrid.errors import ExecutorUnavailable
 from opgrid.ids import RunId, StepKey
-from orchestrator.coordinator.ownership import LeaseLost
+from orchestrator.coordinator.ownership import LeaseLost, ShardLog
+from orchestrator.engine.clock import SteadyClock
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import drive
 from orchestrator.engine.recovery import replay, resume
@@ -90,7 +96,7 @@ class Worker:
 
 
 class Database:
-    """The log of the run, under an epoch."""
+    """The log of the run, and the epoch of who may write to it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -101,23 +107,26 @@ class Database:
         self.owner: Coordinator | None = None
 
 
-class Log:
-    """As ``ShardLog``: a turn with another epoch than ours is refused."""
+class Tables:
+    """The database as one coordinator reaches it: what a store is to ``ShardLog``. A transaction holds the row of its
+    lease, so that nobody takes over in the midst of it.
+    """
 
     def __init__(self, database: Database, coordinator: Coordinator, epoch: int) -> None:
         self._db, self._coordinator, self._epoch = database, coordinator, epoch
         self._held: list[Any] = []
 
     @contextmanager
-    def turn(self) -> Iterator[Log]:
+    def turn(self) -> Iterator[Tables]:
         self._coordinator.point("before a turn")
         self._held = []
         yield self
-        if self._db.epoch != self._epoch and self._db.world.mutant != "no epoch":
-            raise LeaseLost("another one drives the run")
         for act in self._held:
             act()
         self._coordinator.point("after a turn")
+
+    def holds(self, name: str, epoch: int) -> bool:
+        return self._db.epoch == epoch or self._db.world.mutant == "no epoch"
 
     def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
         given = list(events)
@@ -163,9 +172,14 @@ class Remote(Executor):
         self.brief = run
         for task in tasks:
             self.world.submitted(task)
-        with self._reaching() as redis:
-            for task in tasks:
-                redis.publish(task, False)
+        try:
+            with self._reaching() as redis:
+                for task in tasks:
+                    self.world.sends(task, self.coordinator)
+                    redis.publish(task, False)
+        except ExecutorUnavailable:
+            self.world.nobody_knows()
+            raise
         for task in tasks:
             known = self.flights.get(task.run_id, task.step)
             if known is not None and known.at.attempt == task.attempt:
@@ -239,7 +253,7 @@ class Remote(Executor):
     def _start_over(self, generation: int, now: float) -> None:
         with self._reaching() as redis:
             for flight in list(self.flights):
-                if flight.claimed:
+                if flight.claimed or flight.task is None:
                     redis.fence(StepKey(flight.at.step), flight.at.attempt)
                 elif flight.task is not None:
                     redis.publish(flight.task, True)
@@ -271,7 +285,8 @@ class Remote(Executor):
         return False
 
     def release(self, run_id: RunId) -> None:
-        self.world.redis.is_over = True
+        with self._reaching() as redis:
+            redis.release()
 
 
 class Coordinator:
@@ -283,6 +298,7 @@ class Coordinator:
         self.is_waiting = self.woken = self.is_gone = False
         self.doomed = False
         self.frozen_until = 0.0
+        self.off = 0.0  #: of its wall clock
         self.problem: BaseException | None = None
         self.inbox = Inbox()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -301,6 +317,9 @@ class Coordinator:
         if self.doomed:
             raise Crash(where)
 
+    def wall(self) -> float:
+        return self.world.now + self.off
+
     def _run(self) -> None:
         self.go.acquire()
         try:
@@ -317,11 +336,12 @@ class Coordinator:
         world, db = self.world, self.world.database
         db.epoch += 1
         db.owner = self
-        log = Log(db, self, db.epoch)
+        log = ShardLog(Tables(db, self, db.epoch), "s", db.epoch)  # type: ignore[arg-type]
+        clock = SteadyClock(self.wall, lambda: world.now)
         while True:
             executor = Remote(self)
             try:
-                run = resume(world.brief, world.plan, log.read(RUN), {NAME: executor}, world.now)
+                run = resume(world.brief, world.plan, log.read(RUN), {NAME: executor}, clock())
                 break
             except ExecutorUnavailable:
                 self.point("cannot resume", waits=True)
@@ -330,7 +350,7 @@ class Coordinator:
             run.first.clear()
         if world.cancel_at is not None and world.cancel_asked:
             self.inbox.request_cancel(RUN, "enough")
-        drive([run], {NAME: executor}, log, clock=lambda: world.now, stream="s", inbox=self.inbox)
+        drive([run], {NAME: executor}, log, clock=clock, stream="s", inbox=self.inbox)
 
 
 class World:
@@ -342,12 +362,24 @@ class World:
         self.case = Users([_without_hooks(step) for step in drawn.steps], drawn.seed)
         self.plan = Plan.from_json(compile(snapshot(self.case.structure())).to_json())
         self.brief = brief(RUN, NAME)
+        self.most = self.rng.choice([None, None, 1, 2])  #: steps at a time
+        if self.most is not None:
+            limits = {"tag_concurrency_limits": [{"key": "lane", "limit": self.most}]}
+            self.brief = msgspec.structs.replace(self.brief, executor=ExecutorChoice(NAME, limits))
+            steps = tuple(msgspec.structs.replace(step, tags={"lane": "a"}) for step in self.plan.steps)
+            self.plan = msgspec.structs.replace(self.plan, steps=steps)
+        self.sent: set[tuple[StepKey, int]] = set()  #: attempts
+        self.ended: set[tuple[StepKey, int]] = set()  #: those whose end was recorded
+        self.inputs: dict[tuple[StepKey, int], list[OutputRef]] = {}
+        self.attempts: dict[StepKey, int] = {}
+        self.over_at_wipe: int | None = None  #: the run is canceled, and that no Redis has forgotten
         self.must = expected(self.case)
         self.now = 1000.0
         self.redis = Redis()
         self.is_up = True
         self.up_at = 0.0
         self.trouble = self.rng.choice([0.0, 0.02, 0.06])
+        self.kinds: list[str] | None = None  #: of harm, in this world
         self.snapshots: list[Redis] = []
         self.wipes = 0
         self.database = Database(self)
@@ -356,7 +388,7 @@ class World:
         self.claims = 0
         self.harmed: Counter[StepKey] = Counter()
         self.accepted: set[OutputRef] = set()
-        self.cancel_at = self.rng.randrange(50, 800) if self.rng.random() < 0.2 else None
+        self.cancel_at = self.rng.randrange(20, 400) if self.rng.random() < 0.3 else None
         self.cancel_asked = False
         self.faults: Counter[str] = Counter()
         self.turn = 0
@@ -369,17 +401,40 @@ class World:
         for event in events:
             if self.database.statuses and self.database.statuses[-1].is_final:
                 raise Violated(f"I5: {type(event).__name__} after the end")
+            if isinstance(event, StepDispatched):
+                if event.attempt <= self.attempts.get(event.step, 0):
+                    raise Violated(f"I7: {event.step} goes back to attempt {event.attempt}")
+                self.attempts[event.step] = event.attempt
+            if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
+                self.ended.add((event.step, event.attempt))
             if isinstance(event, StepSucceeded):
+                missing = set(self.inputs[event.step, event.attempt]) - self.accepted
+                if missing:
+                    raise Violated(f"I2: {event.step} was accepted, and its input {missing.pop()} was not")
                 self.accepted.update(event.outputs)
+            if isinstance(event, RunCanceled):
+                self.over_at_wipe = self.wipes
         self.database.events.extend(events)
 
     def submitted(self, task: StepTask) -> None:
-        for each in task.inputs:
-            refs = (each.source.ref,) if isinstance(each.source, Stored) else ()
-            refs = each.source.items if isinstance(each.source, Gathered) else refs
-            missing = [ref for ref in refs if ref not in self.accepted]
-            if missing:
-                raise Violated(f"I4: {task.step} was sent before {missing[0].step} was accepted")
+        refs = self.inputs[task.step, task.attempt] = _inputs(task)
+        missing = [ref for ref in refs if ref not in self.accepted]
+        if missing:
+            raise Violated(f"I4: {task.step} was sent before {missing[0].step} was accepted")
+
+    def nobody_knows(self) -> None:
+        """Whether steps were sent. Just then a cancel does most harm."""
+        if self.cancel_at is not None:
+            self.cancel_at = min(self.cancel_at, self.turn + 1)
+
+    def sends(self, task: StepTask, coordinator: Coordinator) -> None:
+        if coordinator is not self.database.owner:
+            return  # it was frozen after it had decided so, and another counts without it
+        self.sent.add((task.step, task.attempt))
+        out = self.sent - self.ended
+        # What a Redis has forgotten is out no more, and nobody can say so of it.
+        if self.most is not None and len(out) > self.most and not self.wipes:
+            raise Violated(f"I11: {len(out)} attempts are out, {self.most} may be")
 
     # ---- time goes on ----------------------------------------------------------------------------------------------
 
@@ -444,8 +499,11 @@ class World:
             "lose": self._lose_message,
             "double": self._double_message,
             "shuffle": self._replay_events,
+            "clock": self._set_clock,
         }
-        kind = self.rng.choice([*harms, "crash"])
+        if self.kinds is None:  # fewer kinds find what others would mend
+            self.kinds = self.rng.sample(list(harms), self.rng.choice([2, 4, len(harms)]))
+        kind = self.rng.choice(self.kinds)
         self.faults[kind] += 1
         harms[kind]()
         if self.chance() < 0.5 and len(self.snapshots) < 3:
@@ -503,6 +561,11 @@ class World:
         for _, event in self.rng.sample(self.redis.stream, min(4, len(self.redis.stream))):
             self.redis.tell(event)
 
+    def _set_clock(self) -> None:
+        victim = self._somebody()
+        if victim is not None:
+            victim.off = self.rng.choice([-7200.0, 0.0, 7200.0])
+
     def _may_harm(self, worker: Worker) -> bool:
         """A step may be lost twice; the third time would end it, as it should."""
         if worker.job is None:
@@ -541,6 +604,8 @@ class World:
         if not self.redis.claim(task.step, task.attempt, job.claim, started):
             worker.job = None
             return
+        if self.over_at_wipe == self.wipes:
+            raise Violated(f"I10: {task.step} started after its run was canceled")
         job.stage, job.until, job.next_beat = "running", self.now + self.rng.choice([0.0, 0.5, 3.0]), self.now + 2.0
 
     def _beat(self, worker: Worker, job: Job) -> None:
