@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,6 +26,8 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.ids import RunId
 from opgrid.io.keys import KeyRing
 from opgrid.loading import load_job
+from orchestrator.coordinator.shards import all_shards, plan_of
+from orchestrator.engine.recovery import replay
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
 from orchestrator.storage.sql.store import SqlStore
@@ -32,6 +37,12 @@ ROOT = Path(__file__).parents[2]
 CODE = CodeTarget(module="tests.faults.jobs", working_directory=str(ROOT))
 LEASE_TTL = 1.0
 PATIENCE = 90.0
+CONFIG = "concurrency: {runs: {max_concurrent_runs: 20, tag_concurrency_limits: [{key: held, limit: 0}]}}"
+WORKERS = {
+    "OPGRID_LEASE_TTL": str(LEASE_TTL),
+    "OPGRID_IO_MAX_BYTES": str(100 * 2**20),
+    "OPGRID_IO_SPILL_ABOVE": str(2**40),
+}
 
 
 class Broken(AssertionError):
@@ -39,25 +50,46 @@ class Broken(AssertionError):
 
 
 class Arena:
-    """Made anew for each trial. ``chance`` decides the moments."""
+    """Serves one trial after the other, for as long as they end as promised. ``chance`` decides the moments."""
 
-    def __init__(self, folder: Path, database_url: str, seed: int, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, database_url: str, stack: ExitStack) -> None:
         self.folder = folder
         self.database_url = database_url
-        self.chance = random.Random(seed)
+        self.environ: dict[str, str] = {}  #: more, of processes that are started from now on
+        self.clocks: list[Path] = []  #: one a worker or service, where they were given wrong ones
         self._stack = stack
         self.processes: list[subprocess.Popen[bytes]] = []
         self.workers: list[WorkerProcess] = []
+        self._started = 0
         KeyRing.load(str(folder))
+        (folder / "opgrid.yaml").write_text(CONFIG)
         self.redis = stack.enter_context(EmbeddedRedis.start(data=folder / "redis"))
         self._target = Path(BrokerAddress.parse(self.redis.url).place)
         self.to_workers = self._proxy("w.sock")
         self.to_orchestrators = self._proxy("o.sock")
         self.store = stack.enter_context(closing(SqlStore(database_url)))
         stack.callback(self._end)
-        (folder / "marks").mkdir()
+        self.crash_file = folder / "crash"
+        self.begin(0)
+
+    def begin(self, seed: int) -> None:
+        """Another trial."""
+        self.chance = random.Random(seed)
+        self.marks = Path(tempfile.mkdtemp(prefix="marks-", dir=self.folder))
         self.fault_at = 0.0  #: Unix seconds
         self.figures: dict[str, float] = {}
+        self.crash_file.unlink(missing_ok=True)
+
+    def tidy(self) -> bool:
+        """After a trial: nothing of it goes on. False where that does not come about."""
+        for run in self.store.open_runs():
+            self.store.request_cancel(run.run_id, "the trial is over")
+        try:
+            self.until(lambda: not self.store.open_runs(), "", 5)
+        except Broken:
+            return False
+        shutil.rmtree(self.marks, ignore_errors=True)
+        return True
 
     # ---- who takes part --------------------------------------------------------------------------------------------
 
@@ -66,15 +98,32 @@ class Arena:
         self._stack.callback(made.close)
         return made
 
-    def worker(self, concurrency: int = 2, environ: dict[str, str] | None = None) -> WorkerProcess:
-        name = f"w{len(self.workers)}"
+    def give_wrong_clocks(self) -> None:
+        """To what is started from now on."""
+        self.environ["PYTHONPATH"] = f"{ROOT / 'tests' / 'faults' / 'skewed'}{os.pathsep}{ROOT}"
+
+    def set_clock(self, clock: Path, off: float) -> None:
+        with clock.open("r+b") as file:
+            file.write(struct.pack("d", off))
+
+    def _more_environ(self) -> dict[str, str]:
+        if "PYTHONPATH" not in self.environ:
+            return self.environ
+        clock = self.folder / f"clock-{len(self.clocks)}"
+        clock.write_bytes(bytes(8))
+        self.clocks.append(clock)
+        return {**self.environ, "OPGRID_TEST_CLOCK": str(clock)}
+
+    def worker(self, concurrency: int = 2) -> WorkerProcess:
+        name = f"w{self._started}"
+        self._started += 1
         made = start_worker(
             f"redis+socket://{self.to_workers.path}?virtual_host=0",
             CODE,
             str(self.folder),
             name=name,
             concurrency=concurrency,
-            environ={"OPGRID_LEASE_TTL": str(LEASE_TTL), **(environ or {})},
+            environ={**WORKERS, "OPGRID_CRASH_AT": str(self.crash_file), **self._more_environ()},
             options=["--cancel-grace", "1"],
             log=self.folder / f"{name}.log",
             wait=False,
@@ -89,41 +138,75 @@ class Arena:
             "OPGRID_DATABASE_URL": self.database_url,
             "OPGRID_BROKER_URL": f"redis+socket://{self.to_orchestrators.path}?virtual_host=0",
             "OPGRID_LEASE_TTL": str(LEASE_TTL),
+            "OPGRID_CRASH_AT": str(self.crash_file),
             "PYTHONPATH": str(ROOT),
+            **self._more_environ(),
         }
-        with (self.folder / f"{command[0]}-{len(self.processes)}.log").open("wb") as log:
+        self._started += 1
+        with (self.folder / f"{command[0]}-{self._started}.log").open("wb") as log:
             args = [sys.executable, "-P", "-m", "opgrid", *command]
             made = subprocess.Popen(args, env=environ, stdout=log, stderr=log, cwd=self.folder)
-        self.processes.append(made)
+        if command[0] == "orchestrator":
+            self.processes.append(made)
+        else:
+            self._stack.callback(_end, made)
         return made
 
     def service(self, orchestrators: int = 1, workers: int = 2) -> None:
-        """Start them; returns when they are ready."""
-        for _ in range(orchestrators):
+        """So many of each, what is left of the trial before among them; returns when they are ready."""
+        self.processes = [each for each in self.processes if each.poll() is None]
+        self.workers = [each for each in self.workers if each.process.poll() is None]
+        while len(self.processes) > orchestrators:
+            _end(self.processes.pop())
+        while len(self.workers) > workers:
+            self._end_worker(self.workers.pop())
+        for _ in range(orchestrators - len(self.processes)):
             self.start("orchestrator")
-        for _ in range(workers):
+        for _ in range(workers - len(self.workers)):
             self.worker()
         for each in self.workers:
             each.wait_until_ready()
-        self.until(lambda: "queue" in self.store.held(), "no orchestrator came up")
+        names = {*all_shards(), "queue"}
+        self.until(lambda: names <= self._held(), "no orchestrator came up")
+
+    def _held(self) -> set[str]:
+        """Leases that living orchestrators have."""
+        there = {str(each.pid) for each in self.processes if each.poll() is None}
+        return {name for name, lease in self.store.held().items() if lease.owner.split(":")[1] in there}
+
+    def holder(self) -> subprocess.Popen[bytes]:
+        """The orchestrator that has the queue, and mostly all shards."""
+        pid = self.store.held()["queue"].owner.split(":")[1]
+        return next(each for each in self.processes if str(each.pid) == pid)
+
+    def _end_worker(self, worker: WorkerProcess) -> None:
+        family = descendants(worker.pid)
+        worker.kill()
+        for pid in family:
+            kill(pid)
 
     def _end(self) -> None:
         for worker in self.workers:
-            family = descendants(worker.pid)
-            worker.kill()
-            for pid in family:
-                kill(pid)
+            self._end_worker(worker)
         for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-            process.wait()
+            _end(process)
+
+    # ---- points at which processes die -----------------------------------------------------------------------------
+
+    def crash_at(self, point: str, times: int, fails: bool = False) -> None:
+        """Who comes there for that time is killed, or told that its call has failed."""
+        made = self.folder / "crash-next"
+        made.write_text(f"{point} {times}{' error' if fails else ''}")
+        made.rename(self.crash_file)
+
+    def crashed(self, seconds: float = 20.0) -> None:
+        self.until(lambda: not self.crash_file.exists(), "nobody came to that point", seconds)
 
     # ---- runs ------------------------------------------------------------------------------------------------------
 
     def launch(self, job: str = "mixed", run_config: Any = None, **more: Any) -> RunId:
         if job == "mixed" and run_config is None:
-            given = {"config": {"mark": str(self.folder / "marks")}}
+            given = {"config": {"mark": str(self.marks)}}
             run_config = {"ops": dict.fromkeys(("spread", "work", "follow", "total"), given)}
         request = Request(load_job(CODE, job), run_config, code=CODE, **more)
         (run_id,) = self.store.launch([queued(prepare(request))])
@@ -185,7 +268,7 @@ class Arena:
             raise Broken(f"{len(wins)} steps succeeded, not 22")
         if once and set(wins.values()) != {1}:
             raise Broken(f"steps succeeded more than once: {wins}")
-        found = (self.folder / "marks" / "sum").read_text()
+        found = (self.marks / "sum").read_text()
         if found != "90":
             raise Broken(f"the sum is {found}, not 90")
 
@@ -202,6 +285,12 @@ class Arena:
         twice = [key for key, count in ends.items() if count > 1]
         if twice:
             raise Broken(f"attempts ended twice: {twice}")
+        record = self.store.run(run_id)
+        assert record is not None
+        machine = replay(run_id, plan_of(self.store, record), self.events(run_id))
+        machine.check()
+        if machine.status is not record.status:
+            raise Broken(f"the log says {machine.status.value}, the run {record.status.value}")
 
     def fault(self, of: Callable[[], object]) -> None:
         self.fault_at = time.time()
@@ -225,6 +314,13 @@ class Arena:
     def flush(self, client_calls: Callable[[Any], Any]) -> Any:
         with closing(connect(self.redis.url)) as client:
             return client_calls(client)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+    process.wait()
 
 
 _ENDS = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_LOST", "STEP_CANCELED"})

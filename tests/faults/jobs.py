@@ -23,7 +23,7 @@ from opgrid import (
     op,
     sensor,
 )
-from tests.faults.wide import WIDE
+from tests.faults.wide import DEEP, WIDE
 
 WIDTH = 10
 
@@ -139,7 +139,10 @@ def count(numbers: list[int]) -> int:
 
 @job(executor_def=celery_executor)
 def wide() -> None:
-    count(many().map(same).collect())
+    rows = many()
+    for _ in range(DEEP):
+        rows = rows.map(same)
+    count(rows.collect())
 
 
 @op(tags={"opgrid/queue": "nobody"})

@@ -5,14 +5,19 @@ A scenario gets an arena, breaks something, and raises ``Broken`` when the outco
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
 import signal
 import sqlite3
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import create_engine, make_url, text
@@ -21,10 +26,11 @@ from opgrid.broker.keys import Keys
 from opgrid.contracts.events import EngineNote, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
-from orchestrator.coordinator.ownership import LEASE
+from orchestrator.coordinator.ownership import LEASE, RENEW
 from orchestrator.services.submission import cancel
 from tests.faults.arena import LEASE_TTL, Arena, Broken, alive, descendants, kill, signal_all
 from tests.faults.proxy import Weather
+from tests.faults.wide import DEEP, WIDE
 
 Scenario = Callable[[Arena], None]
 
@@ -37,16 +43,17 @@ class Fault:
     run: Scenario
     slow: bool = False  #: needs real minutes
     limit: float | None = None  #: seconds until the fault must be seen
+    anew: bool = False  #: wants processes that have served no other trial
 
 
 FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    name: str, title: str, promise: str, *, slow: bool = False, limit: float | None = None
+    name: str, title: str, promise: str, *, slow: bool = False, limit: float | None = None, anew: bool = False
 ) -> Callable[[Scenario], Scenario]:
     def decorated(scenario: Scenario) -> Scenario:
-        FAULTS[name] = Fault(name, title, promise, scenario, slow, limit)
+        FAULTS[name] = Fault(name, title, promise, scenario, slow, limit, anew)
         return scenario
 
     return decorated
@@ -137,6 +144,7 @@ def child_hangs(arena: Arena) -> None:
     check(arena.ended(run_id) is RunStatus.SUCCESS, "the run failed")
     (failed,) = arena.of(run_id, StepFailed)
     check(failed.timed_out, "it did not fail by its timeout")
+    check(not arena.of(run_id, StepLost), "it was taken for dead: nobody beat for it")
 
 
 @fault("F6", "an orchestrator is killed", "another goes on; nothing that had succeeded runs again")
@@ -144,14 +152,13 @@ def orchestrator_killed(arena: Arena) -> None:
     arena.service(orchestrators=2)
     run_id = arena.launch()
     arena.a_moment_in(run_id, 0, 18)
-    holder = arena.store.held()["queue"].owner.split(":")[1]
-    victim = next(each for each in arena.processes if str(each.pid) == holder)
+    victim = arena.holder()
     arena.fault(lambda: victim.send_signal(signal.SIGKILL))
     took_over = []
 
     def taken() -> bool:
         lease = arena.store.held().get("queue")
-        if lease is not None and lease.owner.split(":")[1] != holder and not took_over:
+        if lease is not None and lease.owner.split(":")[1] != str(victim.pid) and not took_over:
             took_over.append(time.time())
         return bool(took_over)
 
@@ -165,8 +172,8 @@ def orchestrator_frozen(arena: Arena) -> None:
     arena.service(orchestrators=2)
     run_id = arena.launch()
     arena.a_moment_in(run_id, 0, 10)
-    holder = arena.store.held()["queue"].owner.split(":")[1]
-    arena.fault(lambda: kill(int(holder), signal.SIGSTOP))
+    holder = arena.holder().pid
+    arena.fault(lambda: kill(holder, signal.SIGSTOP))
     until = time.monotonic() + LEASE + 25
     is_sqlite = arena.database_url.startswith("sqlite")
     while not arena.status(run_id).is_final and time.monotonic() < until:
@@ -174,12 +181,12 @@ def orchestrator_frozen(arena: Arena) -> None:
     # With SQLite, one that is frozen while it writes holds the file, and all others wait for it.
     check(is_sqlite or arena.status(run_id).is_final, "nobody went on with the run")
     if not arena.status(run_id).is_final:
-        kill(int(holder), signal.SIGCONT)
+        kill(holder, signal.SIGCONT)
         arena.succeeded(run_id)
         return
     time.sleep(max(0.0, arena.fault_at + LEASE + 2 - time.time()))
     before = len(arena.events(run_id))
-    kill(int(holder), signal.SIGCONT)
+    kill(holder, signal.SIGCONT)
     time.sleep(3)
     arena.succeeded(run_id)
     check(len(arena.events(run_id)) == before, "the frozen one wrote to a run that was another's")
@@ -248,13 +255,13 @@ def outage(arena: Arena, weather: Weather, seconds: float, whom: str) -> None:
     proxy.weather = Weather.FAIR
 
 
-@fault("F12", "the way between workers and Redis is cut, or silent, for 0.3 to 4 s", "the run goes on")
+@fault("F12", "the way between workers and Redis is cut, or silent, for 0.4 to 40 s", "the run goes on")
 def workers_cut_off(arena: Arena) -> None:
     arena.service()
     run_id = arena.launch()
     arena.a_moment_in(run_id)
     weather = arena.chance.choice([Weather.CUT, Weather.SILENT])
-    seconds = arena.chance.choice([0.3, 2.0, 4.0])
+    (seconds,) = arena.chance.choices([0.4, 2.0, 4.0, 40.0], [4, 4, 4, 1])
     arena.fault(lambda: outage(arena, weather, seconds, "workers"))
     back = time.time()
     arena.succeeded(run_id)
@@ -299,7 +306,7 @@ def messages_doubled(arena: Arena) -> None:
 
     arena.fault(lambda: arena.flush(double))
     arena.succeeded(run_id)
-    marks = [len(path.read_text().splitlines()) for path in (arena.folder / "marks").iterdir() if path.name != "sum"]
+    marks = [len(path.read_text().splitlines()) for path in arena.marks.iterdir() if path.name != "sum"]
     check(set(marks) == {1}, f"bodies ran more than once: {marks}")
 
 
@@ -331,7 +338,7 @@ def publish_ambiguous(arena: Arena) -> None:
         arena.a_moment_in(run_id, 0, 12)
     arena.fault(lambda: outage(arena, Weather.ONE_WAY, 1.0, "orchestrators"))
     arena.succeeded(run_id)
-    marks = [len(path.read_text().splitlines()) for path in (arena.folder / "marks").iterdir() if path.name != "sum"]
+    marks = [len(path.read_text().splitlines()) for path in arena.marks.iterdir() if path.name != "sum"]
     check(set(marks) == {1}, f"bodies ran more than once: {marks}")
 
 
@@ -350,29 +357,66 @@ def poison(arena: Arena) -> None:
     check("total" in {each.step for each in arena.of(run_id, StepSucceeded)}, "others did not go on")
 
 
-@fault("F19", "a stored value is damaged", "never unpickled; made again")
+@fault(
+    "F19",
+    "a stored value is damaged, forged, or another's",
+    "never unpickled; what is damaged is made again, else the step fails and says so",
+)
 def value_damaged(arena: Arena) -> None:
     arena.service()
+    how = arena.chance.choice(["damaged", "damaged", "forged", "another's"])
     run_id = arena.launch(tags={"opgrid/fuse": "false"})
     arena.a_moment_in(run_id, 3, 12)
+    armed = arena.folder / f"armed-{run_id}"
+    arena.fault(lambda: arena.flush(lambda client: change_values(client, arena, run_id, how, armed)))
+    check(arena.ended(run_id).is_final and not armed.exists(), "a forged value was unpickled")
+    if how == "damaged" or arena.status(run_id) is RunStatus.SUCCESS:  # else every value had been read by then
+        arena.succeeded(run_id, once=False)
+        return
+    failed = arena.of(run_id, StepFailed)
+    causes = [each.error.cause.kind for each in failed if each.error.cause is not None]
+    check(set(causes) == {"PayloadRejected"}, f"steps failed of something else: {[each.error for each in failed]}")
 
-    def damage(client: Any) -> None:
-        keys = [key for key in client.scan_iter(match="*io:*", count=1000) if client.type(key) == b"string"]
-        for key in arena.chance.sample(keys, min(2, len(keys))):
-            size = client.strlen(key)
-            at = size - 1 - arena.chance.randrange(min(8, size))
-            before = client.getrange(key, at, at)
-            client.setrange(key, at, bytes([before[0] ^ 0x40]) if isinstance(before, bytes) else b"!")
 
-    arena.fault(lambda: arena.flush(damage))
-    arena.succeeded(run_id, once=False)
+def change_values(client: Any, arena: Arena, run_id: RunId, how: str, armed: Path) -> None:
+    keys = [key for key in client.scan_iter(match=f"*io:{run_id}:*", count=1000) if client.type(key) == b"string"]
+    chosen = arena.chance.sample(keys, min(2, len(keys)))
+    values = {key: client.get(key) for key in chosen}
+    for place, key in enumerate(chosen):
+        if how == "forged":
+            client.set(key, forged(values[key], armed))
+        elif how == "another's":
+            client.set(key, values[chosen[place - 1]])
+        else:
+            at = arena.chance.randrange(len(values[key]))
+            client.setrange(key, at, bytes([values[key][at] ^ 1 << arena.chance.randrange(8)]))
+
+
+def forged(value: bytes, armed: Path) -> bytes:
+    """A bomb with all checksums as they should be: all that who has no key can do."""
+    bomb = pickle.dumps(Bomb(str(armed)))
+    (length,) = struct.unpack_from(">I", value)
+    header = bytearray(value[8 : 4 + length])
+    old = value[4 + length :]
+    digest = hashlib.sha256(old).digest()
+    at = header.find(digest)
+    header[at : at + 32] = hashlib.sha256(bomb).digest()
+    sizes = struct.pack(">QQ", len(old), len(old))
+    header = bytearray(bytes(header).replace(sizes, struct.pack(">QQ", len(bomb), len(bomb))))
+    return struct.pack(">I", length) + zlib.crc32(header).to_bytes(4, "big") + bytes(header) + bomb
+
+
+class Bomb:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.path, "w")
 
 
 @fault("F20", "a value is too large", "refused before it is sent, with size and limit; 64 MiB works")
 def value_too_large(arena: Arena) -> None:
-    for _ in range(2):
-        arena.worker(environ={"OPGRID_IO_MAX_BYTES": str(100 * 2**20), "OPGRID_IO_SPILL_ABOVE": str(2**40)})
-    arena.service(workers=0)
+    arena.service()
     fits = arena.launch("heavy", {"ops": {"large": {"inputs": {"size": 64 * 2**20}}}})
     check(arena.ended(fits) is RunStatus.SUCCESS, "64 MiB did not fit")
     refused = arena.launch("heavy", {"ops": {"large": {"inputs": {"size": 128 * 2**20}}}})
@@ -500,17 +544,49 @@ def database_slow(arena: Arena) -> None:
     check(not arena.of(run_id, StepLost), "attempts were lost")
 
 
-@fault("F26", "a run of 2,000 steps at once", "done, with memory in bounds")
-def many_steps(arena: Arena) -> None:
-    from tests.faults.wide import WIDE
+@fault("F25", "clocks are set two hours forward or back", "no lease ends, nothing is doubled or late", anew=True)
+def clocks_set(arena: Arena) -> None:
+    arena.give_wrong_clocks()
+    if arena.chance.random() < 0.3:
+        daemons_clock_set(arena)
+        return
+    arena.service(orchestrators=2)
+    for _ in range(2):
+        owners = {name: lease.owner for name, lease in arena.store.held().items()}
+        run_id = arena.launch()
+        arena.a_moment_in(run_id, 0, 12)
+        some = arena.chance.sample(arena.clocks, arena.chance.randint(1, len(arena.clocks)))
+        arena.fault(lambda those=some: [arena.set_clock(each, arena.chance.choice([-7200, 7200])) for each in those])
+        arena.succeeded(run_id)
+        check(not arena.of(run_id, StepLost), "attempts were lost, though their workers were well")
+        time.sleep(LEASE_TTL)
+        time.sleep(RENEW)
+        now = {name: lease.owner for name, lease in arena.store.held().items()}
+        check(now == owners, "an orchestrator took over from one that was well")
 
+
+def daemons_clock_set(arena: Arena) -> None:
+    origin = "sensor:tests.faults.jobs:counting"
+    arena.start("daemon", "run", "-m", "tests.faults.jobs", "-d", str(ROOT))
+    for _ in range(3):
+        wanted = len(arena.store.launched(origin)) + arena.chance.randint(1, 3)
+        arena.until(lambda least=wanted: len(arena.store.launched(origin)) >= least, "no ticks")  # type: ignore[misc]
+        arena.fault(lambda: arena.set_clock(arena.clocks[0], arena.chance.choice([-7200, 7200])))
+    arena.until(lambda: len(arena.store.launched(origin)) >= 12, "ticks are missing")
+    time.sleep(1.0)
+    numbers = sorted(int(key) for key in arena.store.launched(origin))
+    check(numbers == list(range(1, 13)), f"runs of ticks: {numbers}")
+
+
+@fault("F26", "a run of 10,000 steps, 1,000 at once", "done within 120 s, with memory in bounds", slow=True)
+def many_steps(arena: Arena) -> None:
     arena.service()
     begin = time.monotonic()
     run_id = arena.launch("wide")
-    check(arena.ended(run_id) is RunStatus.SUCCESS, "the run failed")
+    check(arena.ended(run_id, 120) is RunStatus.SUCCESS, "the run failed")
     arena.figures["recovery"] = time.monotonic() - begin
     wins = len(arena.of(run_id, StepSucceeded))
-    check(wins == WIDE + 2, f"{wins} steps succeeded")
+    check(wins == WIDE * DEEP + 2, f"{wins} steps succeeded")
     status = dict(
         line.split(":", 1)
         for line in open(f"/proc/{arena.processes[0].pid}/status").read().splitlines()  # noqa: SIM115
@@ -521,25 +597,29 @@ def many_steps(arena: Arena) -> None:
 # ---- deliberate stops ------------------------------------------------------------------------------------------------
 
 
-@fault("F27", "a worker is stopped in order while another comes", "nothing fails, nothing is lost")
+@fault("F27", "a worker is stopped, in order or at once, while another comes", "nothing fails; at once, its steps move")
 def rolling_deploy(arena: Arena) -> None:
     arena.service()
     run_id = arena.launch()
     arena.a_moment_in(run_id)
-    arena.fault(lambda: arena.workers[0].process.terminate())
+    at_once = arena.chance.random() < 0.4
+    arena.fault(lambda: arena.workers[0].process.send_signal(signal.SIGQUIT if at_once else signal.SIGTERM))
     arena.worker()
     arena.succeeded(run_id)
+    code = arena.workers[0].process.wait(30)
+    if at_once:
+        arena.measure(run_id)
+        check(arena.figures.get("recovery", 0.0) <= 5.0, "the steps of the worker were not sent again within 5 s")
+        return
     check(not arena.of(run_id, StepLost), "attempts were lost")
-    check(arena.workers[0].process.wait(30) == 0, "the worker ended with an error")
+    check(code == 0, "the worker ended with an error")
 
 
 @fault("F28", "a cancel: queued, running, without workers, or while another takes over", "CANCELED, and nothing starts")
 def canceled(arena: Arena) -> None:
     how = arena.chance.choice(["queued", "running", "no worker", "takeover"])
-    if how == "queued":
-        (arena.folder / "opgrid.yaml").write_text("concurrency: {runs: {max_concurrent_runs: 0}}")
     arena.service(orchestrators=2 if how == "takeover" else 1)
-    run_id = arena.launch()
+    run_id = arena.launch(tags={"held": "1"} if how == "queued" else {})
     if how != "queued":
         arena.a_moment_in(run_id, 1, 12)
     if how == "no worker":
@@ -548,8 +628,7 @@ def canceled(arena: Arena) -> None:
             signal_all(family, signal.SIGSTOP)
             signal_all(family, signal.SIGKILL)
     if how == "takeover":
-        holder = arena.store.held()["queue"].owner.split(":")[1]
-        kill(int(holder))
+        kill(arena.holder().pid)
     record = arena.store.run(run_id)
     assert record is not None
     if record.status.is_final:
@@ -558,7 +637,7 @@ def canceled(arena: Arena) -> None:
     check(arena.ended(run_id, 30) is RunStatus.CANCELED, f"{how}: it ended otherwise")
     arena.figures["recovery"] = time.time() - arena.fault_at
     time.sleep(1.5)
-    marks = sorted((arena.folder / "marks").iterdir())
+    marks = sorted(arena.marks.iterdir())
     late = [
         path.name
         for path in marks
@@ -578,7 +657,7 @@ def no_worker(arena: Arena) -> None:
     arena.figures["detection"] = note.at - arena.fault_at
 
 
-@fault("F30", "the daemon is killed around ticks", "one run for each tick")
+@fault("F30", "the daemon is killed around ticks", "one run for each tick", anew=True)
 def daemon_killed(arena: Arena) -> None:
     origin = "sensor:tests.faults.jobs:counting"
     code = ("daemon", "run", "-m", "tests.faults.jobs", "-d", str(ROOT))
@@ -598,5 +677,3 @@ def daemon_killed(arena: Arena) -> None:
 
 
 ROOT: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-#: Of the matrix, and not here: proved elsewhere, by injected clocks.
-ELSEWHERE: Final = {"F25": "clocks that jump: tests/unit/executors/test_celery_flights.py, tests/unit/daemon"}

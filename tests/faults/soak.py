@@ -42,7 +42,7 @@ def main() -> int:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="opgrid-soak-"))
     with ExitStack() as stack:
-        arena = Arena(folder, f"sqlite:///{folder / 'opgrid.db'}", given.seed, stack)
+        arena = Arena(folder, f"sqlite:///{folder / 'opgrid.db'}", stack)
         told = _soak(arena, given.minutes * 60, random.Random(given.seed))
     print(json.dumps(told, indent=2))
     return 0 if not told["broken"] else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.__main__ import trial
+from tests.faults.__main__ import Hall
 from tests.faults.scenarios import FAULTS
 
 pytestmark = pytest.mark.celery
@@ -12,11 +12,13 @@ pytestmark = pytest.mark.celery
 
 @pytest.mark.parametrize("name", ["F2", "F10", "F14", "F17", "F18", "F23", "F28"])
 def test_a_fault_ends_as_promised(name: str) -> None:
-    row = trial(FAULTS[name], "sqlite", None, seed=1)
+    with Hall() as hall:
+        row = hall.trial(FAULTS[name], "sqlite", seed=1)
     assert row["passed"], row["error"]
 
 
 @pytest.mark.postgres
 def test_a_fault_on_postgresql(postgres_server: str) -> None:
-    row = trial(FAULTS["F6"], "postgresql", postgres_server, seed=1)
+    with Hall(postgres_server) as hall:
+        row = hall.trial(FAULTS["F6"], "postgresql", seed=1)
     assert row["passed"], row["error"]

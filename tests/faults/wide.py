@@ -1,3 +1,4 @@
-"""How wide the widest job of the suite is."""
+"""The shape of the largest job of the suite."""
 
-WIDE = 2000
+WIDE = 1000
+DEEP = 10
