@@ -54,6 +54,13 @@ def worker() -> None:
     help="Seconds between asking a step to stop and killing it.",
 )
 @click.option(
+    "--watchdog",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="Seconds without taking one of the messages that wait, until the worker ends to be started again; 0: never.",
+)
+@click.option(
     "-l",
     "--log-level",
     default="WARNING",
@@ -74,6 +81,7 @@ def start(
     autoscale: str | None,
     code_patience: float,
     cancel_grace: float,
+    watchdog: float,
     log_level: str,
 ) -> None:
     """Run steps until SIGTERM, which lets running steps end first."""
@@ -95,6 +103,7 @@ def start(
             lease_ttl=lease_ttl(),
             code_patience=code_patience,
             cancel_grace=cancel_grace,
+            watchdog_seconds=watchdog,
             max_tasks_per_child=max_tasks_per_child,
             max_memory_per_child=max_memory_per_child,
             log_level=log_level.upper(),

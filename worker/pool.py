@@ -15,6 +15,7 @@ from worker.code import Code
 from worker.parent import Parent
 from worker.settings import WorkerSettings
 from worker.tasks import become
+from worker.watchdog import watchdog_of
 
 _GATHER: Final = 0.2  #: seconds
 _GATHER_AT: Final = 256  #: events
@@ -32,6 +33,8 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
         def start(self, worker: Any) -> None:
             worker.hub.call_soon(parent.follow, worker.pool._pool, worker.hub)
             parent.tick()
+            if settings.watchdog_seconds:
+                watchdog_of(app, settings).start()
 
     class Gathered(bootsteps.StartStopStep):
         """Events for Flower go out many at a time; each alone would cost as much as the message that it is about."""

@@ -30,6 +30,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     cancel_grace: float = 10.0  #: seconds between asking a step to stop and killing it
     redis_grace: float = 60.0  #: seconds that a finished step waits for a Redis that does not answer
     code_patience: float = 60.0  #: seconds until a step fails that no worker has the code for
+    watchdog_seconds: float = 30.0  #: without taking one of the messages that wait, until the worker ends; 0: for ever
     drain_seconds: float = 20.0  #: how long SIGTERM waits for running steps before they are handed back
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None  #: MiB

@@ -223,6 +223,23 @@ def test_a_worker_that_is_told_to_stop_lets_its_step_end(run: Conversation, work
     assert there.process.wait(20) == 0
 
 
+def test_a_worker_that_takes_no_messages_ends_and_another_runs_its_steps(
+    run: Conversation, worker: StartWorker, tmp_path: Path
+) -> None:
+    """Its code makes Celery deaf: connected, beating, and without a question to Redis."""
+    (tmp_path / "deaf.py").write_text(
+        "from kombu.transport import redis\n"
+        "from opgrid.testing.contract_jobs import *\n"
+        "redis.Channel._brpop_start = lambda channel, timeout=None: None\n"
+    )
+    deaf = worker(CodeTarget(module="deaf", working_directory=str(tmp_path)), options=("--watchdog", "2"))
+    task = run.start("five")
+    assert deaf.process.wait(20) == 75
+    assert "taken no message" in deaf.output
+    worker()
+    assert isinstance(run.end_of(task), StepSucceeded)
+
+
 def test_a_worker_grows_with_its_work(run: Conversation, worker: StartWorker) -> None:
     there = worker(options=("--autoscale", "3,1"))
     tasks = [run.task("pause", step=f"pause_{number}") for number in range(9)]
