@@ -396,7 +396,7 @@ class Protocol:
         names: dict[tuple[str, int], list[str]] = {}
         pipe = self.client.pipeline(transaction=False)
         for store in stored:
-            pipe.set(store.key, store.value, ex=store.seconds)
+            pipe.execute_command("SET", store.key, store.value, "EX", store.seconds)
             names.setdefault((store.names, store.seconds), []).append(store.key)
         for (index, seconds), stored_keys in names.items():
             pipe.sadd(index, *stored_keys)
