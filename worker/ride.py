@@ -50,7 +50,7 @@ _FETCH: Final = 5000
 #: Seconds that an ended step waits for others to be told with.
 _WAIT: Final = 0.005
 #: Seconds after which a step counts as slow.
-_SLOW: Final = 0.05
+SLOW: Final = 0.05
 _FLUSH_EVERY: Final = 0.5  #: seconds between what a slow step tells while it runs
 #: Seconds after which a chain of steps goes back into the queue: what was queued before it is not to wait longer.
 _LONGEST: Final = 1.0
@@ -443,7 +443,7 @@ class Ride:
         """Called every now and then by another thread: a slow step holds nobody up. Raises nothing."""
         with self._lock:
             now = time.monotonic()
-            if self._running is None or now - self._begun < _SLOW:
+            if self._running is None or now - self._begun < SLOW:
                 return
             try:
                 self._give_back(self._running.chain)

@@ -1,0 +1,102 @@
+"""A fleet that works through a fan-out, in simulated time: the real backlog and the real guesses, workers as a model.
+
+What is simulated is what decides how long it takes: messages cost time, a process takes one after the other, and what
+waits behind a step that takes long is given back. What is left out (claims, Redis, losses) is in ``world``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from executors.celery.backlog import Backlog, Line, Parcel, Waiting, kind_of
+from opgrid.broker.pace import Pace
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.tasks import JobRef, RunBrief, StepTask
+from opgrid.ids import NodePath, RunId, StepKey
+from worker.ride import SLOW
+
+MESSAGE: Final = 0.001  #: seconds that a process spends on a message, whatever is in it
+TURN: Final = 0.002  #: seconds until the coordinator has heard of something, and what it sends is there
+AHEAD: Final = 2  #: messages for each process
+_LINE: Final = Line("q")
+_RUN: Final = RunBrief(RunId("r"), JobRef("job", "hash"), ExecutorChoice("celery"))
+
+
+@dataclass
+class Fleet:
+    """Steps of one op that take ``seconds``, all ready at once, on so many processes."""
+
+    processes: int
+    seconds: Sequence[float]
+    alone: bool = False  #: one step a message
+    ended: dict[int, float] = field(default_factory=dict)
+    messages: int = 0
+
+    def __post_init__(self) -> None:
+        self._backlog, self._pace = Backlog(), Pace()
+        for number in range(len(self.seconds)):
+            task = StepTask(RunId("r"), StepKey(str(number)), NodePath("op"), op="op", alone=self.alone)
+            self._backlog.put(Waiting(_RUN, "content", task, _LINE, 0.0))
+        self._queue: deque[Parcel] = deque()
+        self._idle = self.processes
+        self._out = 0  #: messages that are queued or worked on
+        self._order = itertools.count()
+        self._agenda: list[tuple[float, int, str, object]] = []
+
+    def run(self) -> float:
+        """How long it took."""
+        self._dispatch(0.0)
+        now = 0.0
+        while self._agenda:
+            now, _, what, about = heapq.heappop(self._agenda)
+            if what == "arrive":
+                self._queue.append(about)  # type: ignore[arg-type]
+            elif what == "free":
+                self._idle += 1
+            else:
+                self._heard(about, now)
+            while self._idle and self._queue:
+                self._idle -= 1
+                self._work(self._queue.popleft(), now)
+        return max(self.ended.values())
+
+    def _dispatch(self, now: float) -> None:
+        most = AHEAD * self.processes
+        while most > self._out and (parcels := self._backlog.parcels(_LINE, most - self._out, most, self._pace)):
+            for parcel in parcels:
+                self._out += 1
+                self.messages += 1
+                self._later(now + TURN, "arrive", parcel)
+
+    def _work(self, parcel: Parcel, now: float) -> None:
+        """A process takes a message; what comes of it is put on the agenda."""
+        at = now + MESSAGE
+        for place, waiting in enumerate(parcel):
+            seconds = self.seconds[int(waiting.task.step)]
+            rest = parcel[place + 1 :]
+            if seconds > SLOW and rest:
+                self._later(at + SLOW + TURN, "tell", ([], rest, False))
+                parcel = parcel[: place + 1]
+            at += seconds
+            self._later(at + TURN, "tell", ([(waiting, seconds, at)], [], waiting is parcel[-1]))
+            if waiting is parcel[-1]:
+                break
+        self._later(at, "free", None)
+
+    def _heard(self, about: object, now: float) -> None:
+        told, rest, is_last = about  # type: ignore[misc]
+        for waiting, seconds, at in told:
+            self.ended[int(waiting.task.step)] = at
+            self._pace.learn(kind_of(waiting), seconds)
+        if rest:
+            self._backlog.put_back([each._replace(again=True) for each in rest])
+        self._out -= is_last
+        self._dispatch(now)
+
+    def _later(self, at: float, what: str, about: object) -> None:
+        heapq.heappush(self._agenda, (at, next(self._order), what, about))
