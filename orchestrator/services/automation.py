@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Final
 
 from opgrid.errors import UnknownName
 from orchestrator.locations.messages import LocationInfo, ScheduleInfo, SensorInfo
@@ -11,6 +12,9 @@ from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Instigator, InstigatorKind
 
 Info = ScheduleInfo | SensorInfo
+
+#: What is changed here; the rest is for ticks, of which one may be going on.
+_RUNNING: Final = ("running", "since")
 
 
 def state_of(store: ServiceStore, location: str, info: Info) -> Instigator:
@@ -35,22 +39,22 @@ def start(store: ServiceStore, location: str, info: Info) -> None:
     """It ticks from now on; what was before is not made up for."""
     state = state_of(store, location, info)
     if not is_running(info, state) or state.running is None:
-        now = time.time()
-        store.set_instigator(dataclasses.replace(state, running=True, since=state.since if info.running else now))
+        since = state.since if is_running(info, state) else time.time()
+        store.set_instigator(dataclasses.replace(state, running=True, since=since), _RUNNING)
 
 
 def stop(store: ServiceStore, location: str, info: Info) -> None:
     """Cursor and history stay."""
-    store.set_instigator(dataclasses.replace(state_of(store, location, info), running=False, since=None))
+    store.set_instigator(dataclasses.replace(state_of(store, location, info), running=False, since=None), _RUNNING)
 
 
 def reset(store: ServiceStore, location: str, info: Info) -> None:
     """As its definition says again."""
-    store.set_instigator(dataclasses.replace(state_of(store, location, info), running=None, since=None))
+    store.set_instigator(dataclasses.replace(state_of(store, location, info), running=None, since=None), _RUNNING)
 
 
 def set_cursor(store: ServiceStore, location: str, info: SensorInfo, cursor: str | None) -> None:
-    store.set_instigator(dataclasses.replace(state_of(store, location, info), cursor=cursor))
+    store.set_instigator(dataclasses.replace(state_of(store, location, info), cursor=cursor), ("cursor",))
 
 
 def named(info: LocationInfo, kind: InstigatorKind, name: str) -> Info:

@@ -17,6 +17,8 @@ from opgrid.ids import RunId, StepKey
 
 #: By this tag re-executions are found, though they do not show it: the id of the first run in the row.
 ROOT_TAG = "opgrid/root_run_id"
+#: On runs of a code location that has another name than its file or module.
+LOCATION_TAG = "opgrid/code_location"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class RunRecord:
     @property
     def job_name(self) -> str:
         return self.job
+
+    @property
+    def location(self) -> str:
+        """The name of its code location in the service, which a workspace may have given it."""
+        return self.tags.get(LOCATION_TAG) or self.brief.job.location
 
     @property
     def tags(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from opgrid.contracts.events import EventType
@@ -69,6 +69,20 @@ class ServiceStore(Store, Protocol):
         """The number of the latest event of any run; 0 where there is none."""
         ...
 
+    def old_runs(self, before: float | None, kept: int | None, limit: int) -> list[RunId]:
+        """Runs that have ended, oldest first: earlier than ``before``, or beyond the newest ``kept``."""
+        ...
+
+    def purge_logs(self, before: float | None, kept: int | None, limit: int) -> int:
+        """Forget events of runs that ended earlier, or of ended runs all but the newest ``kept``; gives how many.
+        How the runs themselves went stays.
+        """
+        ...
+
+    def purge_contents(self, limit: int) -> int:
+        """Forget plans and snapshots that no run has any more; gives how many."""
+        ...
+
     def hold(self, name: str, owner: str, seconds: float) -> Lease | None:
         """Take a lease, or keep it. None while somebody else has it. Times are the database's own: clocks of those
         who share it may be wrong.
@@ -87,7 +101,9 @@ class ServiceStore(Store, Protocol):
         """Those that were started or stopped, or have ticked."""
         ...
 
-    def set_instigator(self, state: Instigator) -> None: ...
+    def set_instigator(self, state: Instigator, only: Collection[str] = ()) -> None:
+        """Of one that is stored already ``only`` these fields are changed; none named: all."""
+        ...
 
     def commit_tick(
         self,
@@ -98,7 +114,8 @@ class ServiceStore(Store, Protocol):
         requests: Sequence[DynamicPartitionsRequest] = (),
     ) -> list[RunId] | None:
         """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record. None, and
-        nothing is stored, where another process has ticked since ``before``.
+        nothing is stored, where another process has ticked since ``before``, or somebody has set the cursor. Whether it
+        runs stays as it is stored.
         """
         ...
 

@@ -99,10 +99,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Something that somebody did by way of the API."""
+    """Something that somebody did."""
 
     at: float
-    who: str  #: name of the token; "local" where none is asked for
+    who: str  #: name of the token, or "local" where none is asked for; on the command line that of the user
     action: str  #: name of the mutation
     about: str  #: what it was done to
     outcome: str  #: name of the result's type

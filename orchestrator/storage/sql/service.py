@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, text, union_all, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, text, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import (
@@ -44,6 +44,7 @@ from orchestrator.storage.service_records import (
 )
 from orchestrator.storage.sql.clock import is_over
 from orchestrator.storage.sql.database import Database
+from orchestrator.storage.sql.statements import insert_for
 from orchestrator.storage.sql.tables import (
     audit,
     backfills,
@@ -68,6 +69,9 @@ _ASKED = ("run_id", "step", "question", "since", "due")
 _LAUNCHED = "What it asked for was launched before."
 _OPEN = [status.value for status in RunStatus if not status.is_final]
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
+_OF_RUNS = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
+#: Columns that are not named as their fields are.
+_COLUMNS = {"running": "status"}
 
 
 class ServiceTables(Database):
@@ -164,14 +168,52 @@ class ServiceTables(Database):
 
     def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
         """(number, run) of events of runs, oldest first; ``type`` is the value of an EventType."""
-        of_runs = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
-        query = select(events.c.id, events.c.run_id).where(of_runs, events.c.id > after, events.c.type == type)
+        query = select(events.c.id, events.c.run_id).where(_OF_RUNS, events.c.id > after, events.c.type == type)
         return [(row.id, RunId(row.run_id)) for row in self._all(query.order_by(events.c.id).limit(limit))]
 
     def last_event(self) -> int:
         """The number of the latest event of any run; 0 where there is none."""
         row = self._one(select(func.max(events.c.id).label("last")))
         return row.last or 0
+
+    # ---- what is forgotten ------------------------------------------------------------------------------------------
+
+    def old_runs(self, before: float | None, kept: int | None, limit: int) -> list[RunId]:
+        """Runs that have ended, oldest first: earlier than ``before``, or beyond the newest ``kept``."""
+        old: list[Any] = [] if before is None else [runs.c.ended < before]
+        if kept is not None:
+            newest = select(runs.c.id).order_by(runs.c.id.desc()).offset(kept).limit(1).scalar_subquery()
+            old.append(runs.c.id <= newest)
+        query = select(runs.c.run_id).where(or_(*old), runs.c.status.not_in(_OPEN)) if old else None
+        found = self._all(query.order_by(runs.c.id).limit(limit)) if query is not None else ()
+        return [RunId(row.run_id) for row in found]
+
+    def purge_logs(self, before: float | None, kept: int | None, limit: int) -> int:
+        """Forget events of runs that ended earlier, or of ended runs all but the newest ``kept``; gives how many.
+        How the runs themselves went stays.
+        """
+        old: list[Any] = [] if before is None else [runs.c.ended < before]
+        if kept is not None:
+            newest = select(events.c.id).order_by(events.c.id.desc()).offset(kept).limit(1).scalar_subquery()
+            old.append(events.c.id <= newest)
+        if not old:
+            return 0
+        query = select(events.c.id).join(runs, runs.c.run_id == events.c.run_id)
+        query = query.where(or_(*old), runs.c.status.not_in(_OPEN), ~events.c.type.startswith("PIPELINE"))
+        with self._writing() as connection:
+            found = connection.execute(query.order_by(events.c.id).limit(limit)).scalars().all()
+            forget_events(connection, events.c.id.in_(found))
+        return len(found)
+
+    def purge_contents(self, limit: int) -> int:
+        """Forget plans and snapshots that no run has any more; gives how many."""
+        used = select(runs.c.plan).union(select(runs.c.snapshot))
+        unused = select(contents.c.hash).where(contents.c.hash.not_in(used)).limit(limit)
+        try:
+            with self._writing() as connection:
+                return connection.execute(delete(contents).where(contents.c.hash.in_(unused))).rowcount
+        except IntegrityError:  # a run was stored meanwhile that has one of them
+            return 0
 
     # ---- leases ----------------------------------------------------------------------------------------------------
 
@@ -219,23 +261,14 @@ class ServiceTables(Database):
             for row in self._all(select(instigators).order_by(instigators.c.location, instigators.c.name))
         ]
 
-    def set_instigator(self, state: Instigator) -> None:
+    def set_instigator(self, state: Instigator, only: Collection[str] = ()) -> None:
+        """Of one that is stored already ``only`` these fields are changed; none named: all."""
         with self._writing() as connection:
-            self._set_instigator(connection, state)
-
-    def _set_instigator(self, connection: Connection, state: Instigator) -> None:
-        row = {
-            "location": state.location,
-            "name": state.name,
-            "kind": state.kind.value,
-            "status": None if state.running is None else "RUNNING" if state.running else "STOPPED",
-            "since": state.since,
-            "ticked": state.ticked,
-            "completed": state.completed,
-            "cursor": state.cursor,
-            "last_run_key": state.last_run_key,
-        }
-        self._statements.upsert_instigator(connection, row)
+            row = _row_of(state)
+            changed = {_COLUMNS.get(name, name): row[_COLUMNS.get(name, name)] for name in only} or row
+            new = insert_for(self._engine.dialect)(instigators).values(row)
+            here = [instigators.c.location, instigators.c.name]
+            connection.execute(new.on_conflict_do_update(index_elements=here, set_=changed))
 
     def commit_tick(
         self,
@@ -246,7 +279,8 @@ class ServiceTables(Database):
         requests: Sequence[DynamicPartitionsRequest] = (),
     ) -> list[RunId] | None:
         """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record. None, and
-        nothing is stored, where another process has ticked since ``before``.
+        nothing is stored, where another process has ticked since ``before``, or somebody has set the cursor. Whether it
+        runs stays as it is stored.
         """
         with self._writing() as connection:
             if not self._is_still(connection, before):
@@ -254,7 +288,7 @@ class ServiceTables(Database):
             for request in requests:
                 self._change_partitions(connection, request)
             launched = self._launch(connection, new)
-            self._set_instigator(connection, state)
+            self._statements.tick_instigator(connection, _row_of(state))
             if tick is not None and new and not launched:
                 tick = dataclasses.replace(tick, status=TickStatus.SKIPPED, reason=_LAUNCHED)
             if tick is not None:
@@ -264,18 +298,10 @@ class ServiceTables(Database):
         return launched
 
     def _is_still(self, connection: Connection, before: Instigator) -> bool:
-        here = (instigators.c.location == before.location, instigators.c.name == before.name)
-        query = select(instigators.c.ticked, instigators.c.completed).where(*here).with_for_update()
-        row = connection.execute(query).one_or_none()
-        return (
-            (before.ticked, before.completed) == (None, None)
-            if row is None
-            else tuple(row)
-            == (
-                before.ticked,
-                before.completed,
-            )
-        )
+        query = select(instigators.c.ticked, instigators.c.completed, instigators.c.cursor).where(*_same(before))
+        row = connection.execute(query.with_for_update()).one_or_none()
+        found = (None, None, None) if row is None else tuple(row)
+        return found == (before.ticked, before.completed, before.cursor)
 
     def _change_partitions(self, connection: Connection, request: DynamicPartitionsRequest) -> None:
         name, keys = request.partitions_def_name, list(request.partition_keys)
@@ -450,7 +476,7 @@ class ServiceTables(Database):
         )
 
     def changed_runs(self, after: int, limit: int = 200) -> list[RunId]:
-        query = select(events.c.run_id).where(events.c.id > after).distinct().limit(limit)
+        query = select(events.c.run_id).where(events.c.id > after, events.c.run_id != "").distinct().limit(limit)
         return [RunId(row.run_id) for row in self._all(query)]
 
     def contents(self, hashes: Iterable[str]) -> dict[str, bytes]:
@@ -613,6 +639,33 @@ def _tick(row: Any) -> Tick:
         tuple(msgspec.json.decode(row.log, type=list[str])),
         row.id,
     )
+
+
+def forget_events(connection: Connection, which: Any) -> None:
+    """The number of the last event is not given to another one: sensors remember how far they have looked."""
+    last = connection.execute(select(func.max(events.c.id))).scalar()
+    connection.execute(delete(events).where(which, events.c.id != last))
+    connection.execute(delete(events).where(events.c.run_id == "", events.c.id != last))
+    gone = {"run_id": "", "type": "", "step": None, "body": ""}
+    connection.execute(update(events).where(which, events.c.id == last).values(**gone))
+
+
+def _same(state: Instigator) -> tuple[Any, Any]:
+    return instigators.c.location == state.location, instigators.c.name == state.name
+
+
+def _row_of(state: Instigator) -> dict[str, Any]:
+    return {
+        "location": state.location,
+        "name": state.name,
+        "kind": state.kind.value,
+        "status": None if state.running is None else "RUNNING" if state.running else "STOPPED",
+        "since": state.since,
+        "ticked": state.ticked,
+        "completed": state.completed,
+        "cursor": state.cursor,
+        "last_run_key": state.last_run_key,
+    }
 
 
 def _gate(row: Any) -> Gate:

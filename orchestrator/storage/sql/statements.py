@@ -41,7 +41,8 @@ from orchestrator.storage.sql.tables import (
 
 _encode = msgspec.json.Encoder().encode
 
-_STATE = [column.name for column in instigators.c if not column.primary_key]
+#: What a tick changes of where a schedule or sensor stands; whether it runs is for people to say.
+_TICKED = ("ticked", "completed", "cursor", "last_run_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Statements:
     add_lease: Prepared
     add_slot: Prepared
     add_gate: Prepared
-    upsert_instigator: Prepared
+    tick_instigator: Prepared
     upsert_pool: Prepared
     upsert_report: Prepared
     upsert_tag: Prepared
@@ -119,9 +120,14 @@ class Statements:
     set_owner: Prepared  #: of the run ``of``
 
 
+def insert_for(dialect: Dialect) -> Any:
+    """The INSERT of a database that can also change what is there already."""
+    return postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+
+
 def statements_for(dialect: Dialect) -> Statements:
     """The dialect of SQLite or of PostgreSQL."""
-    upsert: Any = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+    upsert = insert_for(dialect)
     step, position = upsert(steps), upsert(positions)
     upsert_steps = step.on_conflict_do_update(
         index_elements=[steps.c.run_id, steps.c.step],
@@ -143,9 +149,9 @@ def statements_for(dialect: Dialect) -> Statements:
     add_slot = upsert(slots).on_conflict_do_nothing(index_elements=[slots.c.run_id, slots.c.step])
     add_gate = upsert(gates).on_conflict_do_nothing(index_elements=[gates.c.run_id, gates.c.step])
     state, pool = upsert(instigators), upsert(pools)
-    upsert_instigator = state.on_conflict_do_update(
+    tick_instigator = state.on_conflict_do_update(
         index_elements=[instigators.c.location, instigators.c.name],
-        set_={name: state.excluded[name] for name in _STATE},
+        set_={name: state.excluded[name] for name in _TICKED},
     )
     upsert_pool = pool.on_conflict_do_update(index_elements=[pools.c.name], set_={"slots": pool.excluded.slots})
     report, tag = upsert(reports), upsert(run_tags)
@@ -168,7 +174,7 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(add_lease, dialect, "name", "epoch"),
         Prepared.of(add_slot, dialect, *slots.c.keys()),
         Prepared.of(add_gate, dialect, "run_id", "step", "question", "since", "due"),
-        Prepared.of(upsert_instigator, dialect, *instigators.c.keys()),
+        Prepared.of(tick_instigator, dialect, *instigators.c.keys()),
         Prepared.of(upsert_pool, dialect, *pools.c.keys()),
         Prepared.of(upsert_report, dialect, *reports.c.keys()),
         Prepared.of(upsert_tag, dialect, *run_tags.c.keys()),

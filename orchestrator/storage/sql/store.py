@@ -28,8 +28,18 @@ from orchestrator.storage.records import (
 )
 from orchestrator.storage.sql.clock import is_over
 from orchestrator.storage.sql.database import Database
-from orchestrator.storage.sql.service import ServiceTables
-from orchestrator.storage.sql.tables import contents, events, gates, partitions, positions, run_tags, runs, steps
+from orchestrator.storage.sql.service import ServiceTables, forget_events
+from orchestrator.storage.sql.tables import (
+    contents,
+    events,
+    gates,
+    partitions,
+    positions,
+    run_tags,
+    runs,
+    slots,
+    steps,
+)
 from orchestrator.storage.sql.turn import SqlTurn, record_of
 
 
@@ -210,7 +220,8 @@ class SqlStore(ServiceTables, Database):
             connection.execute(
                 delete(run_tags).where(run_tags.c.run.in_(select(runs.c.id).where(runs.c.run_id == run_id)))
             )
-            for table in (events, steps, gates, runs):
+            forget_events(connection, events.c.run_id == run_id)
+            for table in (steps, gates, slots, runs):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
 
 

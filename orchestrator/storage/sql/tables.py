@@ -212,7 +212,7 @@ gates = Table(
     Column("note", Text),
 )
 
-#: What people did by way of the API.
+#: What people did, by way of the API and on the command line.
 audit = Table(
     "audit",
     metadata,

@@ -167,6 +167,33 @@ def test_a_tick_that_another_has_overtaken_leaves_nothing(store: SqlStore) -> No
     assert store.dynamic_partitions("days") == []
 
 
+def test_whoever_stops_a_sensor_in_the_middle_of_a_tick_has_the_last_word(store: SqlStore) -> None:
+    running = dataclasses.replace(STATE, running=True, since=1.0)
+    store.set_instigator(running)
+    store.set_instigator(dataclasses.replace(running, running=False, since=None), ("running", "since"))
+    after = dataclasses.replace(running, ticked=2.0, completed=2.0, cursor="c")
+    assert store.commit_tick(tick(), running, after, [new("a", "o", "k")]) == ["a"]
+    assert store.instigators() == [dataclasses.replace(after, running=False, since=None)]
+
+
+def test_a_cursor_that_is_set_in_the_middle_of_a_tick_stays(store: SqlStore) -> None:
+    before = dataclasses.replace(STATE, cursor="7", ticked=1.0, completed=1.0)
+    store.set_instigator(before)
+    store.set_instigator(dataclasses.replace(before, cursor="3"), ("cursor",))
+    after = dataclasses.replace(before, cursor="8", ticked=2.0, completed=2.0)
+    assert store.commit_tick(tick(), before, after, [new("a", "o", "k")]) is None
+    assert store.instigators() == [dataclasses.replace(before, cursor="3")]
+    assert store.run("a") is None
+
+
+def test_a_tick_in_between_outlives_a_change_of_the_rest(store: SqlStore) -> None:
+    store.set_instigator(STATE)
+    store.commit_tick(tick(), STATE, dataclasses.replace(STATE, cursor="1", ticked=1.0, completed=1.0))
+    store.set_instigator(dataclasses.replace(STATE, running=False), ("running", "since"))
+    (found,) = store.instigators()
+    assert (found.running, found.cursor, found.ticked) == (False, "1", 1.0)
+
+
 def test_errors_of_ticks_and_their_end(store: SqlStore) -> None:
     failed = tick(error=ErrorInfo("KeyError", "x"), reason=None)
     store.commit_tick(dataclasses.replace(failed, status=TickStatus.FAILURE), STATE, STATE)
@@ -186,6 +213,25 @@ def test_events_of_runs_in_their_order(store: SqlStore) -> None:
     assert store.run_events("PIPELINE_FAILURE", found[0][0], 10) == found[1:]
     assert store.run_events("PIPELINE_SUCCESS", 0, 10) == []
     assert store.last_event() == found[-1][0]
+
+
+def test_the_number_of_an_event_that_is_gone_is_given_to_no_other(store: SqlStore) -> None:
+    """Sensors remember how far they have looked."""
+    store.launch([new("a"), new("b")])
+    store.fail_unstarted(RunId("b"), "x", 2.0)
+    last = store.last_event()
+    store.delete_run("b")
+    assert store.last_event() == last
+    store.fail_unstarted(RunId("a"), "x", 3.0)
+    ((number, run_id),) = store.run_events("PIPELINE_FAILURE", last, 10)
+    assert (number > last, run_id) == (True, "a")
+    store.delete_run("a")
+    newest = store.last_event()
+    store.launch([new("c")])
+    assert store.changed_runs(0) == ["c"]
+    assert store.last_event() == newest + 1
+    store.delete_run("c")
+    assert store.changed_runs(0) == []
 
 
 def test_pools(store: SqlStore) -> None:
