@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import types
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
 from opgrid.errors import SettingsError, nearest
 from orchestrator.coordinator.monitoring import RunMonitoring
 from orchestrator.coordinator.queue import QueueLimits
 from orchestrator.engine.pools import PoolSettings
+
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
 
 
 class Concurrency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,22 +27,24 @@ class RunRetries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Runs that failed are run again, from where they failed."""
 
     enabled: bool = False
-    max_retries: int = 0  #: of runs without the tag ``opgrid/max_retries``
+    max_retries: Count = 0  #: of runs without the tag ``opgrid/max_retries``
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the daemon forgets, and after how many days, or beyond how many; None: never."""
 
-    runs_days: float | None = None
-    runs_count: int | None = None  #: runs that are kept at most; those that go on are not touched
-    ticks_count: int | None = None  #: ticks that are kept of each schedule and sensor, at most
-    ticks_days: float | None = 30.0
-    skipped_ticks_days: float | None = 7.0
+    runs_days: Positive | None = None
+    runs_count: Count | None = None  #: runs that are kept at most; those that go on are not touched
+    logs_days: Positive | None = None  #: events of runs that ended; how the runs themselves went stays
+    logs_count: Count | None = None  #: events that are kept at most; those of runs that go on are not touched
+    ticks_count: Count | None = None  #: ticks that are kept of each schedule and sensor, at most
+    ticks_days: Positive | None = 30.0
+    skipped_ticks_days: Positive | None = 7.0
 
 
 class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    tick_timeout_seconds: float = 60.0  #: that a schedule or sensor may take
-    max_catchup_runs: int = 5  #: of a partitioned schedule that missed ticks
+    tick_timeout_seconds: Positive = 60.0  #: that a schedule or sensor may take
+    max_catchup_runs: Annotated[int, Meta(ge=1)] = 5  #: of a partitioned schedule that missed ticks
 
 
 class WebToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

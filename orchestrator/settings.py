@@ -98,4 +98,7 @@ def _python_logs(given: Any, path: Path) -> PythonLogs:
     number = logging.getLevelNamesMapping().get(str(level).upper()) if level is not None else None
     if level is not None and number is None:
         raise SettingsError(f"{where}: python_log_level must be a level such as INFO, not {level!r}.")
-    return PythonLogs(tuple(loggers), number, bool(given.get("prints", False)))
+    prints = given.get("prints")
+    if not isinstance(prints, bool | None):
+        raise SettingsError(f"{where}: prints must be true or false, not {prints!r}.")
+    return PythonLogs(tuple(loggers), number, bool(prints))

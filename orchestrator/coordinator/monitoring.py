@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -11,13 +11,15 @@ from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.storage.service_records import OpenRun
 
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
 
 class RunMonitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds; None: for ever."""
 
-    start_timeout_seconds: float | None = 180.0  #: until the process of a run has loaded its code and begun
-    cancel_timeout_seconds: float | None = 180.0  #: until it has ended a run that is canceled
-    max_runtime_seconds: float | None = None  #: of runs without the tag ``opgrid/max_runtime``
+    start_timeout_seconds: Seconds | None = 180.0  #: until the process of a run has loaded its code and begun
+    cancel_timeout_seconds: Seconds | None = 180.0  #: until it has ended a run that is canceled
+    max_runtime_seconds: Seconds | None = None  #: of runs without the tag ``opgrid/max_runtime``
 
 
 class Late(NamedTuple):

@@ -1,4 +1,4 @@
-"""What is forgotten with time."""
+"""What is forgotten with time, a little at a time: nothing else waits for it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import logging
 from typing import Final
 
 from orchestrator.sections import Retention
-from orchestrator.storage.records import RunRecord, RunsFilter
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import TickStatus
 
 _DAY: Final = 86400.0
+#: Of one call.
+_RUNS: Final = 50
+_EVENTS: Final = 5000
+_CONTENTS: Final = 200
 
 _log = logging.getLogger("opgrid.daemon")
 
 
-def forget_old(store: ServiceStore, settings: Retention, now: float) -> None:
-    """Ticks, and runs that have ended, of which the settings say how long they are kept."""
+def forget_old(store: ServiceStore, settings: Retention, now: float) -> bool:
+    """Ticks, runs that have ended, and their logs, of which the settings say how long they are kept. True where there
+    may be more to do.
+    """
     if settings.ticks_days is not None:
         store.purge_ticks(now - settings.ticks_days * _DAY, TickStatus)
     if settings.skipped_ticks_days is not None:
@@ -24,13 +29,15 @@ def forget_old(store: ServiceStore, settings: Retention, now: float) -> None:
     if settings.ticks_count is not None:
         for each in store.instigators():
             store.trim_ticks(each.location, each.name, settings.ticks_count)
-    old: list[RunRecord] = []
-    if settings.runs_days is not None:
-        old += store.runs(RunsFilter(updated_before=now - settings.runs_days * _DAY))
-    if settings.runs_count is not None:
-        old += store.runs()[settings.runs_count :]
-    gone = {run.run_id for run in old if run.status.is_final}
-    for run_id in gone:
+    old = store.old_runs(_since(now, settings.runs_days), settings.runs_count, _RUNS)
+    for run_id in old:
         store.delete_run(run_id)
-    if gone:
-        _log.info("Deleted %d runs that are older than the settings keep.", len(gone))
+    if old:
+        _log.info("Deleted %d runs that are older than the settings keep.", len(old))
+    events = store.purge_logs(_since(now, settings.logs_days), settings.logs_count, _EVENTS)
+    plans = store.purge_contents(_CONTENTS)
+    return len(old) == _RUNS or events == _EVENTS or plans == _CONTENTS
+
+
+def _since(now: float, days: float | None) -> float | None:
+    return None if days is None else now - days * _DAY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     granularity: Literal["op", "run"] = "op"
-    default_limit: int | None = None  #: of pools that nobody has set one for; None: none
+    default_limit: Annotated[int, msgspec.Meta(ge=0)] | None = None  #: of pools that nobody has set one for; None: none
 
 
 class Slot(NamedTuple):

@@ -9,11 +9,11 @@ from typing import Any, Self
 from opgrid.contracts.status import RunStatus
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import InvariantViolationError
-from orchestrator.engine.recovery import replay
 from orchestrator.instance import Instance
 from orchestrator.planner.flatten import flatten
-from orchestrator.planner.plan import KnownStep, Plan
+from orchestrator.planner.plan import Plan
 from orchestrator.planner.snapshot import JobSnapshot
+from orchestrator.services.known import known_of
 from orchestrator.services.launching import Request
 from orchestrator.storage.records import RunRecord
 
@@ -59,7 +59,7 @@ def reexecution(instance: Instance, options: ReexecutionOptions, job: JobDefinit
         executor=parent.brief.executor.name,
         op_selection=_subset(instance, parent),
         step_selection=options.step_selection or None,
-        known=_known(instance, parent) if options.failed_only or options.step_selection else None,
+        known=known_of(instance.store, parent) if options.failed_only or options.step_selection else None,
         resume=options.failed_only,
         code=parent.code,
         io=parent.brief.io if options.failed_only or options.step_selection else None,
@@ -76,12 +76,6 @@ def _subset(instance: Instance, parent: RunRecord) -> list[str] | None:
     whole = JobSnapshot.from_json(instance.store.content(parent.snapshot)).structure
     taken = {spec.key for spec in plan.steps}
     return sorted(taken) if len(taken) < len(flatten(whole).leaves) else None
-
-
-def _known(instance: Instance, parent: RunRecord) -> list[KnownStep]:
-    """What succeeded or was skipped in the parent run."""
-    plan = Plan.from_json(instance.store.content(parent.plan))
-    return replay(parent.run_id, plan, instance.store.read(parent.run_id)).known()
 
 
 def _check_failed(parent: RunRecord) -> None:

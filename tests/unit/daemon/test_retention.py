@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import RunEnqueued
+from opgrid.contracts.events import EngineNote, RunEnqueued
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.ids import RunId
@@ -28,10 +28,10 @@ def store(database_url: str) -> Iterator[SqlStore]:
     made.close()
 
 
-def run(store: SqlStore, name: str, status: RunStatus, at: float) -> None:
+def run(store: SqlStore, name: str, status: RunStatus, at: float, plan: str = "p") -> None:
     run_id = RunId(name)
     brief = RunBrief(run_id, JobRef("job", "h"), ExecutorChoice("celery"))
-    record = RunRecord(run_id, "job", RunStatus.QUEUED, brief, "p", "s", created=at)
+    record = RunRecord(run_id, "job", RunStatus.QUEUED, brief, plan, "s", created=at)
     store.launch([NewRun(record, b"plan", b"snapshot", [RunEnqueued(run_id=run_id, at=at)])])
     with store.turn() as turn:
         turn.set_status(run_id, status, at)
@@ -65,6 +65,49 @@ def test_runs_beyond_a_number(store: SqlStore) -> None:
         run(store, str(number), RunStatus.STARTED if number == 1 else RunStatus.SUCCESS, NOW)
     forget_old(store, Retention(runs_count=3), NOW)
     assert kept(store) == ["1", "3", "4", "5"]
+
+
+def logged(store: SqlStore, name: str, *at: float) -> None:
+    with store.turn() as turn:
+        turn.append(RunId(name), [EngineNote(run_id=RunId(name), at=each, message="hello") for each in at])
+
+
+def notes(store: SqlStore, name: str) -> int:
+    return sum(isinstance(event, EngineNote) for event in store.read(RunId(name)))
+
+
+def test_logs_by_age_and_number(store: SqlStore) -> None:
+    for name, status, at in (("old", RunStatus.SUCCESS, NOW - 9 * DAY), ("new", RunStatus.SUCCESS, NOW - DAY)):
+        run(store, name, status, at)
+        logged(store, name, *range(5))
+    run(store, "going", RunStatus.STARTED, NOW - 9 * DAY)
+    logged(store, "going", *range(5))
+    forget_old(store, Retention(logs_days=8), NOW)
+    assert [notes(store, name) for name in ("old", "new", "going")] == [0, 5, 5]
+    assert [event.TYPE.name for event in store.read(RunId("old"))] == ["RUN_ENQUEUED"]  # how it went itself
+    logged(store, "new", *range(5))
+    forget_old(store, Retention(logs_count=3), NOW)
+    assert [notes(store, name) for name in ("old", "new", "going")] == [0, 3, 5]
+    assert len(kept(store)) == 3
+
+
+def test_plans_that_no_run_has_any_more(store: SqlStore) -> None:
+    for name, plan in (("a", "p1"), ("b", "p2")):
+        run(store, name, RunStatus.SUCCESS, NOW, plan)
+    store.delete_run("a")
+    forget_old(store, Retention(), NOW)
+    assert (store.content("p2"), store.content("s")) == (b"plan", b"snapshot")
+    with pytest.raises(KeyError):
+        store.content("p1")
+
+
+def test_much_is_forgotten_a_little_at_a_time(store: SqlStore) -> None:
+    for number in range(60):
+        run(store, f"{number:02}", RunStatus.SUCCESS, NOW)
+    assert forget_old(store, Retention(runs_count=5), NOW)
+    assert len(kept(store)) == 10
+    assert not forget_old(store, Retention(runs_count=5), NOW)
+    assert kept(store) == ["55", "56", "57", "58", "59"]
 
 
 def test_ticks_by_age_and_number(store: SqlStore) -> None:

@@ -38,6 +38,19 @@ def test_limits_of_the_queue(tmp_path: Path) -> None:
             "concurrency: {runs: {max_concurrent_runs: many}}",
             "concurrency.runs.max_concurrent_runs: Expected `int`, got `str`",
         ),
+        (
+            "concurrency: {runs: {max_concurrent_runs: -2}}",
+            "concurrency.runs.max_concurrent_runs: Expected `int` >= -1",
+        ),
+        ("concurrency: {pools: {default_limit: -1}}", "concurrency.pools.default_limit: Expected `int` >= 0"),
+        ("retention: {runs_days: -1}", "retention.runs_days: Expected `float` > 0"),
+        ("retention: {runs_count: -1}", "retention.runs_count: Expected `int` >= 0"),
+        ("run_monitoring: {max_runtime_seconds: 0}", "run_monitoring.max_runtime_seconds: Expected `float` > 0"),
+        ("run_retries: {max_retries: -1}", "run_retries.max_retries: Expected `int` >= 0"),
+        ("daemon: {max_catchup_runs: 0}", "daemon.max_catchup_runs: Expected `int` >= 1"),
+        ("daemon: {tick_timeout: 5}", "no setting 'daemon.tick_timeout'. Did you mean 'tick_timeout_seconds'?"),
+        ("web: {tokens: [{name: a, token: b, rolle: admin}]}", "'web.tokens.rolle'. Did you mean 'role'?"),
+        ("python_logs: {prints: 'no'}", "python_logs: prints must be true or false, not 'no'."),
     ],
 )
 def test_what_is_wrong_is_told_by_its_path(tmp_path: Path, text: str, said: str) -> None:
