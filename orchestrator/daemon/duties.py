@@ -1,5 +1,5 @@
-"""What the daemon does over and over, each duty by one process at a time. Evaluations run in threads: one that hangs
-holds up nobody else.
+"""What the daemon does over and over, each duty by one process at a time. Evaluations run in threads, a few for each
+location: of sensors that broke their process one is asked at a time, so that those that hang hold up nobody else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import OpGridError
-from orchestrator.daemon.evaluating import ask, commit
+from orchestrator.daemon.evaluating import Asked, ask, commit
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import (
     Evaluated,
@@ -54,6 +54,7 @@ class Duty:
         self._clock = clock
         self._timeout = timeout
         self._busy: dict[Key, Future[None]] = {}
+        self._broken: dict[Key, float] = {}  #: who broke the process that was asked last time, and when
 
     def turn(self, states: Iterable[Instigator]) -> None:
         """Begin what is due. ``states`` as they are stored now."""
@@ -61,10 +62,17 @@ class Duty:
         for key in [key for key, future in self._busy.items() if future.done()]:
             self._report(key, self._busy.pop(key))
         for location in self._locations:
-            for each in self._all(location):
+            for each in self._in_turn(location):
                 key = location.name, each.name
                 if key not in self._busy:
                     self._consider(location, each, stored.get(key))
+
+    def _in_turn(self, location: Location) -> Sequence[ScheduleInfo | SensorInfo]:
+        """Those that have broken last, and of them first who waited longest."""
+        several = self._all(location)
+        if not self._broken:
+            return several
+        return sorted(several, key=lambda each: self._broken.get((location.name, each.name), 0.0))
 
     def _consider(self, location: Location, each: ScheduleInfo | SensorInfo, stored: Instigator | None) -> None:
         state = stored or Instigator(location.name, each.name, self.kind)
@@ -72,11 +80,11 @@ class Duty:
             return
         now = self._clock()
         if state.since is None:
-            state = dataclasses.replace(state, since=now, cursor=self._first_cursor(each, state))
-            self._store.set_instigator(state)
+            before, state = state, dataclasses.replace(state, since=now, cursor=self._first_cursor(each, state))
+            self._store.set_instigator(state, ("since",) if state.cursor == before.cursor else ("since", "cursor"))
         work = self._due(location, each, state, now)
-        if work is not None:
-            self._busy[location.name, each.name] = location.submit(work)
+        if work is not None and not self._is_held(location.name, each.name):
+            self._busy[location.name, each.name] = location.submit(work, self.kind.value)
 
     def _all(self, location: Location) -> Sequence[ScheduleInfo | SensorInfo]:
         raise NotImplementedError
@@ -86,6 +94,21 @@ class Duty:
 
     def _first_cursor(self, each: object, state: Instigator) -> str | None:
         return state.cursor
+
+    def _is_held(self, location: str, name: str) -> bool:
+        """While another one of the location is asked that has broken, too: between them they get one thread."""
+        if (location, name) not in self._broken:
+            return False
+        return any(key[0] == location and key in self._broken for key in self._busy)
+
+    def _asked(self, location: Location, asked: Asked) -> Evaluated | Failed:
+        """Remembers who broke the process that was asked."""
+        answer = ask(location, asked, self._timeout)
+        if _has_broken(answer):
+            self._broken[location.name, asked.name] = self._clock()
+        else:
+            self._broken.pop((location.name, asked.name), None)
+        return answer
 
     def _report(self, key: Key, future: Future[None]) -> None:
         error = future.exception()
@@ -141,7 +164,7 @@ class Scheduler(Duty):
 
     def _evaluate(self, location: Location, state: Instigator, ticks: Sequence[float]) -> None:
         for at in ticks:
-            answer = ask(location, TickSchedule(state.name, at), self._timeout)
+            answer = self._asked(location, TickSchedule(state.name, at))
             now = self._clock()
             after = dataclasses.replace(state, ticked=at, completed=now)
             if commit(self._store, state, after, answer, at, now) is None:
@@ -178,33 +201,37 @@ class Sensors(Duty):
 
     def _evaluate(self, location: Location, state: Instigator, at: float) -> None:
         asked = TickSensor(state.name, state.cursor, state.last_run_key, state.completed, state.since)
-        answer = ask(location, asked, self._timeout)
-        self._rest(location, state, answer)
+        answer = self._rest(location, state, self._asked(location, asked))
         now = self._clock()
         commit(self._store, state, dataclasses.replace(state, ticked=at, completed=now), answer, at, now)
 
-    def _rest(self, location: Location, state: Instigator, answer: Evaluated | Failed) -> None:
+    def _rest(self, location: Location, state: Instigator, answer: Evaluated | Failed) -> Evaluated | Failed:
         """A process that broke costs its location a start: who breaks one again and again is asked ever less."""
         key = location.name, state.name
-        if isinstance(answer, Failed) and answer.error.kind == LocationBroken.__name__:
+        if _has_broken(answer):
             self._rests[key] = min(_LONGEST_REST, self._rests.get(key, 1.0) * 2)
         else:
             self._rests.pop(key, None)
+        return answer
 
     def _look_at_runs(self, location: Location, state: Instigator, status: RunStatus, at: float) -> None:
         """Each run once: the cursor moves behind it with what it led to."""
         after = int(state.cursor or 0)
         for number, run_id in self._store.run_events(_EVENT[status], after, _AT_ONCE):
-            answer = ask(location, TickRunStatus(state.name, run_id, number), self._timeout)
+            answer = self._rest(location, state, self._asked(location, TickRunStatus(state.name, run_id, number)))
             now = self._clock()
             changed = dataclasses.replace(state, cursor=str(number), ticked=at, completed=now)
             # The cursor moves behind a run that could not be evaluated, too: it would fail again and again.
             kept = dataclasses.replace(state, cursor=str(number))
-            if commit(self._store, state, changed, answer, at, now, failed=kept) is None:
+            if commit(self._store, state, changed, answer, at, now, failed=kept) is None or _has_broken(answer):
                 return
             state = changed
         if state.ticked != at:
             self._store.commit_tick(None, state, dataclasses.replace(state, ticked=at, completed=self._clock()))
+
+
+def _has_broken(answer: Evaluated | Failed) -> bool:
+    return isinstance(answer, Failed) and answer.error.kind == LocationBroken.__name__
 
 
 _EVENT: Final = {

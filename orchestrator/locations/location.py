@@ -21,7 +21,9 @@ PROCESSES: Final = 4
 _PATIENCE: Final = 1.0  #: seconds that a question waits for a process before it gets one of its own
 _KEPT: Final = 60.0  #: seconds that a process is kept that nobody needs
 _LOAD: Final = 120.0  #: seconds that the code may take to load
-_MOST_ANSWERS: Final = 1000  #: of one process: code that leaks gets a fresh one
+#: Of one process: code that leaks gets a fresh one after so many answers, or when it has grown by so many bytes.
+_MOST_ANSWERS: Final = 1000
+_MOST_GROWTH: Final = 512 * 2**20
 
 _Process = LocationProcess | RemoteProcess
 
@@ -32,7 +34,6 @@ class Source:
 
     name: str
     code: CodeTarget
-    python: str | None = None  #: the interpreter; None: this one
     server: Address | None = None  #: a code server that has the code
 
 
@@ -48,7 +49,7 @@ class Location:
         self._ring = ring
         self._idle: list[_Process] = []
         self._asked: set[_Process] = set()
-        self._threads = ThreadPoolExecutor(PROCESSES, f"opgrid-{source.name}")
+        self._lanes: dict[str, ThreadPoolExecutor] = {}
         self._is_closed = False
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -63,9 +64,8 @@ class Location:
         """Load the code anew, in a new process; where it cannot be loaded, ``error`` says why and all stays as it
         was.
         """
-        process = self._new()
         try:
-            answer = process.ask(Describe(), timeout)
+            process, answer = self._started(timeout)
         except LocationBroken as broken:
             self.error = ErrorInfo.of(broken)
             return False
@@ -79,6 +79,8 @@ class Location:
             self.info, self.error, self.loaded = answer.info, None, time.time()
         for old in before:
             old.kill()
+        if self._is_closed:
+            self.close()
         return True
 
     def ask(self, asked: Asked, timeout: float) -> Answer:
@@ -90,7 +92,7 @@ class Location:
         try:
             answer = process.ask(asked, timeout)
             process.answers += 1
-            kept = process if process.answers < _MOST_ANSWERS else None
+            kept = None if _is_worn(process) else process
         finally:
             with self._lock:
                 self._asked.discard(process)
@@ -99,9 +101,15 @@ class Location:
                 process.kill()
         return answer
 
-    def submit(self, work: Callable[[], None]) -> Future[None]:
-        """Do something that asks this location, in a thread of its own: others need not wait for one that hangs."""
-        return self._threads.submit(work)
+    def submit(self, work: Callable[[], None], lane: str) -> Future[None]:
+        """Do something that asks this location, in another thread. Each lane has a few: work of one does not wait for
+        that of another.
+        """
+        with self._lock:
+            threads = self._lanes.get(lane)
+            if threads is None:
+                threads = self._lanes[lane] = ThreadPoolExecutor(PROCESSES, f"opgrid-{self.name}-{lane}")
+        return threads.submit(work)
 
     def _take(self) -> tuple[_Process, int]:
         """One that is free, or will be soon; otherwise a new one."""
@@ -119,13 +127,25 @@ class Location:
                 self._changed.wait(left)
             version = self._version
             self._out += 1
-        process = self._new()
         try:
-            process.ask(Describe(), _LOAD)
+            new, _ = self._started(_LOAD)
         except LocationBroken:
             self._put_back(None, version)
             raise
-        return process, version
+        return new, version
+
+    def _started(self, timeout: float) -> tuple[_Process, Answer]:
+        """A process of its own, with what it says about its code. Raises LocationBroken."""
+        process = self._new()
+        with self._lock:
+            self._asked.add(process)
+        try:
+            answer = process.ask(Describe(), timeout)
+        finally:
+            with self._lock:
+                self._asked.discard(process)
+        process.loaded_with = process.memory
+        return process, answer
 
     def _put_back(self, process: _Process | None, version: int) -> None:
         now = time.monotonic()
@@ -151,14 +171,24 @@ class Location:
 
     def close(self) -> None:
         """End its processes, whatever they do."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._is_closed = True
             there, self._idle = [*self._idle, *self._asked], []
+            lanes = list(self._lanes.values())
+        for threads in lanes:
+            threads.shutdown(wait=False, cancel_futures=True)
         for process in there:
             process.kill()
 
     def _new(self) -> _Process:
+        """Raises LocationBroken."""
         if self.source.server is not None and self._ring is not None:
             return RemoteProcess(self.name, self.source.server, self._ring)
-        return LocationProcess(self.name, self.source.code, self._environ, self.source.python)
+        return LocationProcess(self.name, self.source.code, self._environ, self.source.code.python)
+
+
+def _is_worn(process: _Process) -> bool:
+    if process.answers >= _MOST_ANSWERS:
+        return True
+    now, then = process.memory, process.loaded_with
+    return now is not None and then is not None and now - then > _MOST_GROWTH

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,29 +19,41 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError
 from orchestrator.locations.messages import Answer, Asked, receive_answer, send
 
+_PAGE: Final = resource.getpagesize()
+
 
 class LocationBroken(OpGridError):
     """The process of a code location does not answer."""
 
 
 class LocationProcess:
-    """Started at once; the code is loaded with the first question. Used by one thread at a time."""
+    """Started at once, or LocationBroken is raised; the code is loaded with the first question. Used by one thread at a
+    time.
+    """
 
     def __init__(self, name: str, code: CodeTarget, environ: Mapping[str, str], python: str | None = None) -> None:
         self.name = name
         ours, theirs = socket.socketpair()
         with theirs:
             what = ["_location", str(theirs.fileno()), name, msgspec.json.encode(code).decode()]
-            self._process = subprocess.Popen(
-                [python or sys.executable, "-P", "-m", "opgrid", *what],
-                env={**os.environ, **environ},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [python or sys.executable, "-P", "-m", "opgrid", *what],
+                    env={**os.environ, **environ},
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise LocationBroken(
+                    f"The interpreter {python or sys.executable} of code location {name!r} cannot be started: "
+                    f"{error.strerror}."
+                ) from error
         self._socket = ours
         self.used = 0.0  #: when it answered last, monotonic
         self.answers = 0
+        self.loaded_with: int | None = None  #: memory when its code was loaded, in bytes
 
     @property
     def pid(self) -> int:
@@ -47,6 +62,15 @@ class LocationProcess:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that it has in memory; None where nobody tells."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        except (OSError, IndexError):
+            return None
+        return int(pages) * _PAGE
 
     def ask(self, asked: Asked, timeout: float) -> Answer:
         """Raises LocationBroken, after which this process is gone: it took too long, or ended."""

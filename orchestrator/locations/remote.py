@@ -31,6 +31,7 @@ class RemoteProcess:
 
     def __init__(self, name: str, address: Address, ring: KeyRing) -> None:
         self.name, self.used, self.answers = name, 0.0, 0
+        self.memory = self.loaded_with = None  # what the server knows
         self._address, self._ring = address, ring
         self._socket: socket.socket | None = None
         self._channel: Channel | None = None

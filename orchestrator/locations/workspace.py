@@ -16,6 +16,8 @@ from orchestrator.locations.remote import Address
 _KINDS = {"python_file": "file", "python_module": "module", "python_package": "package"}
 _ALL = (*_KINDS, "code_server")
 _NAMES = {"python_file": "relative_path", "python_module": "module_name", "python_package": "package_name"}
+#: What names the code in ``[tool.opgrid]``.
+_PROJECT = {"python_file": "python_file", "module_name": "python_module", "package_name": "python_package"}
 _OTHERS = ("attribute", "working_directory", "location_name", "executable_path")
 
 
@@ -71,12 +73,18 @@ def _source(entry: Any, path: Path) -> Source:
     if isinstance(given, str):
         given = {_NAMES[kind]: given}
     known = (_NAMES[kind], *_OTHERS)
-    for key in given:
-        if key not in known:
-            raise SettingsError(f"{path}: {kind} has no key {key!r}.{nearest(str(key), known)}")
-    if not isinstance(given.get(_NAMES[kind]), str):
+    if not isinstance(given, dict) or _NAMES[kind] not in given:
         raise SettingsError(f"{path}: {kind} needs a {_NAMES[kind]}.")
+    _check_texts(given, known, f"{path}: {kind}")
     return _made(kind, given, path.absolute().parent)
+
+
+def _check_texts(given: Mapping[Any, Any], known: Sequence[str], where: str) -> None:
+    for key, value in given.items():
+        if key not in known:
+            raise SettingsError(f"{where} has no key {key!r}.{nearest(str(key), known)} There are: {', '.join(known)}.")
+        if not isinstance(value, str) or not value:
+            raise SettingsError(f"{where}: {key} must be a text, not {value!r}.")
 
 
 def _served(given: Any, path: Path) -> Source:
@@ -86,10 +94,12 @@ def _served(given: Any, path: Path) -> Source:
     for key in given:
         if key not in known:
             raise SettingsError(f"{path}: code_server has no key {key!r}.{nearest(str(key), known)}")
+    if not isinstance(given.get("host", ""), str):
+        raise SettingsError(f"{path}: code_server: host must be a text, not {given['host']!r}.")
     name, port = given.get("location_name"), given.get("port")
     if not isinstance(name, str) or type(port) is not int or not 0 < port < 65536:
         raise SettingsError(f"{path}: code_server needs a location_name, and a port from 1 to 65535.")
-    return Source(name, CodeTarget(), server=Address(str(given.get("host", "127.0.0.1")), port))
+    return Source(name, CodeTarget(), server=Address(given.get("host") or "127.0.0.1", port))
 
 
 def _made(kind: str, given: Mapping[str, str], folder: Path) -> Source:
@@ -98,25 +108,35 @@ def _made(kind: str, given: Mapping[str, str], folder: Path) -> Source:
         **{_KINDS[kind]: str(folder / what) if kind == "python_file" else what},
         attribute=given.get("attribute"),
         working_directory=os.path.normpath(folder / given.get("working_directory", ".")),
+        python=_interpreter(given.get("executable_path"), folder),
     )
-    python = given.get("executable_path")
-    return Source(given.get("location_name") or code.location, code, os.path.expanduser(python) if python else None)
+    return Source(given.get("location_name") or code.location, code)
+
+
+def _interpreter(given: str | None, folder: Path) -> str | None:
+    """A path is seen from the folder of the file that names it; a bare name is looked for in PATH."""
+    if given is None:
+        return None
+    path = os.path.expanduser(given)
+    return str(folder / path) if "/" in path else path
 
 
 def _of_project(path: Path) -> list[Source]:
     if not path.exists():
         return []
     try:
-        given = tomllib.loads(path.read_text()).get("tool", {}).get("opgrid", {})
+        given = tomllib.loads(path.read_text()).get("tool", {}).get("opgrid")
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
-    folder = path.absolute().parent
-    for key, kind in (
-        ("python_file", "python_file"),
-        ("module_name", "python_module"),
-        ("package_name", "python_package"),
-    ):
-        if key in given:
-            chosen = {_NAMES[kind]: given[key]}
-            return [_made(kind, {**chosen, **{name: given[name] for name in _OTHERS if name in given}}, folder)]
-    return []
+    if given is None:
+        return []
+    where = f"{path}: [tool.opgrid]"
+    if not isinstance(given, dict):
+        raise SettingsError(f"{where} must be a table, not {given!r}.")
+    _check_texts(given, (*_PROJECT, *_OTHERS), where)
+    chosen = [key for key in _PROJECT if key in given]
+    if len(chosen) != 1:
+        raise SettingsError(f"{where} needs one of {', '.join(_PROJECT)}.")
+    kind = _PROJECT[chosen[0]]
+    others = {name: given[name] for name in _OTHERS if name in given}
+    return [_made(kind, {_NAMES[kind]: given[chosen[0]], **others}, path.absolute().parent)]

@@ -21,6 +21,8 @@ class Here:
         self._evaluator = Evaluator(self.name, code, lambda: Instance(store))
         self._mortal = mortal
         self.info: LocationInfo = self._described()
+        self.loaded: float | None = 0.0
+        self.error: ErrorInfo | None = None
 
     def _described(self) -> LocationInfo:
         found = self._evaluator(Describe())
@@ -36,7 +38,7 @@ class Here:
         self._mortal()
         return answer
 
-    def submit(self, work: Callable[[], None]) -> Future[None]:
+    def submit(self, work: Callable[[], None], lane: str) -> Future[None]:
         done: Future[None] = Future()
         work()
         done.set_result(None)
