@@ -1,4 +1,4 @@
-"""Launching the runs of backfills, some at a time, until all have ended."""
+"""Launching the runs of backfills, some at a time, until all have ended. One that cannot go on says why."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from orchestrator.storage.service_records import Backfill, BackfillStatus, NewRu
 BATCH: Final = 25
 #: Runs of a backfill without a limit of its own that are queued or go on at a time.
 AHEAD: Final = 100
+#: Times that the process of its code may break over the same partition.
+TRIES: Final = 3
+_REST: Final = 10.0  #: seconds until it is asked again
 
 _log = logging.getLogger("opgrid.daemon")
 
@@ -34,6 +37,8 @@ class _Progress:
     launched: dict[str, RunId]
     going: set[RunId] = field(default_factory=set)
     failed: int = 0
+    broken: int = 0  #: times that the process of the code broke since it last answered
+    rest_until: float = 0.0
 
 
 class Backfills:
@@ -97,24 +102,53 @@ class Backfills:
             return
         room = (backfill.options.at_once or AHEAD) - len(progress.going)
         wanted = left[: max(0, min(room, BATCH))]
-        if not wanted:
+        if not wanted or self._clock() < progress.rest_until:
             return
-        for location in self._locations:
-            if location.name == backfill.location:
-                self._busy[backfill.backfill_id] = location.submit(
-                    lambda location=location: self._launch(backfill, progress, wanted, location)  # type: ignore[misc]
-                )
-                return
+        location = next((each for each in self._locations if each.name == backfill.location), None)
+        if location is None:
+            there = ", ".join(each.name for each in self._locations)
+            self._note(backfill, f"The daemon has no code location {backfill.location!r}. It has: {there}.")
+        elif location.loaded is None:
+            why = f": {location.error.message}" if location.error is not None else " yet"
+            self._note(backfill, f"Code location {location.name!r} is not loaded{why}")
+        else:
+            self._busy[backfill.backfill_id] = location.submit(
+                lambda: self._launch(backfill, progress, wanted, location), "backfill"
+            )
+
+    def _note(self, backfill: Backfill, text: str | None) -> None:
+        """Why it waits; None: it does not."""
+        if backfill.error != text:
+            here = BackfillStatus.REQUESTED
+            self._store.move_backfill(backfill.backfill_id, here, here, error=text)
+            if text is not None:
+                _log.warning("Backfill %s of %s waits. %s", backfill.backfill_id, backfill.job, text)
 
     def _launch(self, backfill: Backfill, progress: _Progress, wanted: Sequence[str], location: Location) -> None:
         new: list[NewRun] = []
         for key in wanted:
-            made = self._made(backfill, key, location)
+            try:
+                made = self._made(backfill, key, location)
+            except LocationBroken as broken:
+                self._store_runs(backfill, progress, new)
+                progress.broken = 1 if new else progress.broken + 1
+                problem = f"Partition {key!r} cannot be run: {broken}"
+                if progress.broken >= TRIES:
+                    self._end(backfill, BackfillStatus.COMPLETED_FAILED, problem)
+                else:
+                    progress.rest_until = self._clock() + _REST
+                    self._note(backfill, f"{problem} It is tried again.")
+                return
             if isinstance(made, str):
-                self._store.launch(new)
+                self._store_runs(backfill, progress, new)
                 self._end(backfill, BackfillStatus.COMPLETED_FAILED, f"Partition {key!r} cannot be run: {made}")
                 return
             new.append(made)
+        self._store_runs(backfill, progress, new)
+        progress.broken = 0
+        self._note(backfill, None)
+
+    def _store_runs(self, backfill: Backfill, progress: _Progress, new: Sequence[NewRun]) -> None:
         stored = set(self._store.launch(new))
         for run in new:
             if run.record.run_id in stored:
@@ -124,7 +158,7 @@ class Backfills:
             self._progress.pop(backfill.backfill_id, None)
 
     def _made(self, backfill: Backfill, key: str, location: Location) -> NewRun | str:
-        """A run, or what is wrong."""
+        """A run, or what is wrong. Raises LocationBroken."""
         options = backfill.options
         tags = {**options.tags, BACKFILL_TAG: backfill.backfill_id}
         parent = self._store.run(options.parents[key]) if key in options.parents else None
@@ -134,10 +168,7 @@ class Backfills:
             except OpGridError as error:
                 return str(error)
         asked = Prepare(backfill.job, options.run_config, tags, key, options.executor, options.op_selection)
-        try:
-            answer = location.ask(asked, self._timeout)
-        except LocationBroken as broken:
-            return str(broken)
+        answer = location.ask(asked, self._timeout)
         if isinstance(answer, Evaluated):
             return ready(answer.runs[0], backfill.origin, key)
         return f"{answer.error.kind}: {answer.error.message}" if isinstance(answer, Failed) else repr(answer)

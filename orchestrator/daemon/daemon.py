@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -62,9 +63,13 @@ class Daemon:
                     if not away:
                         _log.warning("%s Waiting for it.", error)
                     away = True
+                except Exception:  # one bug is no reason to do nothing at all
+                    _log.exception("A turn failed, and is tried again.")
+                    self._stopped.wait(1.0)
         finally:
-            for name in self._held:
-                self._store.let_go(name, this_process())
+            with contextlib.suppress(DatabaseUnreachable):  # others take over when the leases end
+                for name in self._held:
+                    self._store.let_go(name, this_process())
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -85,8 +90,8 @@ class Daemon:
         if self._does(RETRIES):
             self._retries.turn(states)
         if self._does(RETENTION) and now >= self._forget_at:
-            self._forget_at = now + _FORGET
-            forget_old(self._store, self._settings.retention, time.time())
+            more = forget_old(self._store, self._settings.retention, time.time())
+            self._forget_at = now if more else now + _FORGET
 
     def _does(self, duty: str) -> bool:
         return time.monotonic() < self._held.get(duty, 0.0)

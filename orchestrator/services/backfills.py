@@ -57,14 +57,14 @@ def chosen(
     """Of all ``keys`` those to run, in their order: some, or from ``start`` to ``end``, of these those that no run
     succeeded for (``missing``: no run at all), by their ``last`` runs. Raises UnknownPartitionError.
     """
+    places = {key: place for place, key in enumerate(keys)}
     for key in (*only, *(each for each in (start, end) if each is not None)):
-        if key not in keys:
+        if key not in places:
             raise UnknownPartitionError(f"There is no partition {key!r}.{nearest(key, keys)}")
-    wanted = [key for key in keys if key in set(only)] if only else list(keys)
-    if start is not None or end is not None:
-        first = keys.index(start) if start is not None else 0
-        behind = keys.index(end) + 1 if end is not None else len(keys)
-        wanted = [key for key in keys[first:behind] if key in set(wanted)]
+    first = places[start] if start is not None else 0
+    behind = places[end] + 1 if end is not None else len(keys)
+    some = frozenset(only or keys)
+    wanted = [key for key in keys[first:behind] if key in some]
     runs = last or {}
     if missing and failed:
         return [key for key in wanted if key not in runs or runs[key].has_failed]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opgrid import Config, Definitions, job, op, static_partitioned_config
-from opgrid.contracts.events import RunStarted
+from opgrid.contracts.events import ErrorInfo, RunStarted
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.definitions.partitions.base import in_ranges
 from opgrid.errors import InvariantViolationError, UnknownPartitionError
 from opgrid.ids import RunId
 from orchestrator.daemon.backfills import Backfills
+from orchestrator.locations.process import LocationBroken
 from orchestrator.services import backfills
 from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
 from orchestrator.storage.sql.store import SqlStore
@@ -67,9 +68,9 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
     made.close()
 
 
-def duty(store: SqlStore) -> Backfills:
-    locations: Any = [Here(store, CODE)]
-    return Backfills(store, locations, time.time, 10.0)
+def duty(store: SqlStore, clock: Callable[[], float] = time.time, here: Here | None = None) -> Backfills:
+    locations: Any = [here or Here(store, CODE)]
+    return Backfills(store, locations, clock, 10.0)
 
 
 def ask(store: SqlStore, keys: list[str], **options: Any) -> Backfill:
@@ -167,6 +168,65 @@ def test_a_partition_that_cannot_be_run_ends_it_with_the_reason(store: SqlStore)
     assert "'k00666' cannot be run" in found.error
     assert "not this one" in found.error
     assert list(store.launched(made.origin)) == KEYS[660:666]
+
+
+def test_one_whose_code_nobody_has_waits_and_says_so(store: SqlStore) -> None:
+    made = backfills.request(store, "elsewhere.py", "many", KEYS[:2], BackfillOptions())
+    duty(store).turn()
+    found = backfills.find(store, made.backfill_id)
+    assert found.status is BackfillStatus.REQUESTED
+    assert found.error == f"The daemon has no code location 'elsewhere.py'. It has: {CODE.location}."
+
+
+def test_one_whose_code_does_not_load_yet_waits_for_it(store: SqlStore) -> None:
+    made = ask(store, KEYS[:2])
+    here = Here(store, CODE)
+    here.loaded, here.error = None, ErrorInfo("SyntaxError", "invalid syntax (jobs.py, line 3)")
+    daemon = duty(store, here=here)
+    daemon.turn()
+    found = backfills.find(store, made.backfill_id)
+    assert found.status is BackfillStatus.REQUESTED
+    assert found.error is not None
+    assert found.error.endswith("is not loaded: invalid syntax (jobs.py, line 3)")
+    here.loaded = 1.0
+    daemon.turn()
+    assert list(store.launched(made.origin)) == KEYS[:2]
+    assert backfills.find(store, made.backfill_id).error is None
+
+
+def test_a_process_that_breaks_is_asked_again_and_not_for_ever(store: SqlStore) -> None:
+    now = [1000.0]
+    breaks = [2]
+
+    def mortal() -> None:
+        if breaks[0]:
+            breaks[0] -= 1
+            raise LocationBroken("The process of code location 'jobs.py' ended with exit code 1.")
+
+    for times, end_of_it in ((2, BackfillStatus.REQUESTED), (3, BackfillStatus.COMPLETED_FAILED)):
+        made = ask(store, KEYS[:2])
+        breaks[0] = times
+        daemon = duty(store, lambda: now[0], Here(store, CODE, mortal))
+        daemon.turn()
+        assert "exit code 1. It is tried again." in str(backfills.find(store, made.backfill_id).error)
+        daemon.turn()
+        assert breaks[0] == times - 1  # it rests
+        for _ in range(3):
+            now[0] += 11
+            daemon.turn()
+        found = backfills.find(store, made.backfill_id)
+        assert found.status is end_of_it
+        assert (found.error is None) == (times == 2)
+        assert len(store.launched(made.origin)) == (2 if times == 2 else 0)
+        backfills.stop(store, found) if not found.status.is_final else None
+        daemon.turn()
+
+
+def test_choosing_from_many_partitions_takes_no_time() -> None:
+    keys = [f"k{number}" for number in range(50_000)]
+    begin = time.process_time()
+    assert backfills.chosen(keys, only=keys[10:], start=keys[5], end=keys[-1]) == keys[10:]
+    assert time.process_time() - begin < 1.0
 
 
 def test_which_partitions(store: SqlStore) -> None:
