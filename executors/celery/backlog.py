@@ -102,6 +102,13 @@ class Backlog:
                 break
         return parcel
 
+    def by_queue(self) -> dict[str, int]:
+        """How many steps wait for each."""
+        found: dict[str, int] = {}
+        for line, runs in self._lines.items():
+            found[line.queue] = found.get(line.queue, 0) + sum(map(len, runs.values()))
+        return found
+
     def withdraw(self, run_id: RunId, steps: Collection[StepKey]) -> None:
         for line in list(self._lines):
             found = self._lines[line].get(run_id)

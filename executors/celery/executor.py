@@ -32,7 +32,7 @@ from opgrid.broker.messages import (
     sign_tasks,
 )
 from opgrid.broker.pace import Pace
-from opgrid.broker.presence import alive
+from opgrid.broker.presence import alive, announce_backlog
 from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Outgoing, Protocol, Said
 from opgrid.contracts.events import (
     AnyEvent,
@@ -95,6 +95,7 @@ class CeleryExecutor(Executor):
         self._pace = Pace()
         self._served: dict[str, int] = {}  #: processes that serve each queue
         self._next_count = 0.0
+        self._told_backlog = False
         self._sent: dict[RunId, tuple[RunBrief, str, RunBrief]] = {}  #: the brief given, the hash and brief stored
         self._job: str | None = None  #: the hash of the job, when it travels by value
         self._position = _START
@@ -217,6 +218,14 @@ class CeleryExecutor(Executor):
                 flight = self._flights.departs(self._at(brief, each.task), each.task, each.line, now, order)
                 flight.since = each.since
                 self._flights.delay(flight, each.resent, now)
+
+    def _tell_backlog(self) -> None:
+        """For who looks at the fleet, or scales it."""
+        waiting = self._backlog.by_queue()
+        if waiting or self._told_backlog:
+            self._told_backlog = bool(waiting)
+            with reaching(self.url):
+                announce_backlog(self._protocol.client, self.keys, self.stream, waiting, self.settings.lease_ttl)
 
     def _slots(self, queue: str, now: float) -> int:
         """Processes of workers that serve a queue; some where none does, so that it is seen to wait."""
@@ -383,6 +392,7 @@ class CeleryExecutor(Executor):
             return
         if now >= self._next_look:
             self._next_look = now + self.settings.lease_ttl / 8
+            self._tell_backlog()
             self._look(now)
         if now >= self._next_search:
             self._next_search = now + self.settings.lease_ttl * 5 / 8

@@ -71,6 +71,10 @@ class Keys:
         """What a living worker tells about itself; expires when it no longer beats."""
         return f"{self.deployment}:worker:{name}"
 
+    def backlog(self, stream: str) -> str:
+        """JSON: queue -> steps that a coordinator sends when there is room for them. Expires when it is not renewed."""
+        return f"{self.deployment}:backlog:{stream}"
+
     @property
     def celery(self) -> str:
         """Before each of Celery's own keys: queues and bindings."""

@@ -394,7 +394,7 @@ class Protocol:
         if not stored and not fetch:
             return _exchange(self.client, keys, args), {}
         names: dict[tuple[str, int], list[str]] = {}
-        pipe = self.client.pipeline(transaction=False)
+        pipe: Any = self.client.pipeline(transaction=False)
         for store in stored:
             pipe.execute_command("SET", store.key, store.value, "EX", store.seconds)
             names.setdefault((store.names, store.seconds), []).append(store.key)

@@ -52,7 +52,11 @@ class _Figures(Collector):
         if found is None:
             return
         yield GaugeMetricFamily("opgrid_workers", "Celery workers that live.", len(found.workers))
-        depth = GaugeMetricFamily("opgrid_queue_messages", "Messages that no worker has taken.", labels=["queue"])
+        depth = GaugeMetricFamily(
+            "opgrid_queue_messages",
+            "Messages and steps that no worker has taken.",
+            labels=["queue"],
+        )
         waits = GaugeMetricFamily("opgrid_queue_wait_seconds", "For how long some have waited.", labels=["queue"])
         for queue in found.queues:
             depth.add_metric([queue.name], queue.waiting)

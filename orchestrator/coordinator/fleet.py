@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ import redis
 
 from opgrid.broker.connection import connect
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
-from opgrid.broker.presence import Presence, alive
+from opgrid.broker.presence import Presence, alive, backlogs
 from orchestrator.storage.service_protocols import ServiceStore
 
 REPORT: Final = "fleet"
@@ -25,7 +25,7 @@ _log = logging.getLogger("opgrid.fleet")
 
 class QueueState(msgspec.Struct, frozen=True):
     name: str
-    waiting: int  #: messages that no worker has taken
+    waiting: int  #: messages that no worker has taken, and steps that are sent when there is room for them
     since: float | None  #: Unix seconds when the queue was last seen empty, while something waits
     workers: int  #: that serve it
 
@@ -62,22 +62,22 @@ class Fleet:
         self._stopped.set()
 
     def look(self, client: redis.Redis, now: float) -> FleetReport:
-        workers = alive(client, self._keys)
+        workers, kept = alive(client, self._keys), backlogs(client, self._keys)
         served: dict[str, int] = {DEFAULT_QUEUE: 0}
         for worker in workers:
             for queue in worker.queues:
                 served[queue] = served.get(queue, 0) + 1
-        for queue in self._since:
+        for queue in (*self._since, *kept):
             served.setdefault(queue, 0)  # nobody serves it any more, and it may still hold something
         return FleetReport(
-            now, tuple(workers), tuple(self._queue(client, *each, now) for each in sorted(served.items()))
+            now, tuple(workers), tuple(self._queue(client, *each, kept, now) for each in sorted(served.items()))
         )
 
-    def _queue(self, client: redis.Redis, name: str, workers: int, now: float) -> QueueState:
+    def _queue(self, client: redis.Redis, name: str, workers: int, kept: Mapping[str, int], now: float) -> QueueState:
         with client.pipeline(transaction=False) as pipe:
             for each in self._keys.queue_lists(name):
                 pipe.llen(each)
-            waiting = sum(pipe.execute())
+            waiting = sum(pipe.execute()) + kept.get(name, 0)
         if waiting:
             self._since.setdefault(name, now)
         else:

@@ -99,14 +99,14 @@ class Worker:
 @strawberry.type
 class Queue:
     name: str
-    waiting: int = strawberry.field(description="Messages that no worker has taken.")
+    waiting: int = strawberry.field(description="Messages that no worker has taken, and steps that wait for room.")
     waiting_since: float | None = strawberry.field(description="Unix seconds; null while nothing waits.")
     workers: int
 
     @strawberry.field(description="What is wrong with it, in words.")
     def alarm(self) -> str | None:
         if self.waiting and not self.workers:
-            return f"{self.waiting} messages wait, and no worker serves this queue."
+            return f"{self.waiting} messages and steps wait, and no worker serves this queue."
         return None
 
 
