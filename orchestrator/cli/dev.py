@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
+from opgrid.errors import DatabaseUnreachable
 from orchestrator.cli.orchestrator import log_to_stderr, stop_on_signals
 from orchestrator.cli.target import codes_options
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.locations.loader import Loader
     from orchestrator.locations.location import Source
     from orchestrator.settings import Settings
+    from orchestrator.storage.service_protocols import ServiceStore
 
 _LOOK = 1.0  #: seconds between looks for changed code
 
@@ -65,10 +67,10 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
         stack.callback(loader.close)
         loader.start()
         daemon = open_daemon(settings, store, loader)
-        worker = _Worker(settings, [source for source in sources if source.server is None], concurrency)
+        worker = _Worker(settings, store, [source for source in sources if source.server is None], concurrency)
         stack.callback(worker.stop)
         for name, service in (("orchestrator", coordinator), ("daemon", daemon)):
-            thread = threading.Thread(target=service.run, name=f"opgrid-{name}")
+            thread = threading.Thread(target=_to_the_end, args=[service.run, stopped], name=f"opgrid-{name}")
             thread.start()
             stack.callback(thread.join)
             stack.callback(service.stop)
@@ -98,18 +100,47 @@ def _with_broker(settings: Settings) -> Iterator[Settings]:
         yield replace(settings, broker_url=redis.url)
 
 
-class _Worker:
-    """Started once a job of the code runs on Celery."""
+def _to_the_end(run: Callable[[], None], stopped: threading.Event) -> None:
+    """Where one part ends, for whatever reason, all of it does."""
+    try:
+        run()
+    finally:
+        stopped.set()
 
-    def __init__(self, settings: Settings, sources: Sequence[Source], concurrency: int | None) -> None:
-        self._settings, self._sources = settings, sources
+
+class _Worker:
+    """Started once a job of the code runs on Celery, or a run that somebody has launched."""
+
+    def __init__(
+        self, settings: Settings, store: ServiceStore, sources: Sequence[Source], concurrency: int | None
+    ) -> None:
+        self._settings, self._store, self._sources = settings, store, sources
         self._concurrency = concurrency or os.cpu_count() or 1
         self._process: WorkerProcess | None = None
+        self._seen: set[str] = set()  #: runs that need none
 
     def start_where_needed(self, loader: Loader) -> None:
-        jobs = (job for location in loader.locations for job in location.info.jobs)
-        if self._sources and self._process is None and any(job.executor == "celery" for job in jobs):
+        if self._sources and self._process is None and (self._has_jobs(loader) or self._has_runs()):
             self._start()
+
+    def _has_jobs(self, loader: Loader) -> bool:
+        from orchestrator.coordinator.shards import CELERY
+
+        return any(job.executor == CELERY for location in loader.locations for job in location.info.jobs)
+
+    def _has_runs(self) -> bool:
+        """Of which a step goes to Celery, by the run's executor or its own."""
+        from orchestrator.coordinator.shards import CELERY, executors_of, plan_of
+
+        try:
+            new = [row.run_id for row in self._store.open_runs() if row.run_id not in self._seen]
+            for record in (self._store.run(run_id) for run_id in new):
+                if record is not None and CELERY in executors_of(record, plan_of(self._store, record)):
+                    return True
+        except DatabaseUnreachable:
+            return False
+        self._seen.update(new)
+        return False
 
     def _start(self) -> None:
         from opgrid.broker.fleet import start_worker

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -77,7 +80,9 @@ class Coordinator:
         self._begun: set[RunId] = set()
         self._asked: set[RunId] = set()
         self._records: dict[RunId, RunRecord] = {}  #: of runs that are queued or go on
-        self._chosen: tuple[frozenset[RunId], frozenset[RunId]] | None = None
+        self._chosen: tuple[frozenset[RunId], frozenset[RunId], Mapping[str, int]] | None = None
+        self._turns: dict[str, int] = {}  #: when each job had its last turn
+        self._number = itertools.count()
         self._stopped = threading.Event()
         self._hurry = threading.Event()  #: a run has ended that others wait for
         self._are_queued = False
@@ -115,6 +120,9 @@ class Coordinator:
                     if not away:
                         _log.warning("%s Waiting for it.", error)
                     away = True
+                except Exception:  # one run, or one bug, is no reason to drive none
+                    _log.exception("A turn failed, and is tried again.")
+                    self._stopped.wait(1.0)
         finally:
             self._close()
 
@@ -185,18 +193,25 @@ class Coordinator:
         queued = frozenset(row.run_id for row in rows if row.status is RunStatus.QUEUED)
         going = frozenset(row.run_id for row in rows if row.status in _GOING)
         self._are_queued = bool(queued)
-        if not queued or (queued, going) == self._chosen:
+        if not queued:
+            return
+        pools = self._run_pools([row.run_id for row in rows])
+        of_now = queued, going, pools.limits
+        if of_now == self._chosen:
             return
         records = [self._record(row.run_id) for row in rows]
         choice: Choice = choose(
             [record for record in records if record is not None and record.run_id in queued],
             [record for record in records if record is not None and record.run_id in going],
             self._limits,
-            self._run_pools([row.run_id for row in rows]),
+            pools,
+            self._turns,
         )
         for run_id in choice.start:
-            self._store.dequeue(run_id, time.time())
-        self._chosen = queued, going  # only now: where the database goes away in between, the choice is made again
+            record = self._records.get(run_id)
+            if self._store.dequeue(run_id, time.time()) and record is not None:
+                self._turns[record.job] = next(self._number)
+        self._chosen = of_now  # it is looked at again when any of that has changed
 
     def _run_pools(self, run_ids: list[RunId]) -> RunPools:
         for run_id in run_ids if self._store.pooling.granularity == "run" else ():
@@ -247,7 +262,7 @@ class Coordinator:
         if record.code is None:
             self._refuse(record, "it names no code that another process could load.")
         else:
-            self._children.start(record.run_id)
+            self._children.start(record.run_id, record.code.python)
 
     def _refuse(self, record: RunRecord, reason: str) -> None:
         self._store.fail_unstarted(record.run_id, f"The run cannot be started: {reason}", time.time())
@@ -270,5 +285,6 @@ class Coordinator:
         for shard in self._shards.values():
             shard.join()
         self._children.stop()
-        for name in self._held:
-            self._store.let_go(name, this_process())
+        with contextlib.suppress(DatabaseUnreachable):  # others take over when the leases end
+            for name in self._held:
+                self._store.let_go(name, this_process())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -17,13 +17,13 @@ class RunTagLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """At most ``limit`` runs with the tag. ``value`` None: any value; ``per_value``: each value counts for itself."""
 
     key: str
-    limit: int
+    limit: Annotated[int, msgspec.Meta(ge=0)]
     value: str | None = None
     per_value: bool = False
 
 
 class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    max_concurrent_runs: int = 10  #: -1: no limit; 0: nothing starts
+    max_concurrent_runs: Annotated[int, msgspec.Meta(ge=-1)] = 10  #: -1: no limit; 0: nothing starts
     tag_concurrency_limits: tuple[RunTagLimit, ...] = ()
 
 
@@ -43,15 +43,21 @@ class Choice(NamedTuple):
 
 
 def choose(
-    queued: Sequence[RunRecord], going: Iterable[RunRecord], limits: QueueLimits, pools: RunPools = NO_POOLS
+    queued: Sequence[RunRecord],
+    going: Iterable[RunRecord],
+    limits: QueueLimits,
+    pools: RunPools = NO_POOLS,
+    turns: Mapping[str, int] | None = None,
 ) -> Choice:
-    """Higher priority first; among equals the jobs take turns, and of one job the oldest run goes first."""
+    """Higher priority first; among equals the jobs take turns, and of one job the oldest run goes first. ``turns``: a
+    number for each job that had one before; higher ones were later.
+    """
     used: Counter[tuple[int, str]] = Counter()
     for run in going:
         used.update(_claims(run, limits, pools))
     start: list[RunId] = []
     waiting: dict[RunId, str] = {}
-    for run in _in_order(queued):
+    for run in _in_order(queued, turns or {}):
         claims = _claims(run, limits, pools)
         full = next((claim for claim in claims if used[claim] >= _cap(claim, limits, pools) >= 0), None)
         if full is None:
@@ -70,13 +76,14 @@ def priority_of(run: RunRecord) -> int:
         return 0
 
 
-def _in_order(queued: Sequence[RunRecord]) -> list[RunRecord]:
+def _in_order(queued: Sequence[RunRecord], turns: Mapping[str, int]) -> list[RunRecord]:
     ordered: list[RunRecord] = []
     levels: dict[int, dict[str, deque[RunRecord]]] = {}
     for run in queued:
         levels.setdefault(priority_of(run), {}).setdefault(run.job, deque()).append(run)
     for priority in sorted(levels, reverse=True):
-        lines = deque(levels[priority].values())
+        jobs = sorted(levels[priority], key=lambda job: turns.get(job, -1))
+        lines = deque(levels[priority][job] for job in jobs)
         while lines:
             line = lines.popleft()
             ordered.append(line.popleft())

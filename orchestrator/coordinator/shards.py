@@ -88,12 +88,15 @@ def within(plan: Plan, max_runtime: float | None) -> Plan:
     return msgspec.structs.replace(plan, max_runtime=max_runtime)
 
 
+def executors_of(record: RunRecord, plan: Plan) -> frozenset[str]:
+    """Names of those that its steps go to, and its own."""
+    own = record.brief.executor.name
+    return frozenset(spec.executor or own for spec in plan.steps if spec.runs) | {own}
+
+
 def is_remote(record: RunRecord, plan: Plan) -> bool:
     """All of its steps go to Celery workers, over the broker of the service: no process of its own need drive it."""
-    choice = record.brief.executor
-    if choice.name != CELERY or choice.config.get("broker"):
-        return False
-    return all(spec.executor in (None, CELERY) for spec in plan.steps if spec.runs)
+    return executors_of(record, plan) == {CELERY} and not record.brief.executor.config.get("broker")
 
 
 class Shard:

@@ -38,6 +38,20 @@ def test_higher_priority_first_then_jobs_take_turns() -> None:
     assert started(queued, [], QueueLimits(-1)) == ["a4", "a1", "b1", "a2", "a3", "low"]
 
 
+def test_jobs_take_turns_however_few_runs_may_start_at_a_time() -> None:
+    """With one slot the job that had its turn goes to the end of the line, whatever it has queued."""
+    queued = [run(f"a{number}", "a") for number in range(6)] + [run(f"b{number}", "b") for number in range(2)]
+    turns: dict[str, int] = {}
+    order: list[str] = []
+    while queued:
+        (chosen,) = choose(queued, [], QueueLimits(1), turns=turns).start
+        (record,) = [each for each in queued if each.run_id == chosen]
+        turns[record.job] = len(order)
+        order.append(chosen)
+        queued.remove(record)
+    assert order == ["a0", "b0", "a1", "b1", "a2", "a3", "a4", "a5"]
+
+
 def test_a_priority_that_cannot_be_read_counts_as_none() -> None:
     assert started([run("bad", **{"opgrid/priority": "high"}), run("good")], [], QueueLimits(-1)) == ["bad", "good"]
 
