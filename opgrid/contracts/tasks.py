@@ -93,6 +93,7 @@ class CodeTarget(msgspec.Struct, frozen=True, omit_defaults=True):
     attribute: str | None = None
     working_directory: str | None = None
     arguments: str | None = None  #: JSON ``[args, kwargs]`` for the attribute, which is then a function
+    python: str | None = None  #: the interpreter that has what it imports; None: that of whoever loads it
 
     @property
     def location(self) -> str:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.target import code_options
+from orchestrator.cli.audit import audited
+from orchestrator.cli.target import source_options
 
 if TYPE_CHECKING:
-    from opgrid.contracts.tasks import CodeTarget
+    from orchestrator.locations.location import Source
     from orchestrator.locations.messages import LocationInfo
     from orchestrator.services.automation import Info
     from orchestrator.services.evaluation import Evaluator
@@ -33,7 +34,7 @@ def sensor() -> None:
 
 
 @contextmanager
-def _opened(code: CodeTarget) -> Iterator[tuple[ServiceStore, LocationInfo, Evaluator]]:
+def _opened(source: Source) -> Iterator[tuple[ServiceStore, LocationInfo, Evaluator]]:
     """The code is loaded here: this process is the user's own."""
     from orchestrator.instance import Instance
     from orchestrator.locations.messages import Describe, Described
@@ -46,7 +47,7 @@ def _opened(code: CodeTarget) -> Iterator[tuple[ServiceStore, LocationInfo, Eval
     store = open_store(settings)
     try:
         instance = Instance(store, settings.home, settings.broker_url, settings.python_logs)
-        evaluator = Evaluator(code.location, code, lambda: instance)
+        evaluator = Evaluator(source.name, source.code, lambda: instance)
         described = evaluator(Describe())
         assert isinstance(described, Described)
         yield store, described.info, evaluator
@@ -68,12 +69,12 @@ def _several(info: LocationInfo, kind: str) -> Sequence[Info]:
     return info.schedules if kind == "schedule" else info.sensors
 
 
-def _list(code: CodeTarget, kind: str, only: str | None, only_names: bool, as_json: bool) -> None:
+def _list(source: Source, kind: str, only: str | None, only_names: bool, as_json: bool) -> None:
     from orchestrator.locations.messages import ScheduleInfo
     from orchestrator.services.automation import is_running, state_of
 
     rows: list[dict[str, object]] = []
-    with _opened(code) as (store, info, _):
+    with _opened(source) as (store, info, _):
         for each in _several(info, kind):
             state = state_of(store, info.name, each)
             running = is_running(each, state)
@@ -101,25 +102,26 @@ def _list(code: CodeTarget, kind: str, only: str | None, only_names: bool, as_js
         click.echo(f"{row['name']}  {status}  {row['when']}  {jobs}  last tick: {last}")
 
 
-def _change(code: CodeTarget, kind: str, verb: str, names: Sequence[str], every: bool) -> None:
+def _change(source: Source, kind: str, verb: str, names: Sequence[str], every: bool) -> None:
     from orchestrator.services import automation
 
     done = {"start": "Started", "stop": "Stopped", "reset": "Reset"}[verb]
-    with _opened(code) as (store, info, _):
+    with _opened(source) as (store, info, _):
         wanted = [each.name for each in _several(info, kind)] if every else list(names)
         if not wanted:
             raise click.UsageError(f"Name a {kind}.")
         for found in [automation.named(info, _kind(kind), name) for name in wanted]:
-            getattr(automation, verb)(store, info.name, found)
+            with audited(store, f"{verb}{kind.capitalize()}", found.name):
+                getattr(automation, verb)(store, info.name, found)
             click.echo(f"{done} {kind} {found.name}.")
 
 
-def _logs(code: CodeTarget, kind: str, name: str, limit: int, as_json: bool) -> None:
+def _logs(source: Source, kind: str, name: str, limit: int, as_json: bool) -> None:
     import msgspec
 
     from orchestrator.services.automation import named
 
-    with _opened(code) as (store, info, _):
+    with _opened(source) as (store, info, _):
         named(info, _kind(kind), name)
         ticks = store.ticks(info.name, name, limit)
     if as_json:
@@ -136,7 +138,7 @@ def _add_commands(group: click.Group, kind: str) -> None:
     """What both have: list, start, stop, reset and logs."""
 
     @group.command("list", help=f"All {kind}s of a code location.")
-    @code_options
+    @source_options
     @click.option("--running", "only", flag_value="running", help="Only those that run.")
     @click.option("--stopped", "only", flag_value="stopped", help="Only those that do not.")
     @click.option("--name", "only_names", is_flag=True, help="Only names.")
@@ -146,26 +148,26 @@ def _add_commands(group: click.Group, kind: str) -> None:
 
     @group.command("start", help=f"Let {kind}s tick from now on.")
     @click.argument("names", nargs=-1)
-    @code_options
+    @source_options
     @click.option("--start-all", "every", is_flag=True, help="All of the code location.")
     def start(**given: Any) -> None:
         _change(kind=kind, verb="start", **given)
 
     @group.command("stop", help=f"Let {kind}s tick no more.")
     @click.argument("names", nargs=-1)
-    @code_options
+    @source_options
     def stop(**given: Any) -> None:
         _change(kind=kind, verb="stop", every=False, **given)
 
     @group.command("reset", help=f"Let {kind}s run or not as their definitions say.")
     @click.argument("names", nargs=-1)
-    @code_options
+    @source_options
     def reset(**given: Any) -> None:
         _change(kind=kind, verb="reset", every=False, **given)
 
     @group.command("logs", help=f"The ticks of a {kind}, newest first.")
     @click.argument("name")
-    @code_options
+    @source_options
     @click.option("--limit", type=click.IntRange(1), default=25, show_default=True)
     @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
     def logs(**given: Any) -> None:
@@ -178,9 +180,9 @@ _add_commands(sensor, "sensor")
 
 @schedule.command("preview")
 @click.argument("name")
-@code_options
+@source_options
 @click.option("--at", type=click.DateTime(), help="The time of the tick; otherwise the next one.")
-def preview_schedule(code: CodeTarget, name: str, at: object) -> None:
+def preview_schedule(source: Source, name: str, at: object) -> None:
     """What a tick would launch. Nothing is launched."""
     from datetime import datetime
 
@@ -188,7 +190,7 @@ def preview_schedule(code: CodeTarget, name: str, at: object) -> None:
     from orchestrator.services.automation import named
     from orchestrator.services.ticks import cron_of, next_tick
 
-    with _opened(code) as (_, info, evaluator):
+    with _opened(source) as (_, info, evaluator):
         found = named(info, _kind("schedule"), name)
         assert isinstance(found, ScheduleInfo)
         when = at.timestamp() if isinstance(at, datetime) else next_tick(cron_of(found), time.time())
@@ -200,15 +202,15 @@ def preview_schedule(code: CodeTarget, name: str, at: object) -> None:
 
 @sensor.command("preview")
 @click.argument("name")
-@code_options
+@source_options
 @click.option("--cursor", help="As if this were its cursor; otherwise its own.")
 @click.option("--last-run-key", help="As if it had launched this run key last.")
-def preview_sensor(code: CodeTarget, name: str, cursor: str | None, last_run_key: str | None) -> None:
+def preview_sensor(source: Source, name: str, cursor: str | None, last_run_key: str | None) -> None:
     """What a tick would launch. Nothing is launched, and the cursor stays."""
     from orchestrator.locations.messages import TickSensor
     from orchestrator.services.automation import named, state_of
 
-    with _opened(code) as (store, info, evaluator):
+    with _opened(source) as (store, info, evaluator):
         found = named(info, _kind("sensor"), name)
         state = state_of(store, info.name, found)
         run_key = last_run_key or state.last_run_key
@@ -217,19 +219,20 @@ def preview_sensor(code: CodeTarget, name: str, cursor: str | None, last_run_key
 
 @sensor.command("cursor")
 @click.argument("name")
-@code_options
+@source_options
 @click.option("--set", "value", help="The new cursor.")
 @click.option("--delete", "delete", is_flag=True, help="As if it had never ticked.")
-def cursor(code: CodeTarget, name: str, value: str | None, delete: bool) -> None:
+def cursor(source: Source, name: str, value: str | None, delete: bool) -> None:
     """Show or change the cursor of a sensor."""
     from orchestrator.locations.messages import SensorInfo
     from orchestrator.services.automation import named, set_cursor, state_of
 
-    with _opened(code) as (store, info, _):
+    with _opened(source) as (store, info, _):
         found = named(info, _kind("sensor"), name)
         assert isinstance(found, SensorInfo)
         if delete or value is not None:
-            set_cursor(store, info.name, found, None if delete else value)
+            with audited(store, "setSensorCursor", found.name):
+                set_cursor(store, info.name, found, None if delete else value)
         click.echo(state_of(store, info.name, found).cursor or "There is no cursor.")
 
 

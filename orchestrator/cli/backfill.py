@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.audit import audited
 from orchestrator.cli.target import clauses_of, tags_of
 
 if TYPE_CHECKING:
-    from opgrid.contracts.tasks import CodeTarget
+    from orchestrator.locations.location import Source
     from orchestrator.settings import Settings
     from orchestrator.storage.service_protocols import ServiceStore
     from orchestrator.storage.service_records import Backfill
@@ -41,7 +42,7 @@ def _opened() -> Iterator[tuple[Settings, ServiceStore]]:
 
 
 def backfill_and_show(
-    code: CodeTarget,
+    source: Source,
     name: str,
     partitions: str | None,
     start: str | None,
@@ -72,7 +73,7 @@ def backfill_and_show(
         raise click.UsageError("Say which partitions: --partitions a,b, --from X --to Y, or --all.")
     if single_run and (from_failure or at_once):
         raise click.UsageError("--single-run makes one run: --from-failure and --at-once do not go with it.")
-    job = load_job(code, name)
+    job = load_job(source.code, name)
     if job.partitions_def is None:
         raise InvariantViolationError(f"Job {name!r} has no partitions, so that there is nothing to backfill.")
     with _opened() as (settings, store):
@@ -92,7 +93,8 @@ def backfill_and_show(
         if not noprompt and wanted:
             runs = "1 run" if len(asked) == 1 else f"{len(asked)} runs"
             click.confirm(f"Launch {runs} of {name}, from {wanted[0]!r} to {wanted[-1]!r}?", abort=True)
-        made = backfills.request(store, code.location, name, asked, options)
+        with audited(store, "launchPartitionBackfill", f"{name}: {len(asked)} partitions"):
+            made = backfills.request(store, source.name, name, asked, options)
         if as_json:
             click.echo(json.dumps({"backfill_id": made.backfill_id, "partitions": wanted}))
         else:
@@ -175,7 +177,9 @@ def cancel(backfill_id: str) -> None:
     from orchestrator.services.backfills import find, stop
 
     with _opened() as (_, store):
-        stop(store, find(store, backfill_id))
+        found = find(store, backfill_id)
+        with audited(store, "cancelPartitionBackfill", backfill_id):
+            stop(store, found)
         click.echo(f"Backfill {backfill_id} is asked to end.")
 
 
@@ -191,5 +195,6 @@ def resume(backfill_id: str, all_steps: bool) -> None:
         if not found.status.is_final:
             click.echo(f"Backfill {backfill_id} goes on: {found.status.value}.", err=True)
             sys.exit(2)
-        made = again(store, found, from_failure=not all_steps)
+        with audited(store, "resumePartitionBackfill", backfill_id):
+            made = again(store, found, from_failure=not all_steps)
         click.echo(f"Backfill {made.backfill_id}: {len(made.partitions)} partitions of {made.job}.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.audit import audited
+
 if TYPE_CHECKING:
     from orchestrator.settings import Settings
     from orchestrator.storage.service_protocols import ServiceStore
@@ -115,7 +117,8 @@ def get(pool: str | None, every: bool, as_json: bool) -> None:
 def set_limit(pool: str, limit: int) -> None:
     """Let at most LIMIT steps use a pool at once, over all runs; it holds from the next step on."""
     with _opened() as (_, store):
-        store.set_pool(pool, limit)
+        with audited(store, "setConcurrencyLimit", f"{pool} {limit}"):
+            store.set_pool(pool, limit)
         click.echo(f"At most {limit} steps use the pool {pool!r} at once.")
 
 
@@ -124,5 +127,6 @@ def set_limit(pool: str, limit: int) -> None:
 def delete(pool: str) -> None:
     """Take the limit of a pool away."""
     with _opened() as (_, store):
-        store.set_pool(pool, None)
+        with audited(store, "deleteConcurrencyLimit", pool):
+            store.set_pool(pool, None)
         click.echo(f"The pool {pool!r} has no limit.")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from opgrid.contracts.tasks import CodeTarget
-from orchestrator.cli.target import clauses_of, code_options, run_config_of, tags_of
+from orchestrator.cli.target import clauses_of, code_options, run_config_of, source_options, tags_of
 
 if TYPE_CHECKING:
+    from orchestrator.locations.location import Source
     from orchestrator.services.launching import Request
 
 
@@ -85,7 +86,7 @@ def scaffold_config(code: CodeTarget, name: str, required_only: bool) -> None:
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a new run is told, next to where its code is; the command gets a Request as ``request``."""
 
-    @code_options
+    @source_options
     @click.option("-j", "--job", "name", required=True, help="Name of the job.")
     @click.option(
         "-c",
@@ -105,7 +106,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--run-id", help="Id of the new run.")
     @wraps(command)
     def with_request(
-        code: CodeTarget,
+        source: Source,
         name: str,
         files: Sequence[Path],
         config_text: str | None,
@@ -117,17 +118,18 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **rest: Any,
     ) -> Any:
         from opgrid.loading import load_job
+        from orchestrator.services.evaluation import location_tags
         from orchestrator.services.launching import Request
 
         request = Request(
-            job=load_job(code, name),
+            job=load_job(source.code, name),
             run_config=run_config_of(files, config_text),
             executor=executor,
             op_selection=clauses_of(selection) or None,
-            tags=tags_of(tags),
+            tags={**tags_of(tags), **location_tags(source.name, source.code)},
             run_id=run_id,
             partition_key=partition,
-            code=code,
+            code=source.code,
         )
         return command(request=request, **rest)
 
@@ -156,7 +158,7 @@ def launch(request: Request, and_wait: bool, as_json: bool) -> None:
 
 
 @job.command("backfill")
-@code_options
+@source_options
 @click.option("-j", "--job", "name", required=True, help="Name of a partitioned job.")
 @click.option("--partitions", help="These, with commas between.")
 @click.option("--from", "start", help="From this partition on.")

@@ -9,6 +9,7 @@ import click
 
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
+from orchestrator.cli.audit import audited
 from orchestrator.cli.display import Watch, watching
 from orchestrator.cli.driving import summary
 from orchestrator.instance import Instance
@@ -30,7 +31,8 @@ def launch_and_show(request: Request, and_wait: bool, as_json: bool) -> int:
     try:
         instance = Instance(store, settings.home, settings.broker_url, settings.python_logs)
         prepared = prepare(replace(request, python_logs=settings.python_logs, partitions=instance))
-        (run_id,) = store.launch([queued(prepared)])
+        with audited(store, "launchRun", request.job.name):
+            (run_id,) = store.launch([queued(prepared)])
         if as_json and not and_wait:
             click.echo(json.dumps({"run_id": run_id, "job": request.job.name, "status": RunStatus.QUEUED.value}))
         else:
@@ -60,10 +62,11 @@ def cancel_and_show(run_id: str, reason: str, force: bool) -> int:
     store = open_store(settings)
     try:
         run = find_run(Instance(store, settings.home), run_id)
-        status = cancel(store, run, reason)
-        if force and not status.is_final:
-            Instance(store, settings.home).report_run_canceled(run, reason)
-            status = RunStatus.CANCELED
+        with audited(store, "terminateRun", run.run_id):
+            status = cancel(store, run, reason)
+            if force and not status.is_final:
+                Instance(store, settings.home).report_run_canceled(run, reason)
+                status = RunStatus.CANCELED
         if status.is_final:
             click.echo(f"Run {run.run_id}: {status.value}.")
         else:

@@ -123,9 +123,8 @@ def cancel(run_id: str, reason: str, force: bool) -> None:
 
 
 def _answer(run_id: str, step: str | None, note: str, approved: bool) -> None:
-    import getpass
-
     from opgrid.errors import InvariantViolationError
+    from orchestrator.cli.audit import audited, user
     from orchestrator.instance import Instance
     from orchestrator.services.approvals import answer
     from orchestrator.services.runs import find_run
@@ -142,8 +141,10 @@ def _answer(run_id: str, step: str | None, note: str, approved: bool) -> None:
                 shown = ", ".join(waiting) or "none"
                 raise InvariantViolationError(f"Name a step of run {record.run_id}. Those that wait: {shown}.")
             (step,) = waiting
-        gate = answer(store, record, step, approved, getpass.getuser(), note)
-        click.echo(f"{'Approved' if approved else 'Rejected'} {gate.step} of run {record.run_id}: {gate.question}")
+        done = "approved" if approved else "rejected"
+        with audited(store, "answerApproval", f"{record.run_id} {step}: {done}"):
+            gate = answer(store, record, step, approved, user(), note)
+        click.echo(f"{done.capitalize()} {gate.step} of run {record.run_id}: {gate.question}")
 
 
 @run.command("approve")
@@ -242,15 +243,20 @@ def reexecute(
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def delete(run_id: str, force: bool) -> None:
     """Forget a run and its log. RUN_ID may be the beginning of one."""
+    from orchestrator.cli.audit import audited
     from orchestrator.instance import Instance
     from orchestrator.services.runs import find_run
     from orchestrator.settings import Settings
+    from orchestrator.wiring import open_store
 
-    with Instance.of(Settings.load()) as instance:
+    settings = Settings.load()
+    store = open_store(settings)
+    with Instance(store, settings.home) as instance:
         record = find_run(instance, run_id)
         if not force:
             click.confirm(f"Delete run {record.run_id} of {record.job} ({record.status.value})?", abort=True)
-        instance.delete_run(record.run_id)
+        with audited(store, "deleteRun", record.run_id):
+            instance.delete_run(record.run_id)
         click.echo(f"Deleted run {record.run_id}.")
 
 
@@ -287,12 +293,17 @@ def import_runs(files: Sequence[Path]) -> None:
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def wipe(force: bool) -> None:
     """Forget all runs and their logs."""
+    from orchestrator.cli.audit import audited
     from orchestrator.instance import Instance
     from orchestrator.settings import Settings
+    from orchestrator.wiring import open_store
 
-    with Instance.of(Settings.load()) as instance:
+    settings = Settings.load()
+    store = open_store(settings)
+    with Instance(store, settings.home) as instance:
         count = instance.get_runs_count()
         if not force:
             click.confirm(f"Delete all {count} runs?", abort=True)
-        instance.wipe()
+        with audited(store, "wipe", f"{count} runs"):
+            instance.wipe()
         click.echo(f"Deleted {count} run{'' if count == 1 else 's'}.")

@@ -7,16 +7,32 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from opgrid.contracts.tasks import CodeTarget
-from opgrid.errors import InvalidConfigError
+from opgrid.errors import InvalidConfigError, nearest
+
+if TYPE_CHECKING:
+    from orchestrator.locations.location import Source
 
 
 def code_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds -f, -m, --package-name, -a and -d; the command gets one CodeTarget as ``code``."""
+    """As ``source_options``; the command gets the CodeTarget alone, as ``code``."""
+
+    @source_options
+    @wraps(command)
+    def with_code(source: Source, **rest: Any) -> Any:
+        return command(code=source.code, **rest)
+
+    return with_code
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds -f, -m, --package-name, -a, -d, -w and -l; the command gets one code location as ``source``, whose code it
+    can load.
+    """
 
     @click.option(
         "-f", "--python-file", "file", type=click.Path(path_type=Path), help="Python file with the definitions."
@@ -27,18 +43,24 @@ def code_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "-d", "--working-directory", "folder", type=click.Path(path_type=Path), help="Where imports start from."
     )
+    @click.option("-w", "--workspace", "workspace", type=click.Path(path_type=Path), help="Workspace file.")
+    @click.option("-l", "--location", "location", help="Name of the code location, where a workspace has several.")
     @wraps(command)
-    def with_code(
+    def with_source(
         file: Path | None,
         module: str | None,
         package: str | None,
         attribute: str | None,
         folder: Path | None,
+        workspace: Path | None,
+        location: str | None,
         **rest: Any,
     ) -> Any:
-        given = [name for name in (file, module, package) if name]
-        if len(given) != 1:
-            raise click.UsageError("Say where the code is with one of -f FILE, -m MODULE or --package-name PACKAGE.")
+        given = [name for name in (file, module, package, workspace) if name]
+        if len(given) > 1:
+            raise click.UsageError(
+                "Say where the code is with one of -f FILE, -m MODULE, --package-name PACKAGE or -w WORKSPACE."
+            )
         code = CodeTarget(
             file=os.path.abspath(file) if file else None,
             module=module,
@@ -46,9 +68,30 @@ def code_options(command: Callable[..., Any]) -> Callable[..., Any]:
             attribute=attribute,
             working_directory=os.path.abspath(folder) if folder else None,
         )
-        return command(code=code, **rest)
+        if workspace is not None or not given:
+            return command(source=_chosen(workspace, location), **rest)
+        from orchestrator.locations.location import Source
 
-    return with_code
+        return command(source=Source(code.location, code), **rest)
+
+    return with_source
+
+
+def _chosen(workspace: Path | None, location: str | None) -> Source:
+    """Of a workspace or project file. Raises SettingsError."""
+    from orchestrator.locations.workspace import sources
+
+    there = sources((), [workspace] if workspace else [])
+    found = [source for source in there if location in (None, source.name)]
+    if len(found) != 1:
+        names = [source.name for source in there]
+        wrong = "Name one with -l." if location is None else f"{location!r} is none.{nearest(location, names)}"
+        raise click.UsageError(f"{wrong} Code locations: {', '.join(names)}.")
+    if found[0].server is not None:
+        raise click.UsageError(
+            f"The code of {found[0].name!r} is on a code server: use the web pages, or this command where the code is."
+        )
+    return found[0]
 
 
 def codes_options(command: Callable[..., Any]) -> Callable[..., Any]:

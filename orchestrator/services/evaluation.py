@@ -44,6 +44,7 @@ from orchestrator.locations.messages import (
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.reexecution import ReexecutionOptions, reexecution
 from orchestrator.services.scaffold import scaffold
+from orchestrator.storage.records import LOCATION_TAG
 
 
 class Evaluator:
@@ -53,6 +54,7 @@ class Evaluator:
         self.name = name
         self._code = code
         self._instance = instance
+        self._tags = location_tags(name, code)
 
     def __call__(self, asked: Asked) -> Answer:
         """Raises what user code raises."""
@@ -129,7 +131,9 @@ class Evaluator:
             raise InvariantViolationError(f"Sensor {asked.name!r} is none on the status of runs.")
         instance = self._instance()
         run = instance.record(asked.run_id)
-        if not sensor.monitors(run.job, run.brief.job.location, self.name):
+        # What was launched by the name of the file has no other name on it.
+        location = self.name if run.location == self._code.location else run.location
+        if not sensor.monitors(run.job, location, self.name):
             return Evaluated()
         ((_, event),) = instance.store.events(asked.run_id, asked.number - 1, 1)
         context = RunStatusSensorContext(
@@ -164,7 +168,7 @@ class Evaluator:
             asked.run_config,
             asked.executor,
             asked.op_selection or None,
-            tags=asked.tags,
+            tags={**asked.tags, **self._tags},
             partition_key=asked.partition_key,
             code=self._code,
             python_logs=instance.python_logs,
@@ -181,7 +185,7 @@ class Evaluator:
             run_config=asked.run_config,
             executor=asked.executor,
             op_selection=asked.op_selection or None,
-            tags=asked.tags,
+            tags={**asked.tags, **self._tags},
             code=self._code,
         )
 
@@ -199,6 +203,11 @@ class Evaluator:
         if job.partitions_def is None:
             raise InvariantViolationError(f"Job {name!r} has no partitions.")
         return [str(key) for key in job.partitions_def.get_partition_keys(None, self._instance())]
+
+
+def location_tags(name: str, code: CodeTarget) -> dict[str, str]:
+    """On runs of a code location of this name."""
+    return {} if name == code.location else {LOCATION_TAG: name}
 
 
 def _job_info(job: JobDefinition) -> JobInfo:

@@ -15,11 +15,11 @@ from orchestrator.coordinator.coordinator import is_there
 from orchestrator.coordinator.ownership import is_dead
 from orchestrator.coordinator.queue import NO_POOLS, QueueLimits, choose
 from orchestrator.coordinator.shards import plan_of, pools_of, run_pools, shard_of
-from orchestrator.engine.recovery import replay
 from orchestrator.locations.messages import ReadyRun
 from orchestrator.planner.compile import compile
 from orchestrator.planner.plan import KnownStep, Plan
 from orchestrator.planner.snapshot import JobSnapshot
+from orchestrator.services.known import known_of
 from orchestrator.services.launching import Prepared
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
@@ -78,8 +78,7 @@ def again(
         )
     known: list[KnownStep] | None = None
     if failed_only or step_selection:
-        plan = Plan.from_json(store.content(parent.plan))
-        known = replay(parent.run_id, plan, store.read(parent.run_id)).known()
+        known = known_of(store, parent)
     body = store.content(parent.snapshot)
     snapshot = JobSnapshot.from_json(body)
     tags = {**parent.tags, **(tags or {})}

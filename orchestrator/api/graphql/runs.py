@@ -411,7 +411,7 @@ class PipelineRun:
 
     @strawberry.field
     def repository_origin(self) -> RepositoryOrigin | None:
-        name = self.record.brief.job.location
+        name = self.record.location
         return RepositoryOrigin(repository_location_name=name) if name else None
 
     @strawberry.field

@@ -287,7 +287,7 @@ class WorkspaceLocationEntry:
 
     @strawberry.field(description="The interpreter of its process; null for that of this service.")
     def python(self) -> str | None:
-        return self.location.source.python
+        return self.location.source.code.python
 
     @strawberry.field(description="The error of the last load, or what is loaded.")
     def location_or_load_error(self) -> RepositoryLocationOrLoadError | None:
