@@ -1,15 +1,20 @@
-"""The processes of a code location: which are kept, and for how long."""
+"""The processes of a code location: which are kept, and for how long; and locations beside each other."""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from opgrid.contracts.tasks import CodeTarget
 from orchestrator.locations import location as module
+from orchestrator.locations.loader import Loader
 from orchestrator.locations.location import Location, Source
 from orchestrator.locations.messages import Evaluated, TickSensor
+from orchestrator.locations.process import LocationBroken
 
 JOBS = """
 import os
@@ -21,22 +26,112 @@ def plain(): nothing()
 kept = []
 @sensor(job=plain)
 def leaks(context):
-    kept.append(bytearray(2**20))
-    return SkipReason(f"{os.getpid()} {len(kept)}")
+    kept.append(b"x" * int(os.environ.get("LEAK", "1")))
+    return SkipReason(f"{os.getpid()} {len(kept)} {os.environ.get('WRAPPED')}")
 """
 
+Make = Callable[..., Location]
 
-def test_code_that_leaks_gets_a_fresh_process_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Locations that are closed afterwards."""
+    made: list[Location] = []
+
+    def of(name: str, text: str, python: str | None = None, **environ: str) -> Location:
+        file = tmp_path / name
+        file.write_text(text)
+        code = CodeTarget(file=str(file), python=python)
+        made.append(Location(Source(name, code), {"OPGRID_HOME": str(tmp_path), **environ}))
+        return made[-1]
+
+    yield of
+    for each in made:
+        each.close()
+
+
+def asked(location: Location) -> list[str]:
+    answer = location.ask(TickSensor("leaks"), 30)
+    assert isinstance(answer, Evaluated)
+    return (answer.skipped or "").split()
+
+
+def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_process_that_has_answered_often_is_replaced(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_ANSWERS", 3)
-    file = tmp_path / "leaks.py"
-    file.write_text(JOBS)
-    location = Location(Source("leaks.py", CodeTarget(file=str(file))), {"OPGRID_HOME": str(tmp_path)})
+    location = make("leaks.py", JOBS)
     assert location.load(), location.error
-    said = []
-    for _ in range(7):
-        answer = location.ask(TickSensor("leaks"), 30)
-        assert isinstance(answer, Evaluated)
-        said.append((answer.skipped or "").split())
-    location.close()
-    assert [int(count) for _, count in said] == [1, 2, 3, 1, 2, 3, 1]
-    assert len({pid for pid, _ in said}) == 3
+    said = [asked(location) for _ in range(7)]
+    assert [int(count) for _, count, _ in said] == [1, 2, 3, 1, 2, 3, 1]
+    assert len({pid for pid, _, _ in said}) == 3
+
+
+def test_a_process_that_has_grown_is_replaced(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_GROWTH", 100 * 2**20)
+    location = make("leaks.py", JOBS, LEAK=str(60 * 2**20))
+    assert location.load(), location.error
+    assert [int(asked(location)[1]) for _ in range(5)] == [1, 2, 1, 2, 1]
+
+
+def test_an_interpreter_of_its_own(make: Make, tmp_path: Path) -> None:
+    import sys
+
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nWRAPPED=yes exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    location = make("leaks.py", JOBS, python=str(python))
+    assert location.load(), location.error
+    assert asked(location)[2] == "yes"
+
+
+def test_one_that_hangs_and_one_without_interpreter_keep_nobody_waiting(make: Make) -> None:
+    lost = make("lost.py", JOBS, python="/nowhere/python")
+    hangs = make("hangs.py", JOBS + "\nimport time; time.sleep(1000)\n")
+    raises = make("raises.py", "1 / 0")
+    exits = make("exits.py", "import os; os._exit(3)")
+    good = make("good.py", JOBS)
+    loader = Loader([hangs, lost, raises, exits, good])
+    loader.start()
+    try:
+        eventually(lambda: good.loaded is not None and all(each.error for each in (lost, raises, exits)))
+        assert hangs.loaded is None
+        assert hangs.error is None
+        for location, word in ((lost, "/nowhere/python"), (raises, "division by zero"), (exits, "exit code 3")):
+            assert location.error is not None
+            assert word in location.error.message
+        with pytest.raises(LocationBroken, match="/nowhere/python"):
+            asked(lost)
+        assert asked(good)
+        before = good.loaded
+        loader.reload()
+        eventually(lambda: good.loaded != before)
+    finally:
+        loader.close()
+
+
+def test_closing_ends_a_process_that_hangs_in_its_first_line(make: Make, tmp_path: Path) -> None:
+    hangs = make(
+        "hangs.py",
+        f"import os, pathlib, time; pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(1000)",
+    )
+    loader = Loader([hangs])
+    loader.start()
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    pid = int((tmp_path / "pid").read_text())
+    loader.close()
+    eventually(lambda: _is_gone(pid))
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -1,0 +1,120 @@
+"""Schedules and sensors that hang, beside those that do not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.daemon.duties import Scheduler, Sensors
+from orchestrator.locations.location import PROCESSES
+from orchestrator.locations.messages import Answer, Asked, Evaluated, LocationInfo, ScheduleInfo, SensorInfo
+from orchestrator.locations.process import LocationBroken
+from orchestrator.storage.sql.store import SqlStore
+
+HANGING = [f"hangs_{number}" for number in range(6)]
+
+
+class Hanging:
+    """A location with the threads of a real one, in which some hang until their time is over."""
+
+    name, loaded, error = "here", 1.0, None
+
+    def __init__(self) -> None:
+        several = [*HANGING, "good"]
+        self.info = LocationInfo(
+            self.name,
+            schedules=tuple(ScheduleInfo(f"at_{name}", ("* * * * *",), "UTC", running=True) for name in several),
+            sensors=tuple(SensorInfo(name, 0.0, running=True) for name in several),
+        )
+        self.lanes: dict[str, ThreadPoolExecutor] = {}
+        self.hang = threading.Event()
+        self.hanging = 0
+        self.most = 0
+        self.tried: list[str] = []
+        self.answered: list[str] = []
+        self._lock = threading.Lock()
+
+    def submit(self, work: Callable[[], None], lane: str) -> Future[None]:
+        return self.lanes.setdefault(lane, ThreadPoolExecutor(PROCESSES)).submit(work)
+
+    def ask(self, asked: Asked, timeout: float) -> Answer:
+        name: str = getattr(asked, "name", "")
+        if "hangs" not in name:
+            self.answered.append(name)
+            return Evaluated(skipped="nothing")
+        with self._lock:
+            self.tried.append(name)
+            self.hanging += 1
+            self.most = max(self.most, self.hanging)
+        self.hang.wait(timeout)
+        with self._lock:
+            self.hanging -= 1
+        raise LocationBroken(f"It took longer than {timeout:g} s, and its process was ended.")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("duty", [Scheduler, Sensors])
+def test_those_that_hang_hold_up_nobody_else(store: SqlStore, duty: type[Scheduler | Sensors]) -> None:
+    location = Hanging()
+    several: Any = [location]
+    now = [0.0]
+    made = duty(store, several, lambda: now[0], 0.3)
+    good = "at_good" if duty is Scheduler else "good"
+
+    def turn() -> None:
+        now[0] += 61.0
+        made.turn(store.instigators())
+        time.sleep(0.01)
+
+    until = time.monotonic() + 20
+    while len(set(location.tried)) < len(HANGING):  # each has hung once: until then they look like any other
+        assert time.monotonic() < until
+        turn()
+    made.wait()
+    location.most = 0
+    before = len(location.answered)
+    tried = len(location.tried)
+    while len(location.tried) < tried + 2 * len(HANGING):
+        assert time.monotonic() < until
+        turn()
+    assert location.most == 1
+    last = location.tried[-len(HANGING) :]
+    assert sorted(last) == sorted(set(location.tried))  # and they take turns
+    assert location.answered[before:].count(good) > 4 * len(HANGING)
+    location.hang.set()
+    made.wait()
+    for threads in location.lanes.values():
+        threads.shutdown()
+
+
+def test_schedules_do_not_wait_for_sensors(store: SqlStore) -> None:
+    location = Hanging()
+    several: Any = [location]
+    now = [0.0]
+    sensors = Sensors(store, several, lambda: now[0], 5.0)
+    scheduler = Scheduler(store, several, lambda: now[0], 0.05)
+    sensors.turn([])
+    until = time.monotonic() + 4
+    while "at_good" not in location.answered:
+        assert time.monotonic() < until
+        now[0] += 61.0
+        scheduler.turn(store.instigators())
+        time.sleep(0.02)
+    assert "good" not in location.answered  # all threads of sensors are taken
+    location.hang.set()
+    sensors.wait()
+    scheduler.wait()
+    for threads in location.lanes.values():
+        threads.shutdown()
