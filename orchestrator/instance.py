@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from opgrid.contracts.events import AnyEvent, AssetMaterialized, EventType, RunCanceled, RunCanceling, RunFailed
+from opgrid.contracts.events import AnyEvent, AssetMaterialized, EventType, RunFailed
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import PythonLogs
 from opgrid.definitions.events import AssetKey
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
 from opgrid.doors import through
 from opgrid.errors import InvariantViolationError, RunNotFoundError
+from orchestrator.coordinator.ownership import end_canceled
 from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
@@ -192,13 +193,7 @@ class Instance:
 
     def report_run_canceled(self, run: RunRecord, message: str | None = None) -> None:
         """End a run at once, over the head of whoever drives it. What it has started may run on for a while."""
-        now = time.time()
-        reason = message or "The run was marked as canceled."
-        events: list[AnyEvent] = [
-            RunCanceling(run_id=run.run_id, at=now, reason=reason),
-            RunCanceled(run_id=run.run_id, at=now),
-        ]
-        self.store.end_run(run.run_id, RunStatus.CANCELED, events, now)
+        end_canceled(self.store, run.run_id, message or "The run was marked as canceled.")
 
     def report_run_failed(self, run: RunRecord, message: str | None = None) -> None:
         """The same, as a failure."""

@@ -19,7 +19,7 @@ from opgrid.ids import RunId
 from orchestrator.coordinator.children import Children
 from orchestrator.coordinator.fleet import Fleet
 from orchestrator.coordinator.monitoring import Monitor, RunMonitoring
-from orchestrator.coordinator.ownership import LEASE, RENEW, STAND_BY, is_dead, this_process
+from orchestrator.coordinator.ownership import LEASE, RENEW, STAND_BY, end_canceled, is_dead, this_process
 from orchestrator.coordinator.queue import Choice, QueueLimits, RunPools, choose
 from orchestrator.coordinator.shards import (
     SHARDS,
@@ -78,6 +78,7 @@ class Coordinator:
         self._shards: dict[str, Shard] = {}
         self._held: dict[str, float] = {}  #: until when a lease may be acted on, monotonic
         self._begun: set[RunId] = set()
+        self._killed: set[RunId] = set()  #: runs whose process did not end them when they were canceled
         self._asked: set[RunId] = set()
         self._records: dict[RunId, RunRecord] = {}  #: of runs that are queued or go on
         self._chosen: tuple[frozenset[RunId], frozenset[RunId], Mapping[str, int]] | None = None
@@ -144,12 +145,19 @@ class Coordinator:
         self._end_the_late(rows, now)
 
     def _end_the_late(self, rows: list[OpenRun], now: float) -> None:
-        """Kill processes that take too long. One that was to end its run is started again, and finds it canceled."""
+        """Kill processes that take too long. One that was to end its run is started again, and finds it canceled; when
+        that takes too long as well, the run is ended here.
+        """
         for late in self._monitor.look((row for row in rows if row.run_id in self._children), now):
             _log.warning("Run %s: %s", late.run_id, late.reason)
-            self._children.kill(late.run_id, start_again=not late.is_start)
+            again = not late.is_start and late.run_id not in self._killed
+            self._children.kill(late.run_id, start_again=again)
             if late.is_start:
                 self._store.fail_unstarted(late.run_id, f"The run cannot be started: {late.reason}", time.time())
+            elif again:
+                self._killed.add(late.run_id)
+            else:
+                end_canceled(self._store, late.run_id, late.reason)
 
     # ---- leases ----------------------------------------------------------------------------------------------------
 
@@ -231,6 +239,7 @@ class Coordinator:
     def _forget(self, rows: list[OpenRun]) -> None:
         there = {row.run_id for row in rows}
         self._begun &= there
+        self._killed &= there
         self._asked &= there
         for run_id in [run_id for run_id in self._records if run_id not in there]:
             del self._records[run_id]

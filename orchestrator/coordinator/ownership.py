@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.events import AnyEvent, RunCanceled, RunCanceling
+from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
 from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
@@ -69,6 +70,16 @@ def driving(store: Store, run_id: RunId, inbox: Inbox | None = None) -> Iterator
         stop.set()
         thread.join()
         store.drop_lease(run_id, owner)
+
+
+def end_canceled(store: Store, run_id: str, reason: str) -> None:
+    """End a run at once, over the head of whoever drives it. What it has started may run on for a while."""
+    now = time.time()
+    events: list[AnyEvent] = [
+        RunCanceling(run_id=RunId(run_id), at=now, reason=reason),
+        RunCanceled(run_id=RunId(run_id), at=now),
+    ]
+    store.end_run(run_id, RunStatus.CANCELED, events, now)
 
 
 class FencedLog:

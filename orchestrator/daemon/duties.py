@@ -29,6 +29,7 @@ from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Instigator, InstigatorKind
 
 _LONGEST_REST: Final = 60.0
+_TRIES: Final = 3  #: times that a run status sensor may break its process over one run
 _AT_ONCE: Final = 25  #: runs that a run status sensor is asked about in one tick
 
 _log = logging.getLogger("opgrid.daemon")
@@ -178,6 +179,7 @@ class Sensors(Duty):
     def __init__(self, store: ServiceStore, locations: Sequence[Location], clock: Clock, timeout: float = 60.0) -> None:
         super().__init__(store, locations, clock, timeout)
         self._rests: dict[Key, float] = {}  #: seconds
+        self._tries: dict[Key, tuple[int, int]] = {}  #: a run's event that broke a process, and how often
 
     def _all(self, location: Location) -> Sequence[SensorInfo]:
         return location.info.sensors
@@ -214,15 +216,27 @@ class Sensors(Duty):
             self._rests.pop(key, None)
         return answer
 
+    def _is_tried_again(self, location: Location, state: Instigator, number: int, answer: Evaluated | Failed) -> bool:
+        key = location.name, state.name
+        if not _has_broken(answer):
+            self._tries.pop(key, None)
+            return False
+        last, times = self._tries.get(key, (number, 0))
+        times = times + 1 if last == number else 1
+        self._tries[key] = number, times
+        return times < _TRIES
+
     def _look_at_runs(self, location: Location, state: Instigator, status: RunStatus, at: float) -> None:
-        """Each run once: the cursor moves behind it with what it led to."""
+        """Each run once: the cursor moves behind it with what it led to. What broke the process that was asked is tried
+        again, a few times.
+        """
         after = int(state.cursor or 0)
         for number, run_id in self._store.run_events(_EVENT[status], after, _AT_ONCE):
             answer = self._rest(location, state, self._asked(location, TickRunStatus(state.name, run_id, number)))
             now = self._clock()
             changed = dataclasses.replace(state, cursor=str(number), ticked=at, completed=now)
             # The cursor moves behind a run that could not be evaluated, too: it would fail again and again.
-            kept = dataclasses.replace(state, cursor=str(number))
+            kept = state if self._is_tried_again(location, state, number, answer) else changed
             if commit(self._store, state, changed, answer, at, now, failed=kept) is None or _has_broken(answer):
                 return
             state = changed

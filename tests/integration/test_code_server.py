@@ -40,7 +40,7 @@ def test_sensors_and_chains_of_code_that_is_elsewhere(tmp_path: Path, database_u
         workspace.write_text(f"load_from: [{{code_server: {{port: {found[1]}, location_name: far.py}}}}]")
         service.start("orchestrator")
         service.start("daemon", "run", "-w", str(workspace))
-        until(lambda: service.store.launched("sensor:far.py:report_after_load"), 60, service.logs)
+        until(lambda: service.store.launched("sensor:far.py:report_after_load"), 100, service.logs)
         (loaded,) = service.store.launched("sensor:far.py:once").values()
         assert service.ended(loaded).value == "SUCCESS"
         ((key, reported),) = service.store.launched("sensor:far.py:report_after_load").items()

@@ -59,7 +59,7 @@ def failure(service: Service, sensor: str, kind: str, word: str) -> Tick:
         found[:] = [tick for tick in ticks if tick.error and tick.error.kind == kind and word in tick.error.message]
         return bool(found)
 
-    until(there, 60, service.logs)
+    until(there, 100, service.logs)
     return found[0]
 
 
@@ -68,9 +68,9 @@ def test_each_sensor_goes_its_way_whatever_the_others_do(service: Service) -> No
     service.start("daemon", "run", "-f", str(FILE))
     store = service.store
     origin = f"sensor:{NAME}:"
-    until(lambda: len(store.launched(f"{origin}numbers")) == 20, 60, service.logs)
-    until(lambda: len(store.launched(f"{origin}on_failure")) == 1, 60, service.logs)
-    until(lambda: any(tick.reason == "saw report" for tick in store.ticks(NAME, "on_success")), 60, service.logs)
+    until(lambda: len(store.launched(f"{origin}numbers")) == 20, 100, service.logs)
+    until(lambda: len(store.launched(f"{origin}on_failure")) == 1, 100, service.logs)
+    until(lambda: any(tick.reason == "saw report" for tick in store.ticks(NAME, "on_success")), 100, service.logs)
     (failed,) = store.launched(f"{origin}once").values()
     assert service.status(failed) is RunStatus.FAILURE
     (reported,) = store.launched(f"{origin}on_failure").values()
@@ -93,7 +93,7 @@ def test_a_daemon_that_is_killed_launches_nothing_twice(service: Service) -> Non
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
     service.start("daemon", "run", "-f", str(FILE))
-    until(lambda: len(store.launched(origin)) == 20, 60, service.logs)
+    until(lambda: len(store.launched(origin)) == 20, 100, service.logs)
     runs = store.runs(RunsFilter(tags={"opgrid/sensor_name": "numbers"}))
     assert sorted(int(run.tags["opgrid/run_key"]) for run in runs) == list(range(1, 21))
 
@@ -112,7 +112,7 @@ def test_a_run_that_failed_is_run_again(service: Service) -> None:
         chain.extend(found.values())
         return len(chain) == 3 and service.status(chain[-1]).is_final
 
-    until(all_there, 60, service.logs)
+    until(all_there, 100, service.logs)
     time.sleep(1.5)
     assert service.store.launched(f"retry:{chain[-1]}") == {}
     last = service.store.run(chain[-1])

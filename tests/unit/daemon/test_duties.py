@@ -13,8 +13,18 @@ import pytest
 
 from orchestrator.daemon.duties import Scheduler, Sensors
 from orchestrator.locations.location import PROCESSES
-from orchestrator.locations.messages import Answer, Asked, Evaluated, LocationInfo, ScheduleInfo, SensorInfo
+from orchestrator.locations.messages import (
+    Answer,
+    Asked,
+    Evaluated,
+    LocationInfo,
+    ScheduleInfo,
+    SensorInfo,
+    TickRunStatus,
+)
 from orchestrator.locations.process import LocationBroken
+from orchestrator.storage.records import RunRecord
+from orchestrator.storage.service_records import NewRun
 from orchestrator.storage.sql.store import SqlStore
 
 HANGING = [f"hangs_{number}" for number in range(6)]
@@ -118,3 +128,57 @@ def test_schedules_do_not_wait_for_sensors(store: SqlStore) -> None:
     scheduler.wait()
     for threads in location.lanes.values():
         threads.shutdown()
+
+
+class Breaking:
+    """A location whose process breaks some times over each run that it is asked about."""
+
+    name, loaded, error = "here", 1.0, None
+
+    def __init__(self, times: int) -> None:
+        self.info = LocationInfo(self.name, sensors=(SensorInfo("alert", 0.0, running=True, run_status="FAILURE"),))
+        self.times = times
+        self.asked: list[str] = []
+
+    def submit(self, work: Callable[[], None], lane: str) -> Future[None]:
+        done: Future[None] = Future()
+        work()
+        done.set_result(None)
+        return done
+
+    def ask(self, asked: Asked, timeout: float) -> Answer:
+        assert isinstance(asked, TickRunStatus)
+        self.asked.append(asked.run_id)
+        if self.asked.count(asked.run_id) <= self.times:
+            raise LocationBroken("It took longer than 5 s, and its process was ended.")
+        return Evaluated(skipped=f"saw {asked.run_id}")
+
+
+@pytest.mark.parametrize(
+    ("times", "asked", "seen"),
+    [
+        (0, ["a", "b"], ["a", "b"]),
+        (2, ["a", "a", "a", "b", "b", "b"], ["a", "b"]),
+        (9, ["a", "a", "a", "b", "b", "b"], []),
+    ],
+)
+def test_a_run_is_not_forgotten_where_the_process_broke_that_was_asked_about_it(
+    store: SqlStore, times: int, asked: list[str], seen: list[str]
+) -> None:
+    location = Breaking(times)
+    several: Any = [location]
+    now = [0.0]
+    made = Sensors(store, several, lambda: now[0], 5.0)
+    made.turn([])
+    for name in ("a", "b"):
+        run_id = RunId(name)
+        brief = RunBrief(run_id, JobRef("job", "h"), ExecutorChoice("celery"))
+        store.launch([NewRun(RunRecord(run_id, "job", RunStatus.QUEUED, brief, "p", "s"), b"plan", b"snapshot")])
+        store.fail_unstarted(run_id, "on purpose", 1.0)
+    for _ in range(12):
+        now[0] += 61.0
+        made.turn(store.instigators())
+    assert location.asked == asked
+    assert [tick.reason for tick in reversed(store.ticks("here", "alert", 100)) if tick.reason] == [
+        f"saw {name}" for name in seen
+    ]

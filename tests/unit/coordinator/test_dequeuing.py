@@ -1,0 +1,135 @@
+"""The queue goes on, whatever happened before."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opgrid import job, op
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import DatabaseUnreachable
+from opgrid.ids import RunId
+from orchestrator.coordinator.coordinator import Coordinator
+from orchestrator.coordinator.queue import QueueLimits
+from orchestrator.engine.pools import PoolSettings
+from orchestrator.services.launching import Request, prepare
+from orchestrator.services.submission import queued
+from orchestrator.storage.sql.store import SqlStore
+
+
+@op(pool="db")
+def nothing() -> None: ...
+
+
+@job
+def plain() -> None:
+    nothing()
+
+
+class Started:
+    """In place of processes: which runs were to be started."""
+
+    def __init__(self) -> None:
+        self.runs: list[RunId] = []
+
+    def __contains__(self, run_id: object) -> bool:
+        return False
+
+    def start(self, run_id: RunId, python: str | None = None) -> None:
+        self.runs.append(run_id)
+
+    def look(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Flaky:
+    """A store that cannot be reached at first, or breaks, where something is dequeued."""
+
+    def __init__(self, store: SqlStore, *errors: Exception) -> None:
+        self._store, self._errors = store, list(errors)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def dequeue(self, run_id: RunId, at: float) -> bool:
+        if self._errors:
+            raise self._errors.pop(0)
+        return self._store.dequeue(run_id, at)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}", PoolSettings(granularity="run"))
+    yield made
+    made.close()
+
+
+def launch(store: SqlStore) -> RunId:
+    code = CodeTarget(module=__name__)
+    (run_id,) = store.launch([queued(prepare(Request(plain, executor="in_process", code=code)))])
+    return run_id
+
+
+@contextmanager
+def running(store: Any) -> Iterator[Started]:
+    started: Any = Started()
+    coordinator = Coordinator(store, started, QueueLimits(), None)
+    thread = threading.Thread(target=coordinator.run)
+    thread.start()
+    try:
+        yield started
+    finally:
+        coordinator.stop()
+        thread.join()
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    until = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("error", [DatabaseUnreachable("It is away."), RuntimeError("a bug")])
+def test_it_is_tried_again_after_a_failure(store: SqlStore, error: Exception) -> None:
+    run_id = launch(store)
+    with running(Flaky(store, error)) as started:
+        eventually(lambda: started.runs == [run_id])
+
+
+def test_a_pool_that_gets_a_limit_lets_runs_go(store: SqlStore) -> None:
+    store.set_pool("db", 0)
+    run_id = launch(store)
+    with running(store) as started:
+        eventually(lambda: "queue" in store.held())
+        time.sleep(0.6)  # it has looked
+        assert started.runs == []
+        store.set_pool("db", 1)
+        eventually(lambda: started.runs == [run_id])
+
+
+def test_a_process_that_cannot_be_started_fails_its_run(store: SqlStore, tmp_path: Path) -> None:
+    from orchestrator.coordinator.children import Children
+
+    prepared = prepare(Request(plain, executor="in_process", code=CodeTarget(module=__name__)))
+    lost = dataclasses.replace(prepared, code=CodeTarget(module=__name__, python="/nowhere/python"))
+    (run_id,) = store.launch([queued(lost)])
+    coordinator = Coordinator(store, Children(store, tmp_path, {}), QueueLimits(), None)
+    thread = threading.Thread(target=coordinator.run)
+    thread.start()
+    try:
+        eventually(lambda: store.statuses([run_id])[run_id] is RunStatus.FAILURE)
+    finally:
+        coordinator.stop()
+        thread.join()
+    *_, last = store.read(run_id)
+    assert "/nowhere/python cannot be started" in str(last)
