@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import JobRef, RunBrief
+from opgrid.ids import RunId
 from orchestrator.daemon.duties import Scheduler, Sensors
 from orchestrator.locations.location import PROCESSES
 from orchestrator.locations.messages import (
