@@ -9,14 +9,14 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from typing import Final, NamedTuple, Self
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
-from opgrid.contracts.fusing import Made, fulfilled, made_of
+from opgrid.contracts.fusing import Crew
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.op import OpDefinition
@@ -54,7 +54,7 @@ class InProcessExecutor(Executor):
         self._waiting: list[_Entry] = []
         self._order = itertools.count()
         self._seen: dict[RunId, set[tuple[StepKey, int]]] = {}
-        self._crews: dict[RunId, dict[tuple[StepKey, int], _Crew]] = {}  #: of steps that are not submitted yet
+        self._crews: dict[RunId, dict[tuple[StepKey, int], Crew]] = {}  #: of steps that are not submitted yet
         self._scopes: dict[RunId, RunScope] = {}
         self._events: deque[AnyEvent] = deque()
         self._sink = _Sink(self._events)
@@ -76,7 +76,7 @@ class InProcessExecutor(Executor):
         for task in tasks:
             if (task.step, task.attempt) not in seen:
                 seen.add((task.step, task.attempt))
-                crew = crews.pop((task.step, task.attempt), None) or _Crew(task.then)
+                crew = crews.pop((task.step, task.attempt), None) or Crew(task.then)
                 heapq.heappush(self._waiting, _Entry(-task.priority, next(self._order), run, task, crew))
 
     def poll(self, timeout: float) -> Polled:
@@ -269,30 +269,6 @@ class InProcessExecutor(Executor):
         return job_for(brief.job, self._setup.code)
 
 
-class _Crew:
-    """Steps to go on with, once those before them have succeeded; and what these made."""
-
-    __slots__ = ("_made", "_succeeded", "left")
-
-    def __init__(self, left: Sequence[StepTask]) -> None:
-        self.left = deque(left)
-        self._made: Made = {}
-        self._succeeded: set[StepKey] = set()
-
-    def after(self, ended: StepSucceeded, begun: Container[tuple[StepKey, int]]) -> Iterator[StepTask]:
-        """Those that have all they need now, but for those that have begun on their own."""
-        self._succeeded.add(ended.step)
-        self._made.update(made_of(ended.outputs))
-        while self.left:
-            sent = self.left[0]
-            if (sent.step, sent.attempt) not in begun:
-                task = fulfilled(sent, self._made, self._succeeded)
-                if task is None:
-                    return
-                yield task
-            self.left.popleft()
-
-
 class _Entry(NamedTuple):
     """A step in line; they sort as they are to run."""
 
@@ -300,7 +276,7 @@ class _Entry(NamedTuple):
     order: int
     run: RunBrief
     task: StepTask
-    crew: _Crew
+    crew: Crew
 
 
 def _start_of(task: StepTask) -> StepStarted:

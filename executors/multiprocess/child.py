@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pickle
 import signal
 import socket
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from executors.multiprocess import frames
-from opgrid.contracts.events import AnyEvent, ErrorInfo, LogMessage, StepFailed
-from opgrid.contracts.tasks import RunBrief
+from opgrid.contracts.events import AnyEvent, ErrorInfo, LogMessage, StepFailed, StepStarted, StepSucceeded
+from opgrid.contracts.fusing import Crew
+from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_brief, encode_events
 from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.op import OpDefinition
 from opgrid.errors import LoadError, OpGridError
-from opgrid.ids import RunId
+from opgrid.ids import RunId, StepKey
 from opgrid.loading import check_packages, job_for, load
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import interruptible, shielded
-from opgrid.steps.runner import run_step
+from opgrid.steps.runner import Terminal, run_step
 from opgrid.steps.scope import RunScope
 
+#: Seconds from which on a step is to be seen while it runs.
+_SLOW: Final = 0.01
+#: Seconds after which a crew goes no further: what was queued before its next step is not to wait longer.
+_LONGEST_RIDE: Final = 0.25
+
+_HOST: Final = socket.gethostname()
+
+_encode = msgspec.json.Encoder().encode
 _setup = msgspec.json.Decoder(frames.Setup)
-_do = msgspec.json.Decoder(frames.Do)
+_do = msgspec.json.Decoder(list[frames.Do])
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``python -P -m opgrid _pool-child SOCKET LIFELINE``: two descriptors that the pool left open."""
-    channel, lifeline = socket.socket(fileno=int(arguments[0])), int(arguments[1])
+    """``python -P -m opgrid _pool-child SOCKET LIFELINE BELL``: descriptors that the pool left open."""
+    channel, lifeline, bell = socket.socket(fileno=int(arguments[0])), int(arguments[1]), int(arguments[2])
     channel.set_inheritable(False)
     os.set_inheritable(lifeline, False)
+    os.set_inheritable(bell, False)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     check_packages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     with interruptible(signal.SIGTERM), contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        Child(channel).serve()  # it ends with its pool, be it while an answer is on the way
+        Child(Channel(channel, bell)).serve()  # it ends with its pool, be it while an answer is on the way
 
 
 def _die_with_parent(lifeline: int) -> None:
@@ -50,25 +63,74 @@ def _die_with_parent(lifeline: int) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
+class Channel:
+    """What the pool has told, in order; a thread listens, so that what has not begun can be taken back meanwhile."""
+
+    def __init__(self, channel: socket.socket, bell: int) -> None:
+        self._channel, self._bell = channel, bell
+        self._told: deque[tuple[bytes, bytes] | frames.Do | None] = deque()
+        self._changed = threading.Condition()
+        self._sending = threading.Lock()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def next(self) -> tuple[bytes, bytes] | frames.Do | None:
+        """A frame, or something to do; None once the pool has gone."""
+        with self._changed:
+            if not self._told:
+                with contextlib.suppress(OSError):  # it is full: the pool knows that somebody is idle
+                    os.write(self._bell, b"!")
+                self._changed.wait_for(lambda: self._told)
+            return self._told.popleft()
+
+    def send(self, kind: bytes, payload: bytes = b"") -> None:
+        with shielded(), self._sending:
+            frames.send(self._channel, kind, payload)
+
+    def _listen(self) -> None:
+        frame: tuple[bytes, bytes] | None = (b"", b"")
+        while frame is not None:
+            with contextlib.suppress(ConnectionError):
+                frame = frames.receive(self._channel)
+            with self._changed:
+                if frame is None:
+                    self._told.clear()  # the step that runs is the last
+                    self._told.append(None)
+                elif frame[0] == frames.DO:
+                    self._told.extend(_do.decode(frame[1]))
+                elif frame[0] == frames.BACK:
+                    self._give_back()
+                else:
+                    self._told.append(frame)
+                self._changed.notify()
+
+    def _give_back(self) -> None:
+        given = [each.claim for each in self._told if isinstance(each, frames.Do)]
+        self._told = deque(each for each in self._told if not isinstance(each, frames.Do))
+        with contextlib.suppress(OSError), self._sending:
+            frames.send(self._channel, frames.GIVEN, _encode(given))
+
+
 class Child:
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._setup = frames.Setup(home="")
         self._job: JobDefinition | None = None
         self._briefs: OrderedDict[RunId, RunBrief] = OrderedDict()
         self._scopes: dict[RunId, RunScope] = {}
+        self._seconds: dict[OpDefinition, float] = {}  #: that a step of this op took last
 
     def serve(self) -> None:
-        while (frame := frames.receive(self._channel)) is not None:
-            kind, payload = frame
+        while (told := self._channel.next()) is not None:
+            if isinstance(told, frames.Do):
+                self._do(told)
+                continue
+            kind, payload = told
             match kind:
-                case frames.DO:
-                    self._do(_do.decode(payload))
                 case frames.RUN:
                     self._remember(decode_brief(payload))
                 case frames.SETUP:
                     self._prepare(_setup.decode(payload))
-                    frames.send(self._channel, frames.READY)
+                    self._channel.send(frames.READY)
                 case frames.JOB:
                     self._job = pickle.loads(payload)  # from the process that started this one, over its own socket
                 case _:
@@ -83,8 +145,9 @@ class Child:
                 load(setup.code)
 
     def _do(self, wanted: frames.Do) -> None:
-        task = wanted.task
-        sink = _Sink(self._channel)
+        task, sink = wanted.task, _Sink(self._channel)
+        if wanted.after is None:
+            sink.emit(_start_of(task, wanted.claim))
         try:
             scope = self._scope(task.run_id)
         except Exception as problem:
@@ -98,16 +161,40 @@ class Child:
                     allow_retries=False,
                 )
             )
+            sink.done(None)
+            return
+        if wanted.after is not None:
+            error = wanted.after.error
+            run_hooks_elsewhere(task, scope, sink, error, success=error is None)
+            sink.done(None)
         else:
-            if wanted.after is not None:
-                error = wanted.after.error
-                run_hooks_elsewhere(task, scope, sink, error, success=error is None)
-            else:
-                with run_step(task, scope, sink, claim=wanted.claim) as outcome:
-                    if outcome.has_hooks:
-                        sink.flush(frames.ENDED)
-                        outcome.run_hooks(sink)
-        sink.flush(frames.DONE)
+            self._go_on(task, wanted.claim, scope, sink)
+
+    def _go_on(self, task: StepTask, claim: str, scope: RunScope, sink: _Sink) -> None:
+        """Run a step, then those of its crew that have all they need."""
+        crew, since = Crew(task.then), time.monotonic()
+        for number in itertools.count(1):
+            ended = self._run(task, claim, scope, sink)
+            following = None
+            if isinstance(ended, StepSucceeded) and crew.left and time.monotonic() - since < _LONGEST_RIDE:
+                following = next(iter(crew.after(ended)), None)
+            sink.done(None if following is None else following.step)
+            if following is None:
+                return
+            task, claim = following, f"{claim.partition('-')[0]}-{number}"
+            sink.emit(_start_of(task, claim))
+
+    def _run(self, task: StepTask, claim: str, scope: RunScope, sink: _Sink) -> Terminal:
+        op = scope.node(task.node).op
+        if self._seconds.get(op, _SLOW) >= _SLOW:
+            sink.flush(frames.TOLD)
+        started = time.monotonic()
+        with run_step(task, scope, sink, claim=claim) as outcome:
+            if outcome.has_hooks:
+                sink.flush(frames.ENDED)
+                outcome.run_hooks(sink)
+        self._seconds[op] = time.monotonic() - started
+        return outcome.event
 
     def _scope(self, run_id: RunId) -> RunScope:
         found = self._scopes.get(run_id)
@@ -133,10 +220,22 @@ class Child:
         return self._job
 
 
+def _start_of(task: StepTask, claim: str) -> StepStarted:
+    return StepStarted(
+        run_id=task.run_id,
+        at=time.time(),
+        step=task.step,
+        attempt=task.attempt,
+        claim=claim,
+        worker=_HOST,
+        pid=os.getpid(),
+    )
+
+
 class _Sink:
     """What a step says goes out at once where somebody may be reading along, else together with its outcome."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._held: list[AnyEvent] = []
         self._lock = threading.Lock()
@@ -148,5 +247,13 @@ class _Sink:
 
     def flush(self, kind: bytes) -> None:
         with shielded(), self._lock:
-            events, self._held = self._held, []
-            frames.send(self._channel, kind, encode_events(events))
+            self._channel.send(kind, encode_events(self._taken()))
+
+    def done(self, then: StepKey | None) -> None:
+        """The step is over; the one that begins now, if it is of the same crew."""
+        with shielded(), self._lock:
+            self._channel.send(frames.DONE, _encode(frames.Done(self._taken(), then)))
+
+    def _taken(self) -> list[AnyEvent]:
+        events, self._held = self._held, []
+        return events

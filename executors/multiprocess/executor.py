@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import os
 import secrets
+import select
 import selectors
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
+from math import inf
 from typing import Final, Self
 
 import msgspec
 
 from executors.multiprocess import frames
-from executors.multiprocess.process import Process, Reason
+from executors.multiprocess.process import Entry, Process, Reason
 from opgrid.contracts.events import (
     AnyEvent,
     ErrorInfo,
@@ -31,17 +35,27 @@ from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_events, encode_brief
 from opgrid.errors import SettingsError
-from opgrid.ids import RunId, StepKey
+from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.steps.bell import Bell
 from opgrid.steps.runner import timed_out
 
 #: Seconds from the interrupt of a step to the end of its process.
 GRACE: Final = 10.0
+#: Seconds of work that a process is given at once, of steps that are known to be quick; others go alone.
+_BATCH: Final = 0.02
+#: Seconds that a step takes beside what it does.
+_OVERHEAD: Final = 0.0002
+#: Seconds after which a step holds up what was given with it: that is taken back.
+_HELD_UP: Final = 0.05
+#: Seconds that events may wait for others while all processes have enough to do: the caller commits once for all.
+_LINGER: Final = 0.004
 _HOST: Final = socket.gethostname()
 
 _TERMINAL: Final = (StepSucceeded, StepFailed, StepCanceled)
 
 _encode = msgspec.json.Encoder().encode
+_done = msgspec.json.Decoder(frames.Done)
+_claims = msgspec.json.Decoder(list[str])
 
 
 class MultiprocessExecutor(Executor):
@@ -53,21 +67,24 @@ class MultiprocessExecutor(Executor):
     """
 
     crosses_processes = True
+    fuses = True
     default_io = "filesystem"
 
     def __init__(self, setup: ExecutorSetup, max_concurrent: int | None = None, grace: float = GRACE) -> None:
         self._setup = setup
         self._most = max_concurrent or os.cpu_count() or 1
         self._grace = grace
-        self._waiting: list[tuple[int, int, RunBrief, frames.Do]] = []
+        self._waiting: list[Entry] = []
         self._order = itertools.count()
         self._seen: dict[RunId, set[tuple[StepKey, int]]] = {}
         self._events: list[AnyEvent] = []
         self._bell = Bell()
+        self._idle_bell = Bell()  #: rung by processes that have nothing to do
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._children: set[Process] = set()
-        self._idle: list[Process] = []
+        self._seconds: dict[NodePath, float] = {}  #: that a step of this node took last
+        self._unwanted: set[tuple[RunId, StepKey, int]] = set()  #: canceled, and given to a process behind others
         self._claims = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(3)] for number in itertools.count())
         self._job: bytes | None = None
         self._closed = False
@@ -105,24 +122,33 @@ class MultiprocessExecutor(Executor):
         while True:
             self._watch_time()
             now = time.monotonic()
-            wait = 0.0 if self._events else max(0.0, min(until, self._next_alarm()) - now)
-            rung = False
-            for key, _ in self._selector.select(wait):
-                if isinstance(key.data, Process):
-                    self._hear(key.data)
-                else:
-                    self._bell.hear()
-                    rung = True
+            rung = self._listen(0.0 if self._events else max(0.0, min(until, self._next_alarm()) - now))
             self._dispatch()
+            if self._events and not rung and self._all_have_more():
+                select.select([self._bell, self._idle_bell], [], [], _LINGER)
+                rung = self._listen(0.0)
+                self._dispatch()
             if self._events or rung or time.monotonic() >= until:
                 events, self._events = self._events, []
                 return Polled(events, "")
+
+    def _listen(self, seconds: float) -> bool:
+        """Hear what processes say. Whether the bell was rung."""
+        rung = False
+        for key, _ in self._selector.select(seconds):
+            if isinstance(key.data, Process):
+                self._hear(key.data)
+            else:
+                self._bell.hear()
+                rung = True
+        self._idle_bell.hear()
+        return rung
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
         unwanted = set(steps)
         kept = []
         for entry in self._waiting:
-            task, hooks = entry[3].task, entry[3].after
+            task, hooks = entry.wanted.task, entry.wanted.after
             if hooks is None and task.run_id == run_id and (task.step, task.attempt) in unwanted:
                 self._events.append(_canceled(task))
             else:
@@ -130,14 +156,14 @@ class MultiprocessExecutor(Executor):
         heapq.heapify(kept)
         self._waiting = kept
         for child in self._children:
+            behind = [entry.wanted.task for entry in itertools.islice(child.doing, 1, None)]
+            behind = [task for task in behind if task.run_id == run_id and (task.step, task.attempt) in unwanted]
+            self._unwanted.update(task.id for task in behind)
             task_ = child.task
-            if (
-                task_ is not None
-                and not child.ended
-                and task_.run_id == run_id
-                and (task_.step, task_.attempt) in unwanted
-            ):
+            if task_ is not None and not child.ended and task_.run_id == run_id and child.crew & unwanted:
                 self._stop(child, "canceled")
+            elif behind:
+                self._take_back(child)
 
     def release(self, run_id: RunId) -> None:
         self._seen.pop(run_id, None)
@@ -164,26 +190,55 @@ class MultiprocessExecutor(Executor):
                 child.kill()
             child.end()
         self._children.clear()
-        self._idle.clear()
         self._selector.close()
         self._bell.close()
+        self._idle_bell.close()
 
     # ---- children
     # --------------------------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        while self._waiting and self._idle:
-            _, _, brief, wanted = heapq.heappop(self._waiting)
-            self._give(self._idle.pop(), brief, wanted)
+        """Give those something to do that have little; start processes where there is work for more."""
+        for child in sorted(self._children, key=lambda child: len(child.doing)):
+            if not self._waiting:
+                return
+            if child.ready and child.reason is None and not child.asked_back and child.ahead < _BATCH / 2:
+                self._give(child)
         starting = sum(1 for child in self._children if not child.ready)
         for _ in range(min(len(self._waiting) - starting, self._most - len(self._children))):
             self._start()
 
     def _queue(self, run: RunBrief, wanted: frames.Do) -> None:
-        heapq.heappush(self._waiting, (-wanted.task.priority, next(self._order), run, wanted))
+        heapq.heappush(self._waiting, Entry(-wanted.task.priority, next(self._order), run, wanted, inf))
+
+    def _next_batch(self, child: Process) -> list[Entry]:
+        """What comes first, with as much of what follows in the same run as is known to be quick, and a fair share of
+        it.
+        """
+        fair = len(self._waiting) // self._most + 1
+        ahead, batch = child.ahead, list[Entry]()
+        while self._waiting and len(batch) < fair:
+            expected = self._expected(self._waiting[0])
+            if (batch or child.doing) and ahead + expected > _BATCH:
+                break
+            if batch and batch[0].run.run_id != self._waiting[0].run.run_id:
+                break
+            ahead += expected
+            batch.append(heapq.heappop(self._waiting)._replace(expected=expected))
+        return batch
+
+    def _expected(self, entry: Entry) -> float:
+        """Seconds, as they are known by now."""
+        task = entry.wanted.task
+        alone = entry.wanted.after is not None or task.timeout is not None
+        return inf if alone else self._seconds.get(task.node, inf) + _OVERHEAD
+
+    def _all_have_more(self) -> bool:
+        """Each process that there may be is busy with one thing and has another to go on with."""
+        return len(self._children) == self._most and all(len(child.doing) > 1 for child in self._children)
 
     def _start(self) -> None:
-        child = Process()
+        child = Process(self._idle_bell.hand)
         self._children.add(child)
         self._selector.register(child.channel, selectors.EVENT_READ, child)
         setup = self._setup
@@ -194,27 +249,37 @@ class MultiprocessExecutor(Executor):
         except ConnectionError:
             pass  # it died already: its end is heard like any other
 
-    def _give(self, child: Process, brief: RunBrief, wanted: frames.Do) -> None:
-        task, claim = wanted.task, next(self._claims)
-        child.task, child.ended, child.started = task, wanted.after is not None, time.monotonic()
-        if not child.ended:
-            self._events.append(
-                StepStarted(
-                    run_id=task.run_id,
-                    at=time.time(),
-                    step=task.step,
-                    attempt=task.attempt,
-                    claim=claim,
-                    worker=_HOST,
-                    pid=child.pid,
-                )
-            )
+    def _give(self, child: Process) -> None:
+        batch = self._next_batch(child)
+        if not batch:
+            return
+        idle = not child.doing
+        sent = []
+        for place, entry in enumerate(batch):
+            wanted = entry.wanted
+            task = self._without_those_in_line(wanted.task)
+            batch[place] = entry._replace(wanted=frames.Do(task, next(self._claims), wanted.after))
+            sent.append(batch[place].wanted)
+        child.doing.extend(batch)
+        if idle:
+            child.begin(None)
         try:
-            if not child.knows(task.run_id):
+            brief = batch[0].run
+            if not child.knows(brief.run_id):
                 frames.send(child.channel, frames.RUN, encode_brief(brief))
-            frames.send(child.channel, frames.DO, _encode(frames.Do(task, claim, wanted.after)))
+            frames.send(child.channel, frames.DO, _encode(sent))
         except ConnectionError:
             pass
+
+    def _without_those_in_line(self, task: StepTask) -> StepTask:
+        """What goes along are steps that are not submitted; none, where the time of one is to be watched."""
+        if not task.then:
+            return task
+        then: tuple[StepTask, ...] = ()
+        if task.timeout is None and all(each.timeout is None for each in task.then):
+            seen = self._seen.get(task.run_id, set())
+            then = tuple(each for each in task.then if (each.step, each.attempt) not in seen)
+        return msgspec.structs.replace(task, then=then)
 
     def _hear(self, child: Process) -> None:
         told = child.read()
@@ -225,33 +290,81 @@ class MultiprocessExecutor(Executor):
             match kind:
                 case frames.READY:
                     child.ready = True
-                    self._idle.append(child)
                 case frames.TOLD:
-                    self._events.extend(decode_events(payload))
+                    self._take(child, decode_events(payload))
                 case frames.ENDED:
                     self._take(child, decode_events(payload))
                     child.ended = True
                 case frames.DONE:
-                    self._take(child, decode_events(payload))
-                    self._done(child)
+                    done = _done.decode(payload)
+                    self._take(child, done.events)
+                    self._done(child, done.then)
+                case frames.GIVEN:
+                    self._given_back(child, set(_claims.decode(payload)))
                 case _:
                     raise ValueError(f"unknown frame {kind!r} from process {child.pid}")
 
     def _take(self, child: Process, events: Sequence[AnyEvent]) -> None:
         task = child.task
         for event in events:
+            if isinstance(event, StepStarted):
+                child.begun, child.started = True, time.monotonic()
+            elif task is not None and isinstance(event, StepSucceeded):
+                self._seconds[task.node] = event.seconds
             if child.reason == "timed out" and task is not None and isinstance(event, _TERMINAL):
                 self._events.append(timed_out(task, time.monotonic() - child.started))
             else:
                 self._events.append(event)
 
-    def _done(self, child: Process) -> None:
-        child.task = None
-        if child.reason is None:
-            self._idle.append(child)
-        else:  # its signal may still be on the way, so that it gets no other step
+    def _done(self, child: Process, then: StepKey | None) -> None:
+        following = next((task for task in child.doing[0].wanted.task.then if task.step == then), None)
+        if following is not None:
+            self._seen.setdefault(following.run_id, set()).add((following.step, following.attempt))
+            child.begin(following)
+        elif child.interrupted:  # its signal may still be on the way, so that it gets no other step
+            child.doing.popleft()
             child.hang_up()
             self._forget(child)
+            self._requeue(child)
+        else:
+            self._unwanted.discard(child.doing.popleft().wanted.task.id)
+            child.reason = child.kill_at = None  # it was too late to stop it
+            child.begin(None)
+            if child.task is not None and child.task.id in self._unwanted:
+                self._stop(child, "canceled")
+
+    def _take_back(self, child: Process) -> None:
+        """What it was given and has not begun; it answers with what that is."""
+        if not child.asked_back:
+            child.asked_back = True
+            with contextlib.suppress(ConnectionError):
+                frames.send(child.channel, frames.BACK)
+
+    def _given_back(self, child: Process, claims: set[str]) -> None:
+        child.asked_back = False
+        back = [entry for entry in child.doing if entry.wanted.claim in claims]
+        child.doing = deque(entry for entry in child.doing if entry.wanted.claim not in claims)
+        for entry in back:
+            self._line_up(entry)
+        if not child.doing:  # it was about to begin the first of them
+            child.reason = child.kill_at = None
+            child.begin(None)
+        elif child.reason is not None:
+            child.interrupt()
+
+    def _line_up(self, entry: Entry) -> None:
+        """Again, in its old place, unless nobody wants it any more."""
+        task = entry.wanted.task
+        if task.id in self._unwanted:
+            self._unwanted.discard(task.id)
+            self._events.append(_canceled(task))
+        else:
+            heapq.heappush(self._waiting, entry)
+
+    def _requeue(self, child: Process) -> None:
+        """What a process that is gone had not begun."""
+        while child.doing:
+            self._line_up(child.doing.popleft())
 
     def _bury(self, child: Process) -> None:
         task, reason = child.task, child.reason
@@ -261,11 +374,15 @@ class MultiprocessExecutor(Executor):
             if not child.ready:
                 self._fail_to_start(code)
             return
+        child.doing.popleft()
+        self._requeue(child)
         if reason == "canceled" and not child.ended:
             self._events.append(_canceled(task))
         elif reason == "timed out" and not child.ended:
             self._events.append(timed_out(task, seconds))
         else:
+            if not child.begun and not child.ended:
+                self._events.append(_start_of(task, child.pid))
             self._events.append(_lost(task, child.pid, code))
 
     def _fail_to_start(self, code: int) -> None:
@@ -273,16 +390,12 @@ class MultiprocessExecutor(Executor):
         pays.
         """
         if self._waiting:
-            task = heapq.heappop(self._waiting)[3].task
-            self._events.append(
-                StepStarted(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, worker=_HOST)
-            )
+            task = heapq.heappop(self._waiting).wanted.task
+            self._events.append(_start_of(task, 0))
             self._events.append(_lost(task, 0, code, "before it was ready"))
 
     def _forget(self, child: Process) -> int:
         self._children.discard(child)
-        if child in self._idle:
-            self._idle.remove(child)
         self._selector.unregister(child.channel)
         return child.end()
 
@@ -290,10 +403,14 @@ class MultiprocessExecutor(Executor):
     # -------------
 
     def _stop(self, child: Process, reason: Reason) -> None:
+        """What it does; not before it has given back what is behind, so that the signal meets nothing else."""
         if child.reason is None:
             child.reason = reason
             child.kill_at = time.monotonic() + self._grace
-            child.interrupt()
+            if len(child.doing) > 1 or child.asked_back:
+                self._take_back(child)
+            else:
+                child.interrupt()
 
     def _watch_time(self) -> None:
         now = time.monotonic()
@@ -301,13 +418,10 @@ class MultiprocessExecutor(Executor):
             task = child.task
             if task is None:
                 continue
-            if (
-                task.timeout is not None
-                and not child.ended
-                and child.reason is None
-                and now >= child.started + task.timeout
-            ):
+            if now >= _time_out(child):
                 self._stop(child, "timed out")
+            if now >= _held_up(child):
+                self._take_back(child)
             if child.kill_at is not None and now >= child.kill_at:
                 child.kill()
                 child.kill_at = None
@@ -315,9 +429,8 @@ class MultiprocessExecutor(Executor):
     def _next_alarm(self) -> float:
         alarms = [child.kill_at for child in self._children if child.kill_at is not None]
         for child in self._children:
-            if child.task is not None and child.task.timeout is not None and child.reason is None and not child.ended:
-                alarms.append(child.started + child.task.timeout)
-        return min(alarms, default=float("inf"))
+            alarms += _time_out(child), _held_up(child)
+        return min(alarms, default=inf)
 
     def _job_by_value(self) -> bytes:
         if self._job is None:
@@ -325,6 +438,23 @@ class MultiprocessExecutor(Executor):
 
             self._job = cloudpickle.dumps(self._setup.job, protocol=5)
         return self._job
+
+
+def _time_out(child: Process) -> float:
+    """When the time of its step is over."""
+    task = child.task
+    if task is None or task.timeout is None or child.reason is not None or child.ended:
+        return inf
+    return child.started + task.timeout
+
+
+def _held_up(child: Process) -> float:
+    """When what was given to it waits too long for what it does."""
+    return child.started + _HELD_UP if len(child.doing) > 1 and not child.asked_back else inf
+
+
+def _start_of(task: StepTask, pid: int) -> StepStarted:
+    return StepStarted(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, worker=_HOST, pid=pid)
 
 
 def _canceled(task: StepTask) -> StepCanceled:

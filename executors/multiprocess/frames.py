@@ -9,19 +9,22 @@ from typing import Final
 
 import msgspec
 
-from opgrid.contracts.events import ErrorInfo
+from opgrid.contracts.events import AnyEvent, ErrorInfo
 from opgrid.contracts.tasks import CodeTarget, StepTask
+from opgrid.ids import StepKey
 
 # From the pool to a child.
 SETUP: Final = b"S"  #: Setup
 JOB: Final = b"J"  #: a job by value: cloudpickle
 RUN: Final = b"R"  #: RunBrief; once a run, before its first task
-DO: Final = b"D"  #: Do
+DO: Final = b"D"  #: a list of Do, to be done one after another
+BACK: Final = b"B"  #: what has not begun is wanted back
 # From a child to the pool.
 READY: Final = b"I"  #: the child waits for its first task
 TOLD: Final = b"E"  #: events of the step that it runs
 ENDED: Final = b"O"  #: the events up to the outcome; its hooks follow
-DONE: Final = b"F"  #: the last events; the child is free
+DONE: Final = b"F"  #: Done; the child goes on with the next it was told to do
+GIVEN: Final = b"G"  #: a list of claims: what it gives back
 
 #: Runs that a child knows at a time; the pool forgets with it and tells it again.
 RUNS_KEPT: Final = 8
@@ -45,6 +48,13 @@ class Do(msgspec.Struct, frozen=True, omit_defaults=True):
     task: StepTask
     claim: str = ""
     after: After | None = None  #: not the step, only its hooks
+
+
+class Done(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The last events of a step."""
+
+    events: list[AnyEvent]
+    then: StepKey | None = None  #: the step of the same crew that begins now
 
 
 def send(to: socket.socket, kind: bytes, payload: bytes = b"") -> None:

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import OrderedDict
-from typing import Final, Literal
+import time
+from collections import OrderedDict, deque
+from typing import Final, Literal, NamedTuple
 
 from executors.multiprocess import frames
-from opgrid.contracts.tasks import StepTask
-from opgrid.ids import RunId
+from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.ids import RunId, StepKey
 
 #: Why a child was told to stop its step.
 Reason = Literal["canceled", "timed out"]
@@ -22,13 +23,23 @@ _EXIT_WAIT: Final = 5.0
 _RECEIVE: Final = 1 << 18
 
 
-class Process:
-    """A child: started when it is made, gone when :meth:`end` returns."""
+class Entry(NamedTuple):
+    """Something to do, in line; they sort as they are to be done."""
 
-    def __init__(self) -> None:
+    rank: int
+    order: int
+    run: RunBrief
+    wanted: frames.Do
+    expected: float  #: seconds; many, where nothing is known
+
+
+class Process:
+    """A child: started when it is made, gone when :meth:`end` returns. ``bell``: rung when it has nothing to do."""
+
+    def __init__(self, bell: int) -> None:
         ours, theirs = socket.socketpair()
         lifeline, self._alive = os.pipe()
-        descriptors = (theirs.fileno(), lifeline)
+        descriptors = (theirs.fileno(), lifeline, bell)
         command = [sys.executable, "-P", "-m", "opgrid", "_pool-child", *map(str, descriptors)]
         self._popen = subprocess.Popen(command, pass_fds=descriptors, start_new_session=True, stdin=subprocess.DEVNULL)
         theirs.close()
@@ -36,10 +47,15 @@ class Process:
         self.channel = ours
         self.incoming = frames.Incoming()
         self.ready = False
-        self.task: StepTask | None = None
+        self.doing: deque[Entry] = deque()  #: what it was given and has not done; the first is what it does
+        self.task: StepTask | None = None  #: that it does: that of the first, or another of its crew
+        self.crew: set[tuple[StepKey, int]] = set()  #: what it has done of the first
+        self.begun = False  #: the task's start is known
         self.ended = False  #: the task's outcome is known, its hooks are not done
         self.started = 0.0  #: of the task, monotonic
+        self.asked_back = False  #: what it has not begun
         self.reason: Reason | None = None
+        self.interrupted = False
         self.kill_at: float | None = None  #: monotonic
         self._knows: OrderedDict[RunId, None] = OrderedDict()
 
@@ -64,8 +80,24 @@ class Process:
             data = b""
         return list(self.incoming.feed(data)) if data else None
 
+    def begin(self, task: StepTask | None) -> None:
+        """With this step, or with the next thing it was given."""
+        if task is None:
+            self.crew.clear()
+            task = self.doing[0].wanted.task if self.doing else None
+        self.task, self.begun, self.started = task, False, time.monotonic()
+        self.ended = bool(self.doing) and self.doing[0].wanted.after is not None
+        if task is not None:
+            self.crew.add((task.step, task.attempt))
+
+    @property
+    def ahead(self) -> float:
+        """Seconds that it is likely to be busy."""
+        return sum(entry.expected for entry in self.doing)
+
     def interrupt(self) -> None:
         """SIGTERM: ``ExecutionInterruptedError`` in the user's code."""
+        self.interrupted = True
         self._popen.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:

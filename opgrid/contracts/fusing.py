@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Container, Iterable, Iterator
 
 import msgspec
 
+from opgrid.contracts.events import StepSucceeded
 from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
 from opgrid.ids import RunId, StepKey
 
@@ -49,3 +51,31 @@ def _kept(source: Source, made: Made) -> Source | None:
 
 def _given(ref: OutputRef, made: Made) -> OutputRef | None:
     return made.get((ref.step, ref.output)) if ref.attempt == 0 else ref
+
+
+class Crew:
+    """Steps to go on with, once those before them have succeeded; and what these made."""
+
+    __slots__ = ("_made", "_succeeded", "left")
+
+    def __init__(self, left: Iterable[StepTask]) -> None:
+        self.left = deque(left)
+        self._made: Made = {}
+        self._succeeded: set[StepKey] = set()
+
+    def after(self, ended: StepSucceeded, begun: Container[tuple[StepKey, int]] = ()) -> Iterator[StepTask]:
+        """Those that have all they need now, but for those that have begun on their own. Each is left to do until it
+        is taken.
+        """
+        self._succeeded.add(ended.step)
+        self._made.update(made_of(ended.outputs))
+        while self.left:
+            sent = self.left[0]
+            task = None
+            if (sent.step, sent.attempt) not in begun:
+                task = fulfilled(sent, self._made, self._succeeded)
+                if task is None:
+                    return
+            self.left.popleft()
+            if task is not None:
+                yield task

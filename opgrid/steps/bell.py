@@ -19,6 +19,11 @@ class Bell:
         """Readable when it was rung; for selectors."""
         return self._ear
 
+    @property
+    def hand(self) -> int:
+        """A byte written to it rings the bell; for other processes."""
+        return self._hand
+
     def ring(self) -> None:
         if self._hand >= 0:
             with suppress(BlockingIOError):  # it has been rung often enough

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from executors.multiprocess import MultiprocessExecutor
-from opgrid.contracts.events import StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import HookCompleted, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
-from opgrid.contracts.tasks import CodeTarget
-from opgrid.testing.executors import Conversation, contract_setup
+from opgrid.contracts.fusing import promise
+from opgrid.contracts.tasks import CodeTarget, StepTask, Stored
+from opgrid.ids import StepKey
+from opgrid.testing.executors import Conversation, contract_setup, given
 
 
 @pytest.fixture
@@ -130,6 +132,93 @@ def test_children_that_cannot_start_are_told_as_losses(tmp_path: Path, monkeypat
         assert "before it was ready" in end.cause.reason
     finally:
         executor.close()
+
+
+# ---- several steps to a process at once
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Conversation]:
+    """A pool of one process that knows that ``vary`` is quick."""
+    executor = MultiprocessExecutor(contract_setup(tmp_path), max_concurrent=1)
+    run = Conversation(executor, tmp_path)
+    run.run("vary", step="vary[first]")
+    yield run
+    executor.close()
+
+
+def begun(folder: Path) -> list[str]:
+    """Steps of ``vary``, in the order in which they began."""
+    return (folder / "vary").read_text().split()
+
+
+def vary(run: Conversation, *keys: str) -> list[StepTask]:
+    tasks = [run.task("vary", step=f"vary[{key}]") for key in keys]
+    run.submit(*tasks)
+    return tasks
+
+
+def test_steps_behind_one_that_turns_out_long_go_to_another_process(run: Conversation, tmp_path: Path) -> None:
+    run.run("vary", step="vary[first]")
+    for task in [run.start("pause", step=f"pause[{number}]") for number in range(2)]:
+        run.end_of(task)  # now there are two processes
+    long, *others = vary(run, "long", *map(str, range(9)))
+    assert all(isinstance(run.end_of(task), StepSucceeded) for task in others)
+    assert not any(isinstance(event, StepSucceeded) for event in run.of(long))
+    assert isinstance(run.end_of(long), StepSucceeded)
+    assert sorted(begun(tmp_path)) == sorted(["vary[first]", long.step, *(task.step for task in others)])
+
+
+def test_a_process_that_dies_costs_no_other_step_that_it_was_given(one: Conversation, tmp_path: Path) -> None:
+    before, killed, *behind = vary(one, "before", "killed", "1", "2", "3")
+    assert isinstance(one.end_of(killed), StepLost)
+    assert all(isinstance(one.end_of(task), StepSucceeded) for task in (before, *behind))
+    assert begun(tmp_path)[1:] == [task.step for task in (before, killed, *behind)]
+    for task in (before, killed, *behind):
+        assert sum(isinstance(event, StepStarted) for event in one.of(task)) == 1
+
+
+def test_what_a_process_has_not_begun_can_be_canceled(one: Conversation, tmp_path: Path) -> None:
+    long, *behind = vary(one, "long", "1", "2")
+    one.wait(long, StepStarted)
+    one.executor.cancel(one.brief.run_id, [(task.step, task.attempt) for task in behind])
+    assert all(isinstance(one.end_of(task), StepCanceled) for task in behind)
+    assert isinstance(one.end_of(long), StepSucceeded)
+    assert begun(tmp_path)[1:] == [long.step]
+
+
+def test_what_is_behind_a_step_that_is_canceled_runs(one: Conversation, tmp_path: Path) -> None:
+    long, *behind = vary(one, "long", "1", "2")
+    one.wait(long, StepStarted)
+    one.executor.cancel(one.brief.run_id, [(long.step, long.attempt)])
+    assert isinstance(one.end_of(long), StepCanceled)
+    assert all(isinstance(one.end_of(task), StepSucceeded) for task in behind)
+    assert begun(tmp_path)[1:] == [task.step for task in (long, *behind)]
+
+
+def test_a_chain_stays_in_its_process_and_each_step_runs_once(run: Conversation) -> None:
+    def add(node: str, above: str) -> StepTask:
+        inputs = given(number=Stored(promise(StepKey(above), "result")))
+        return run.task(node, inputs=inputs, after=(StepKey(above),))
+
+    second, third = add("add_one", "five"), add("another_one", "add_one")
+    leader = run.start("five", then=(second, third))
+    end = run.end_of(leader)
+    assert isinstance(end, StepSucceeded)
+    run.submit(run.task("add_one", inputs=given(number=Stored(end.outputs[0]))))
+    assert all(isinstance(run.end_of(task), StepSucceeded) for task in (second, third))
+    eventually(lambda: sum(isinstance(event, HookCompleted) for event in run.events) == 3, run)
+    starts = [event for event in run.events if isinstance(event, StepStarted)]
+    assert [event.step for event in starts] == ["five", "add_one", "another_one"]
+    assert len({event.pid for event in starts}) == 1
+    assert len({event.claim for event in starts}) == 3
+
+
+def test_a_step_of_a_chain_that_dies_is_the_one_that_is_lost(run: Conversation) -> None:
+    killed = run.task("be_killed", step="be_killed", after=(StepKey("five"),))
+    leader = run.start("five", then=(killed,))
+    assert isinstance(run.end_of(leader), StepSucceeded)
+    assert isinstance(run.end_of(killed), StepLost)
 
 
 PARENT = """
