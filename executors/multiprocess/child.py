@@ -172,8 +172,8 @@ class Child:
 
     def _go_on(self, task: StepTask, claim: str, scope: RunScope, sink: _Sink) -> None:
         """Run a step, then those of its crew that have all they need."""
-        crew, since = Crew(task.then), time.monotonic()
-        for number in itertools.count(1):
+        crew, since, first = Crew(task.then), time.monotonic(), claim
+        for place in itertools.count(1):
             ended = self._run(task, claim, scope, sink)
             following = None
             if isinstance(ended, StepSucceeded) and crew.left and time.monotonic() - since < _LONGEST_RIDE:
@@ -181,7 +181,7 @@ class Child:
             sink.done(None if following is None else following.step)
             if following is None:
                 return
-            task, claim = following, f"{claim.partition('-')[0]}-{number}"
+            task, claim = following, frames.claim_of(first, place)
             sink.emit(_start_of(task, claim))
 
     def _run(self, task: StepTask, claim: str, scope: RunScope, sink: _Sink) -> Terminal:

@@ -45,7 +45,7 @@ GRACE: Final = 10.0
 _BATCH: Final = 0.02
 #: Seconds that a step takes beside what it does.
 _OVERHEAD: Final = 0.0002
-#: Seconds after which a step holds up what was given with it: that is taken back.
+#: Seconds after which a step holds up what was given with it: that is taken back, and the step's start is told.
 _HELD_UP: Final = 0.05
 #: Seconds that events may wait for others while all processes have enough to do: the caller commits once for all.
 _LINGER: Final = 0.004
@@ -308,6 +308,8 @@ class MultiprocessExecutor(Executor):
         task = child.task
         for event in events:
             if isinstance(event, StepStarted):
+                if child.begun:
+                    continue
                 child.begun, child.started = True, time.monotonic()
             elif task is not None and isinstance(event, StepSucceeded):
                 self._seconds[task.node] = event.seconds
@@ -374,6 +376,7 @@ class MultiprocessExecutor(Executor):
             if not child.ready:
                 self._fail_to_start(code)
             return
+        self._announce(child, task)
         child.doing.popleft()
         self._requeue(child)
         if reason == "canceled" and not child.ended:
@@ -381,8 +384,6 @@ class MultiprocessExecutor(Executor):
         elif reason == "timed out" and not child.ended:
             self._events.append(timed_out(task, seconds))
         else:
-            if not child.begun and not child.ended:
-                self._events.append(_start_of(task, child.pid))
             self._events.append(_lost(task, child.pid, code))
 
     def _fail_to_start(self, code: int) -> None:
@@ -391,7 +392,7 @@ class MultiprocessExecutor(Executor):
         """
         if self._waiting:
             task = heapq.heappop(self._waiting).wanted.task
-            self._events.append(_start_of(task, 0))
+            self._events.append(_start_of(task, 0, ""))
             self._events.append(_lost(task, 0, code, "before it was ready"))
 
     def _forget(self, child: Process) -> int:
@@ -421,10 +422,18 @@ class MultiprocessExecutor(Executor):
             if now >= _time_out(child):
                 self._stop(child, "timed out")
             if now >= _held_up(child):
-                self._take_back(child)
+                self._announce(child, task)
+                if len(child.doing) > 1:
+                    self._take_back(child)
             if child.kill_at is not None and now >= child.kill_at:
                 child.kill()
                 child.kill_at = None
+
+    def _announce(self, child: Process, task: StepTask) -> None:
+        """A step that was thought to be quick tells that it began when it ends."""
+        if not child.begun and not child.ended:
+            child.begun = True
+            self._events.append(_start_of(task, child.pid, child.claim))
 
     def _next_alarm(self) -> float:
         alarms = [child.kill_at for child in self._children if child.kill_at is not None]
@@ -449,12 +458,21 @@ def _time_out(child: Process) -> float:
 
 
 def _held_up(child: Process) -> float:
-    """When what was given to it waits too long for what it does."""
-    return child.started + _HELD_UP if len(child.doing) > 1 and not child.asked_back else inf
+    """When what it does has become one to be seen, which nothing is to wait for."""
+    unseen = child.task is not None and not child.begun and not child.ended
+    return child.started + _HELD_UP if unseen or (len(child.doing) > 1 and not child.asked_back) else inf
 
 
-def _start_of(task: StepTask, pid: int) -> StepStarted:
-    return StepStarted(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, worker=_HOST, pid=pid)
+def _start_of(task: StepTask, pid: int, claim: str) -> StepStarted:
+    return StepStarted(
+        run_id=task.run_id,
+        at=time.time(),
+        step=task.step,
+        attempt=task.attempt,
+        claim=claim,
+        worker=_HOST,
+        pid=pid,
+    )
 
 
 def _canceled(task: StepTask) -> StepCanceled:

@@ -57,6 +57,11 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     then: StepKey | None = None  #: the step of the same crew that begins now
 
 
+def claim_of(first: str, place: int) -> str:
+    """Of a step of a crew, by its place behind the first."""
+    return f"{first}-{place}" if place else first
+
+
 def send(to: socket.socket, kind: bytes, payload: bytes = b"") -> None:
     to.sendall(_HEAD.pack(len(payload), kind) + payload)
 

@@ -91,6 +91,11 @@ class Process:
             self.crew.add((task.step, task.attempt))
 
     @property
+    def claim(self) -> str:
+        """Of the attempt that it works on: the pool gave one for the first of a crew."""
+        return frames.claim_of(self.doing[0].wanted.claim, len(self.crew) - 1)
+
+    @property
     def ahead(self) -> float:
         """Seconds that it is likely to be busy."""
         return sum(entry.expected for entry in self.doing)

@@ -6,7 +6,7 @@ from typing import Final
 
 from opgrid.contracts.status import StepStatus
 from opgrid.contracts.structure import Delivery, TriggerRule
-from opgrid.ids import StepKey
+from opgrid.ids import NodePath, StepKey
 from orchestrator.engine.gates import asks
 from orchestrator.engine.instances import Step
 from orchestrator.planner.plan import NEVER, upstream
@@ -28,7 +28,7 @@ def crew(leaders: list[Step]) -> list[Step]:
         return []
     most = LARGEST_GROUP if group else LONGEST_CHAIN
     aboard = list(leaders)
-    keys: set[StepKey] = {step.key for step in leaders}
+    paths = {step.spec.key for step in leaders}
     missing: dict[StepKey, int] = {}
     for step in aboard:  # grows while it is walked
         if not group and any(waiter is not step.waiters[0] for waiter in step.waiters):
@@ -37,9 +37,9 @@ def crew(leaders: list[Step]) -> list[Step]:
             missing[waiter.key] = missing.get(waiter.key, waiter.missing) - 1
             if missing[waiter.key] or len(aboard) > most:
                 continue
-            if _alike(waiter, leader) and _whole(waiter, keys):
+            if _alike(waiter, leader) and _whole(waiter, paths):
                 aboard.append(waiter)
-                keys.add(waiter.key)
+                paths.add(waiter.spec.key)
     return aboard[len(leaders) :]
 
 
@@ -60,7 +60,6 @@ def way(step: Step) -> tuple[str, str | None, int, str | None]:
     return step.spec.fuse, step.spec.queue, step.spec.priority, step.spec.executor
 
 
-def _whole(step: Step, aboard: set[StepKey]) -> bool:
+def _whole(step: Step, aboard: set[NodePath]) -> bool:
     """Of steps that are still to succeed it takes outputs as they come, no fan-out of theirs."""
-    paths = {key.partition("[")[0] for key in aboard}
-    return all(wire.delivery is Delivery.WHOLE for wire in upstream(step.spec) if wire.step in paths)
+    return all(wire.delivery is Delivery.WHOLE for wire in upstream(step.spec) if wire.step in aboard)
