@@ -40,7 +40,23 @@ if TYPE_CHECKING:
         StringSource,
     )
     from opgrid.contracts.events import (
+        Event,
+        EventLogEntry,
         EventType,
+    )
+    from opgrid.contracts.facts import (
+        AssetKey,
+        AssetMaterialization,
+        AssetObservation,
+        ExpectationResult,
+    )
+    from opgrid.contracts.metadata import (
+        MetadataValue,
+        TableColumn,
+        TableColumnConstraints,
+        TableConstraints,
+        TableRecord,
+        TableSchema,
     )
     from opgrid.contracts.status import (
         RunStatus,
@@ -76,11 +92,7 @@ if TYPE_CHECKING:
         make_email_on_run_failure_sensor,
     )
     from opgrid.definitions.events import (
-        AssetKey,
-        AssetMaterialization,
-        AssetObservation,
         DynamicOutput,
-        ExpectationResult,
         Failure,
         Output,
         RetryRequested,
@@ -129,12 +141,6 @@ if TYPE_CHECKING:
         colored_console_logger,
         json_console_logger,
         logger,
-    )
-    from opgrid.definitions.metadata import (
-        MetadataValue,
-        TableColumn,
-        TableRecord,
-        TableSchema,
     )
     from opgrid.definitions.names import MAX_RUNTIME_SECONDS_TAG
     from opgrid.definitions.op import (
@@ -308,6 +314,7 @@ if TYPE_CHECKING:
     from opgrid.io.memory import (
         InMemoryIOManager,
     )
+    from opgrid.io.paths import UPathIOManager
     from opgrid.reconstruction import (
         ReconstructableJob,
         build_reconstructable_job,
@@ -397,6 +404,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "TypeCheck",
     "MetadataValue",
     "TableColumn",
+    "TableColumnConstraints",
+    "TableConstraints",
     "TableRecord",
     "TableSchema",
     "RetryPolicy",
@@ -481,6 +490,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "FilesystemIOManager",
     "RedisIOManager",
     "InMemoryIOManager",
+    "UPathIOManager",
     "InputContext",
     "OutputContext",
     # partitions, schedules and sensors
@@ -548,6 +558,8 @@ __all__ = [  # noqa: RUF022 (grouped)
     "OpExecutionContext",
     "get_logger",
     "RunStatus",
+    "Event",
+    "EventLogEntry",
     "EventType",
     "Instance",
     "instance_for_test",
@@ -648,20 +660,24 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "load_definitions_from_package_module",
         "load_definitions_from_package_name",
     ),
+    "opgrid.contracts.facts": (
+        "AssetKey",
+        "AssetMaterialization",
+        "AssetObservation",
+        "ExpectationResult",
+    ),
     "opgrid.definitions.events": (
         "Output",
         "DynamicOutput",
         "Failure",
         "RetryRequested",
-        "AssetKey",
-        "AssetMaterialization",
-        "AssetObservation",
-        "ExpectationResult",
         "TypeCheck",
     ),
-    "opgrid.definitions.metadata": (
+    "opgrid.contracts.metadata": (
         "MetadataValue",
         "TableColumn",
+        "TableColumnConstraints",
+        "TableConstraints",
         "TableRecord",
         "TableSchema",
     ),
@@ -770,6 +786,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "RedisIOManager",
     ),
     "opgrid.io.memory": ("InMemoryIOManager",),
+    "opgrid.io.paths": ("UPathIOManager",),
     "opgrid.io.context": (
         "InputContext",
         "OutputContext",
@@ -857,7 +874,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "opgrid.steps.logs": ("get_logger",),
     "opgrid.contracts.status": ("RunStatus",),
-    "opgrid.contracts.events": ("EventType",),
+    "opgrid.contracts.events": (
+        "Event",
+        "EventLogEntry",
+        "EventType",
+    ),
     "opgrid.testing.contexts": (
         "build_op_context",
         "build_hook_context",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized, EventType, RunFailed
+from opgrid.contracts.facts import AssetKey
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import PythonLogs
-from opgrid.definitions.events import AssetKey
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
 from opgrid.doors import through
 from opgrid.errors import InvariantViolationError, RunNotFoundError
@@ -23,6 +24,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import (
+    EventLogConnection,
     EventLogRecord,
     EventRecordsFilter,
     EventsFilter,
@@ -36,10 +38,19 @@ from orchestrator.storage.service_records import Backfill, BackfillStatus, Tick
 
 
 @contextmanager
-def instance_for_test() -> Iterator[Instance]:
-    """An instance in a folder of its own, that OPGRID_HOME names meanwhile, so that ``Instance.get()`` finds it."""
+def instance_for_test(
+    overrides: Mapping[str, object] | None = None, set_home: bool = True, temp_dir: str | None = None
+) -> Iterator[Instance]:
+    """An instance in a folder of its own, that OPGRID_HOME names meanwhile, so that ``Instance.get()`` finds it.
+
+    ``overrides`` is what its ``opgrid.yaml`` says; ``temp_dir`` a folder to use, and to keep. The environment's other
+    settings are not looked at.
+    """
     before = os.environ.get("OPGRID_HOME")
-    with Instance.local_temp() as made:
+    with _made_for_test(overrides, temp_dir) as made:
+        if not set_home:
+            yield made
+            return
         os.environ["OPGRID_HOME"] = str(made.home)
         try:
             yield made
@@ -48,6 +59,14 @@ def instance_for_test() -> Iterator[Instance]:
                 del os.environ["OPGRID_HOME"]
             else:
                 os.environ["OPGRID_HOME"] = before
+
+
+@contextmanager
+def _made_for_test(overrides: Mapping[str, object] | None, folder: str | None) -> Iterator[Instance]:
+    with nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory(prefix="opgrid-") as home:
+        (Path(home) / "opgrid.yaml").write_text(json.dumps(dict(overrides or {})))
+        with Instance.of(Settings.load({"OPGRID_HOME": home})) as made:
+            yield made
 
 
 class Instance:
@@ -143,9 +162,9 @@ class Instance:
     def get_runs_count(self, filters: RunsFilter | None = None) -> int:
         return self.store.count(filters)
 
-    def all_logs(self, run_id: str) -> list[AnyEvent]:
-        """Every event of a run, oldest first."""
-        return [event for _, event in self.store.events(run_id)]
+    def all_logs(self, run_id: str, of_type: EventType | Collection[EventType] | None = None) -> list[AnyEvent]:
+        """Every event of a run, or those of some types, oldest first."""
+        return [event for _, event in self.store.events(run_id, 0, None, EventsFilter(_types(of_type)))]
 
     def get_records_for_run(
         self,
@@ -154,12 +173,15 @@ class Instance:
         of_type: EventType | Collection[EventType] | None = None,
         limit: int | None = None,
         ascending: bool = True,
-    ) -> list[tuple[int, AnyEvent]]:
-        """(number, event) of a run behind ``cursor``, a number; of some types or of all; oldest first, or newest."""
-        types = () if of_type is None else (of_type,) if isinstance(of_type, EventType) else tuple(of_type)
-        found = self.store.events(run_id, cursor or 0, limit if ascending else None, EventsFilter(types))
+    ) -> EventLogConnection:
+        """Events of a run behind ``cursor``, of some types or of all; oldest first, or newest."""
+        more = None if limit is None or not ascending else limit + 1
+        found = self.store.events(run_id, cursor or 0, more, EventsFilter(_types(of_type)))
         found = found if ascending else found[::-1]
-        return found if limit is None else found[:limit]
+        records = [EventLogRecord(number, event) for number, event in found[:limit]]
+        return EventLogConnection(
+            records, records[-1].storage_id if records else cursor or 0, len(found) > len(records)
+        )
 
     def get_event_records(
         self, event_records_filter: EventRecordsFilter, limit: int | None = None, ascending: bool = False
@@ -256,3 +278,9 @@ class Instance:
     def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
         """Nothing happens where there is none."""
         self.store.delete_dynamic_partitions(partitions_def_name, [partition_key])
+
+
+def _types(of_type: EventType | Collection[EventType] | None) -> tuple[EventType, ...]:
+    if of_type is None:
+        return ()
+    return (of_type,) if isinstance(of_type, EventType) else tuple(of_type)

@@ -335,6 +335,27 @@ class Selector(ConfigType):
         return self._fields
 
 
+class Literally(ConfigType):
+    """A list or a mapping as it is, ``{"value": ...}``, or ``{"json": {"path": ...}}``: a value of an input."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.name = "a list" if kind is list else "a mapping"
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if isinstance(value, Mapping) and len(value) == 1 and set(value) <= {"value", "json"}:
+            return Selector({"value": ANY, "json": {"path": str}}).check(value, path, report)
+        if not isinstance(value, self.kind):
+            report.wrong(path, f"expected {self.shown()}, got {value!r}.")
+        return value
+
+    def shown(self) -> str:
+        return f"{self.name}, {{value: ...}} or {{json: {{path: ...}}}}"
+
+    def example(self) -> Any:
+        return [] if self.kind is list else {}
+
+
 class Noneable(ConfigType):
     """A value of the inner type, or None."""
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+from opgrid.contracts.questions import Questions
 from opgrid.contracts.tasks import OutputRef
 from opgrid.ids import NodePath, RunId, StepKey, node_of
 
@@ -62,6 +63,20 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: ErrorInfo | None = None  #: ``__cause__``, or ``__context__`` where that is shown
     metadata: dict[str, Any] = {}
 
+    @property
+    def cls_name(self) -> str:
+        return self.kind
+
+    @property
+    def stack(self) -> list[str]:
+        """The lines of its traceback."""
+        return self.traceback.splitlines(keepends=True)
+
+    def to_string(self) -> str:
+        """With its traceback, and with what caused it."""
+        cause = f"\nThe above was caused by:\n{self.cause.to_string()}" if self.cause is not None else ""
+        return (self.traceback or f"{self.kind}: {self.message}\n") + cause
+
     @classmethod
     def of(cls, error: BaseException, depth: int = 8) -> Self:
         below = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -70,12 +85,25 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         return cls(type(error).__name__, str(error), trace, cause)
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """The base of all events; a run's own events have no step."""
+class Event(Questions, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """The base of all events; a run's own events have no step. Dagster's names for what it is and carries are
+    understood: ``event_type``, ``step_key``, ``is_step_success``, ``step_output_data``, ``asset_materialization``.
+    """
 
     TYPE: ClassVar[EventType]
     run_id: RunId
     at: float
+
+    @property
+    def event_type(self) -> EventType:
+        return self.TYPE
+
+    @property
+    def message(self) -> str:
+        """In words, beginning with what it happened to."""
+        from opgrid.contracts.wording import sentence
+
+        return sentence(self)
 
 
 class StepEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,6 +113,10 @@ class StepEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def node(self) -> NodePath:
         return node_of(self.step)
+
+
+#: An entry of the log is the event itself.
+EventLogEntry = Event
 
 
 # ---- the run -------------------------------------------------------------------------------------------------------
@@ -291,7 +323,7 @@ class AssetMaterialized(
     StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.ASSET_MATERIALIZATION.value
 ):
     TYPE = EventType.ASSET_MATERIALIZATION
-    asset_key: tuple[str, ...]
+    asset: tuple[str, ...] = msgspec.field(name="asset_key")
     description: str | None = None
     partition: str | None = None
     metadata: dict[str, Any] = {}
@@ -300,7 +332,7 @@ class AssetMaterialized(
 
 class AssetObserved(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.ASSET_OBSERVATION.value):
     TYPE = EventType.ASSET_OBSERVATION
-    asset_key: tuple[str, ...]
+    asset: tuple[str, ...] = msgspec.field(name="asset_key")
     description: str | None = None
     partition: str | None = None
     metadata: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any
 
-from opgrid.definitions.events import AssetKey
+from opgrid.contracts.facts import AssetKey
 from opgrid.definitions.run_request import Evaluation
 from opgrid.definitions.sensor import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SensorFn
 
@@ -54,7 +54,7 @@ def asset_sensor(
 
     @asset_sensor(AssetKey("orders"), job=report)
     def report_on_orders(context, event):
-        return RunRequest(run_key=context.cursor, tags={"rows": event.metadata["rows"]})
+        return RunRequest(run_key=context.cursor, tags={"rows": event.asset_materialization.metadata["rows"].value})
     """
 
     def decorated(fn: SensorFn) -> AssetSensorDefinition:

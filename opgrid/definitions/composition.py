@@ -15,8 +15,9 @@ from contextvars import ContextVar
 from typing import Any, Final, NoReturn
 
 from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, NodeInfo, Wire
+from opgrid.contracts.tags import tags_of
 from opgrid.definitions.hooks import HookDefinition, check_hooks
-from opgrid.definitions.names import check_name, place_of_caller, tags_of
+from opgrid.definitions.names import check_name, place_of_caller
 from opgrid.definitions.ports import In
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, InvariantViolationError, listed, nearest

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
+from opgrid.contracts.metadata import check_metadata
 from opgrid.definitions.executor import ExecutorDefinition, check_executor
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.job import JobDefinition
-from opgrid.definitions.metadata import check_metadata
 from opgrid.definitions.names import check_name
 from opgrid.errors import InvalidDefinitionError, InvariantViolationError, UnknownJob, UnknownName
 
@@ -112,6 +112,24 @@ class Definitions:
 
     def get_repository_def(self) -> Definitions:
         return self
+
+    # a repository's words for the same
+    get_job = get_job_def
+    get_all_jobs = resolve_all_job_defs
+
+    @property
+    def schedule_defs(self) -> list[Any]:
+        return self.schedules
+
+    @property
+    def sensor_defs(self) -> list[Any]:
+        return self.sensors
+
+    def has_schedule_def(self, name: str) -> bool:
+        return any(each.name == name for each in self.schedules)
+
+    def has_sensor_def(self, name: str) -> bool:
+        return any(each.name == name for each in self.sensors)
 
     # ---- as a whole ---------------------------------------------------------------------------------------
 

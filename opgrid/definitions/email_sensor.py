@@ -30,8 +30,10 @@ def make_email_on_run_failure_sensor(
     name: str | None = None,
     webserver_base_url: str | None = None,
     monitored_jobs: Iterable[Any] | None = None,
+    job_selection: Iterable[Any] | None = None,
     monitor_all_code_locations: bool = False,
     default_status: DefaultSensorStatus = DefaultSensorStatus.STOPPED,
+    monitor_all_repositories: bool = False,
 ) -> RunStatusSensorDefinition:
     """One e-mail for each run that fails. ``smtp_type`` is ``SSL`` (port 465) or ``STARTTLS`` (port 587).
 
@@ -64,7 +66,8 @@ def make_email_on_run_failure_sensor(
         RunStatus.FAILURE,
         name,
         monitored_jobs=monitored_jobs,
-        monitor_all_code_locations=monitor_all_code_locations,
+        job_selection=job_selection,
+        monitor_all_code_locations=monitor_all_code_locations or monitor_all_repositories,
         default_status=default_status,
     )(email_on_run_failure)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from opgrid.definitions.metadata import RawMetadata, check_metadata
-from opgrid.definitions.names import check_mapping_key, tags_of
-from opgrid.errors import InvalidDefinitionError, OpGridError
+from opgrid.contracts.metadata import RawMetadata, check_metadata
+from opgrid.contracts.tags import tags_of
+from opgrid.definitions.names import check_mapping_key
+from opgrid.errors import OpGridError
 
 T = TypeVar("T")
 
@@ -82,95 +83,6 @@ class DynamicOutput(Generic[T]):
 
     def __repr__(self) -> str:
         return f"DynamicOutput({self.value!r}, {self.mapping_key!r}, {self.output_name!r})"
-
-
-# ---- events ----------------------------------------------------------------------------------------------
-
-
-class AssetKey:
-    """The name of something that steps produce or look at, in parts: ``AssetKey(["warehouse", "orders"])``."""
-
-    __slots__ = ("path",)
-
-    def __init__(self, path: str | Sequence[str]) -> None:
-        parts: list[Any] = [path] if isinstance(path, str) else list(path)
-        if not parts or not all(isinstance(part, str) and part for part in parts):
-            raise InvalidDefinitionError(
-                f"AssetKey({path!r}): it takes a string, or a list of strings that is not empty."
-            )
-        self.path = parts
-
-    @classmethod
-    def of(cls, given: AssetKey | str | Sequence[str]) -> AssetKey:
-        """What users may write for a key."""
-        return given if isinstance(given, AssetKey) else cls(given)
-
-    def to_user_string(self) -> str:
-        return "/".join(self.path)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AssetKey) and self.path == other.path
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.path))
-
-    def __repr__(self) -> str:
-        return f"AssetKey({self.path!r})"
-
-
-class _AssetEvent:
-    __slots__ = ("asset_key", "description", "metadata", "partition", "tags")
-
-    def __init__(
-        self,
-        asset_key: AssetKey | str | Sequence[str],
-        description: str | None = None,
-        metadata: RawMetadata | None = None,
-        partition: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        what = type(self).__name__
-        self.asset_key = AssetKey.of(asset_key)
-        self.description = description
-        self.metadata = check_metadata(metadata, what)
-        self.partition = partition
-        self.tags = tags_of(tags, what)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.asset_key.to_user_string()!r})"
-
-
-class AssetMaterialization(_AssetEvent):
-    """A step has produced or changed something outside of opgrid."""
-
-    __slots__ = ()
-
-
-class AssetObservation(_AssetEvent):
-    """A step has looked at something outside of opgrid."""
-
-    __slots__ = ()
-
-
-class ExpectationResult:
-    """The outcome of a check of data; it does not fail the step."""
-
-    __slots__ = ("description", "label", "metadata", "success")
-
-    def __init__(
-        self,
-        success: bool,
-        label: str | None = None,
-        description: str | None = None,
-        metadata: RawMetadata | None = None,
-    ) -> None:
-        self.success = success
-        self.label = label
-        self.description = description
-        self.metadata = check_metadata(metadata, "an ExpectationResult")
-
-    def __repr__(self) -> str:
-        return f"ExpectationResult({self.success!r}, {self.label!r})"
 
 
 @dataclass(frozen=True, slots=True)

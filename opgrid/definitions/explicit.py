@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
+from opgrid.contracts.tags import tags_of
 from opgrid.definitions.composition import Composition, Handle, Invocable, PendingInvocation
 from opgrid.definitions.hooks import HookDefinition, check_hooks
-from opgrid.definitions.names import check_name, tags_of
+from opgrid.definitions.names import check_name
 from opgrid.definitions.retry import RetryPolicy
 from opgrid.definitions.types import Type, resolve_type
 from opgrid.errors import InvalidDefinitionError, listed, nearest
@@ -95,6 +96,7 @@ class OutputMapping:
     mapped_node_name: str
     mapped_node_output_name: str = "result"
     graph_output_description: str | None = None
+    type: Any = None  #: told for the reader; what is checked is the type of the node's output
 
     @property
     def description(self) -> str | None:

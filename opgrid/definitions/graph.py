@@ -19,6 +19,7 @@ from opgrid.contracts.structure import (
     InputInfo,
     Wire,
 )
+from opgrid.contracts.tags import tags_of
 from opgrid.definitions.composition import (
     Composition,
     Handle,
@@ -32,12 +33,12 @@ from opgrid.definitions.composition import (
 )
 from opgrid.definitions.explicit import Dependencies, InputMapping, OutputMapping, compose_explicitly
 from opgrid.definitions.hooks import HookDefinition
-from opgrid.definitions.names import check_name, place_of, place_of_caller, tags_of
+from opgrid.definitions.names import check_name, place_of, place_of_caller
 from opgrid.definitions.ports import ABSENT, GraphIn, GraphOut, In
 from opgrid.definitions.signature import Parameter, parameters_of
 from opgrid.definitions.types import Any as AnyType
 from opgrid.definitions.types import Type, resolve_type
-from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, UnknownName, listed, nearest
+from opgrid.errors import InvalidDefinitionError, InvariantViolationError, UnknownName, listed, nearest
 
 if TYPE_CHECKING:
     from opgrid.definitions.executor import ExecutorDefinition
@@ -300,7 +301,7 @@ class GraphDefinition(Invocable):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         composition = current()
         if composition is None:
-            raise InvalidInvocationError(
+            raise InvariantViolationError(
                 f"{self.described()} was called outside of the function of a job or graph, where calling it means "
                 f"nothing. To run it: {self.name}.execute_in_process(), or {self.name}.to_job()."
             )
@@ -350,6 +351,8 @@ def _returned(
     composition: Composition, result: Any, out: GraphOut | Mapping[str, GraphOut] | None
 ) -> dict[str, Handle]:
     declared = _declared(out, composition)
+    if composition.kind == "job" and isinstance(result, tuple) and all(isinstance(each, Handle) for each in result):
+        return {}  # the outputs of one call, passed on by habit
     if isinstance(result, tuple) and declared is not None:
         result = _tuple_by_name(composition, result, declared)
     if isinstance(result, Mapping):

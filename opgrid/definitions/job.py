@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
+from opgrid.contracts.metadata import check_metadata
 from opgrid.contracts.structure import JobStructure
+from opgrid.contracts.tags import tags_of
 from opgrid.contracts.wire import structure_hash
 from opgrid.definitions.composition import Invocable, current
 from opgrid.definitions.executor import ExecutorDefinition, check_executor
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.hooks import HookDefinition, check_hooks
-from opgrid.definitions.metadata import check_metadata
-from opgrid.definitions.names import check_name, check_owners, tags_of
+from opgrid.definitions.names import check_name, check_owners
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.definitions.structure import OpNode, UnsatisfiedInput, op_nodes, structure_of, unsatisfied_inputs
 from opgrid.errors import (

@@ -9,8 +9,9 @@ from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from opgrid.contracts.structure import InputInfo, OpInfo, OutputInfo, TriggerRule
+from opgrid.contracts.tags import tags_of
 from opgrid.definitions.composition import Invocable, current
-from opgrid.definitions.names import check_name, place_of, tags_of
+from opgrid.definitions.names import check_name, place_of
 from opgrid.definitions.ports import ABSENT, In, Out
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.definitions.signature import OpSignature, inputs_of, outputs_of, read_function, where

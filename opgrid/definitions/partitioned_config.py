@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
-from opgrid.definitions.names import tags_of
+from opgrid.contracts.tags import tags_of
 from opgrid.definitions.partitions import (
     PARTITION_RANGE_TAG,
     PARTITION_SET_TAG,
@@ -341,7 +341,7 @@ def weekly_partitioned_config(
     _check_bare(start_date, "weekly_partitioned_config")
     return _windowed(
         WeeklyPartitionsDefinition(
-            start_date, minute_offset, hour_offset, day_offset, timezone, fmt, end_offset, exclusions=exclusions
+            start_date, None, minute_offset, hour_offset, day_offset, timezone, fmt, end_offset, exclusions
         ),
         tags_for_partition_fn,
         "weekly_partitioned_config",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from opgrid.definitions.events import AssetKey
-from opgrid.definitions.metadata import RawMetadata, check_metadata
+from opgrid.contracts.facts import AssetKey
+from opgrid.contracts.metadata import RawMetadata, check_metadata
 from opgrid.definitions.types import Nothing, Type, resolve_type
 from opgrid.errors import InvalidDefinitionError
 
@@ -56,7 +56,7 @@ class In:
         self._type: Type | None = None if type is ABSENT else resolve_type(type, "In")
         self._default = default_value
         self.description = description
-        self.metadata = check_metadata(metadata, "an In") if metadata else {}
+        self.metadata = _checked(metadata, "an In") if metadata else {}
         self.asset_key = None if asset_key is None else AssetKey.of(asset_key)
         self.asset_partitions = asset_partitions
         self.input_manager_key = input_manager_key
@@ -119,7 +119,7 @@ class Out:
         self.description = description
         self.is_required = is_required
         self.io_manager_key = io_manager_key or "io_manager"
-        self.metadata = check_metadata(metadata, "an Out") if metadata else {}
+        self.metadata = _checked(metadata, "an Out") if metadata else {}
         self.code_version = code_version
 
     @property
@@ -174,3 +174,9 @@ class GraphOut:
 
 
 _ANY: Final = resolve_type(Any)
+
+
+def _checked(metadata: RawMetadata, what: str) -> dict[str, Any]:
+    """As it was written: IO managers read it, nobody records it."""
+    check_metadata(metadata, what)
+    return dict(metadata)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from opgrid.definitions.names import tags_of
+from opgrid.contracts.tags import tags_of
 from opgrid.errors import InvalidDefinitionError
 
 

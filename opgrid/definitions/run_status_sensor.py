@@ -26,11 +26,17 @@ _STATUSES = tuple(RunStatus)
 
 @dataclass(frozen=True, slots=True)
 class JobSelector:
-    """A job of another code location."""
+    """A job of another code location: ``JobSelector(location_name="shop.py", job_name="orders")``."""
 
-    job_name: str
     location_name: str | None = None
     repository_name: str | None = None
+    job_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.job_name:
+            raise InvalidDefinitionError(
+                f"{self!r} names no job: give job_name=, or use CodeLocationSelector for all jobs of a location."
+            )
 
     def selects(self, job_name: str, location: str | None) -> bool:
         return self.job_name == job_name and self.location_name in (None, location)

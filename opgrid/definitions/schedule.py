@@ -9,10 +9,11 @@ from enum import StrEnum
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final
 
+from opgrid.contracts.metadata import check_metadata
+from opgrid.contracts.tags import tags_of
 from opgrid.definitions.automation import EvaluationContext, EvaluationFunction, complete, status_of, targets_of, where
 from opgrid.definitions.cron import Cron
-from opgrid.definitions.metadata import check_metadata
-from opgrid.definitions.names import check_name, check_owners, tags_of
+from opgrid.definitions.names import check_name, check_owners
 from opgrid.definitions.partitions.base import moment
 from opgrid.definitions.run_request import Evaluation, RunRequest, SkipReason, plain_config
 from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, InvariantViolationError

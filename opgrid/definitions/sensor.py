@@ -9,9 +9,10 @@ from enum import StrEnum
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final
 
+from opgrid.contracts.metadata import check_metadata
+from opgrid.contracts.tags import tags_of
 from opgrid.definitions.automation import EvaluationContext, EvaluationFunction, complete, status_of, targets_of
-from opgrid.definitions.metadata import check_metadata
-from opgrid.definitions.names import check_name, check_owners, place_of, tags_of
+from opgrid.definitions.names import check_name, check_owners, place_of
 from opgrid.definitions.run_request import (
     DeleteDynamicPartitionsRequest,
     DynamicPartitionsRequest,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any as AnyValue
 from typing import Final, TypeAlias, get_args, get_origin, overload
 
+from opgrid.contracts.metadata import RawMetadata, check_metadata
 from opgrid.definitions.events import TypeCheck
-from opgrid.definitions.metadata import RawMetadata, check_metadata
 from opgrid.errors import InvalidDefinitionError
 
 CheckFn: TypeAlias = Callable[[AnyValue, AnyValue], "TypeCheck | bool"]
@@ -287,8 +287,33 @@ _BUILTIN: Final[Mapping[AnyValue, Type]] = {
 def _container(name: str, python_type: type, check: CheckFn, parts: Sequence[Type]) -> Type:
     loader = None
     if all(part.loader is not None for part in parts):
-        loader = TypeLoader(_load_plain, schema=_selector_schema(AnyValue))
+        loader = TypeLoader(_load_container(python_type, parts), schema=_container_schema(python_type))
     return Type(check, name, name, is_builtin=True, loader=loader, kind="container", typing_type=python_type)
+
+
+def _load_container(python_type: type, parts: Sequence[Type]) -> LoaderFn:
+    """``[1, 2]``, each item as its own type is written; ``{"value": [1, 2]}`` or ``{"json": {...}}``."""
+
+    def load(context: AnyValue, config: AnyValue) -> AnyValue:
+        plain = _load_plain(context, config)
+        if plain is config and isinstance(config, list):
+            kinds = parts if python_type is tuple else list(parts) * len(config)
+            plain = [
+                item if kind.loader is None else kind.loader(context, item)
+                for kind, item in zip(kinds, config, strict=False)
+            ]
+        return python_type(plain) if isinstance(plain, list) and python_type in (set, tuple) else plain
+
+    return load
+
+
+def _container_schema(python_type: type) -> Callable[[], AnyValue]:
+    def schema() -> AnyValue:
+        from opgrid.config.schema import Literally
+
+        return Literally(Mapping if python_type is dict else list)
+
+    return schema
 
 
 def _wrong_class(value: object, wanted: type) -> TypeCheck:
@@ -346,7 +371,21 @@ def _optional(part: Type) -> Type:
     def check(context: AnyValue, value: AnyValue) -> TypeCheck:
         return _GOOD if value is None else part.check(context, value)
 
-    return _container(f"{part.name}?", type(None), check, [part])
+    name = f"{part.name}?"
+    inner = part.loader
+    if inner is None:
+        return Type(check, name, name, is_builtin=True, kind="container")
+
+    def schema() -> AnyValue:
+        from opgrid.config import Noneable
+
+        return Noneable(inner.config_schema if inner.config_schema is not None else AnyValue)
+
+    def load(context: AnyValue, config: AnyValue) -> AnyValue:
+        return None if config is None else inner(context, config)
+
+    loader = TypeLoader(load, schema=schema)
+    return Type(check, name, name, is_builtin=True, loader=loader, kind="container")
 
 
 def _union(parts: Sequence[Type]) -> Type:

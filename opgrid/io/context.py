@@ -24,8 +24,7 @@ class Surroundings(Protocol):
     def op_def(self) -> OpDefinition: ...
     @property
     def log(self) -> Any: ...
-    @property
-    def resources(self) -> Any: ...
+    def resources_of(self, manager: str) -> Any: ...
     @property
     def run_tags(self) -> Mapping[str, str]: ...
     @property
@@ -43,6 +42,7 @@ class Port(NamedTuple):
     config: Any = None
     definition_metadata: Mapping[str, Any] | None = None
     resource_config: Any = None
+    manager: str = ""  #: its resource key
 
 
 class IOContext:
@@ -106,7 +106,8 @@ class IOContext:
 
     @property
     def resources(self) -> Any:
-        return self._surroundings("resources").resources
+        """Those that the manager requires; of one that requires none, the op's."""
+        return self._surroundings("resources").resources_of(self._port.manager)
 
     @property
     def step_context(self) -> Any:

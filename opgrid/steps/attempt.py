@@ -87,6 +87,16 @@ class Attempt:
 
         return Resources({key: self.opened[key] for key in self.node.resource_keys}, self.node.path)
 
+    def resources_of(self, manager: str) -> Resources:
+        """What an IO manager requires, by its key, open beside it; the op's own where that is nothing."""
+        definition = self.scope.job.resource_defs.get(manager) if manager else None
+        keys = () if definition is None else definition.required_resource_keys
+        if not keys:
+            return self.resources
+        from opgrid.steps.resources import Resources
+
+        return Resources({key: self.opened[key] for key in keys}, manager)
+
     @cached_property
     def config(self) -> Any:
         """What the op's config parameter gets. References to the environment are resolved here, in the step's own

@@ -162,7 +162,8 @@ class OpExecutionContext(StepContext):
             raise InvariantViolationError(
                 f"Run {self.run_id} has no partition key: it was not launched for a partition of its job."
             )
-        return key
+        parse = getattr(self._attempt.scope.job.partitions_def, "get_partition_key_from_str", None)
+        return key if parse is None else parse(key)
 
     @property
     def is_cancelled(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from opgrid.contracts.events import LoadedInput, StepInput
+from opgrid.contracts.metadata import metadata_to_json
 from opgrid.contracts.tasks import (
     FromConfig,
     FromDefault,
@@ -118,7 +119,7 @@ def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
             manager=key,
             upstream_step=ref.step,
             upstream_output=ref.output,
-            metadata=metadata,
+            metadata=metadata_to_json(metadata),
         )
     )
     return value
@@ -143,7 +144,7 @@ def _from_manager(attempt: Attempt, name: str) -> Any:
             attempt=task.attempt,
             input=name,
             manager=key,
-            metadata=metadata,
+            metadata=metadata_to_json(metadata),
         )
     )
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from opgrid.contracts.events import ErrorInfo, LogMessage
@@ -31,10 +32,7 @@ class StepLogger(logging.Logger):
 
     def handle(self, record: logging.LogRecord) -> None:
         _tell(self._attempt, record, "opgrid")
-        for other in self._others:
-            if other.isEnabledFor(record.levelno):
-                _describe(record, self._attempt)
-                other.handle(record)
+        _pass_on(self._attempt, record, self._others)
 
 
 class Bridge(logging.Handler):
@@ -50,9 +48,12 @@ class Bridge(logging.Handler):
         attempt = CURRENT.get()
         if attempt is None or (self.of != ROOT and self.of not in attempt.scope.brief.python_logs.loggers):
             return
+        if hasattr(record, "step_key"):
+            return  # it was told before it was passed on to a logger of the job, from which it has come here
         if self.of == "root" and record.name.split(".")[0] == "opgrid":
             return  # what get_logger() gives tells for itself, and the engine's own notes are none of the user's
         _tell(attempt, record, record.name.removeprefix(ROOT + "."))
+        _pass_on(attempt, record, attempt.scope.loggers())
 
 
 def get_logger(name: str | None = None) -> logging.Logger:
@@ -89,6 +90,14 @@ def _tell(attempt: Attempt, record: logging.LogRecord, logger: str) -> None:
             error=None if error is None else ErrorInfo.of(error),
         )
     )
+
+
+def _pass_on(attempt: Attempt, record: logging.LogRecord, loggers: Sequence[logging.Logger]) -> None:
+    """To the loggers of the job."""
+    for logger in loggers:
+        if logger.isEnabledFor(record.levelno):
+            _describe(record, attempt)
+            logger.handle(record)
 
 
 def _describe(record: logging.LogRecord, attempt: Attempt) -> None:

@@ -15,10 +15,11 @@ from opgrid.contracts.events import (
     HandledOutput,
     StepOutput,
 )
+from opgrid.contracts.facts import AssetMaterialization, AssetObservation, ExpectationResult
+from opgrid.contracts.metadata import metadata_to_json
 from opgrid.contracts.tasks import OutputRef
 from opgrid.crash_points import reach
-from opgrid.definitions.events import AssetMaterialization, AssetObservation, DynamicOutput, ExpectationResult, Output
-from opgrid.definitions.metadata import metadata_to_json
+from opgrid.definitions.events import DynamicOutput, Output
 from opgrid.errors import (
     ExecutionHandleOutputError,
     InvalidDefinitionError,
@@ -302,7 +303,7 @@ def _remember(attempt: Attempt, name: str, value: Any, metadata: Mapping[str, An
 
 def _asset(event: AssetMaterialization | AssetObservation) -> dict[str, Any]:
     return {
-        "asset_key": tuple(event.asset_key.path),
+        "asset": tuple(event.asset_key.path),
         "description": event.description,
         "partition": event.partition,
         "metadata": metadata_to_json(event.metadata),

@@ -35,10 +35,10 @@ def _reading(attempt: Attempt, name: str, out: Out, output: str) -> Read:
     settings = attempt.brief.config.resources.get(key)
     own = attempt.node.config.inputs.get(name)
     if port is None:
-        reader = Port(name, None, own, None, settings)
+        reader = Port(name, None, own, None, settings, key)
     else:
-        reader = Port(name, port.type, own, port.metadata, settings)
-    return Read(key, reader, Port(output, out.type, None, out.metadata, settings))
+        reader = Port(name, port.type, own, port.metadata, settings, key)
+    return Read(key, reader, Port(output, out.type, None, out.metadata, settings, key))
 
 
 def manager(attempt: Attempt, key: str) -> InputManager:
@@ -66,6 +66,7 @@ def read(attempt: Attempt, how: Read, ref: OutputRef, manager: InputManager) -> 
 
 def read_without_upstream(attempt: Attempt, name: str, key: str) -> tuple[Any, dict[str, Any]]:
     port = attempt.node.ins[name]
+    storer = manager(attempt, key)
     context = InputContext(
         name,
         None,
@@ -76,8 +77,9 @@ def read_without_upstream(attempt: Attempt, name: str, key: str) -> tuple[Any, d
         definition_metadata=port.metadata,
         config=attempt.node.config.inputs.get(name),
         resource_config=attempt.brief.config.resources.get(key),
+        manager=key,
     )
-    value = manager(attempt, key).load_input(context)
+    value = storer.load_input(context)
     return value, context.consume_metadata()
 
 

@@ -16,10 +16,10 @@ from opgrid.contracts.events import (
     StepSucceeded,
 )
 from opgrid.contracts.executor import EventSink
+from opgrid.contracts.metadata import metadata_to_json
 from opgrid.contracts.tasks import PythonLogs, StepTask
 from opgrid.crash_points import reach
 from opgrid.definitions.events import Failure, RetryRequested
-from opgrid.definitions.metadata import metadata_to_json
 from opgrid.errors import ExecutionInterruptedError, TypeCheckDidNotPass, UserCodeExecutionError
 from opgrid.steps import interrupts
 from opgrid.steps.attempt import CURRENT, Attempt

@@ -60,7 +60,7 @@ class OpFacts:
         self.checked_ins: dict[str, Type] = {name: port.type for name, port in op.ins.items() if not port.type.is_any}
         self.checked_outs: dict[str, Type] = {name: port.type for name, port in op.outs.items() if not port.type.is_any}
         self.writes = {
-            name: Port(name, out.type, None, out.metadata, managers.get(out.io_manager_key))
+            name: Port(name, out.type, None, out.metadata, managers.get(out.io_manager_key), out.io_manager_key)
             for name, out in op.outs.items()
         }
         self.reads: dict[tuple[str, OpDefinition, str], Read] = {}  #: by input, and the op and output that it takes

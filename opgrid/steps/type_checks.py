@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opgrid.definitions.metadata import metadata_to_json
+from opgrid.contracts.metadata import metadata_to_json
 from opgrid.errors import TypeCheckDidNotPass, TypeCheckError
 
 if TYPE_CHECKING:

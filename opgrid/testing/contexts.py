@@ -18,6 +18,7 @@ from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT
 from opgrid.contracts.config import ExecutorChoice, NodeConfig
 from opgrid.contracts.events import AnyEvent, LogMessage
+from opgrid.contracts.facts import AssetMaterialization, AssetObservation, ExpectationResult
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.logger import InitLoggerContext
@@ -96,17 +97,20 @@ def build_output_context(
     resources: Mapping[str, Any] | None = None,
     op_def: OpDefinition | None = None,
     partition_key: str | None = None,
-    job_name: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    *,
+    job_name: str | None = None,
+    instance: Any = None,
+    version: str | None = None,
 ) -> OutputContext:
-    """For calling ``handle_output`` of an IO manager directly."""
+    """For calling ``handle_output`` of an IO manager directly. ``version`` is accepted and says nothing."""
     ref = OutputRef(
         RunId(run_id or EPHEMERAL), StepKey(step_key or "step"), name or "result", mapping_key, claim="", manifest={}
     )
     return OutputContext(
         ref.output,
         ref,
-        _surroundings(resources, op_def, partition_key, job_name),
+        _surroundings(resources, op_def, partition_key, job_name, instance),
         type=resolve_type(type) if type is not None else None,
         config=config,
         definition_metadata=definition_metadata or metadata,
@@ -123,17 +127,19 @@ def build_input_context(
     resource_config: Any = None,
     resources: Mapping[str, Any] | None = None,
     op_def: OpDefinition | None = None,
-    step_key: str | None = None,
     partition_key: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    step_key: str | None = None,
     job_name: str | None = None,
     run_id: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    instance: Any = None,
 ) -> InputContext:
     """For calling ``load_input`` of an IO manager directly."""
     return InputContext(
         name or "input",
         upstream_output,
-        _surroundings(resources, op_def, partition_key, job_name),
+        _surroundings(resources, op_def, partition_key, job_name, instance),
         run_id=run_id or EPHEMERAL,
         step_key=step_key or "step",
         type=resolve_type(type) if type is not None else None,
@@ -188,8 +194,19 @@ class DirectOpContext(OpExecutionContext):
     def get_mapping_key(self) -> str | None:
         return self.mapping_keys[-1] if self.mapping_keys else None
 
-    def get_events(self) -> list[AnyEvent]:
-        """What the op has told so far: logs, materializations, observations."""
+    def get_events(self) -> list[AssetMaterialization | AssetObservation | ExpectationResult]:
+        """What the op has told so far, as it told it."""
+        found: list[AssetMaterialization | AssetObservation | ExpectationResult] = []
+        for event in self.get_log():
+            checked = event.step_expectation_result_data
+            expectation = None if checked is None else checked.expectation_result
+            told = event.asset_materialization or event.asset_observation or expectation
+            if told is not None:
+                found.append(told)
+        return found
+
+    def get_log(self) -> list[AnyEvent]:
+        """All events so far, what it logged among them."""
         return cast(_DirectAttempt, self._attempt).told.events
 
     def bind(self, op: OpDefinition) -> None:
@@ -309,9 +326,13 @@ class _NoJob:
 
 
 def _surroundings(
-    resources: Mapping[str, Any] | None, op: OpDefinition | None, partition_key: str | None, job_name: str | None
+    resources: Mapping[str, Any] | None,
+    op: OpDefinition | None,
+    partition_key: str | None,
+    job_name: str | None,
+    instance: Any,
 ) -> Attempt:
     tags = {} if partition_key is None else {PARTITION_TAG: partition_key}
-    attempt = _DirectAttempt(EPHEMERAL, tags, None, job_name, op, None)
+    attempt = _DirectAttempt(EPHEMERAL, tags, instance, job_name, op, None)
     attempt.open(resources or {}, {})
     return attempt

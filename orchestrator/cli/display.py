@@ -29,8 +29,8 @@ from opgrid.contracts.events import (
     StepUpForRetry,
 )
 from opgrid.contracts.status import StepStatus
+from opgrid.contracts.wording import detail
 from opgrid.ids import split_step_key
-from orchestrator.services.wording import detail
 from orchestrator.storage.projection import changes
 
 Watch = Callable[[Sequence[AnyEvent]], None]

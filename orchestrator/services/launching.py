@@ -81,7 +81,7 @@ class Prepared:
 def prepare(request: Request) -> Prepared:
     """Raises the first thing that is wrong with a request: config, selection, executor, IO."""
     job = request.job
-    run_config, tags = request.run_config, {**job.tags, **job.run_tags}
+    run_config, tags = request.run_config, dict(job.run_tags)
     if request.partition_key is not None:
         job.validate_partition_key(request.partition_key, dynamic_partitions_store=request.partitions)
         run_config = run_config or job.get_run_config_for_partition_key(request.partition_key)

@@ -8,10 +8,7 @@ from typing import Any, Self, TypeVar
 
 from opgrid.contracts.events import (
     AnyEvent,
-    AssetMaterialized,
-    AssetObserved,
     EventType,
-    ExpectationChecked,
     RunFailed,
     RunSucceeded,
     StepEvent,
@@ -21,6 +18,7 @@ from opgrid.contracts.events import (
     StepSucceeded,
     StepUpForRetry,
 )
+from opgrid.contracts.facts import AssetMaterialization, AssetObservation, ExpectationResult
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.structure import FanIn, FromNode, Wire
 from opgrid.contracts.tasks import OutputRef
@@ -71,16 +69,17 @@ class JobExecutionResult:
     def all_node_events(self) -> list[StepEvent]:
         return [event for event in self.all_events if isinstance(event, StepEvent) and event.step]
 
-    def filter_events(self, wanted: Callable[[AnyEvent], bool]) -> list[AnyEvent]:
-        return [event for event in self.all_events if wanted(event)]
+    def filter_events(self, event_filter: Callable[[AnyEvent], bool]) -> list[AnyEvent]:
+        return [event for event in self.all_events if event_filter(event)]
 
     def events_of_type(self, type: EventType) -> list[AnyEvent]:
         return [event for event in self.all_events if event.TYPE is type]
 
-    def events_for_node(self, node: str) -> list[StepEvent]:
+    def events_for_node(self, node_name: str) -> list[StepEvent]:
         """Of an op, or of all ops of a graph."""
-        self._check(node)
-        return [event for event in self.all_node_events if event.node == node or event.node.startswith(f"{node}.")]
+        self._check(node_name)
+        inside = f"{node_name}."
+        return [event for event in self.all_node_events if event.node == node_name or event.node.startswith(inside)]
 
     compute_events_for_handle = events_for_node
 
@@ -103,47 +102,51 @@ class JobExecutionResult:
     def get_run_success_event(self) -> RunSucceeded:
         return self._only(RunSucceeded)
 
-    def asset_materializations_for_node(self, node: str) -> list[AssetMaterialized]:
-        return [event for event in self.events_for_node(node) if isinstance(event, AssetMaterialized)]
+    def asset_materializations_for_node(self, node_name: str) -> list[AssetMaterialization]:
+        """As the op told them."""
+        told = [event.asset_materialization for event in self.events_for_node(node_name)]
+        return [each for each in told if each is not None]
 
-    def asset_observations_for_node(self, node: str) -> list[AssetObserved]:
-        return [event for event in self.events_for_node(node) if isinstance(event, AssetObserved)]
+    def asset_observations_for_node(self, node_name: str) -> list[AssetObservation]:
+        told = [event.asset_observation for event in self.events_for_node(node_name)]
+        return [each for each in told if each is not None]
 
-    def expectation_results_for_node(self, node: str) -> list[ExpectationChecked]:
-        return [event for event in self.events_for_node(node) if isinstance(event, ExpectationChecked)]
+    def expectation_results_for_node(self, node_str: str) -> list[ExpectationResult]:
+        told = [event.step_expectation_result_data for event in self.events_for_node(node_str)]
+        return [each.expectation_result for each in told if each is not None]
 
     # ---- nodes -----------------------------------------------------------------------------------------------------
 
-    def is_node_success(self, node: str) -> bool:
-        return any(isinstance(event, StepSucceeded) for event in self.events_for_node(node))
+    def is_node_success(self, node_str: str) -> bool:
+        return any(isinstance(event, StepSucceeded) for event in self.events_for_node(node_str))
 
-    def is_node_failed(self, node: str) -> bool:
+    def is_node_failed(self, node_str: str) -> bool:
         failed = self.get_failed_step_keys()
-        return any(event.step in failed for event in self.events_for_node(node))
+        return any(event.step in failed for event in self.events_for_node(node_str))
 
-    def is_node_skipped(self, node: str) -> bool:
-        return any(isinstance(event, StepSkipped) for event in self.events_for_node(node))
+    def is_node_skipped(self, node_str: str) -> bool:
+        return any(isinstance(event, StepSkipped) for event in self.events_for_node(node_str))
 
-    def is_node_untouched(self, node: str) -> bool:
-        return not self.events_for_node(node)
+    def is_node_untouched(self, node_str: str) -> bool:
+        return not self.events_for_node(node_str)
 
-    def failure_data_for_node(self, node: str) -> StepFailed | None:
+    def failure_data_for_node(self, node_str: str) -> StepFailed | None:
         """The last failure of an op; None when it did not fail."""
-        failed = [event for event in self.events_for_node(node) if isinstance(event, StepFailed)]
-        return failed[-1] if failed and self.is_node_failed(node) else None
+        failed = [event for event in self.events_for_node(node_str) if isinstance(event, StepFailed)]
+        return failed[-1] if failed and self.is_node_failed(node_str) else None
 
-    def retry_attempts_for_node(self, node: str) -> int:
-        return sum(isinstance(event, StepUpForRetry) for event in self.events_for_node(node))
+    def retry_attempts_for_node(self, node_str: str) -> int:
+        return sum(isinstance(event, StepUpForRetry) for event in self.events_for_node(node_str))
 
     # ---- outputs ---------------------------------------------------------------------------------------------------
 
-    def output_for_node(self, node: str, output_name: str = "result") -> Any:
+    def output_for_node(self, node_str: str, output_name: str = "result") -> Any:
         """The value; for a dynamic output, and for an op that was mapped, a dict by mapping key.
 
         Raises InvariantViolationError for an unknown node, and for an output that was not yielded.
         """
-        self._check(node)
-        node, output_name = self._leaf(node, output_name)
+        self._check(node_str)
+        node, output_name = self._leaf(node_str, output_name)
         found: dict[tuple[str, ...], Any] = {}
         dynamic = False
         for event in self.get_step_success_events():

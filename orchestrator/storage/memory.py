@@ -139,7 +139,7 @@ class MemoryStore:
 
     def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
         with self._lock:
-            return [each for each in self._materializations if each[0] > after and each[1].asset_key == asset_key]
+            return [each for each in self._materializations if each[0] > after and each[1].asset == asset_key]
 
     def dynamic_partitions(self, name: str) -> list[str]:
         return list(self._partitions.get(name, ()))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from math import inf
 from typing import Any, NamedTuple
 
 from opgrid.contracts.events import AnyEvent, EventType
+from opgrid.contracts.facts import AssetKey, AssetMaterialization
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief
 from opgrid.contracts.wire import encode_event
-from opgrid.definitions.events import AssetKey
 from opgrid.ids import RunId, StepKey
 
 #: By this tag re-executions are found, though they do not show it: the id of the first run in the row.
@@ -47,6 +47,11 @@ class RunRecord:
         return self.tags.get(LOCATION_TAG) or self.brief.job.location
 
     @property
+    def run(self) -> RunRecord:
+        """The run of a record: the record is the run."""
+        return self
+
+    @property
     def tags(self) -> dict[str, str]:
         return self.brief.tags
 
@@ -71,6 +76,22 @@ class RunRecord:
         return self.ended or self.started or self.created
 
     @property
+    def create_timestamp(self) -> datetime:
+        return datetime.fromtimestamp(self.created, UTC)
+
+    @property
+    def update_timestamp(self) -> datetime:
+        return datetime.fromtimestamp(self.updated, UTC)
+
+    @property
+    def start_time(self) -> float | None:
+        return self.started
+
+    @property
+    def end_time(self) -> float | None:
+        return self.ended
+
+    @property
     def is_finished(self) -> bool:
         return self.status.is_final
 
@@ -81,6 +102,10 @@ class RunRecord:
     @property
     def is_failure(self) -> bool:
         return self.status is RunStatus.FAILURE
+
+    @property
+    def is_failure_or_canceled(self) -> bool:
+        return self.status in (RunStatus.FAILURE, RunStatus.CANCELED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +119,23 @@ class StepRecord:
     ended: float | None = None
     worker: str | None = None  #: of its last attempt
 
+    @property
+    def step_key(self) -> str:
+        return self.step
+
+    @property
+    def attempts(self) -> int:
+        """How many were started."""
+        return self.attempt
+
+    @property
+    def start_time(self) -> float | None:
+        return self.started
+
+    @property
+    def end_time(self) -> float | None:
+        return self.ended
+
 
 @dataclass(frozen=True, slots=True)
 class RunsFilter:
@@ -106,10 +148,10 @@ class RunsFilter:
     statuses: tuple[RunStatus, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
     snapshot_id: str | None = None
-    created_after: float | datetime | None = None
-    created_before: float | datetime | None = None
     updated_after: float | datetime | None = None
     updated_before: float | datetime | None = None
+    created_after: float | datetime | None = None
+    created_before: float | datetime | None = None
 
     def times(self) -> tuple[float, float, float, float]:
         """Created after and before, updated after and before; without limits where none was given."""
@@ -152,11 +194,12 @@ class EventRecordsFilter:
 
     event_type: EventType
     asset_key: AssetKey | None = None
-    storage_ids: Sequence[int] | None = None
+    asset_partitions: Sequence[str] | None = None
     after_cursor: int | None = None
     before_cursor: int | None = None
     after_timestamp: float | datetime | None = None
     before_timestamp: float | datetime | None = None
+    storage_ids: Sequence[int] | None = None
 
     def fits(self, number: int, event: AnyEvent) -> bool:
         return (
@@ -169,7 +212,10 @@ class EventRecordsFilter:
         )
 
     def is_of_asset(self, event: AnyEvent) -> bool:
-        return self.asset_key is None or getattr(event, "asset_key", None) == tuple(self.asset_key.path)
+        """Of the asset, and of the partitions of it, that are asked for."""
+        return (self.asset_key is None or getattr(event, "asset", None) == tuple(self.asset_key.path)) and (
+            self.asset_partitions is None or getattr(event, "partition", None) in self.asset_partitions
+        )
 
     def times(self) -> tuple[float, float]:
         """After and before; without limits where none was given."""
@@ -181,6 +227,35 @@ class EventLogRecord(NamedTuple):
 
     storage_id: int
     event_log_entry: AnyEvent
+
+    @property
+    def run_id(self) -> RunId:
+        return self.event_log_entry.run_id
+
+    @property
+    def timestamp(self) -> float:
+        return self.event_log_entry.at
+
+    @property
+    def partition_key(self) -> str | None:
+        """Of what was made or looked at."""
+        return getattr(self.event_log_entry, "partition", None)
+
+    @property
+    def asset_key(self) -> AssetKey | None:
+        return self.event_log_entry.asset_key
+
+    @property
+    def asset_materialization(self) -> AssetMaterialization | None:
+        return self.event_log_entry.asset_materialization
+
+
+class EventLogConnection(NamedTuple):
+    """Some events of a run; ``cursor`` is where the next begin."""
+
+    records: list[EventLogRecord]
+    cursor: int
+    has_more: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class StaticPartitionsDefinition(PartitionsDefinition):
     def get_partition_keys(
         self, current_time: datetime | None = None, dynamic_partitions_store: DynamicPartitionsStore | None = None
     ) -> Sequence[str]:
-        return self._keys
+        return list(self._keys)
 
     def has_partition_key(
         self,

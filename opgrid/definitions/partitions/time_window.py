@@ -446,13 +446,13 @@ class WeeklyPartitionsDefinition(TimeWindowPartitionsDefinition):
     def __init__(
         self,
         start_date: datetime | str,
+        end_date: datetime | str | None = None,
         minute_offset: int = 0,
         hour_offset: int = 0,
         day_offset: int = 0,
         timezone: str | None = None,
         fmt: str | None = None,
         end_offset: int = 0,
-        end_date: datetime | str | None = None,
         exclusions: Sequence[str | datetime] | None = None,
     ) -> None:
         super().__init__(

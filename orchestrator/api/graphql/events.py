@@ -10,9 +10,9 @@ import msgspec
 import strawberry
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, EventType, LogMessage
+from opgrid.contracts.wording import detail
 from orchestrator.api.graphql.errors import PythonError
 from orchestrator.api.graphql.scalars import Json
-from orchestrator.services.wording import detail
 
 
 @strawberry.enum

@@ -158,7 +158,7 @@ class SqlStore(ServiceTables, Database):
         if wanted.storage_ids is not None:
             query = query.where(events.c.id.in_(wanted.storage_ids))
         query = query.order_by(events.c.id if ascending else events.c.id.desc())
-        rows = self._all(query.limit(limit if wanted.asset_key is None else None))
+        rows = self._all(query.limit(limit if wanted.asset_key is None and wanted.asset_partitions is None else None))
         found = [EventLogRecord(row.id, decode_event(row.body)) for row in rows]
         return [each for each in found if wanted.is_of_asset(each.event_log_entry)][:limit]
 
@@ -176,7 +176,7 @@ class SqlStore(ServiceTables, Database):
         return [
             (number, event)
             for number, event in found
-            if isinstance(event, AssetMaterialized) and event.asset_key == asset_key
+            if isinstance(event, AssetMaterialized) and event.asset == asset_key
         ]
 
     def dynamic_partitions(self, name: str) -> list[str]:

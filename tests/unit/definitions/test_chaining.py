@@ -85,7 +85,7 @@ def test_the_partition_goes_along() -> None:
 
 
 def test_several_and_from_elsewhere() -> None:
-    sensor = run_after(report, load, JobSelector("other", "there"), status=RunStatus.FAILURE)
+    sensor = run_after(report, load, JobSelector("there", job_name="other"), status=RunStatus.FAILURE)
     assert sensor.name == "report_after_load_and_other"
     assert sensor.run_status is RunStatus.FAILURE
     assert sensor.monitors("other", "there", "here")

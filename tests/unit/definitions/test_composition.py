@@ -297,7 +297,7 @@ def test_a_graph_called_like_a_function() -> None:
     def g() -> None:
         one()
 
-    with pytest.raises(InvalidInvocationError, match=r"g.execute_in_process\(\)"):
+    with pytest.raises(InvariantViolationError, match=r"g.execute_in_process\(\)"):
         g()
 
 

@@ -13,6 +13,7 @@ from opgrid import (
     ConfigurableResource,
     DynamicOut,
     DynamicOutput,
+    EventType,
     ExpectationResult,
     Failure,
     In,
@@ -213,7 +214,8 @@ def test_what_an_op_logs_can_be_looked_at() -> None:
     context = build_op_context()
     tells(context)
     kinds = [type(each).__name__ for each in context.get_events()]
-    assert kinds == ["AssetMaterialized", "ExpectationChecked", "LogMessage"]
+    assert kinds == ["AssetMaterialization", "ExpectationResult"]
+    assert [each.event_type for each in context.get_log()][-1] is EventType.LOG_MESSAGE
     found = context.get_output_metadata("a")
     assert found is not None
     assert found["rows"] == 3 or found["rows"].value == 3

@@ -56,7 +56,7 @@ def _forget() -> None:
 
 def test_records_carry_where_they_come_from() -> None:
     result = talks.execute_in_process(run_config={"loggers": {"keeping": {"config": {"level": "INFO"}}}})
-    assert [record.getMessage() for record in records] == ["middle one", "high"]
+    assert [record.getMessage() for record in records] == ["middle one", "high", "from afar"]
     for record in records:
         about: Any = record
         assert (about.run_id, about.step_key, about.op_name, about.job_name) == (result.run_id, "talk", "talk", "talks")
@@ -94,7 +94,7 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     talks.execute_in_process(run_config={"loggers": {"json": {"config": {"log_level": "INFO"}}}})
     printed = capsys.readouterr()
     lines = [json.loads(line) for line in (printed.out + printed.err).splitlines() if line.startswith("{")]
-    assert [line.get("message") or line.get("msg") for line in lines] == ["middle one", "high"]
+    assert [line.get("message") or line.get("msg") for line in lines] == ["middle one", "high", "from afar"]
 
 
 def test_colored_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,18 +78,17 @@ def _flat(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(stored: Any) -> Any:
-    if isinstance(stored, dict) and "type" in stored:
-        return stored.get("value")
-    return stored
+    return stored.value if isinstance(stored, MetadataValue) else stored["value"]
 
 
 def test_metadata_of_every_kind_comes_back() -> None:
     result = telling.execute_in_process()
     (made,) = result.asset_materializations_for_node("tells")
-    assert (made.asset_key, made.description, made.partition, made.tags) == (("db", "orders"), "made", "p", {"a": "b"})
+    assert made.asset_key == AssetKey(["db", "orders"])
+    assert (made.description, made.partition, made.tags) == ("made", "p", {"a": "b"})
     assert _flat(made.metadata) == {name: expected for name, (_, expected) in _KINDS.items()}
     (seen,) = result.asset_observations_for_node("tells")
-    assert (seen.asset_key, _flat(seen.metadata)) == (("orders",), {"rows": 3})
+    assert (seen.asset_key, _flat(seen.metadata)) == (AssetKey("orders"), {"rows": 3})
     (checked,) = result.expectation_results_for_node("tells")
     assert (checked.success, checked.label, checked.description) == (False, "enough", "too few")
     assert _flat(checked.metadata) == {"got": 1}

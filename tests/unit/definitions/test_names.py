@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from opgrid import DynamicOutput, In, Out, graph, job, op
-from opgrid.definitions.names import RESERVED, check_mapping_key, check_name, tags_of
+from opgrid.contracts.tags import tags_of
+from opgrid.definitions.names import RESERVED, check_mapping_key, check_name
 from opgrid.errors import InvalidDefinitionError
 
 

@@ -46,7 +46,7 @@ class Store:
 
 def test_static_keys_keep_their_order() -> None:
     regions = StaticPartitionsDefinition(["us", "eu", "asia"])
-    assert regions.get_partition_keys() == ("us", "eu", "asia")
+    assert regions.get_partition_keys() == ["us", "eu", "asia"]
     assert regions.get_partition_keys_in_range(PartitionKeyRange("eu", "asia")) == ["eu", "asia"]
     assert (regions.get_first_partition_key(), regions.get_last_partition_key()) == ("us", "asia")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import MagicMock
 
@@ -10,27 +13,60 @@ import pytest
 
 from opgrid import Any as AnyType
 from opgrid import (
+    AssetKey,
+    AssetMaterialization,
+    AssetObservation,
     Bool,
     Config,
     ConfigurableResource,
+    DynamicOut,
+    DynamicOutput,
+    Event,
+    EventLogEntry,
+    EventRecordsFilter,
+    EventType,
+    ExecuteInProcessResult,
+    ExpectationResult,
+    Failure,
     Field,
     Float,
     In,
     InitResourceContext,
+    InputContext,
+    Instance,
     Int,
     InvalidConfigError,
     InvalidDefinitionError,
     InvalidSubsetError,
+    IOManager,
     JobDefinition,
+    MetadataValue,
+    MultiPartitionsDefinition,
     Nothing,
     OpExecutionContext,
+    Out,
+    Output,
+    OutputContext,
+    ResourceDefinition,
+    RetryRequested,
     RunConfig,
+    ScheduleDefinition,
+    StaticPartitionsDefinition,
     String,
+    TableColumn,
+    TableColumnConstraints,
+    TableConstraints,
+    TableSchema,
+    UPathIOManager,
     graph,
+    input_manager,
+    instance_for_test,
+    io_manager,
     job,
     make_values_resource,
     multiprocess_executor,
     op,
+    repository,
     resource,
     validate_run_config,
 )
@@ -265,8 +301,8 @@ def test_in_process_the_executor_and_its_config_do_not_matter() -> None:
     assert free.execute_in_process(
         run_config={"execution": {"config": {"multiprocess": {"max_concurrent": 2}}}}
     ).success
-    with pytest.raises(InvalidConfigError, match="root:execution:confg"):
-        free.execute_in_process(run_config={"execution": {"confg": {}}})
+    with pytest.raises(InvalidConfigError, match="root:execution:configs"):
+        free.execute_in_process(run_config={"execution": {"configs": {}}})
 
 
 @graph
@@ -300,3 +336,307 @@ def test_a_subset_of_a_job_is_a_job() -> None:
 def test_all_ops_are_selected_by_a_star_or_by_nothing(selection: list[str]) -> None:
     result = nested.execute_in_process(op_selection=selection)
     assert {event.step for event in result.all_node_events} == {"one", "both.one", "both.two"}
+
+
+# ---- inputs from the run config ------------------------------------------------------------------
+
+
+@op
+def takes(n: int, some: list[int], by_name: dict[str, int], pair: tuple[int, str], maybe: int | None) -> Any:
+    return n, some, by_name, pair, maybe
+
+
+@job
+def taking() -> None:
+    takes()
+
+
+_PLAIN = {"n": 1, "some": [1, 2], "by_name": {"a": 1}, "pair": [1, "x"], "maybe": 5}
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ({}, (1, [1, 2], {"a": 1}, (1, "x"), 5)),
+        ({"maybe": None}, (1, [1, 2], {"a": 1}, (1, "x"), None)),
+        ({"some": {"value": [3]}, "by_name": {"value": {"b": 2}}}, (1, [3], {"b": 2}, (1, "x"), 5)),
+        ({"some": [{"value": 3}, 4], "maybe": {"value": 6}}, (1, [3, 4], {"a": 1}, (1, "x"), 6)),
+    ],
+)
+def test_lists_and_mappings_are_written_as_they_are(written: Any, taken: Any) -> None:
+    config = {"ops": {"takes": {"inputs": {**_PLAIN, **written}}}}
+    assert taking.execute_in_process(run_config=config).output_for_node("takes") == taken
+
+
+@pytest.mark.parametrize("written", [{"some": 5}, {"some": {"a": 1}}, {"by_name": [1]}, {"maybe": "x"}, {"pair": 3}])
+def test_a_value_of_the_wrong_shape_is_told_before_anything_runs(written: dict[str, Any]) -> None:
+    (name,) = written
+    with pytest.raises(InvalidConfigError, match=f"root:ops:takes:inputs:{name}"):
+        taking.execute_in_process(run_config={"ops": {"takes": {"inputs": {**_PLAIN, **written}}}})
+
+
+# ---- events --------------------------------------------------------------------------------------
+
+
+@op(out={"rows": Out(int), "parts": DynamicOut()})
+def tells(context: OpExecutionContext) -> Iterator[Any]:
+    context.log_event(AssetMaterialization(["db", "orders"], metadata={"n": 1}, partition="p"))
+    context.log_event(AssetObservation("seen", metadata={"n": 2}))
+    context.log_event(ExpectationResult(True, "enough", metadata={"n": 3}))
+    yield Output(5, "rows", metadata={"n": 4})
+    yield DynamicOutput(6, "k", "parts")
+
+
+@op
+def breaks(context: OpExecutionContext, part: int) -> None:
+    if not context.retry_number:
+        raise RetryRequested(max_retries=1, seconds_to_wait=0.0)
+    raise Failure("broken", metadata={"n": 5})
+
+
+@op
+def below(nothing: Any) -> None: ...
+
+
+@job
+def eventful() -> None:
+    _, parts = tells()
+    below(parts.map(breaks).collect())
+
+
+def of_type(result: ExecuteInProcessResult, kind: EventType) -> Event:
+    return result.filter_events(lambda event: event.event_type is kind)[0]
+
+
+def test_an_event_answers_in_the_words_of_dagsters() -> None:
+    result = eventful.execute_in_process(raise_on_error=False)
+    assert {event.event_type_value for event in result.all_events} >= {"PIPELINE_START", "STEP_START", "HANDLED_OUTPUT"}
+    output = of_type(result, EventType.STEP_OUTPUT)
+    assert (output.is_successful_output, output.step_key, output.node_name) == (True, "tells", "tells")
+    assert output.step_output_data is not None
+    assert (output.step_output_data.output_name, output.step_output_data.metadata["n"].value) == ("rows", 4)
+    success = of_type(result, EventType.STEP_SUCCESS)
+    assert success.is_step_success
+    assert success.step_success_data is not None
+    assert success.event_specific_data.duration_ms >= 0
+    retry = of_type(result, EventType.STEP_UP_FOR_RETRY)
+    assert (retry.is_step_up_for_retry, retry.step_key, retry.node_name) == (True, "breaks[k]", "breaks")
+    assert retry.step_retry_data is not None
+    assert retry.step_retry_data.seconds_to_wait == 0
+    loaded = of_type(result, EventType.LOADED_INPUT).event_specific_data
+    assert (loaded.input_name, loaded.upstream_step_key, loaded.upstream_output_name) == ("part", "tells", "parts")
+    last = result.all_events[-1]
+    assert (last.is_run_failure, last.is_failure, last.step_key, last.event_specific_data.error) == (
+        True,
+        True,
+        None,
+        None,
+    )
+    assert "breaks[k]" in last.message
+    assert isinstance(last, Event)
+    assert EventLogEntry is Event
+
+
+def test_a_failure_tells_what_was_said_with_it() -> None:
+    failure = eventful.execute_in_process(raise_on_error=False).failure_data_for_node("breaks")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert (failure.user_failure_data.description, failure.user_failure_data.metadata["n"].value) == ("broken", 5)
+    assert failure.error.cls_name == "Failure"
+    assert "raise Failure" in failure.error.to_string()
+    assert any("breaks" in line for line in failure.error.stack)
+    assert eventful.execute_in_process(raise_on_error=False).failure_data_for_node("tells") is None
+
+
+def test_what_ops_told_comes_back_as_they_told_it() -> None:
+    result = eventful.execute_in_process(raise_on_error=False)
+    (made,) = result.asset_materializations_for_node("tells")
+    assert (made.asset_key, made.partition, made.metadata["n"].value) == (AssetKey(["db", "orders"]), "p", 1)
+    (seen,) = result.asset_observations_for_node("tells")
+    assert (seen.asset_key, seen.metadata["n"]) == (AssetKey("seen"), MetadataValue.int(2))
+    (checked,) = result.expectation_results_for_node(node_str="tells")
+    assert (checked.success, checked.label, checked.metadata["n"].value) == (True, "enough", 3)
+    event = of_type(result, EventType.ASSET_MATERIALIZATION)
+    assert event.asset_key == AssetKey.from_user_string("db/orders")
+    assert event.event.asset_materialization is not None
+
+
+def test_records_answer_too() -> None:
+    with Instance.ephemeral() as instance:
+        run_id = eventful.execute_in_process(instance=instance, raise_on_error=False).run_id
+        (record,) = instance.get_event_records(
+            EventRecordsFilter(EventType.ASSET_MATERIALIZATION, AssetKey(["db", "orders"]), ["p"])
+        )
+        assert record.asset_materialization is not None
+        assert (record.run_id, record.partition_key, record.asset_key) == (run_id, "p", AssetKey(["db", "orders"]))
+        assert not instance.get_event_records(EventRecordsFilter(EventType.ASSET_MATERIALIZATION, None, ["q"]))
+        run = instance.get_run_records()[0].run
+        assert (run.run_id, run.is_failure_or_canceled, run.create_timestamp.tzinfo is not None) == (run_id, True, True)
+        assert run.start_time is not None
+        (stats,) = instance.get_run_step_stats(run_id, ["breaks[k]"])
+        assert (stats.step_key, stats.attempts) == ("breaks[k]", 2)
+
+
+def test_metadata_is_kept_as_what_it_is() -> None:
+    assert Failure("x", metadata={"n": 1}).metadata["n"].value == 1
+    assert Output(1, metadata={"t": "x"}).metadata["t"] == MetadataValue.text("x")
+
+    @job(metadata={"n": 1})
+    def described() -> None: ...
+
+    assert described.metadata["n"].value == 1
+    assert In(metadata={"n": 1}).metadata == {"n": 1}  # this is read by IO managers, as it was written
+
+
+# ---- IO ------------------------------------------------------------------------------------------
+
+
+def test_managers_have_the_resources_that_they_require() -> None:
+    seen: list[Any] = []
+
+    class Store(IOManager):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            seen.append(context.resources.bucket)
+
+        def load_input(self, context: InputContext) -> Any:
+            context.add_input_metadata({"link": MetadataValue.url("u")})
+            return context.resources.bucket
+
+    @io_manager(required_resource_keys={"bucket"})
+    def store(_: InitResourceContext) -> Store:
+        return Store()
+
+    @input_manager(required_resource_keys={"bucket"}, config_schema={"base": str}, input_config_schema={"name": str})
+    def reader(context: InputContext) -> str:
+        return str(context.resource_config["base"] + context.config["name"] + context.resources.bucket)
+
+    @op(ins={"a": In(), "b": In(input_manager_key="reader")})
+    def both_of(a: Any, b: Any) -> Any:
+        return [a, b]
+
+    bucket = ResourceDefinition.hardcoded_resource("B")
+
+    @job(resource_defs={"io_manager": store, "reader": reader, "bucket": bucket})
+    def stored() -> None:
+        both_of(one())
+
+    config = {
+        "resources": {"reader": {"config": {"base": "/"}}},
+        "ops": {"both_of": {"inputs": {"b": {"name": "n"}}}},
+    }
+    result = stored.execute_in_process(run_config=config)
+    assert result.output_for_node("both_of") == ["B", "/nB"]
+    assert seen == ["B", "B"]
+    assert of_type(result, EventType.LOADED_INPUT).event_specific_data.metadata["link"].value == "u"
+
+
+def test_values_under_paths_of_their_own(tmp_path: Path) -> None:
+    class Texts(UPathIOManager):
+        extension = ".txt"
+
+        def dump_to_path(self, context: OutputContext, obj: Any, path: Any) -> None:
+            path.write_text(str(obj))
+
+        def load_from_path(self, context: InputContext, path: Any) -> str:
+            return str(path.read_text())
+
+        def get_metadata(self, context: OutputContext, obj: Any) -> dict[str, Any]:
+            return {"length": len(str(obj))}
+
+    @op(out=DynamicOut())
+    def words() -> Iterator[DynamicOutput[str]]:
+        yield DynamicOutput("yes", mapping_key="k")
+
+    @op
+    def shouts(word: str) -> str:
+        return f"{word}!"
+
+    @job(resource_defs={"io_manager": Texts(base_path=tmp_path)})
+    def texts() -> None:
+        words().map(shouts)
+
+    result = texts.execute_in_process()
+    kept = {str(path.relative_to(tmp_path / result.run_id)): path.read_text() for path in tmp_path.rglob("*.txt")}
+    assert kept == {"words/result/k.txt": "yes", "shouts%5Bk%5D/result.txt": "yes!"}
+    assert of_type(result, EventType.HANDLED_OUTPUT).event_specific_data.metadata["length"].value == 3
+
+
+# ---- the rest ------------------------------------------------------------------------------------
+
+
+def test_tags_of_runs_are_those_for_runs_where_there_are_any() -> None:
+    @job(tags={"team": "a"}, run_tags={"tier": "1"})
+    def both_kinds() -> None: ...
+
+    @job(tags={"team": "a"})
+    def one_kind() -> None: ...
+
+    assert both_kinds.execute_in_process().run.tags == {"tier": "1"}
+    assert one_kind.execute_in_process(tags={"more": "b"}).run.tags == {"team": "a", "more": "b"}
+
+
+def test_the_key_of_several_dimensions_knows_them() -> None:
+    @op
+    def reads(context: OpExecutionContext) -> Any:
+        return context.partition_key.keys_by_dimension["region"]
+
+    both_ways = MultiPartitionsDefinition(
+        {"region": StaticPartitionsDefinition(["eu", "us"]), "kind": StaticPartitionsDefinition(["a", "b"])}
+    )
+
+    @job(partitions_def=both_ways)
+    def by_both() -> None:
+        reads()
+
+    assert by_both.execute_in_process(partition_key="a|us").output_for_node("reads") == "us"
+
+
+def test_an_instance_for_a_test_has_the_settings_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPGRID_HOME", "/before")
+    settings = {"python_logs": {"managed_python_loggers": ["mine"]}}
+    with instance_for_test(overrides=settings, temp_dir=str(tmp_path)) as instance:
+        assert os.environ["OPGRID_HOME"] == str(tmp_path)
+        assert instance.python_logs.loggers == ("mine",)
+    assert (tmp_path / "opgrid.db").exists()
+    with instance_for_test(set_home=False):
+        assert os.environ["OPGRID_HOME"] == "/before"
+    assert os.environ["OPGRID_HOME"] == "/before"
+
+
+def test_a_repository_is_asked_in_its_own_words() -> None:
+    schedule = ScheduleDefinition(job=nested, cron_schedule="@daily")
+
+    @repository
+    def everything() -> list[Any]:
+        return [nested, schedule]
+
+    assert everything.get_job("nested").name == "nested"
+    assert (everything.has_job("nested"), everything.job_names) == (True, ["nested"])
+    assert [each.name for each in everything.get_all_jobs()] == ["nested"]
+    assert everything.schedule_defs == [schedule]
+    assert everything.has_schedule_def(schedule.name)
+    assert not everything.has_sensor_def("nested")
+
+
+def test_columns_of_tables_have_constraints() -> None:
+    columns = [
+        TableColumn("id", "int", constraints=TableColumnConstraints(nullable=False, unique=True)),
+        TableColumn("x"),
+    ]
+    schema = TableSchema(columns, TableConstraints(["one row a day"]))
+    told = MetadataValue.table_schema(schema).value
+    assert told["columns"][0]["constraints"] == {"nullable": False, "unique": True, "other": []}
+    assert "constraints" not in told["columns"][1]
+    assert told["constraints"] == ["one row a day"]
+
+
+def test_a_job_may_pass_on_what_a_call_of_several_outputs_gave() -> None:
+    @op(out={"a": Out(), "b": Out()})
+    def several() -> tuple[int, int]:
+        return 1, 2
+
+    @job
+    def passing() -> Any:
+        return several()
+
+    assert passing.execute_in_process().output_for_node("several", "b") == 2

@@ -385,7 +385,7 @@ def test_which_jobs_are_watched() -> None:
     assert made(monitored_jobs=[load]).monitors("load", "here", "here")
     assert not made(monitored_jobs=[load]).monitors("report", "here", "here")
     assert not made(monitored_jobs=[load]).monitors("load", "there", "here")
-    assert made(monitored_jobs=[JobSelector("load", "there")]).monitors("load", "there", "here")
+    assert made(monitored_jobs=[JobSelector(job_name="load", location_name="there")]).monitors("load", "there", "here")
     assert made(monitored_jobs=[CodeLocationSelector("there")]).monitors("any", "there", "here")
     assert made(monitor_all_code_locations=True).monitors("any", "where", "here")
     with pytest.raises(InvalidDefinitionError, match="keep one"):
@@ -451,7 +451,7 @@ def test_a_sensor_on_what_ops_materialized() -> None:
 
     @asset_sensor(AssetKey("orders"), job=report)
     def on_orders(context: SensorEvaluationContext, event: AssetMaterialized) -> RunRequest:
-        return RunRequest(run_key=context.cursor, tags={"asset": "/".join(event.asset_key)})
+        return RunRequest(run_key=context.cursor, tags={"asset": event.asset_key.to_user_string()})
 
     with instance_for_test() as instance:
         first = evaluated(on_orders, instance=instance)

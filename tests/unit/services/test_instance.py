@@ -107,11 +107,13 @@ def test_tags_are_added_and_runs_ended_from_outside(make: Callable[[], Instance]
 def test_the_log_of_a_run_by_type_and_from_a_number_on(make: Callable[[], Instance]) -> None:
     with make() as instance:
         run_id = idles.execute_in_process(instance=instance).run_id
-        records = instance.get_records_for_run(run_id)
-        assert [event for _, event in records] == instance.all_logs(run_id)
-        (first, _), (second, _) = records[:2]
-        assert instance.get_records_for_run(run_id, cursor=first, limit=1) == [records[1]]
-        assert instance.get_records_for_run(run_id, cursor=second, ascending=False, limit=1) == [records[-1]]
-        of_type = instance.get_records_for_run(run_id, of_type={EventType.STEP_START, EventType.RUN_SUCCESS})
-        assert [event.TYPE for _, event in of_type] == [EventType.STEP_START, EventType.RUN_SUCCESS]
-        assert len(instance.get_records_for_run(run_id, of_type=EventType.STEP_SUCCESS)) == 1
+        records, cursor, has_more = instance.get_records_for_run(run_id)
+        assert [each.event_log_entry for each in records] == instance.all_logs(run_id)
+        assert (cursor, has_more) == (records[-1].storage_id, False)
+        first, second = records[0].storage_id, records[1].storage_id
+        page = instance.get_records_for_run(run_id, cursor=first, limit=1)
+        assert (page.records, page.cursor, page.has_more) == ([records[1]], second, True)
+        assert instance.get_records_for_run(run_id, cursor=second, ascending=False, limit=1).records == [records[-1]]
+        of_type = instance.get_records_for_run(run_id, of_type={EventType.STEP_START, EventType.RUN_SUCCESS}).records
+        assert [each.event_log_entry.event_type for each in of_type] == [EventType.STEP_START, EventType.RUN_SUCCESS]
+        assert len(instance.all_logs(run_id, of_type=EventType.STEP_SUCCESS)) == 1

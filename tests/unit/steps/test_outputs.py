@@ -184,7 +184,7 @@ def test_events_of_the_user(bench: BenchMaker) -> None:
     b = bench(job_of(tell))
     b.run("tell")
     first, second = b.sink.only(AssetMaterialized)
-    assert (first.asset_key, first.partition, second.asset_key) == (("table",), "p", ("a", "b"))
+    assert (first.asset, first.partition, second.asset) == (("table",), "p", ("a", "b"))
     assert not b.sink.one(ExpectationChecked).success
 
 

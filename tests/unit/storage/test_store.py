@@ -30,9 +30,9 @@ from opgrid.contracts.events import (
     StepSucceeded,
     StepUpForRetry,
 )
+from opgrid.contracts.facts import AssetKey
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, JobRef, OutputRef, RunBrief
-from opgrid.definitions.events import AssetKey
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import MemoryStore
@@ -369,7 +369,7 @@ def test_what_ops_materialized_is_found_by_its_key(store: Store) -> None:
     create(store)
 
     def made(*key: str) -> AssetMaterialized:
-        return AssetMaterialized(run_id=RUN, at=1.0, step=StepKey("a"), attempt=1, asset_key=key)
+        return AssetMaterialized(run_id=RUN, at=1.0, step=StepKey("a"), attempt=1, asset=key)
 
     append(store, made("orders"), log("between"), made("others"))
     append(store, made("orders"))
@@ -441,7 +441,7 @@ def test_events_of_all_runs_are_found_by_kind_cursor_time_and_asset(store: Store
     create(store)
     create(store, record(OTHER))
     made = [
-        AssetMaterialized(run_id=run, at=at, step=StepKey("a"), attempt=1, asset_key=(name,))
+        AssetMaterialized(run_id=run, at=at, step=StepKey("a"), attempt=1, asset=(name,))
         for run, at, name in ((RUN, 1.0, "x"), (OTHER, 2.0, "y"), (RUN, 3.0, "x"))
     ]
     for event in made:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opgrid.contracts.events import (
     AnyEvent,
     AssetMaterialized,
@@ -25,6 +27,13 @@ from opgrid.contracts.events import (
     StepSucceeded,
     StepUpForRetry,
 )
+
+
+def sentence(event: Any) -> str:
+    """Kind, step and detail in one; not for those that have a message of their own."""
+    said = detail(event)
+    what: str = event.TYPE.name.replace("_", " ").capitalize()
+    return what + (f" of step {event.step_key!r}" if event.step_key else "") + (f": {said}" if said else "")
 
 
 def detail(event: AnyEvent) -> str:
@@ -55,7 +64,7 @@ def _told(event: AnyEvent) -> str:
             return name
         case StepOutput(output=name, mapping_key=key) | HandledOutput(output=name, mapping_key=key):
             return name if key is None else f"{name} [{key}]"
-        case AssetMaterialized(asset_key=asset) | AssetObserved(asset_key=asset):
+        case AssetMaterialized(asset=asset) | AssetObserved(asset=asset):
             return " / ".join(asset)
         case ExpectationChecked(success=success, label=label):
             return f"{label or 'check'}: {'passed' if success else 'failed'}"

@@ -137,12 +137,43 @@ class TableRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TableColumnConstraints:
+    """What is promised of a column; ``other`` is free text."""
+
+    nullable: bool = True
+    unique: bool = False
+    other: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TableConstraints:
+    """What is promised of a table, in free text."""
+
+    other: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TableColumn:
     """A column of a table in metadata. ``type`` is free text."""
 
     name: str
     type: str = "string"
     description: str | None = None
+    constraints: TableColumnConstraints = TableColumnConstraints()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def as_data(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"name": self.name, "type": self.type, "description": self.description}
+        if self.constraints != TableColumnConstraints():
+            promised = self.constraints
+            data["constraints"] = {
+                "nullable": promised.nullable,
+                "unique": promised.unique,
+                "other": list(promised.other),
+            }
+        if self.tags:
+            data["tags"] = dict(self.tags)
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +181,7 @@ class TableSchema:
     """The columns of a table in metadata, in their order."""
 
     columns: Sequence[TableColumn] = field(default_factory=tuple)
+    constraints: TableConstraints = TableConstraints()
 
     _KINDS: ClassVar[Mapping[type, str]] = {bool: "bool", int: "int", float: "float", str: "string"}
 
@@ -160,8 +192,8 @@ class TableSchema:
         return cls(tuple(TableColumn(name, cls._KINDS.get(type(value), "string")) for name, value in first.items()))
 
     def as_data(self) -> dict[str, Any]:
-        columns = [{"name": each.name, "type": each.type, "description": each.description} for each in self.columns]
-        return {"columns": columns}
+        data: dict[str, Any] = {"columns": [each.as_data() for each in self.columns]}
+        return {**data, "constraints": list(self.constraints.other)} if self.constraints.other else data
 
 
 _PLAIN: Mapping[type, str] = {type(None): "null", bool: "bool", int: "int", float: "float", str: "text"}
@@ -196,17 +228,16 @@ def metadata_value(label: str, value: Any) -> MetadataValue:
             )
 
 
-def check_metadata(metadata: object, what: str) -> dict[str, Any]:
-    """Metadata of ``what`` as the user wrote it, once it is sure that it can be recorded."""
+def check_metadata(metadata: object, what: str) -> dict[str, MetadataValue]:
+    """Metadata of ``what``, each value as the kind that it is meant to be."""
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
         raise InvalidDefinitionError(f"The metadata of {what} has to be a dict, not {metadata!r}.")
-    for label, value in metadata.items():
+    for label in metadata:
         if not isinstance(label, str):
             raise InvalidDefinitionError(f"The metadata of {what} has the label {label!r}; labels have to be strings.")
-        metadata_value(label, value)
-    return dict(metadata)
+    return {label: metadata_value(label, value) for label, value in metadata.items()}
 
 
 def metadata_to_json(metadata: RawMetadata | None) -> dict[str, Any]:
