@@ -144,6 +144,8 @@ def list_backfills(limit: int, as_json: bool) -> None:
         click.echo(
             f"{row['backfill_id']}  {row['status']:<17}  {row['job']}  {_worded(row['runs'])}  {row['title']}".rstrip()
         )
+        if row["error"]:
+            click.echo(f"    {row['error']}")
 
 
 def _worded(counts: object) -> str:

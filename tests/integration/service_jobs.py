@@ -64,6 +64,11 @@ def quick() -> None:
     first()
 
 
+@job
+def alike() -> None:
+    first()
+
+
 @op
 def deaf(context: OpExecutionContext, config: Marked) -> None:
     """Does not let itself be interrupted."""
