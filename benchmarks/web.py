@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -33,8 +34,10 @@ from opgrid.contracts.events import (
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import OutputRef
 from opgrid.ids import RunId, StepKey
+from orchestrator.api.pages import FOLDER
 from orchestrator.services.launching import Request, prepare
 from orchestrator.settings import Settings
+from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.sql.store import SqlStore
 from orchestrator.storage.sql.tables import run_tags, runs
 
@@ -48,6 +51,20 @@ RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run { runId status s
 LOG = """query ($id: ID!) { logsForRun(runId: $id, limit: 500) { ... on EventConnection { cursor hasMore events {
   __typename ... on MessageEvent { number message timestamp level stepKey eventType attempt details error { message } }
 } } } }"""
+
+
+#: Through all rows of the chart in three seconds; gives frames a second.
+SCROLL = """new Promise(done => {
+  const chart = document.querySelector(".gantt-scroll"), began = performance.now();
+  let frames = 0;
+  const step = now => {
+    frames += 1;
+    chart.scrollTop = (chart.scrollHeight - chart.clientHeight) * (now - began) / 3000;
+    if (now - began < 3000) requestAnimationFrame(step);
+    else done(1000 * frames / (now - began));
+  };
+  requestAnimationFrame(step);
+})"""
 
 
 @op(out=DynamicOut(int))
@@ -67,13 +84,7 @@ def wide() -> None:
 
 def fill(store: SqlStore) -> RunId:
     """Stores all of it; gives the run of many steps."""
-    prepared = prepare(Request(wide, executor="in_process"))
-    run_id = prepared.brief.run_id
-    store.create_run(prepared.record, prepared.plan.to_json(), prepared.snapshot.to_json())
-    with store.turn() as turn:
-        turn.append(run_id, list(events(run_id)))
-        turn.set_status(run_id, RunStatus.STARTED, 1.0)
-        turn.set_status(run_id, RunStatus.SUCCESS, 2.0)
+    run_id = store_wide(store)
     with store._engine.begin() as connection:
         row = dict(connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().one())
         last = row.pop("id")
@@ -90,6 +101,18 @@ def fill(store: SqlStore) -> RunId:
                 tags += [{"run": last + 1 + number, "key": key, "value": value} for key, value in brief["tags"].items()]
             connection.execute(insert(runs), made)
             connection.execute(insert(run_tags), tags)
+    return run_id
+
+
+def store_wide(store: ServiceStore) -> RunId:
+    """A run of many steps, as if it had been driven."""
+    prepared = prepare(Request(wide, executor="in_process"))
+    run_id = prepared.brief.run_id
+    store.create_run(prepared.record, prepared.plan.to_json(), prepared.snapshot.to_json())
+    with store.turn() as turn:
+        turn.append(run_id, list(events(run_id)))
+        turn.set_status(run_id, RunStatus.STARTED, 1.0)
+        turn.set_status(run_id, RunStatus.SUCCESS, 2.0)
     return run_id
 
 
@@ -134,9 +157,34 @@ def measure(name: str, url: str, home: Path) -> None:
                 size = ask(address_of(bound), query, variables)
                 took.append(time.perf_counter() - start)
             print(f"  {title:<32} {1000 * median(took):7.1f} ms  {size / 1024:7.0f} KiB")
+        look(address_of(bound), run_id)
     finally:
         serving.stop()
         store.close()
+
+
+def look(url: str, run_id: RunId) -> None:
+    """The run of many steps in a browser, where there is one and the pages are built."""
+    chromium = shutil.which("chromium")
+    if chromium is None or not (FOLDER / "index.html").exists():
+        return
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        began = time.perf_counter()
+        page.goto(f"{url}runs/{run_id}")
+        fold = page.get_by_role("button", name=f"work × {STEPS}")
+        fold.wait_for()
+        shown = time.perf_counter() - began
+        painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        fold.click()
+        frames = page.evaluate(SCROLL)
+        heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
+        print(f"  its page in a browser: first paint after {painted:.0f} ms, all steps after {1000 * shown:.0f} ms, ")
+        print(f"    scrolled through at {frames:.0f} frames a second, {heap:.0f} MiB of JavaScript's memory")
+        browser.close()
 
 
 def until_ready(url: str) -> None:

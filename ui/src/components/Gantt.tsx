@@ -1,7 +1,6 @@
 /** When each step waited and ran. Only the rows in view exist in the page. */
-import { Tooltip } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, type ReactNode, useMemo, useRef } from "react";
+import { memo, type PointerEvent, type ReactNode, useCallback, useMemo, useRef, useState } from "react";
 import { look } from "../lib/status";
 import { type Row, rowsByWorker, type Span, type StepTimes } from "../lib/steps";
 import { duration, ticks } from "../lib/time";
@@ -45,12 +44,28 @@ const SpanBar = memo(function SpanBar({ span, scale, label }: { span: Span; scal
   const waited = dispatched !== null ? `waited ${duration((started ?? until) - dispatched)}` : "";
   const ran = started !== null ? `ran ${duration(until - started)}` : "";
   const text = [label, `attempt ${attempt}`, look(outcome).text, waited, ran, worker].filter(Boolean).join(", ");
-  return (
-    <Tooltip.Floating label={text}>
-      <span>{parts}</span>
-    </Tooltip.Floating>
-  );
+  return <span data-tip={text}>{parts}</span>;
 });
+
+/** One for all bars: what is under the mouse says itself, by ``data-tip``. */
+function useTip() {
+  const [tip, setTip] = useState<{ text: string; x: number; y: number } | null>(null);
+  const onPointerMove = useCallback((event: PointerEvent) => {
+    const text = (event.target as Element).closest("[data-tip]")?.getAttribute("data-tip");
+    setTip(text ? { text, x: event.clientX, y: event.clientY } : null);
+  }, []);
+  const onPointerLeave = useCallback(() => setTip(null), []);
+  const shown = tip && (
+    <div
+      role="tooltip"
+      className="tip"
+      style={{ left: Math.min(tip.x + 12, window.innerWidth - 330), top: tip.y + 16 }}
+    >
+      {tip.text}
+    </div>
+  );
+  return { handlers: { onPointerMove, onPointerLeave }, shown };
+}
 
 function Axis({ start, end, origin }: { start: number; end: number; origin: number }) {
   return (
@@ -103,10 +118,12 @@ function Rows<T>({
     },
   });
   const scale = useMemo(() => ({ start, end, now }), [start, end, now]);
+  const { handlers, shown } = useTip();
   if (rows.length === 0) return <Empty>There are no such steps.</Empty>;
   return (
-    <div ref={scroller} tabIndex={0} role="region" aria-label="Gantt chart" className="gantt-scroll">
+    <div ref={scroller} tabIndex={0} role="region" aria-label="Gantt chart" className="gantt-scroll" {...handlers}>
       <div style={{ width: `calc(${NAMES} + (100% - ${NAMES}) * ${zoom})`, minWidth: "100%" }}>
+        {shown}
         <Axis start={start} end={end} origin={start} />
         <div className="gantt" style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map((item) => {
@@ -271,37 +288,35 @@ const GroupBar = memo(function GroupBar({ steps, scale, label }: { steps: StepTi
     .join("");
   const said = `${label}, at most ${Math.max(1, Math.round(found.most))} at a time`;
   return (
-    <Tooltip.Floating label={said}>
-      <span>
+    <span data-tip={said}>
+      <span
+        className="bar queue"
+        style={{
+          left: `${place(found.waits, scale)}%`,
+          width: `${place(found.from, scale) - place(found.waits, scale)}%`,
+          minWidth: 0,
+        }}
+      />
+      <svg
+        className={`density ${running ? "going" : "ok"}`}
+        viewBox={`0 0 ${SLICES} 20`}
+        preserveAspectRatio="none"
+        aria-hidden="true"
+        style={{
+          left: `${place(found.from, scale)}%`,
+          width: `max(3px, ${place(found.to, scale) - place(found.from, scale)}%)`,
+        }}
+      >
+        <path d={`M0 20${outline}L${SLICES} 20Z`} />
+      </svg>
+      {failed.map((at) => (
         <span
-          className="bar queue"
-          style={{
-            left: `${place(found.waits, scale)}%`,
-            width: `${place(found.from, scale) - place(found.waits, scale)}%`,
-            minWidth: 0,
-          }}
+          key={at}
+          className="bar bad"
+          style={{ left: `calc(${place(at, scale)}% - 2px)`, width: 3, top: 2, height: 22, minWidth: 3 }}
         />
-        <svg
-          className={`density ${running ? "going" : "ok"}`}
-          viewBox={`0 0 ${SLICES} 20`}
-          preserveAspectRatio="none"
-          aria-hidden="true"
-          style={{
-            left: `${place(found.from, scale)}%`,
-            width: `max(3px, ${place(found.to, scale) - place(found.from, scale)}%)`,
-          }}
-        >
-          <path d={`M0 20${outline}L${SLICES} 20Z`} />
-        </svg>
-        {failed.map((at) => (
-          <span
-            key={at}
-            className="bar bad"
-            style={{ left: `calc(${place(at, scale)}% - 2px)`, width: 3, top: 2, height: 22, minWidth: 3 }}
-          />
-        ))}
-      </span>
-    </Tooltip.Floating>
+      ))}
+    </span>
   );
 });
 
