@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from opgrid.broker.connection import BrokerAddress, broker_url, check, connect, reaching
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
@@ -150,6 +151,7 @@ def run(settings: WorkerSettings) -> int:
 
     code = Code(settings.code)
     code.warm()
+    settings = msgspec.structs.replace(settings, versions=code.versions())
     install_transport()
     app = celery_app(settings)
     register(app)

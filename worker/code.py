@@ -8,8 +8,9 @@ from functools import lru_cache
 import cloudpickle
 
 from opgrid.contracts.tasks import CodeTarget, JobRef
+from opgrid.contracts.wire import code_version
 from opgrid.definitions.job import JobDefinition
-from opgrid.errors import LoadError, PayloadRejected, UnknownName
+from opgrid.errors import LoadError, OpGridError, PayloadRejected, UnknownName
 from opgrid.io.envelope import open_sealed
 from opgrid.io.keys import KeyRing
 from opgrid.loading import CodeMismatch, job_for, load
@@ -39,6 +40,18 @@ class Code:
         """Import everything now: children that are forked later have it already. LoadError."""
         for target in self.targets:
             load(target)
+
+    def versions(self) -> tuple[str, ...]:
+        """Of each location; empty for one with a job that cannot be resolved."""
+        found = []
+        for target in self.targets:
+            try:
+                jobs = load(target).resolve_all_job_defs()
+            except OpGridError:
+                found.append("")
+            else:
+                found.append(code_version((job.name, job.structure_hash) for job in jobs))
+        return tuple(found)
 
     @property
     def locations(self) -> list[str]:

@@ -351,6 +351,7 @@ class Watch:
             settings.concurrency,
             tuple(target.location for target in settings.code),
             tuple(sorted(self.children)),
+            settings.versions,
         )
         with contextlib.suppress(BrokerUnreachable), reaching(settings.broker_url):
             announce(self.protocol.client, self.protocol.keys, about, settings.lease_ttl)

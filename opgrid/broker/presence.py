@@ -22,6 +22,7 @@ class Presence(msgspec.Struct, frozen=True):
     concurrency: int = 1
     code: tuple[str, ...] = ()  #: locations
     children: tuple[int, ...] = ()  #: process ids
+    versions: tuple[str, ...] = ()  #: of the code, in the order of ``code``
 
 
 def announce(client: redis.Redis, keys: Keys, presence: Presence, seconds: float) -> None:

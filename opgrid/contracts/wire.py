@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -68,3 +68,8 @@ def content_hash(value: object) -> str:
 
 def structure_hash(structure: JobStructure) -> str:
     return content_hash(structure)
+
+
+def code_version(jobs: Iterable[tuple[str, str]]) -> str:
+    """Of the names of all jobs and the hashes of their structures: equal wherever the same code is loaded."""
+    return content_hash(sorted(jobs))[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,10 +15,16 @@ import redis
 from opgrid.broker.connection import connect
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.presence import Presence, alive, backlogs
+from opgrid.contracts.status import RunStatus
+from opgrid.errors import DatabaseUnreachable
+from opgrid.ids import RunId
+from orchestrator.planner.plan import Plan, StepSpec
+from orchestrator.storage.records import RunRecord, RunsFilter
 from orchestrator.storage.service_protocols import ServiceStore
 
 REPORT: Final = "fleet"
 EVERY: Final = 2.0  #: seconds between looks
+_CELERY: Final = "celery"
 _KEPT: Final = 60.0  #: seconds after which a report that says the same is told again
 
 _log = logging.getLogger("opgrid.fleet")
@@ -43,6 +50,18 @@ def read(store: ServiceStore) -> FleetReport | None:
     return None if found is None else msgspec.json.decode(found[1], type=FleetReport)
 
 
+def queue_of(run: RunRecord, spec: StepSpec) -> str | None:
+    """Where a step of the run waits for a worker; None for one that runs on another executor."""
+    if (spec.executor or run.brief.executor.name) != _CELERY:
+        return None
+    return str(spec.queue or run.brief.executor.config.get("queue") or DEFAULT_QUEUE)
+
+
+def queues_of(run: RunRecord, plan: Plan) -> frozenset[str]:
+    found = {queue_of(run, spec) for spec in plan.steps if spec.runs}
+    return frozenset(name for name in found if name is not None)
+
+
 class Fleet:
     """Looks at the broker in a thread of its own, so that one that does not answer holds nothing up."""
 
@@ -51,6 +70,7 @@ class Fleet:
         self._url = broker_url
         self._keys = Keys.load()
         self._since: dict[str, float] = {}
+        self._of_run: dict[RunId, frozenset[str]] = {}
         self._told: tuple[float, FleetReport] | None = None
         self._stopped = threading.Event()
 
@@ -63,7 +83,7 @@ class Fleet:
 
     def look(self, client: redis.Redis, now: float) -> FleetReport:
         workers, kept = alive(client, self._keys), backlogs(client, self._keys)
-        served: dict[str, int] = {DEFAULT_QUEUE: 0}
+        served: dict[str, int] = {DEFAULT_QUEUE: 0, **dict.fromkeys(self._needed(), 0)}
         for worker in workers:
             for queue in worker.queues:
                 served[queue] = served.get(queue, 0) + 1
@@ -72,6 +92,21 @@ class Fleet:
         return FleetReport(
             now, tuple(workers), tuple(self._queue(client, *each, kept, now) for each in sorted(served.items()))
         )
+
+    def _needed(self) -> set[str]:
+        """Queues of runs that go on, whether or not somebody serves them."""
+        with contextlib.suppress(DatabaseUnreachable):  # those that were known stay
+            self._learn()
+        return {name for names in self._of_run.values() for name in names}
+
+    def _learn(self) -> None:
+        going = {run.run_id for run in self._store.open_runs() if run.status is RunStatus.STARTED}
+        self._of_run = {run_id: names for run_id, names in self._of_run.items() if run_id in going}
+        new = tuple(going - self._of_run.keys())
+        runs = self._store.runs(RunsFilter(run_ids=new)) if new else []
+        bodies = self._store.contents(run.plan for run in runs)
+        for run in runs:
+            self._of_run[run.run_id] = queues_of(run, Plan.from_json(bodies[run.plan]))
 
     def _queue(self, client: redis.Redis, name: str, workers: int, kept: Mapping[str, int], now: float) -> QueueState:
         with client.pipeline(transaction=False) as pipe:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from opgrid.broker.keys import DEFAULT_QUEUE
 from opgrid.contracts.status import StepStatus
@@ -12,11 +11,9 @@ from opgrid.ids import split_step_key
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.fleet import FleetReport
 from orchestrator.engine.pools import Slot
-from orchestrator.planner.plan import Plan, StepSpec
+from orchestrator.planner.plan import Plan
 from orchestrator.storage.records import RunRecord, StepRecord
 from orchestrator.storage.service_protocols import ServiceStore
-
-_CELERY: Final = "celery"
 
 
 def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, steps: Sequence[StepRecord]) -> list[str]:
@@ -37,8 +34,8 @@ def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, steps: Seque
         held = pool is not None and _is_limited(store, pool, limits)
         if pool is not None and held and Slot(pool, run.run_id, step) not in used.get(pool, ()):
             for_pool[pool] += 1
-        elif (spec.executor or run.brief.executor.name) == _CELERY:
-            for_queue[_queue(run, spec)] += 1
+        elif (queue := fleet.queue_of(run, spec)) is not None:
+            for_queue[queue] += 1
     told = [
         f"{_steps(count)} for the pool {name!r}: {len(used.get(name, ()))} of its slots are in use."
         for name, count in sorted(for_pool.items())
@@ -52,10 +49,6 @@ def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, steps: Seque
 def _is_limited(store: ServiceStore, pool: str, limits: Collection[str]) -> bool:
     """Whether single steps are held back by it."""
     return store.pooling.granularity == "op" and (pool in limits or store.pooling.default_limit is not None)
-
-
-def _queue(run: RunRecord, spec: StepSpec) -> str:
-    return str(spec.queue or run.brief.executor.config.get("queue") or DEFAULT_QUEUE)
 
 
 def _in_queue(name: str, count: int, report: FleetReport | None, busy: Counter[str | None]) -> str:

@@ -112,6 +112,15 @@ def counting() -> None:
     count_day()
 
 
+@op(tags={"opgrid/queue": "gpu"})
+def learn() -> None: ...
+
+
+@job(executor_def=celery_executor)
+def learning() -> None:
+    learn()
+
+
 class Said(Config):
     texts: list[str] = []
 
@@ -138,7 +147,7 @@ def arrivals(context: Any) -> RunRequest:
 
 
 defs = Definitions(
-    jobs=[shipping, slow, counting, releasing, hostile],
+    jobs=[shipping, slow, counting, releasing, learning, hostile],
     schedules=[ScheduleDefinition(name="nightly", job=shipping, cron_schedule="0 3 * * *")],
     sensors=[arrivals],
 )

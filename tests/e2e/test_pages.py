@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -10,7 +11,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
+from benchmarks.web import STEPS, store_wide
 from tests.e2e.conftest import AXE, CODE
+from tests.integration.service import Service
 from tests.integration.site import Site
 
 pytestmark = [pytest.mark.celery, pytest.mark.slow]
@@ -79,6 +82,9 @@ def test_watch_it_live_and_cancel_it(page: Any, site: Site) -> None:
     expect(page.get_by_role("button", name="Running slowly")).to_be_visible()
     page.goto("workers")
     expect(page.get_by_role("link", name="slowly")).to_be_visible()
+    (worker,) = site.data("{ fleet { workers { codeVersions outdated } } }")["fleet"]["workers"]
+    expect(page.get_by_text(worker["codeVersions"][0])).to_be_visible()
+    assert worker["outdated"] == []
     page.goto(f"runs/{run_id}")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("dialog").get_by_role("button", name="Yes").click()
@@ -183,6 +189,53 @@ def test_search_and_shortcuts(page: Any) -> None:
     page.wait_for_url(re.compile("/runs$"))
 
 
+def test_five_thousand_steps_are_one_row_and_then_as_many_as_fit(page: Any, service: Service) -> None:
+    run_id = store_wide(service.store)
+    page.goto(f"runs/{run_id}")
+    page.get_by_role("button", name=f"work × {STEPS}").click()
+    chart = page.get_by_role("region", name="Gantt chart")
+    expect(chart.get_by_role("button", name="work[k00000]")).to_be_visible()
+    assert chart.locator(".gantt-row").count() < 60
+    chart.locator(".gantt-row .bar.ok").nth(3).hover()
+    expect(page.get_by_role("tooltip")).to_contain_text("attempt 1, Success")
+    page.mouse.move(5, 5)
+    chart.evaluate("chart => { chart.scrollTop = chart.scrollHeight }")
+    expect(chart.get_by_role("button", name=f"work[k{STEPS - 1:05d}]")).to_be_visible()
+    assert chart.locator(".gantt-row").count() < 60
+    assert page.evaluate("performance.memory.usedJSHeapSize") < 300 * 2**20
+
+
+def test_why_steps_wait_and_a_queue_that_nobody_serves(page: Any, site: Site) -> None:
+    run_id = site.launch("learning")
+    page.goto(f"runs/{run_id}")
+    expect(page.get_by_text("1 step waits in the queue 'gpu', which no worker serves.")).to_be_visible(timeout=30_000)
+    page.goto("workers")
+    expect(page.get_by_role("alert")).to_contain_text("no worker serves this queue", timeout=30_000)
+    page.goto(f"runs/{run_id}")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    status(page, "Canceled")
+
+
+def test_runs_are_found_by_a_part_of_their_id_and_tokens_are_taken_away(page: Any, site: Site) -> None:
+    run_id = site.launch("counting", partitionKey="2026-01-12")
+    page.goto("")
+    page.keyboard.press("Control+k")
+    page.keyboard.type(run_id[:8])
+    page.get_by_role("option", name=re.compile("run by id")).wait_for()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(f"/runs/{run_id}$"))
+    page.goto(f"runs?q=id:{run_id[:8]} job:shipping")
+    expect(page.get_by_text("There are no such runs.")).to_be_visible()
+    page.get_by_role("button", name="Without job:shipping").click()
+    expect(page.locator(f"tr[data-run='{run_id}']")).to_be_visible()
+    page.get_by_role("button", name="Add filter").click()
+    page.get_by_role("menuitem", name="opgrid/partition", exact=True).hover()
+    page.get_by_role("menuitem", name="2026-01-12", exact=True).click()
+    expect(page.get_by_role("button", name="Without tag:opgrid/partition=2026-01-12")).to_be_visible()
+    expect(page.locator(f"tr[data-run='{run_id}']")).to_be_visible()
+
+
 # ---- accessibility and hostile texts ---------------------------------------------------------------------------------
 
 PATHS = [
@@ -239,6 +292,18 @@ def test_every_page_is_accessible(page: Any, site: Site, some_run: str, scheme: 
     assert found == {}, json.dumps(found, indent=1)
 
 
+def test_no_page_is_wider_than_a_narrow_window(page: Any, some_run: str) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    wide: dict[str, int] = {}
+    for path in [*PATHS, f"runs/{some_run}?step=orders", f"runs/{some_run}?view=graph"]:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        found = page.evaluate("document.documentElement.scrollWidth")
+        if found > 400:
+            wide[path] = found
+    assert wide == {}
+
+
 HIT = "window.hit=1"
 ELEMENTS = [
     f"<script>{HIT}</script>",
@@ -276,8 +341,8 @@ DISGUISES: list[Any] = [
     lambda text: "]]>" + text,
     lambda text: text.replace("<", "<\n"),
     lambda text: text.replace("<", "<<"),
-    lambda text: text.replace(" on", "/on").replace(" src", "/src"),
-    lambda text: text.replace("javascript:", "java\tscript:"),
+    lambda text: text.replace(" on", "/on").replace(" src", "/src") + "/",
+    lambda text: text.replace("javascript:", "java\tscript:") + "\t",
     lambda text: text.replace("javascript:", "JaVaScRiPt:").replace("script", "ScRiPt"),
     lambda text: text.replace("<", "&lt;").replace(">", "&gt;"),
     lambda text: text.replace("<", "%3C").replace(">", "%3E"),
@@ -289,7 +354,10 @@ DISGUISES: list[Any] = [
     lambda text: "${" + HIT + "}" + text,
     lambda text: "'-" + HIT + "-'" + text,
 ]
-VECTORS = [disguise(element) for element in ELEMENTS for disguise in DISGUISES]
+VECTORS = [
+    disguise(element).replace(HIT, f"window.hit={number}")
+    for number, (element, disguise) in enumerate(itertools.product(ELEMENTS, DISGUISES), 1)
+]
 
 
 def test_hostile_texts_stay_texts(page: Any, site: Site) -> None:

@@ -8,7 +8,9 @@ from typing import Final
 import msgspec
 import strawberry
 
+from opgrid.broker.presence import Presence
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.wire import code_version
 from opgrid.ids import RunId
 from opgrid.plugins import executor_names
 from orchestrator.api.access import Role
@@ -92,6 +94,8 @@ class Worker:
     queues: list[str]
     concurrency: int
     code: list[str]
+    code_versions: list[str] = strawberry.field(description="In the order of `code`.")
+    outdated: list[str] = strawberry.field(description="Code locations of which this service has another version.")
     children: list[int] = strawberry.field(description="Process ids.")
     running: list[RunStepStats]
 
@@ -253,10 +257,20 @@ def _pools(backend: Backend) -> list[ConcurrencyKeyInfo]:
     ]
 
 
+def _outdated(worker: Presence, ours: dict[str, str]) -> list[str]:
+    told = zip(worker.code, worker.versions, strict=False)
+    return [name for name, version in told if version and version != ours.get(name, version)]
+
+
 def _fleet(backend: Backend) -> FleetState | None:
     report = fleet.read(backend.store)
     if report is None:
         return None
+    ours = {
+        place.name: code_version((job.name, job.structure_hash) for job in place.info.jobs)
+        for place in backend.loader.locations
+        if place.loaded is not None
+    }
     running: dict[str, list[RunStepStats]] = {}
     for run_id, step in backend.store.running_steps():
         if step.worker is not None:
@@ -269,6 +283,12 @@ def _fleet(backend: Backend) -> FleetState | None:
                 queues=list(each.queues),
                 concurrency=each.concurrency,
                 code=list(each.code),
+                code_versions=list(each.versions),
+                outdated=[
+                    name
+                    for name, found in zip(each.code, each.versions, strict=False)
+                    if found and found != ours.get(name, found)
+                ],
                 children=list(each.children),
                 running=running.get(each.name, []),
             )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import msgspec
 import pytest
 
+from opgrid.broker.presence import Presence
 from opgrid.contracts.status import RunStatus
-from tests.unit.api.conftest import PLACE, Api
+from opgrid.contracts.wire import code_version
+from opgrid.loading import load
+from orchestrator.coordinator.fleet import REPORT, FleetReport, QueueState
+from tests.unit.api.conftest import CODE, PLACE, Api
 from tests.unit.api.test_runs import SELECTOR, drive
+from worker.code import Code
 
 
 def test_a_location_tells_its_jobs_schedules_and_sensors(api: Api) -> None:
@@ -199,3 +206,24 @@ def test_pools_are_limited_and_daemons_are_missed(any_api: Api) -> None:
     assert found["fleet"] is None
     assert any_api('mutation { deleteConcurrencyLimit(concurrencyKey: "db") }')["deleteConcurrencyLimit"] is True
     assert any_api.store.pools() == {}
+
+
+def test_workers_tell_the_version_of_their_code_and_queues_their_alarm(any_api: Api) -> None:
+    ours = Code([CODE]).versions()
+    assert ours == (code_version((job.name, job.structure_hash) for job in load(CODE).resolve_all_job_defs()),)
+    now = time.time()
+    workers = (
+        Presence("w1@a", ("opgrid",), 2, (PLACE,), (7, 8), ours),
+        Presence("w2@b", ("opgrid",), 2, (PLACE, "other.py"), (9,), ("0123456789ab", "ba9876543210")),
+        Presence("w3@old", ("opgrid",), 1, (PLACE,)),
+    )
+    queues = (QueueState("gpu", 3, now - 60, 0), QueueState("opgrid", 0, None, 3))
+    any_api.store.put_report(REPORT, msgspec.json.encode(FleetReport(now, workers, queues)), now)
+    query = """{ fleet { workers { name concurrency code codeVersions outdated children }
+      queues { name waiting waitingSince workers alarm } } }"""
+    found = any_api(query)["fleet"]
+    assert [worker["outdated"] for worker in found["workers"]] == [[], [PLACE], []]
+    assert found["workers"][0]["codeVersions"] == list(ours)
+    gpu, usual = found["queues"]
+    assert gpu["alarm"] == "3 messages wait, and no worker serves this queue." and gpu["waitingSince"] == now - 60
+    assert usual["alarm"] is None and usual["waitingSince"] is None

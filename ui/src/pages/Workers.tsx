@@ -70,7 +70,22 @@ export function Workers() {
                         </Text>
                       </td>
                       <td>{worker.queues.join(", ")}</td>
-                      <td>{worker.code.join(", ")}</td>
+                      <td>
+                        {worker.code.map((name, index) => (
+                          <div key={name}>
+                            {name}{" "}
+                            <span className="quiet mono" title="Version: a hash of its jobs">
+                              {worker.codeVersions[index]}
+                            </span>
+                            {worker.outdated.includes(name) && (
+                              <span className="status bad" title="This service has loaded another version of it">
+                                {" "}
+                                <Icon name="warning" /> other code than here
+                              </span>
+                            )}
+                          </div>
+                        ))}
+                      </td>
                       <td>
                         {worker.running.length} of {worker.concurrency}
                       </td>
