@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from playwright.sync_api import expect
 from benchmarks.web import STEPS, store_wide
 from tests.e2e.conftest import AXE, CODE
 from tests.integration.service import Service
-from tests.integration.site import Site
+from tests.integration.site import Site, start
 
 pytestmark = [pytest.mark.celery, pytest.mark.slow]
 PLACE = f"locations/{CODE.name}"
@@ -236,6 +237,38 @@ def test_runs_are_found_by_a_part_of_their_id_and_tokens_are_taken_away(page: An
     expect(page.locator(f"tr[data-run='{run_id}']")).to_be_visible()
 
 
+def test_under_a_prefix_with_tokens(browser: Any, service: Service, site: Site, tmp_path: Path) -> None:
+    """A viewer signs in, looks, may change nothing, and signs out."""
+    other = Service(tmp_path, service.environ["OPGRID_DATABASE_URL"], None)
+    (tmp_path / "opgrid.yaml").write_text("web: {tokens: [{name: eve, token: look, role: viewer}]}\n")
+    try:
+        there = start(other, "web", "-f", str(CODE), "--path-prefix", "/up/here")
+        context = browser.new_context(base_url=there.url)
+        page = context.new_page()
+        sockets: list[str] = []
+        page.on("websocket", lambda socket: sockets.append(socket.url))
+        page.goto("")
+        token = page.get_by_label("Token", exact=True)
+        token.fill("guess")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_text("Nobody has this token.")).to_be_visible()
+        token.fill("look")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_text("opgrid 0", exact=False)).to_contain_text("eve")
+        page.get_by_role("link", name="Jobs", exact=True).click()
+        page.wait_for_url(there.url + "jobs")
+        page.get_by_role("link", name="Launchpad of shipping").click()
+        page.wait_for_url(there.url + f"{PLACE}/jobs/shipping/launchpad")
+        expect(page.get_by_label("Check of the config")).to_contain_text("The server takes this config.")
+        expect(page.get_by_role("button", name="Launch run")).to_be_disabled()
+        assert sockets and all(url.endswith("/up/here/graphql") for url in sockets)
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+        context.close()
+    finally:
+        other.close()
+
+
 # ---- accessibility and hostile texts ---------------------------------------------------------------------------------
 
 PATHS = [
@@ -386,7 +419,7 @@ def test_hostile_texts_stay_texts(page: Any, site: Site) -> None:
         f"runs/{said}?step=say",
         f"runs/{said}?step=say&tab=output",
         f"runs/{said}?tab=config",
-        f"runs/{said}?view=graph&step={VECTORS[1]}",
+        f"runs/{said}?view=graph&step={VECTORS[21]}",
         "runs",
         "",
         "automation",
@@ -398,13 +431,15 @@ def test_hostile_texts_stay_texts(page: Any, site: Site) -> None:
         "deployment/audit",
         f"{PLACE}/jobs/counting/launchpad?run={run_id}",
         f"{PLACE}/jobs/hostile/launchpad?run={said}",
-        "runs?q=" + "tag:x=" + VECTORS[1],
-        f"runs/{VECTORS[1]}",
+        "runs?q=" + "tag:x=" + VECTORS[21],
+        f"runs/{VECTORS[21]}",
     ]
     for path in paths:
         page.goto(quote(path, safe="/?=&:"))
         page.wait_for_load_state("networkidle")
         if path.endswith("step=say"):
+            page.get_by_role("combobox", name="Kind of events").click()
+            page.get_by_role("option", name="Failures").click()
             page.get_by_role("button", name="StepFailure").first.click()
         if path.startswith(f"runs/{said}"):
             page.mouse.wheel(0, 4000)

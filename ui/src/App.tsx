@@ -17,7 +17,14 @@ import { Workers } from "./pages/Workers";
 const JobPage = lazy(() => import("./pages/JobPage"));
 const Playground = lazy(() => import("./pages/Playground"));
 
-const decoded = (text: string | undefined): string => decodeURIComponent(text ?? "");
+/** As it stands where it is no encoded text. */
+function decoded(text = ""): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
 
 export function App() {
   return (

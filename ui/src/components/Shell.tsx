@@ -4,6 +4,7 @@ import {
   AppShell,
   Badge,
   Burger,
+  Button,
   Group,
   Kbd,
   Modal,
@@ -18,6 +19,7 @@ import {
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import { createContext, type ReactNode, useContext, useMemo, useState } from "react";
 import { Link, useLocation } from "wouter";
+import { address, HEADERS } from "../api/client";
 import { ShellDocument, type ShellQuery } from "../api/gql";
 import { useLive } from "../api/live";
 import { jobPath } from "./Bits";
@@ -164,6 +166,11 @@ function Keys({ opened, close }: { opened: boolean; close: () => void }) {
   );
 }
 
+async function signOut(): Promise<void> {
+  await fetch(address("logout"), { method: "POST", headers: HEADERS });
+  location.reload();
+}
+
 export function Shell({ children }: { children: ReactNode }) {
   const [path, go] = useLocation();
   const [menu, { toggle, close: closeMenu }] = useDisclosure();
@@ -277,9 +284,16 @@ export function Shell({ children }: { children: ReactNode }) {
               }
             />
           ))}
-          <Text size="xs" className="quiet" mt="auto" p="xs">
-            {data && `opgrid ${data.version}, ${data.viewer}`}
-          </Text>
+          <Group mt="auto" p="xs" gap="xs" justify="space-between">
+            <Text size="xs" className="quiet">
+              {data && `opgrid ${data.version}, ${data.viewer}`}
+            </Text>
+            {data && data.viewer !== "local" && (
+              <Button size="compact-xs" variant="default" onClick={signOut}>
+                Sign out
+              </Button>
+            )}
+          </Group>
         </AppShell.Navbar>
         <AppShell.Main id="main" tabIndex={-1}>
           {children}
