@@ -1,6 +1,7 @@
 /** The ops of a job as a graph; nested graphs open and close in place. */
 import { ActionIcon, Button, Group, Text, TextInput } from "@mantine/core";
 import { useMemo, useState } from "react";
+import { counted } from "../lib/words";
 import { Empty } from "./Bits";
 import { Flow, type Shown } from "./Flow";
 import { Icon } from "./Icons";
@@ -174,7 +175,7 @@ export function JobGraph({
             onChange={(event) => setText(event.currentTarget.value)}
           />
           <Text size="xs" className="quiet" fw={400}>
-            {Object.keys(structure.ops ?? {}).length} ops, {nodes.length} nodes shown
+            {counted(Object.keys(structure.ops ?? {}).length, "op")}, {counted(nodes.length, "node")} shown
           </Text>
           {nested.length > 0 && (
             <Group gap={4} ml="auto">

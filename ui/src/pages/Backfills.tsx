@@ -27,13 +27,13 @@ function countsOf(backfill: BackfillRowFragment): { ok: number; bad: number; goi
 
 function Bar({ backfill }: { backfill: BackfillRowFragment }) {
   const { ok, bad, going, total } = countsOf(backfill);
-  const said = `${ok} succeeded, ${bad} did not, ${going} go on, of ${total}`;
+  const said = `${ok} of ${total} succeeded${bad ? `, ${bad} failed` : ""}${going ? `, ${going} in progress` : ""}`;
   return (
     <div style={{ minWidth: 180 }}>
       <Progress.Root size="sm" aria-label={said}>
         <Progress.Section value={(ok / total) * 100} color="var(--ok)" aria-label={`${ok} succeeded`} />
         <Progress.Section value={(bad / total) * 100} color="var(--bad)" aria-label={`${bad} did not succeed`} />
-        <Progress.Section value={(going / total) * 100} color="var(--going)" aria-label={`${going} go on`} />
+        <Progress.Section value={(going / total) * 100} color="var(--going)" aria-label={`${going} in progress`} />
       </Progress.Root>
       <Text size="xs" className="quiet">
         {said}

@@ -147,7 +147,7 @@ function Services({ data }: { data: DeploymentQuery }) {
             <tr key={each.daemonType}>
               <td>{each.daemonType}</td>
               <td>
-                <Status of={each.healthy ? "SUCCESS" : "FAILURE"}>{each.healthy ? "Done" : "Nobody does it"}</Status>
+                <Status of={each.healthy ? "SUCCESS" : "FAILURE"}>{each.healthy ? "Running" : "Nobody does it"}</Status>
               </td>
               <td className="mono">{each.owner}</td>
             </tr>

@@ -67,7 +67,7 @@ export function Jobs() {
                     <td className="wide-only">{job.repositoryLocationName}</td>
                     <td>
                       {last ? (
-                        <Group gap="xs">
+                        <Group gap="xs" wrap="nowrap">
                           <Status of={last.status} />
                           <When at={last.creationTime} />
                         </Group>
