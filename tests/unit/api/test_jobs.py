@@ -225,5 +225,8 @@ def test_workers_tell_the_version_of_their_code_and_queues_their_alarm(any_api: 
     assert [worker["outdated"] for worker in found["workers"]] == [[], [PLACE], []]
     assert found["workers"][0]["codeVersions"] == list(ours)
     gpu, usual = found["queues"]
-    assert gpu["alarm"] == "3 messages wait, and no worker serves this queue." and gpu["waitingSince"] == now - 60
+    assert (
+        gpu["alarm"] == "3 messages and steps wait, and no worker serves this queue."
+        and gpu["waitingSince"] == now - 60
+    )
     assert usual["alarm"] is None and usual["waitingSince"] is None
