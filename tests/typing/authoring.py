@@ -6,10 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, assert_type
 
 from opgrid import (
+    AssetKey,
+    AssetMaterialization,
     Config,
     ConfigurableResource,
     DynamicOut,
     DynamicOutput,
+    EventLogEntry,
+    EventType,
     ExecuteInProcessResult,
     GraphDefinition,
     Instance,
@@ -125,3 +129,17 @@ def results_are_known() -> None:
         assert_type(instance, Instance)
         assert_type(stored, JobExecutionResult)
         assert_type(stored.run.started, float | None)
+
+
+def events_are_known() -> None:
+    result = whole.execute_in_process()
+    event = result.all_events[0]
+    assert_type(event.event_type, EventType)
+    assert_type(event.step_key, str | None)
+    assert_type(event.is_step_success, bool)
+    assert_type(event.asset_key, AssetKey | None)
+    assert_type(result.asset_materializations_for_node("add"), list[AssetMaterialization])
+    with Instance.ephemeral() as instance:
+        entry: EventLogEntry = instance.all_logs(result.run_id)[0]
+        assert_type(entry.message, str)
+        assert_type(instance.get_run_records()[0].run, RunRecord)
