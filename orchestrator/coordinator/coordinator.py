@@ -39,6 +39,7 @@ from orchestrator.storage.service_records import OpenRun
 _LOOK: Final = 0.1  #: seconds
 _BREATH: Final = 0.005
 _IDLE: Final = 0.25  #: the same while there is no run
+_LISTEN: Final = 0.5  #: seconds until who waits for the bell asks whether it is still to wait
 _QUEUE: Final = "queue"  #: the lease of who dequeues
 _GOING: Final = frozenset({RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING})
 
@@ -86,6 +87,7 @@ class Coordinator:
         self._number = itertools.count()
         self._stopped = threading.Event()
         self._hurry = threading.Event()  #: a run has ended that others wait for
+        self._rang = False  #: it is one that was launched or canceled
         self._are_queued = False
         self._renew_at = 0.0
 
@@ -101,15 +103,28 @@ class Coordinator:
     def _wait(self) -> bool:
         """For the time of the next turn; False where there is none."""
         if self._hurry.wait(_LOOK if self._records else _IDLE) and not self._stopped.is_set():
-            time.sleep(_BREATH)  # runs end many at a time
+            if not self._rang:
+                time.sleep(_BREATH)  # runs end many at a time
+            self._rang = False
             self._hurry.clear()
         return not self._stopped.is_set()
+
+    def _listen(self) -> None:
+        """In a thread: where somebody has launched or canceled a run, the next turn is now."""
+        while not self._stopped.is_set():
+            if not self._holds(_QUEUE):
+                self._stopped.wait(_IDLE)
+            elif self._store.wait_for_bell(_LISTEN):
+                self._rang = True
+                self._hurry.set()
 
     def run(self) -> None:
         """Until ``stop``."""
         away = False
         if self._fleet is not None:
             self._fleet.start(lambda: self._holds(_QUEUE))
+        listener = threading.Thread(target=self._listen, name="opgrid-bell", daemon=True)
+        listener.start()
         try:
             while self._wait():
                 try:
@@ -126,6 +141,7 @@ class Coordinator:
                     self._stopped.wait(1.0)
         finally:
             self._close()
+            listener.join()
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -134,8 +150,8 @@ class Coordinator:
             self._renew_at = now + (RENEW if len(self._held) > SHARDS else STAND_BY)
         rows = self._store.open_runs()
         self._forget(rows)
-        if self._holds(_QUEUE):
-            self._dequeue(rows)
+        if self._holds(_QUEUE) and self._dequeue(rows):
+            rows = self._store.open_runs()
         for row in rows:
             if row.status in _GOING and self._holds(row.shard) and row.run_id not in self._begun:
                 self._begin(row)
@@ -197,16 +213,17 @@ class Coordinator:
 
     # ---- the queue -------------------------------------------------------------------------------------------------
 
-    def _dequeue(self, rows: list[OpenRun]) -> None:
+    def _dequeue(self, rows: list[OpenRun]) -> bool:
+        """Whether something has changed by it."""
         queued = frozenset(row.run_id for row in rows if row.status is RunStatus.QUEUED)
         going = frozenset(row.run_id for row in rows if row.status in _GOING)
         self._are_queued = bool(queued)
         if not queued:
-            return
+            return False
         pools = self._run_pools([row.run_id for row in rows])
         of_now = queued, going, pools.limits
         if of_now == self._chosen:
-            return
+            return False
         records = [self._record(row.run_id) for row in rows]
         choice: Choice = choose(
             [record for record in records if record is not None and record.run_id in queued],
@@ -220,6 +237,7 @@ class Coordinator:
             if self._store.dequeue(run_id, time.time()) and record is not None:
                 self._turns[record.job] = next(self._number)
         self._chosen = of_now  # it is looked at again when any of that has changed
+        return bool(choice.start)
 
     def _run_pools(self, run_ids: list[RunId]) -> RunPools:
         for run_id in run_ids if self._store.pooling.granularity == "run" else ():

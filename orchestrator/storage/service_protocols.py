@@ -57,6 +57,12 @@ class ServiceStore(Store, Protocol):
         """Durable; who drives the run sees it."""
         ...
 
+    def wait_for_bell(self, timeout: float) -> bool:
+        """Whether, within so many seconds, a run was queued or its end asked for, by whatever process. It may ring for
+        nothing, and for only one of several who wait: look now and then all the same. For one thread.
+        """
+        ...
+
     def open_runs(self) -> list[OpenRun]:
         """Those that have not ended, oldest first."""
         ...

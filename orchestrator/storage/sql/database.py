@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from opgrid.errors import DatabaseUnreachable
 from orchestrator.engine.pools import PoolSettings
+from orchestrator.storage.sql.bell import bell_of
 from orchestrator.storage.sql.clock import LeaseClock, lease_clock
 from orchestrator.storage.sql.engine import open_engine, unreachable
 from orchestrator.storage.sql.migrate import upgrade
@@ -29,6 +30,7 @@ class Database:
         self._engine: Engine = open_engine(url)
         self._read = self._engine.execution_options(reading=True)
         self._statements = statements_for(self._engine.dialect)
+        self._bell = bell_of(self._engine)
         try:
             upgrade(self._engine)
         except DBAPIError as error:
@@ -39,17 +41,23 @@ class Database:
             raise
 
     def close(self) -> None:
+        self._bell.close()
         self._engine.dispose()
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, rings: bool = False) -> Iterator[Connection]:
+        """``rings``: who starts queued runs has something to see when this is done."""
         try:
             with self._engine.begin() as connection:
                 yield connection
+                if rings:
+                    self._bell.before_commit(connection)
         except IntegrityError:
             raise
         except DBAPIError as error:
             raise unreachable(self._engine, error) from error
+        if rings:
+            self._bell.after_commit()
 
     def _all(self, query: Any) -> Sequence[Any]:
         try:

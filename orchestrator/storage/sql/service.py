@@ -80,7 +80,7 @@ class ServiceTables(Database):
     def launch(self, new: Sequence[NewRun]) -> list[RunId]:
         """Store runs, all or none; gives those whose key had not launched one before. Raises RunAlreadyExists."""
         try:
-            with self._writing() as connection:
+            with self._writing(rings=True) as connection:
                 launched = self._launch(connection, new)
                 reach("launch before")
             reach("launch after")
@@ -155,8 +155,11 @@ class ServiceTables(Database):
 
     def request_cancel(self, run_id: RunId, reason: str) -> None:
         """Durable; who drives the run sees it."""
-        with self._writing() as connection:
+        with self._writing(rings=True) as connection:
             connection.execute(update(runs).where(runs.c.run_id == run_id).values(cancel=reason))
+
+    def wait_for_bell(self, timeout: float) -> bool:
+        return self._bell.wait(timeout)
 
     def open_runs(self) -> list[OpenRun]:
         """Those that have not ended, oldest first."""
@@ -282,7 +285,7 @@ class ServiceTables(Database):
         nothing is stored, where another process has ticked since ``before``, or somebody has set the cursor. Whether it
         runs stays as it is stored.
         """
-        with self._writing() as connection:
+        with self._writing(rings=bool(new)) as connection:
             if not self._is_still(connection, before):
                 return None
             for request in requests:

@@ -241,3 +241,20 @@ def test_pools(store: SqlStore) -> None:
     assert store.pools() == {"api": 1, "db": 2}
     store.set_pool("db", None)
     assert store.pools() == {"api": 1}
+
+
+def test_who_waits_for_runs_is_told_by_other_processes(store: SqlStore, database_url: str) -> None:
+    assert not store.wait_for_bell(0.05)
+    other = SqlStore(database_url)
+    heard: list[bool] = []
+    waiting = threading.Thread(target=lambda: heard.append(store.wait_for_bell(30.0)))
+    waiting.start()
+    other.launch([new("a")])
+    waiting.join(20.0)
+    assert heard == [True]
+    store.wait_for_bell(0.05)  # it may have rung twice
+    other.request_cancel(RunId("a"), "enough")
+    assert store.wait_for_bell(20.0)
+    other.dequeue(RunId("a"), 2.0)
+    assert not store.wait_for_bell(0.05)
+    other.close()
