@@ -363,7 +363,7 @@ class CeleryExecutor(Executor):
                 self._take_back(open_returned(fields[_RETURNED], self.ring))
                 return []
             return open_events(fields.get(b"d", b""), self.ring)
-        except (PayloadRejected, msgspec.ValidationError) as error:
+        except (PayloadRejected, msgspec.MsgspecError, UnicodeDecodeError) as error:
             _log.error("An entry of stream %s was thrown away: %s", self.stream, error)
             return []
 

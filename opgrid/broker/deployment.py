@@ -27,9 +27,15 @@ class OtherKey(SettingsError):
 
 
 def agree_on_key(client: redis.Redis, keys: Keys, ring: KeyRing) -> None:
-    """The first process of a deployment says which key signs; the others must have it. Raises OtherKey."""
+    """Who starts says which key signs; those who start after it must have that key. Raises OtherKey.
+
+    So keys are replaced: first all processes get the new one beside the old one, then it comes first, then the old one
+    goes. Who skips a step is refused.
+    """
     if client.set(keys.secret, ring.active, nx=True):
         return
     theirs: Any = client.get(keys.secret) or ring.active
     if not ring.knows(theirs):
         raise OtherKey(keys.deployment, theirs.hex(), ring.active.hex())
+    if theirs != ring.active:
+        client.set(keys.secret, ring.active)

@@ -84,7 +84,7 @@ def seal_events(events: Sequence[AnyEvent], ring: KeyRing) -> bytes:
 
 
 def open_events(data: bytes, ring: KeyRing) -> list[AnyEvent]:
-    """Raises PayloadRejected; msgspec.ValidationError for what no version of opgrid wrote."""
+    """Raises PayloadRejected; msgspec.MsgspecError and UnicodeDecodeError for what no version of opgrid wrote."""
     (text,) = open_sealed(data, _PURPOSE_EVENTS, ring)
     return decode_events(text)
 
@@ -95,7 +95,7 @@ def seal_returned(returned: Sequence[Attempted], ring: KeyRing) -> bytes:
 
 
 def open_returned(data: bytes, ring: KeyRing) -> list[Attempted]:
-    """Raises PayloadRejected; msgspec.ValidationError for what no version of opgrid wrote."""
+    """Raises PayloadRejected; msgspec.MsgspecError and UnicodeDecodeError for what no version of opgrid wrote."""
     (text,) = open_sealed(data, _PURPOSE_RETURNED, ring)
     return _returned(text)
 

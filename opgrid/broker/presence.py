@@ -4,14 +4,17 @@ to them: told by coordinators.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 import redis
 
 from opgrid.broker.keys import Keys
+
+T = TypeVar("T")
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -40,18 +43,24 @@ def announce_backlog(client: redis.Redis, keys: Keys, stream: str, steps: Mappin
 
 
 def backlogs(client: redis.Redis, keys: Keys) -> Counter[str]:
-    """Of all coordinators, by queue. Walks through all keys of the database."""
-    names: list[Any] = list(client.scan_iter(match=keys.backlog("*"), count=1000))
-    found: Any = client.mget(names) if names else []
+    """Of all coordinators, by queue."""
     total: Counter[str] = Counter()
-    for each in found:
-        if each is not None:
-            total.update(msgspec.json.decode(each, type=dict[str, int]))
+    for steps in _said(client, keys.backlog("*"), dict[str, int]):
+        total.update(steps)
     return total
 
 
 def alive(client: redis.Redis, keys: Keys) -> list[Presence]:
-    """By name. Walks through all keys of the database: for when somebody asks, not for every turn."""
-    names: list[Any] = sorted(client.scan_iter(match=keys.worker("*"), count=1000))
+    """By name."""
+    return list(_said(client, keys.worker("*"), Presence))
+
+
+def _said(client: redis.Redis, pattern: str, type: type[T]) -> Iterator[T]:
+    """Walks through all keys of the database: for when somebody asks, not for every turn. What none of us wrote is
+    passed over.
+    """
+    names: list[Any] = sorted(client.scan_iter(match=pattern, count=1000))
     found: Any = client.mget(names) if names else []
-    return [msgspec.json.decode(each, type=Presence) for each in found if each is not None]
+    for each in found:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            yield msgspec.json.decode(each or b"", type=type)

@@ -20,10 +20,10 @@ from typing import Any
 from opgrid.broker.connection import BrokerAddress, connect
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.fleet import WorkerProcess, start_worker
-from opgrid.contracts.events import AnyEvent, StepEvent, StepFailed, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import AnyEvent, StepCanceled, StepEvent, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
-from opgrid.ids import RunId
+from opgrid.ids import RunId, StepKey
 from opgrid.io.keys import KeyRing
 from opgrid.loading import load_job
 from orchestrator.coordinator.shards import all_shards, plan_of
@@ -277,10 +277,11 @@ class Arena:
         twice = [key for key, count in starts.items() if count > 1]
         if twice:
             raise Broken(f"attempts were recorded twice: {twice}")
+        lost = {(event.step, event.attempt) for event in self.of(run_id, StepLost)}
         ends = Counter(
             (event.step, event.attempt)
             for event in self.events(run_id)
-            if isinstance(event, StepEvent) and event.TYPE.value in _ENDS and not _is_verdict(event)
+            if isinstance(event, StepEvent) and event.TYPE.value in _ENDS and not _is_verdict(event, lost)
         )
         twice = [key for key, count in ends.items() if count > 1]
         if twice:
@@ -326,8 +327,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 _ENDS = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_LOST", "STEP_CANCELED"})
 
 
-def _is_verdict(event: AnyEvent) -> bool:
-    """That an attempt that was lost was one too many."""
+def _is_verdict(event: AnyEvent, lost: set[tuple[StepKey, int]]) -> bool:
+    """On an attempt that was lost: it was one too many, or its run is canceled."""
+    if isinstance(event, StepCanceled):
+        return (event.step, event.attempt) in lost
     return isinstance(event, StepFailed) and event.error.kind == "PoisonStep"
 
 
