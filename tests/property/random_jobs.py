@@ -54,6 +54,14 @@ def pair(a: int, b: int) -> int:
     return mix(mix(a, b), fragile(b))
 
 
+@graph
+def nest(a: int, b: int) -> int:
+    return pair(maybe(a), pair(b, a))
+
+
+_OF_TWO = ("mix", "pair", "nest")
+
+
 # ---- the drawing ---------------------------------------------------------------------------------------------------
 
 
@@ -91,15 +99,15 @@ class Drawing:
             first = rng.choice(mapped)
             if rng.random() < 0.35:
                 return Step(name, "collect", (first,))
-            kind = rng.choice(["mix", "maybe", "fragile", "pair"])
+            kind = rng.choice(["mix", "maybe", "fragile", "pair", "nest"])
             second = rng.choice([first, *mapped[1:], *outside])
-            return Step(name, kind, (first, second) if kind in ("mix", "pair") else (first,), fan)
-        kind = rng.choice(["source", "mix", "mix", "maybe", "fragile", "spread", "join", "pair"])
+            return Step(name, kind, (first, second) if kind in _OF_TWO else (first,), fan)
+        kind = rng.choice(["source", "mix", "mix", "maybe", "fragile", "spread", "join", "pair", "nest"])
         if kind == "source":
             return Step(name, kind, ())
         if kind == "join":
             return Step(name, kind, tuple(rng.choice(outside) for _ in range(rng.randint(1, 4))))
-        return Step(name, kind, tuple(rng.choice(outside) for _ in range(2 if kind in ("mix", "pair") else 1)))
+        return Step(name, kind, tuple(rng.choice(outside) for _ in range(2 if kind in _OF_TWO else 1)))
 
     def _is_fan(self, at: int) -> bool:
         return self.steps[at].kind == "spread"
@@ -115,6 +123,7 @@ def compose(drawing: Drawing) -> JobDefinition:
         "fragile": fragile,
         "spread": spread,
         "pair": pair,
+        "nest": nest,
         "collect": join,
     }
 
@@ -188,16 +197,25 @@ class Flat(NamedTuple):
 def _flat(drawing: Drawing) -> Iterator[Flat]:
     ends: list[str] = []
     for step in drawing.steps:
-        inputs = tuple(ends[each] for each in step.inputs)
-        if step.kind == "pair":
-            name = step.name
-            yield Flat(f"{name}.mix", "mix", inputs)
-            yield Flat(f"{name}.fragile", "fragile", inputs[1:])
-            yield Flat(f"{name}.mix_2", "mix", (f"{name}.mix", f"{name}.fragile"))
-            ends.append(f"{name}.mix_2")
-        else:
-            yield Flat(step.name, step.kind, inputs)
-            ends.append(step.name)
+        *inside, end = _taken_apart(step.name, step.kind, tuple(ends[each] for each in step.inputs))
+        yield from inside
+        yield end
+        ends.append(end.name)
+
+
+def _taken_apart(name: str, kind: str, inputs: tuple[str, ...]) -> Iterator[Flat]:
+    """The last is the one whose output is the whole's."""
+    if kind == "pair":
+        yield Flat(f"{name}.mix", "mix", inputs)
+        yield Flat(f"{name}.fragile", "fragile", inputs[1:])
+        yield Flat(f"{name}.mix_2", "mix", (f"{name}.mix", f"{name}.fragile"))
+    elif kind == "nest":
+        a, b = inputs
+        yield Flat(f"{name}.maybe", "maybe", (a,))
+        yield from _taken_apart(f"{name}.pair", "pair", (b, a))
+        yield from _taken_apart(f"{name}.pair_2", "pair", (f"{name}.maybe", f"{name}.pair.mix_2"))
+    else:
+        yield Flat(name, kind, inputs)
 
 
 def _map(

@@ -46,7 +46,7 @@ def test_in_process(seed: int) -> None:
 
 
 #: Drawn once: they hold all kinds of steps, and each kind of end.
-SEEDS = [48, 117, 130, 173, 253, 393]
+SEEDS = [7, 12, 20, 30, 38, 43]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -78,7 +78,7 @@ def test_on_celery(seed: int, fleet: Instance) -> None:
 def test_the_seeds_hold_every_kind_of_end() -> None:
     outcomes = [reckon(Drawing.of(seed)) for seed in SEEDS]
     kinds = {step.kind for seed in SEEDS for step in Drawing.of(seed).steps}
-    assert kinds == {"source", "mix", "join", "maybe", "fragile", "spread", "pair", "collect"}
+    assert kinds == {"source", "mix", "join", "maybe", "fragile", "spread", "pair", "nest", "collect"}
     assert any(each.failed for each in outcomes)
     assert any(each.skipped for each in outcomes)
     assert any("[" in key for each in outcomes for key in each.values)
