@@ -18,11 +18,26 @@ from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, list
 
 
 class Config(pydantic.BaseModel):
-    """The config of an op or a resource, by its annotation: ``def crunch(config: CrunchConfig): ...``. Immutable."""
+    """The config of an op or a resource, by its annotation: ``def crunch(config: CrunchConfig): ...``. Immutable. A
+    field that may be None is None where nothing is given and it has no other default.
+    """
 
     model_config = pydantic.ConfigDict(
         extra="forbid", frozen=True, validate_default=False, ser_json_inf_nan="constants"
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        open_fields = [
+            field
+            for field in cls.model_fields.values()
+            if field.is_required() and type(None) in typing.get_args(field.annotation)
+        ]
+        for field in open_fields:
+            field.default = None
+        if open_fields:
+            cls.model_rebuild(force=True)
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -156,6 +156,46 @@ def test_types_of_inputs_are_config_schemas_too() -> None:
     assert len(told.value.errors) == 2
 
 
+class Loose(Config):
+    limit: int | None
+    name: str | None
+    size: int | None = 5
+
+
+class LooseResource(ConfigurableResource):
+    url: str | None
+
+
+@op
+def reads_loose(config: Loose, loose: LooseResource) -> Any:
+    return config.limit, config.name, config.size, loose.url
+
+
+@job(resource_defs={"loose": LooseResource()})
+def loosely() -> None:
+    reads_loose()
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ({}, (None, None, 5, None)),
+        ({"limit": 3, "size": None}, (3, None, None, None)),
+        ({"name": "x", "limit": None}, (None, "x", 5, None)),
+    ],
+)
+def test_a_field_that_may_be_none_need_not_be_given(written: Any, seen: Any) -> None:
+    config = {"ops": {"reads_loose": {"config": written}}}
+    assert loosely.execute_in_process(run_config=config).output_for_node("reads_loose") == seen
+    given = RunConfig(ops={"reads_loose": Loose(**written)})
+    assert loosely.execute_in_process(run_config=given).output_for_node("reads_loose") == seen
+
+
+def test_nothing_has_to_be_given_where_all_fields_may_be_none() -> None:
+    assert loosely.execute_in_process().output_for_node("reads_loose") == (None, None, 5, None)
+    assert "required" not in loosely.run_config_schema["properties"]["ops"]["properties"]["reads_loose"]
+
+
 class Cat(Config):
     kind: Literal["cat"] = "cat"
     lives: int
