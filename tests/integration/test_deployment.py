@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -70,7 +71,23 @@ def _service(
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            code = process.wait(_grace(service))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        # web servers end in order and then, as the signal says, by it
+        assert code in ((0, -signal.SIGTERM) if name in ("web", "flower") else (0,)), (
+            name,
+            (folder / f"{name}.log").read_text()[-2000:],
+        )
+
+
+def _grace(service: dict[str, Any]) -> float:
+    """Seconds until compose would kill it."""
+    text: str = service.get("stop_grace_period", "10s")
+    return float(text.removesuffix("s"))
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +151,27 @@ def test_redis_keeps_what_it_said_yes_to(stack: dict[str, str]) -> None:
         settings: Any = client.config_get("*")
     assert (settings["appendonly"], settings["maxmemory-policy"]) == ("yes", "noeviction")
     assert settings["requirepass"]
+
+
+def test_redis_is_healthy(stack: dict[str, str]) -> None:
+    _, check = _SERVICES["redis"]["healthcheck"]["test"]
+    tools = Path(find_server()).parent
+    if not (tools / "redis-cli").exists():
+        pytest.skip("there is no redis-cli here")
+    password, _, rest = stack["REDIS_PASSWORD"].partition("\n")
+    port = rest.split()[1]
+    environ = {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "REDIS_PASSWORD": password}
+    command = check.replace("$$", "$").replace("redis-cli", f"redis-cli -p {port}")
+    assert subprocess.run(["sh", "-c", command], env=environ).returncode == 0
+    wrong = {**environ, "REDIS_PASSWORD": "wrong"}
+    assert subprocess.run(["sh", "-c", command], env=wrong, stderr=subprocess.DEVNULL).returncode != 0
+
+
+def test_each_service_is_tried_or_not_ours() -> None:
+    """Those whose command is run here, and the database, which is a server of its own here."""
+    tried = {"redis", "worker-1", "worker-2", "migrate", "orchestrator-1", "orchestrator-2", "daemon", "web", "flower"}
+    assert set(_SERVICES) - tried == {"postgres"}
+    assert "command" not in _SERVICES["postgres"]
 
 
 def test_the_workers_run_the_census(stack: dict[str, str], tmp_path: Path) -> None:
