@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         config_from_files,
         config_from_pkg_resources,
         config_from_yaml_strings,
+        file_relative_path,
     )
     from opgrid.config.model import (
         Config,
@@ -456,6 +457,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "config_from_files",
     "config_from_pkg_resources",
     "config_from_yaml_strings",
+    "file_relative_path",
     "ConfigMapping",
     "config_mapping",
     "configured",
@@ -738,6 +740,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "config_from_files",
         "config_from_pkg_resources",
         "config_from_yaml_strings",
+        "file_relative_path",
     ),
     "opgrid.definitions.config_mapping": (
         "ConfigMapping",

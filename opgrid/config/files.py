@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import glob
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -72,3 +73,8 @@ def _parsed(name: str, text: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise InvalidConfigError(f"{name} has to hold a mapping at its top, not a {type(found).__name__}.")
     return found
+
+
+def file_relative_path(dunderfile: str, relative_path: str) -> str:
+    """A path beside the file that says it: ``file_relative_path(__file__, "../run.yaml")``."""
+    return os.path.join(os.path.dirname(dunderfile), relative_path)

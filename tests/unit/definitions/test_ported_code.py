@@ -58,6 +58,7 @@ from opgrid import (
     TableConstraints,
     TableSchema,
     UPathIOManager,
+    file_relative_path,
     graph,
     input_manager,
     instance_for_test,
@@ -680,3 +681,8 @@ def test_a_job_may_pass_on_what_a_call_of_several_outputs_gave() -> None:
         return several()
 
     assert passing.execute_in_process().output_for_node("several", "b") == 2
+
+
+def test_a_path_beside_a_file() -> None:
+    beside = file_relative_path(__file__, "test_op.py")
+    assert Path(beside) == Path(__file__).with_name("test_op.py")
