@@ -54,7 +54,10 @@ class EventType(StrEnum):
     ENGINE_EVENT = "ENGINE_EVENT"
 
 
-class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+# ``gc=False``: there are very many of these, and frozen values that hold only values before them make no cycles.
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An exception as data: it crosses processes without a pickle."""
 
     kind: str  #: class name
@@ -85,7 +88,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         return cls(type(error).__name__, str(error), trace, cause)
 
 
-class Event(Questions, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+class Event(Questions, msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="type"):
     """The base of all events; a run's own events have no step. Dagster's names for what it is and carries are
     understood: ``event_type``, ``step_key``, ``is_step_success``, ``step_output_data``, ``asset_materialization``.
     """
@@ -172,7 +175,7 @@ class StepStarted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=
     pid: int = 0
 
 
-class RetryRequest(msgspec.Struct, frozen=True):
+class RetryRequest(msgspec.Struct, frozen=True, gc=False):
     """``raise RetryRequested(...)`` as data."""
 
     max_retries: int = 1
@@ -198,7 +201,7 @@ class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=E
     seconds: float = 0.0
 
 
-class LossCause(msgspec.Struct, frozen=True, omit_defaults=True):
+class LossCause(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     reason: str  #: in words
     signal: int | None = None
     exit_code: int | None = None

@@ -10,7 +10,10 @@ from opgrid.contracts.config import ExecutorChoice, ResolvedConfig
 from opgrid.ids import NodePath, RunId, StepKey
 
 
-class OutputRef(msgspec.Struct, frozen=True, omit_defaults=True):
+# ``gc=False``: there are very many of these, and frozen values that hold only values before them make no cycles.
+
+
+class OutputRef(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One stored output of an accepted attempt: all that a reader needs to find it, and to reject anything else."""
 
     run_id: RunId
@@ -22,43 +25,43 @@ class OutputRef(msgspec.Struct, frozen=True, omit_defaults=True):
     manifest: Any = None  #: what the IO manager wants back to load it (JSON); None: nothing was stored
 
 
-class Stored(msgspec.Struct, frozen=True, tag="stored"):
+class Stored(msgspec.Struct, frozen=True, gc=False, tag="stored"):
     ref: OutputRef
 
 
-class Gathered(msgspec.Struct, frozen=True, tag="gathered"):
+class Gathered(msgspec.Struct, frozen=True, gc=False, tag="gathered"):
     """A list, in this order."""
 
     items: tuple[OutputRef, ...]
 
 
-class FromConfig(msgspec.Struct, frozen=True, tag="config"):
+class FromConfig(msgspec.Struct, frozen=True, gc=False, tag="config"):
     """``inputs.<name>`` of the node's config; see :class:`opgrid.contracts.config.NodeConfig`."""
 
 
-class FromJobInput(msgspec.Struct, frozen=True, tag="job_input"):
+class FromJobInput(msgspec.Struct, frozen=True, gc=False, tag="job_input"):
     """A top-level input of the job: from ``input_values`` or the ``inputs`` of the run config."""
 
     name: str
 
 
-class FromDefault(msgspec.Struct, frozen=True, tag="default"):
+class FromDefault(msgspec.Struct, frozen=True, gc=False, tag="default"):
     """The default value of the parameter or of its ``In``."""
 
 
-class FromInputManager(msgspec.Struct, frozen=True, tag="input_manager"):
+class FromInputManager(msgspec.Struct, frozen=True, gc=False, tag="input_manager"):
     """No upstream output: the input's own manager loads it."""
 
 
 Source = Stored | Gathered | FromConfig | FromJobInput | FromDefault | FromInputManager
 
 
-class TaskInput(msgspec.Struct, frozen=True):
+class TaskInput(msgspec.Struct, frozen=True, gc=False):
     name: str
     source: Source
 
 
-class StepTask(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepTask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One attempt at one step. ``(run_id, step, attempt)`` names it for ever; inputs of type Nothing are not listed."""
 
     run_id: RunId

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from opgrid.errors import OpGridError
+from orchestrator.cli.memory import collect_rarely
 from orchestrator.coordinator.ownership import RunIsDriven
 from orchestrator.instance import Instance
 from orchestrator.services.runs import resume_run
@@ -19,6 +20,7 @@ def main(args: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may have inherited to ignore it
     settings = Settings.load()
     with Instance.of(settings) as instance:
+        collect_rarely()
         while not (record := instance.record(run_id)).status.is_final:
             try:
                 resume_run(

@@ -19,6 +19,7 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import InvariantViolationError
 from opgrid.loading import load_job
 from orchestrator.cli.display import Watch, watching
+from orchestrator.cli.memory import collect_rarely
 from orchestrator.engine.inbox import Inbox, cancel_on_signals
 from orchestrator.instance import Instance
 from orchestrator.services.execute import drive_here
@@ -105,6 +106,7 @@ def reexecution_of(
 
 def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Callable[[Watch, Inbox], RunStatus]) -> int:
     inbox = Inbox()
+    collect_rarely()
     with watching(job, quiet=as_json) as watch, cancel_on_signals(inbox) as received:
         status = drive(watch, inbox)
     record = instance.record(run_id)

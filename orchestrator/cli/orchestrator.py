@@ -17,6 +17,7 @@ import click
 )
 def orchestrator(check: bool) -> None:
     """Drive launched runs until SIGTERM or Ctrl-C; several may run, and take over from each other."""
+    from orchestrator.cli.memory import collect_rarely
     from orchestrator.coordinator.coordinator import is_there
     from orchestrator.settings import Settings
     from orchestrator.wiring import open_coordinator, open_store
@@ -28,6 +29,7 @@ def orchestrator(check: bool) -> None:
             sys.exit(0 if is_there(store) else 1)
         log_to_stderr()
         coordinator = open_coordinator(settings, store)
+        collect_rarely()
         stop_on_signals(coordinator.stop)
         coordinator.run()
     finally:

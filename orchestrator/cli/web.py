@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import socket
 import threading
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.memory import collect_rarely
 from orchestrator.cli.orchestrator import log_to_stderr
 from orchestrator.cli.target import codes_options
 
@@ -94,10 +94,7 @@ def address_of(bound: socket.socket, prefix: str = "") -> str:
 def server_of(app: ASGIApp) -> uvicorn.Server:
     import uvicorn
 
-    # What is there by now stays: looking through it again and again took most of the time of a page with many rows.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    collect_rarely()
     logging.getLogger("strawberry.execution").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
