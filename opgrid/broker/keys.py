@@ -67,9 +67,19 @@ class Keys:
         """Step tasks that are too long for a message."""
         return f"{self.deployment}:tasks:{brief}:{content}"
 
+    @property
+    def workers(self) -> str:
+        """Set: the keys of :meth:`worker` that were written."""
+        return f"{self.deployment}:workers"
+
     def worker(self, name: str) -> str:
         """What a living worker tells about itself; expires when it no longer beats."""
         return f"{self.deployment}:worker:{name}"
+
+    @property
+    def backlogs(self) -> str:
+        """Set: the keys of :meth:`backlog` that were written."""
+        return f"{self.deployment}:backlogs"
 
     def backlog(self, stream: str) -> str:
         """JSON: queue -> steps that a coordinator sends when there is room for them. Expires when it is not renewed."""

@@ -30,7 +30,7 @@ class Presence(msgspec.Struct, frozen=True):
 
 def announce(client: redis.Redis, keys: Keys, presence: Presence, seconds: float) -> None:
     """It is believed for so long."""
-    client.set(keys.worker(presence.name), msgspec.json.encode(presence), px=round(seconds * 1000))
+    _say(client, keys.workers, keys.worker(presence.name), presence, seconds)
 
 
 def withdraw(client: redis.Redis, keys: Keys, name: str) -> None:
@@ -39,28 +39,37 @@ def withdraw(client: redis.Redis, keys: Keys, name: str) -> None:
 
 def announce_backlog(client: redis.Redis, keys: Keys, stream: str, steps: Mapping[str, int], seconds: float) -> None:
     """Steps by queue. It is believed for so long."""
-    client.set(keys.backlog(stream), msgspec.json.encode(steps), px=round(seconds * 1000))
+    _say(client, keys.backlogs, keys.backlog(stream), steps, seconds)
 
 
 def backlogs(client: redis.Redis, keys: Keys) -> Counter[str]:
     """Of all coordinators, by queue."""
     total: Counter[str] = Counter()
-    for steps in _said(client, keys.backlog("*"), dict[str, int]):
+    for steps in _said(client, keys.backlogs, dict[str, int]):
         total.update(steps)
     return total
 
 
 def alive(client: redis.Redis, keys: Keys) -> list[Presence]:
     """By name."""
-    return list(_said(client, keys.worker("*"), Presence))
+    return list(_said(client, keys.workers, Presence))
 
 
-def _said(client: redis.Redis, pattern: str, type: type[T]) -> Iterator[T]:
-    """Walks through all keys of the database: for when somebody asks, not for every turn. What none of us wrote is
-    passed over.
-    """
-    names: list[Any] = sorted(client.scan_iter(match=pattern, count=1000))
+def _say(client: redis.Redis, who: str, key: str, what: object, seconds: float) -> None:
+    pipe = client.pipeline(transaction=False)
+    pipe.set(key, msgspec.json.encode(what), px=round(seconds * 1000))
+    pipe.sadd(who, key)
+    pipe.execute()
+
+
+def _said(client: redis.Redis, who: str, type: type[T]) -> Iterator[T]:
+    """What none of us wrote is passed over; what is over is forgotten."""
+    members: Any = client.smembers(who)
+    names = sorted(members)
     found: Any = client.mget(names) if names else []
+    gone = [name for name, each in zip(names, found, strict=True) if each is None]
+    if gone:
+        client.srem(who, *gone)
     for each in found:
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
             yield msgspec.json.decode(each or b"", type=type)

@@ -9,7 +9,6 @@ import msgspec
 from opgrid.contracts.config import ExecutorChoice, ResolvedConfig
 from opgrid.ids import NodePath, RunId, StepKey
 
-
 # ``gc=False``: there are very many of these, and frozen values that hold only values before them make no cycles.
 
 

@@ -64,6 +64,7 @@ def throw(client: redis.Redis, keys: Keys, ours: KeyRing) -> None:
         client.xadd(keys.events(stream), {BOMB: BOMB})
         client.hset(keys.leases(stream), mapping={BOMB: BOMB})
     client.set(keys.worker("bomb"), BOMB)
+    client.sadd(keys.workers, keys.worker("bomb"))
     client.lpush(keys.queue("opgrid", 0), BOMB)
 
 
