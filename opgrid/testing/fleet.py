@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -92,6 +93,21 @@ class Fleet:
                     client.rpush(name, *waiting)
                 count += len(waiting)
         return count
+
+    def delay_messages(self, seconds: float, queue: str = DEFAULT_QUEUE) -> int:
+        """Those that wait come so much later, when this returns; how many there were."""
+        lists = Keys.load().queue_lists(queue)
+        with closing(connect(self.broker_url)) as client:
+            with client.pipeline() as pipe:  # one transaction: nobody takes one that is kept back
+                for name in lists:
+                    pipe.lrange(name, 0, -1)
+                pipe.delete(*lists)
+                *kept, _ = pipe.execute()
+            time.sleep(seconds)
+            for name, messages in zip(lists, kept, strict=True):
+                if messages:
+                    client.rpush(name, *messages)
+        return sum(map(len, kept))
 
     def restart_broker(self, pause: float = 0.0) -> None:
         """Redis is killed and comes back with what it had, ``pause`` seconds later."""

@@ -234,7 +234,7 @@ def redis_rolled_back(arena: Arena) -> None:
     arena.service()
     run_id = arena.launch()
     arena.a_moment_in(run_id, 1, 9)
-    data, copy = arena.folder / "redis", arena.folder / "copy"
+    data, copy = arena.folder / "redis", arena.folder / f"copy-{run_id}"
     shutil.copytree(data, copy)
     arena.a_moment_in(run_id, 10, 18)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -127,6 +129,36 @@ def test_lost_messages_are_sent_again(tmp_path: Path) -> None:
     with fleet_for_test(workers=1, lease_ttl=1.0) as fleet:
         run(fleet, tmp_path, lambda: lost.append(fleet.lose_messages()))
     assert lost[0] > 0
+
+
+def test_messages_that_come_late_start_nothing_twice(tmp_path: Path) -> None:
+    late: list[int] = []
+    with fleet_for_test(workers=1, lease_ttl=1.0) as fleet:
+        run(fleet, tmp_path, lambda: late.append(fleet.delay_messages(2.5)))
+    assert late[0] > 0
+    assert set(started(tmp_path).values()) == {1}
+
+
+TEST_WITH_FIXTURE = """
+import pytest
+
+@pytest.mark.opgrid_fleet("opgrid.testing.contract_jobs", workers=2)
+def test_two(opgrid_fleet):
+    opgrid_fleet.kill_worker()
+    assert [worker.process.poll() is None for worker in opgrid_fleet.workers] == [False, True]
+
+def test_one(opgrid_fleet):
+    assert len(opgrid_fleet.workers) == 1
+"""
+
+
+def test_the_published_fixture(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TEST_WITH_FIXTURE)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["opgrid.testing.plugin"]\n')
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_doubled_messages_start_nothing_twice(tmp_path: Path) -> None:
