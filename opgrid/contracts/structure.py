@@ -30,7 +30,7 @@ class Jitter(StrEnum):
     PLUS_MINUS = "PLUS_MINUS"
 
 
-class Retry(msgspec.Struct, frozen=True):
+class Retry(msgspec.Struct, frozen=True, gc=False):
     """A retry policy as data."""
 
     max_retries: int = 1
@@ -39,7 +39,7 @@ class Retry(msgspec.Struct, frozen=True):
     jitter: Jitter | None = None
 
 
-class InputInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class InputInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str
     type: str = "Any"  #: display name
     nothing: bool = False  #: orders only, carries no value
@@ -49,7 +49,7 @@ class InputInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str | None = None
 
 
-class OutputInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class OutputInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str
     type: str = "Any"
     nothing: bool = False  #: no value is stored
@@ -73,7 +73,7 @@ class TriggerRule(StrEnum):
     NONE_FAILED = "none_failed"  #: also when all were skipped
 
 
-class OpInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class OpInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str
     inputs: tuple[InputInfo, ...] = ()
     outputs: tuple[OutputInfo, ...] = ()
@@ -95,18 +95,18 @@ class Delivery(StrEnum):
     COLLECTED = "collected"  #: a list of the values of all keys of the innermost fan-out
 
 
-class FromNode(msgspec.Struct, frozen=True, tag="node", omit_defaults=True):
+class FromNode(msgspec.Struct, frozen=True, tag="node", omit_defaults=True, gc=False):
     node: str  #: its name in the same graph
     output: str = "result"
     delivery: Delivery = Delivery.WHOLE
 
 
-class FromGraphInput(msgspec.Struct, frozen=True, tag="input"):
+class FromGraphInput(msgspec.Struct, frozen=True, tag="input", gc=False):
     name: str  #: an input of the enclosing graph
     delivery: Delivery = Delivery.WHOLE
 
 
-class FanIn(msgspec.Struct, frozen=True, tag="fan_in"):
+class FanIn(msgspec.Struct, frozen=True, tag="fan_in", gc=False):
     """A list, in this order."""
 
     items: tuple[FromNode | FromGraphInput, ...]
@@ -115,7 +115,7 @@ class FanIn(msgspec.Struct, frozen=True, tag="fan_in"):
 Wire = FromNode | FromGraphInput | FanIn
 
 
-class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One invocation of an op or a graph inside a graph."""
 
     name: str  #: unique in its graph
@@ -127,13 +127,13 @@ class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     hooks: tuple[str, ...] = ()
 
 
-class GraphOutput(msgspec.Struct, frozen=True, omit_defaults=True):
+class GraphOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str
     source: Wire
     description: str | None = None
 
 
-class GraphInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class GraphInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str
     nodes: tuple[NodeInfo, ...] = ()
     inputs: tuple[InputInfo, ...] = ()
@@ -144,7 +144,7 @@ class GraphInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     has_config: bool = False  #: a config mapping stands in for the config of what is inside
 
 
-class JobStructure(msgspec.Struct, frozen=True, omit_defaults=True):
+class JobStructure(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str
     graph: str  #: key into graphs: the root
     ops: dict[str, OpInfo] = {}

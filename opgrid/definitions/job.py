@@ -201,12 +201,12 @@ class JobDefinition:
         ``io_manager`` has a default and is not among them unless it is bound.
         """
         keys: set[str] = set()
-        for each in self.op_table.values():
-            keys |= each.op.required_resource_keys
-            for hook in each.hooks:
-                keys |= hook.required_resource_keys
-            keys |= {out.io_manager_key for out in each.op.outs.values() if not out.type.is_nothing}
-            keys |= {port.input_manager_key for port in each.op.ins.values() if port.input_manager_key is not None}
+        for hook in {hook for hooks in {each.hooks for each in self.op_table.values()} for hook in hooks}:
+            keys |= hook.required_resource_keys
+        for op in {each.op for each in self.op_table.values()}:
+            keys |= op.required_resource_keys
+            keys |= {out.io_manager_key for out in op.outs.values() if not out.type.is_nothing}
+            keys |= {port.input_manager_key for port in op.ins.values() if port.input_manager_key is not None}
         keys.discard("io_manager")
         return frozenset(keys)
 

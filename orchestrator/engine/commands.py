@@ -10,13 +10,13 @@ from opgrid.contracts.tasks import StepTask
 from opgrid.ids import StepKey
 
 
-class Launch(msgspec.Struct, frozen=True):
+class Launch(msgspec.Struct, frozen=True, gc=False):
     """Start an attempt."""
 
     task: StepTask
 
 
-class Cancel(msgspec.Struct, frozen=True):
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """Stop an attempt that was launched; its executor reports how it ended."""
 
     step: StepKey
@@ -24,14 +24,14 @@ class Cancel(msgspec.Struct, frozen=True):
     executor: str | None = None
 
 
-class WakeAt(msgspec.Struct, frozen=True):
+class WakeAt(msgspec.Struct, frozen=True, gc=False):
     """Hand ``event`` to the machine when the clock shows ``due``."""
 
     due: float
     event: AnyEvent
 
 
-class RunHook(msgspec.Struct, frozen=True):
+class RunHook(msgspec.Struct, frozen=True, gc=False):
     """Run the hooks of a step whose own process died and cannot. ``error`` None: the step had succeeded."""
 
     task: StepTask
@@ -39,13 +39,13 @@ class RunHook(msgspec.Struct, frozen=True):
     error: ErrorInfo | None
 
 
-class Note(msgspec.Struct, frozen=True):
+class Note(msgspec.Struct, frozen=True, gc=False):
     """Record what was decided. Handled as input it changes nothing, so that a whole log can be replayed."""
 
     event: AnyEvent
 
 
-class Finish(msgspec.Struct, frozen=True):
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """The run has ended; comes once."""
 
     status: RunStatus

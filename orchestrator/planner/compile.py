@@ -170,6 +170,7 @@ class _Specs:
     _scopes: dict[NodePath, Scope] = field(default_factory=dict)
     _dynamic: dict[NodePath, Mapping[str, bool]] = field(default_factory=dict)
     _outputs: dict[str, Mapping[str, bool]] = field(default_factory=dict)
+    _fused: dict[str, str] = field(default_factory=dict)  #: what is said of the steps of a graph, by its path
 
     def __post_init__(self) -> None:
         self.run = routing.of_run(self.snapshot.tags)
@@ -211,7 +212,13 @@ class _Specs:
         """What is said nearest to the step counts: its own tags, those of the graphs around it, the run's."""
         if tags and (own := routing.fused(tags, f"step {leaf.path!r}")) is not None:
             return f"{leaf.frame.path}/" if own else NEVER
-        frame: Frame | None = leaf.frame
+        path = leaf.frame.path
+        found = self._fused.get(path)
+        if found is None:
+            found = self._fused[path] = self._fuse_inside(leaf.frame)
+        return found
+
+    def _fuse_inside(self, frame: Frame | None) -> str:
         while frame is not None:
             around = {**frame.graph.tags, **(frame.node.tags if frame.node is not None else {})}
             if around and (said := routing.fused(around, f"graph {frame.path or frame.graph.name!r}")) is not None:

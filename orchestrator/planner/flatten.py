@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from opgrid.contracts.structure import (
     Delivery,
     FanIn,
@@ -38,8 +40,7 @@ class Frame:
         return NodePath(f"{self.path}.{name}" if self.path else name)
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One invocation of an op."""
 
     path: NodePath
@@ -48,8 +49,7 @@ class Leaf:
     frame: Frame
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True, gc=False):
     """An output of a leaf, and how it is taken on the way, from its source outwards."""
 
     step: NodePath
@@ -62,15 +62,13 @@ class Link:
         return Link(self.step, self.output, (*self.deliveries, delivery))
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(msgspec.Struct, frozen=True, gc=False):
     """A list of links."""
 
     items: tuple[Link, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TopInput:
+class TopInput(msgspec.Struct, frozen=True, gc=False):
     """An input of the job itself."""
 
     name: str

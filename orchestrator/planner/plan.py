@@ -22,14 +22,14 @@ NEVER = "-"
 Keys = tuple[str, ...]
 
 
-class FanOut(msgspec.Struct, frozen=True):
+class FanOut(msgspec.Struct, frozen=True, gc=False):
     """A dynamic output that is mapped over."""
 
     step: NodePath
     output: str
 
 
-class FromStep(msgspec.Struct, frozen=True, tag="step", omit_defaults=True):
+class FromStep(msgspec.Struct, frozen=True, tag="step", omit_defaults=True, gc=False):
     """An output of a step. Which instance: the one with as many of the consumer's keys as its scope is long.
 
     WHOLE: the output. MAPPED: the one value of a dynamic output that the consumer's next key names. COLLECTED: a list,
@@ -41,7 +41,7 @@ class FromStep(msgspec.Struct, frozen=True, tag="step", omit_defaults=True):
     delivery: Delivery = Delivery.WHOLE
 
 
-class FromSteps(msgspec.Struct, frozen=True, tag="steps"):
+class FromSteps(msgspec.Struct, frozen=True, tag="steps", gc=False):
     """A list, in this order; items that were not yielded are left out."""
 
     items: tuple[FromStep, ...]
@@ -51,13 +51,13 @@ StaticFeed = FromConfig | FromJobInput | FromDefault | FromInputManager
 Feed = FromStep | FromSteps | StaticFeed
 
 
-class InputSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+class InputSpec(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str
     feed: Feed
     nothing: bool = False  #: orders only
 
 
-class StepSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepSpec(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     key: NodePath
     op: str
     scope: tuple[FanOut, ...] = ()
@@ -85,7 +85,7 @@ class StepSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.only is None or any(keys[: len(some)] == some for some in self.only)
 
 
-class KnownStep(msgspec.Struct, frozen=True, omit_defaults=True):
+class KnownStep(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A step of an earlier run whose outcome counts as accepted from the start: it does not run again."""
 
     step: StepKey
@@ -93,7 +93,7 @@ class KnownStep(msgspec.Struct, frozen=True, omit_defaults=True):
     skipped: bool = False
 
 
-class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``steps`` are in topological order."""
 
     job: str
