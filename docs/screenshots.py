@@ -99,8 +99,14 @@ def _prepared(url: str) -> dict[str, str]:
     made = _ask(url, backfill, p={"selector": selector, "rangeEnd": "2026-01-08", "title": "the first week"})
     start = "mutation ($s: ScheduleSelector!) { startSchedule(scheduleSelector: $s) { __typename } }"
     _ask(url, start, s={"repositoryLocationName": SHOP, "scheduleName": "nightly"})
-    _launch(url, SHOP, "slow")
-    time.sleep(12)
+    begin = "mutation ($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }"
+    _ask(url, begin, s={"repositoryLocationName": SHOP, "sensorName": "arrivals"})
+    pool = 'mutation { setConcurrencyLimit(concurrencyKey: "database", limit: 4) }'
+    _ask(url, pool)
+    for job in ("slow", "learning"):
+        _launch(url, SHOP, job)
+    approval = _launch(url, SHOP, "releasing")
+    time.sleep(65)  # a tick or two of the sensor
     shop, graph = f"locations/{SHOP}", f"locations/{CENSUS}/jobs/census"
     return {
         "overview": "",
@@ -109,6 +115,7 @@ def _prepared(url: str) -> dict[str, str]:
         "run-by-worker": f"runs/{census}?view=workers&step=write_report",
         "run-graph": f"runs/{census}?view=graph&step=link_all",
         "run-failed": f"runs/{failed}?step=packing.pack%5Bn2%5D",
+        "run-approval": f"runs/{approval}",
         "jobs": "jobs",
         "job": graph,
         "launchpad": f"{shop}/jobs/shipping/launchpad",
@@ -120,7 +127,10 @@ def _prepared(url: str) -> dict[str, str]:
         "sensor": f"{shop}/sensors/arrivals",
         "workers": "workers",
         "deployment": "deployment",
+        "services": "deployment/services",
         "pools": "deployment/pools",
+        "settings": "deployment/settings",
+        "audit": "deployment/audit",
         "playground": "graphiql",
     }
 
@@ -140,9 +150,14 @@ def _take(url: str) -> None:
                 page.wait_for_load_state("networkidle")
                 if name == "launchpad":
                     page.get_by_role("button", name="Scaffold all").click()
+                if name == "playground":
+                    page.get_by_role("button", name="Ask").click()
                 page.wait_for_timeout(900)
                 page.screenshot(path=IMAGES / f"{name}-{scheme}.png")
         browser.close()
+    rows = [f"| {name} | ![{name}]({name}-light.png) | ![{name}, dark]({name}-dark.png) |" for name in pages]
+    head = "# Every page, light and dark\n\nTaken by `docs/screenshots.py`.\n\n| | light | dark |\n|---|---|---|\n"
+    (IMAGES / "README.md").write_text(head + "\n".join(rows) + "\n")
 
 
 if __name__ == "__main__":

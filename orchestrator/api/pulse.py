@@ -97,6 +97,8 @@ class Heart:
             topics.add(Topic.RUNS)
             found = self._store.changed_runs(before.event, _MOST + 1)
             runs = frozenset(found) if len(found) <= _MOST else None
+        if now.audit != before.audit:
+            topics.add(Topic.RUNS)  # somebody has done something: runs may be gone, which no event tells
         for topic, name in (
             (Topic.TICKS, "tick"),
             (Topic.AUTOMATION, "automation"),

@@ -47,6 +47,7 @@ class Pulse(NamedTuple):
     automation: str
     backfills: str
     reports: float
+    audit: int = 0
 
 
 class InstigatorKind(StrEnum):

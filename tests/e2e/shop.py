@@ -125,7 +125,7 @@ class Said(Config):
     texts: list[str] = []
 
 
-@op(description="Says what it is told, <script>window.hit=1</script>.")
+@op(description="Prints what it is told, <script>window.hit=1</script>.")
 def say(context: OpExecutionContext, config: Said) -> None:
     for text in config.texts:
         context.log.info(text)
@@ -136,8 +136,8 @@ def say(context: OpExecutionContext, config: Said) -> None:
     raise Failure("".join(config.texts), metadata={str(number): text for number, text in enumerate(config.texts)})
 
 
-@job(description="Says <img src=x onerror=window.hit=1>.", executor_def=in_process_executor)
-def hostile() -> None:
+@job(description="Prints labels, and runs out of paper.", executor_def=in_process_executor)
+def labels() -> None:
     say()
 
 
@@ -147,7 +147,7 @@ def arrivals(context: Any) -> RunRequest:
 
 
 defs = Definitions(
-    jobs=[shipping, slow, counting, releasing, learning, hostile],
+    jobs=[shipping, slow, counting, releasing, learning, labels],
     schedules=[ScheduleDefinition(name="nightly", job=shipping, cron_schedule="0 3 * * *")],
     sensors=[arrivals],
 )

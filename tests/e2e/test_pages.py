@@ -397,7 +397,7 @@ def test_hostile_texts_stay_texts(page: Any, site: Site) -> None:
     assert len(set(VECTORS)) == 500
     tags = [{"key": f"t{number}", "value": vector} for number, vector in enumerate(VECTORS)]
     run_id = site.launch("counting", partitionKey="2026-01-07", executionMetadata={"tags": tags})
-    said = site.launch("hostile", {"ops": {"say": {"config": {"texts": VECTORS}}}})
+    said = site.launch("labels", {"ops": {"say": {"config": {"texts": VECTORS}}}})
     setting = (
         "mutation ($s: SensorSelector!, $c: String) { setSensorCursor(sensorSelector: $s, cursor: $c) { __typename } }"
     )
@@ -424,13 +424,13 @@ def test_hostile_texts_stay_texts(page: Any, site: Site) -> None:
         "",
         "automation",
         f"{PLACE}/sensors/arrivals",
-        f"{PLACE}/jobs/hostile",
+        f"{PLACE}/jobs/labels",
         "backfills",
         f"backfills/{made}",
         "deployment/pools",
         "deployment/audit",
         f"{PLACE}/jobs/counting/launchpad?run={run_id}",
-        f"{PLACE}/jobs/hostile/launchpad?run={said}",
+        f"{PLACE}/jobs/labels/launchpad?run={said}",
         "runs?q=" + "tag:x=" + VECTORS[21],
         f"runs/{VECTORS[21]}",
     ]

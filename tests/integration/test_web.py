@@ -216,6 +216,19 @@ def test_changes_are_told_with_their_runs(site: Site) -> None:
         assert "RUNS" in until_told[-1]["topics"]
 
 
+def test_runs_that_are_deleted_are_told_though_no_event_is(site: Site, service: Service) -> None:
+    gone = RunId(site.launch("adding"))
+    service.store.end_run(gone, RunStatus.CANCELED, [], 1.0)
+    site.launch("adding")  # the last event is of another run
+    with listening(site) as socket:
+        changes = subscribe(socket, "subscription { changes { topics runIds } }")
+        socket.send('{"type": "ping"}')
+        assert json.loads(socket.recv())["type"] == "connection_ack"
+        assert json.loads(socket.recv())["type"] == "pong"
+        site.data("mutation ($id: String!) { deleteRun(runId: $id) { __typename } }", {"id": gone})
+        assert "RUNS" in next(changes)["changes"]["topics"]
+
+
 def test_other_sites_cannot_listen(site: Site) -> None:
     with pytest.raises(InvalidStatus):
         listening(site, {"origin": "http://evil.example"})

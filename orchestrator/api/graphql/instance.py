@@ -110,7 +110,8 @@ class Queue:
     @strawberry.field(description="What is wrong with it, in words.")
     def alarm(self) -> str | None:
         if self.waiting and not self.workers:
-            return f"{self.waiting} messages and steps wait, and no worker serves this queue."
+            wait = "1 message or step waits" if self.waiting == 1 else f"{self.waiting} messages and steps wait"
+            return f"{wait}, and no worker serves this queue."
         return None
 
 

@@ -471,12 +471,12 @@ class ServiceTables(Database):
                 last(backfills.c.ended).label("ended"),
                 select(func.count()).where(backfills.c.status == "CANCELING").scalar_subquery().label("ending"),
                 last(reports.c.at).label("reports"),
+                last(audit.c.id).label("audit"),
             )
         )
         automation = f"{row.running} {row.completed}"
-        return Pulse(
-            row.event or 0, row.tick or 0, automation, f"{row.asked} {row.ended} {row.ending}", row.reports or 0.0
-        )
+        asked = f"{row.asked} {row.ended} {row.ending}"
+        return Pulse(row.event or 0, row.tick or 0, automation, asked, row.reports or 0.0, row.audit or 0)
 
     def changed_runs(self, after: int, limit: int = 200) -> list[RunId]:
         query = select(events.c.run_id).where(events.c.id > after, events.c.run_id != "").distinct().limit(limit)

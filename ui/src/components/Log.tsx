@@ -7,7 +7,7 @@ import { useClient } from "urql";
 import { type LogLevel, RunLogsDocument, type RunLogsQuery } from "../api/gql";
 import { useChanges } from "../api/live";
 import { clock } from "../lib/time";
-import { Empty, ErrorBox, Problem } from "./Bits";
+import { Empty, ErrorBox, Problem, RunLink, When } from "./Bits";
 
 export type LogEvent = Extract<RunLogsQuery["logsForRun"], { __typename: "EventConnection" }>["events"][number];
 
@@ -361,11 +361,57 @@ export function Value({ value }: { value: unknown }) {
     return <span style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>{value}</span>;
   }
   if (value === null || typeof value !== "object") return <span className="mono">{String(value)}</span>;
+  if (isTyped(value)) return <Typed type={value.type} value={value.value} />;
   return (
     <pre className="code" style={{ padding: 0 }}>
       {JSON.stringify(value, null, 2)}
     </pre>
   );
+}
+
+type TypedValue = { type: string; value: unknown };
+
+function isTyped(value: object): value is TypedValue {
+  const keys = Object.keys(value);
+  return "type" in value && typeof value.type === "string" && keys.every((key) => key === "type" || key === "value");
+}
+
+/** Metadata that says what it is. */
+function Typed({ type, value }: TypedValue) {
+  if (type === "timestamp" && typeof value === "number") return <When at={value} />;
+  if (type === "run" && typeof value === "string") return <RunLink id={value} />;
+  if (type === "path" && typeof value === "string")
+    return (
+      <span className="mono" style={{ overflowWrap: "anywhere" }}>
+        {value}
+      </span>
+    );
+  if (type === "table") {
+    const records = (value as { records?: Record<string, unknown>[] } | null)?.records ?? [];
+    const names = Object.keys(records[0] ?? {});
+    return (
+      <table className="rows">
+        <thead>
+          <tr>
+            {names.map((name) => (
+              <th key={name}>{name}</th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {records.slice(0, 100).map((record, index) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: rows have no other name
+            <tr key={index}>
+              {names.map((name) => (
+                <td key={name}>{String(record[name] ?? "")}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    );
+  }
+  return <Value value={value ?? null} />;
 }
 
 /** What steps printed, with the colours of a terminal. */

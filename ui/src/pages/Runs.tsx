@@ -42,7 +42,7 @@ export function Runs() {
     const q = typeof wanted === "string" ? wanted : write(wanted);
     setSearch(q ? { q } : {});
   };
-  const { data, error } = useLive(
+  const { data, error, refetch } = useLive(
     RunsPageDocument,
     { filter: filterOf(tokens), cursor: cursors.at(-1) ?? null, limit: PAGE },
     ["RUNS"],
@@ -115,6 +115,7 @@ export function Runs() {
           runs={data.runsOrError.results}
           count={data.runsOrError.count}
           page={cursors.length}
+          refetch={refetch}
           onTag={(key, value) => show(withToken(tokens, { kind: "tag", value: `${key}=${value}` }))}
           onNext={(last) =>
             setSearch((before) => {
@@ -189,6 +190,7 @@ function Listed({
   runs,
   count,
   page,
+  refetch,
   onTag,
   onNext,
   onBack,
@@ -196,6 +198,7 @@ function Listed({
   runs: Row;
   count: number;
   page: number;
+  refetch: () => void;
   onTag: (key: string, value: string) => void;
   onNext: (last: string) => void;
   onBack: () => void;
@@ -213,7 +216,10 @@ function Listed({
     <>
       <Bulk
         ids={runs.filter((run) => chosen.has(run.runId)).map((run) => run.runId)}
-        done={() => setChosen(new Set())}
+        done={() => {
+          setChosen(new Set());
+          refetch();
+        }}
       />
       <div className="panel">
         <RunTable runs={runs} chosen={chosen} onChoose={choose} onTag={onTag} />

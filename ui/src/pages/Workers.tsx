@@ -38,9 +38,9 @@ export function Workers() {
           {fleet.queues
             .filter((queue) => queue.alarm)
             .map((queue) => (
-              <Problem key={queue.name} title={`Queue ${queue.name}`}>
-                {queue.alarm}
-              </Problem>
+              <div key={queue.name} style={{ marginBottom: 12 }}>
+                <Problem title={`Queue ${queue.name}`}>{queue.alarm}</Problem>
+              </div>
             ))}
           <h2 className="section">Workers</h2>
           <div className="panel">
@@ -65,9 +65,11 @@ export function Workers() {
                           <Icon name="check" strokeWidth={3} />
                           {worker.name}
                         </span>
-                        <Text size="xs" className="quiet">
-                          processes {worker.children.join(", ")}
-                        </Text>
+                        {worker.children.length > 0 && (
+                          <Text size="xs" className="quiet">
+                            processes {worker.children.join(", ")}
+                          </Text>
+                        )}
                       </td>
                       <td>{worker.queues.join(", ")}</td>
                       <td>
