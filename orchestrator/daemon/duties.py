@@ -194,7 +194,7 @@ class Sensors(Duty):
     def _due(self, location: Location, each: object, state: Instigator, now: float) -> Callable[[], None] | None:
         assert isinstance(each, SensorInfo)
         rest = max(each.interval, self._rests.get((location.name, each.name), 0.0))
-        if state.completed is not None and now - state.completed < rest:
+        if state.completed is not None and 0 <= now - state.completed < rest:  # else the clock was set back since
             return None
         if each.run_status is not None:
             status = RunStatus(each.run_status)

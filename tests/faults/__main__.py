@@ -101,6 +101,7 @@ def _postgres(wanted: bool) -> Iterator[str | None]:
 
 def _serve(groups: deque[Group], server: str | None, results: Path, arenas: int) -> None:
     lock = threading.Lock()
+    stopped = threading.Event()
 
     def told(row: dict[str, Any]) -> None:
         with lock, results.open("a") as file:
@@ -116,14 +117,27 @@ def _serve(groups: deque[Group], server: str | None, results: Path, arenas: int)
                         return
                     group = groups.pop() if from_the_end else groups.popleft()
                 for seed in group.seeds:
+                    if stopped.is_set():
+                        return
                     told(hall.trial(group.fault, group.database, seed))
 
     # From both ends, so that two of them seldom have to change their database.
     threads = [threading.Thread(target=work, args=[bool(number % 2)]) for number in range(arenas)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    _wait(threads, stopped)
+
+
+def _wait(threads: list[threading.Thread], stopped: threading.Event) -> None:
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        print("Interrupted: the trials that run are the last.", flush=True)
+        stopped.set()
+        for thread in threads:
+            thread.join()
+        raise
 
 
 class Hall:

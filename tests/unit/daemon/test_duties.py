@@ -113,6 +113,26 @@ def test_those_that_hang_hold_up_nobody_else(store: SqlStore, duty: type[Schedul
         threads.shutdown()
 
 
+def test_a_clock_that_is_set_back_keeps_no_sensor_waiting(store: SqlStore) -> None:
+    location = Hanging()
+    location.hang.set()
+    several: Any = [location]
+    now = [10_000.0]
+    sensors = Sensors(store, several, lambda: now[0], 0.3)
+
+    def answers() -> int:
+        for _ in range(3):
+            sensors.turn(store.instigators())
+            sensors.wait()
+        return location.answered.count("good")
+
+    before = answers()
+    now[0] -= 7200.0
+    assert answers() > before
+    for threads in location.lanes.values():
+        threads.shutdown()
+
+
 def test_schedules_do_not_wait_for_sensors(store: SqlStore) -> None:
     location = Hanging()
     several: Any = [location]
