@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -71,8 +72,9 @@ def alike() -> None:
 
 @op
 def deaf(context: OpExecutionContext, config: Marked) -> None:
-    """Does not let itself be interrupted."""
-    Path(config.mark).touch()
+    """Does not let itself be interrupted, nor what it has started."""
+    child = subprocess.Popen(["sleep", "1000"])
+    Path(config.mark).write_text(f"{child.pid}\n")
     while True:
         with suppress(BaseException):
             time.sleep(60)

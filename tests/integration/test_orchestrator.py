@@ -275,11 +275,13 @@ def test_a_canceled_run_whose_op_hears_nothing_ends(service: Service, tmp_path: 
     mark = tmp_path / "mark"
     service.start("orchestrator")
     run_id = service.launch("stubborn", "in_process", run_config={"ops": {"deaf": {"config": {"mark": str(mark)}}}})
-    until(mark.exists, say=service.logs)
+    until(lambda: mark.exists() and mark.read_text().endswith("\n"), say=service.logs)
     record = service.store.run(run_id)
     assert record is not None
     cancel(service.store, record, "enough")
-    assert service.ended(run_id, 40) is RunStatus.CANCELED
+    assert service.ended(run_id, 60) is RunStatus.CANCELED
+    child = Path(f"/proc/{mark.read_text().strip()}/cmdline")
+    until(lambda: not (child.exists() and child.read_bytes()))
 
 
 @pytest.mark.parametrize("executor", ["celery", "in_process"])
