@@ -93,9 +93,11 @@ endif
 
 # All faults of the matrix on both databases; taken up again where it was interrupted. REPEATS=3 for a short one.
 REPEATS ?= 20
+# Sets of processes that are broken at a time; figures are those of one.
+ARENAS ?= 1
 .PHONY: faults
 faults: setup ## break everything, many times, and write docs/reliability.md
-	@$(PY) -P -m tests.faults --repeats $(REPEATS) --write
+	@$(PY) -P -m tests.faults --repeats $(REPEATS) --arenas $(ARENAS) --write
 
 SEEDS ?= 25000
 .PHONY: simulate

@@ -95,6 +95,29 @@ def poison() -> int:
     return 1
 
 
+@op(retry_policy=RetryPolicy(max_retries=2))
+def moody(context: OpExecutionContext, number: int) -> int:
+    """Fails at first."""
+    if context.retry_number < 2:
+        raise ValueError("not yet")
+    return number
+
+
+@job(executor_def=celery_executor)
+def flaky() -> None:
+    total(spread().map(moody).collect())
+
+
+@op
+def broken(numbers: list[int]) -> None:
+    raise ValueError("never")
+
+
+@job(executor_def=celery_executor)
+def failing() -> None:
+    broken(spread().map(work).collect())
+
+
 @op
 def below(number: int) -> int:
     return number
@@ -169,4 +192,4 @@ def counting(context: object) -> RunRequest | SkipReason:
     return RunRequest(run_key=str(number), run_config={"ops": {"one": {"inputs": {"number": number}}}})
 
 
-defs = Definitions(jobs=[mixed, hanging, poisoned, heavy, wide, unserved, small], sensors=[counting])
+defs = Definitions(jobs=[mixed, hanging, poisoned, flaky, failing, heavy, wide, unserved, small], sensors=[counting])
