@@ -112,7 +112,7 @@ fuzz: setup ## COUNT hostile inputs for each decoder
 MINUTES ?= 60
 .PHONY: soak
 soak: setup ## mixed runs under random kills for an hour; MINUTES=5 for a short one
-	@$(PY) -P -m tests.faults.soak --minutes $(MINUTES)
+	@$(PY) -P -m tests.faults.soak --minutes $(MINUTES) --write
 
 .PHONY: bench
 bench: setup ## measure; figures go to stdout

@@ -79,7 +79,7 @@ def main() -> int:
     tables = {"faults": _table(rows), "crash points": _crashes(rows)}
     print(tables["faults"].splitlines()[-1])
     if given.write:
-        _write(tables)
+        write(tables)
     return 0 if all(row["passed"] for row in rows) else 1
 
 
@@ -265,7 +265,7 @@ def _times(values: list[float]) -> str:
     return f"{cuts[49]:.2f} / {cuts[98]:.2f} s"
 
 
-def _write(tables: dict[str, str]) -> None:
+def write(tables: dict[str, str]) -> None:
     page = PAGE.read_text()
     for name, table in tables.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"

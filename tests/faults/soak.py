@@ -24,6 +24,7 @@ from opgrid.contracts.events import StepSucceeded
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.services.submission import cancel
+from tests.faults.__main__ import write
 from tests.faults.arena import ROOT, Arena, Broken, descendants, kill
 
 EXPECTED = {
@@ -43,13 +44,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="the figures into docs/reliability.md")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="opgrid-soak-"))
     with ExitStack() as stack:
         arena = Arena(folder, f"sqlite:///{folder / 'opgrid.db'}", stack)
         told = _soak(arena, given.minutes * 60, random.Random(given.seed))
     print(json.dumps(told, indent=2))
+    if given.write:
+        write({"soak": _worded(told)})
     return 0 if not told["broken"] else 1
+
+
+def _worded(told: dict[str, Any]) -> str:
+    def listed(counts: dict[str, Any]) -> str:
+        return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+    rows = {
+        "minutes": told["minutes"],
+        "runs": listed(told["runs"]),
+        "how they ended": listed(told["ends"]),
+        "killed": listed(told["faults"]),
+        "runs that ended otherwise than they must": len(told["broken"]),
+        "MiB, medians of the first and of the last quarter": listed(told["memory, MiB"]),
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
 def _soak(arena: Arena, seconds: float, chance: random.Random) -> dict[str, Any]:
