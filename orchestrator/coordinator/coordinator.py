@@ -7,7 +7,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -32,7 +32,7 @@ from orchestrator.coordinator.shards import (
     run_pools,
     take,
 )
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import RunRecord, RunsFilter
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import OpenRun
 
@@ -40,6 +40,7 @@ _LOOK: Final = 0.1  #: seconds
 _BREATH: Final = 0.005
 _IDLE: Final = 0.25  #: the same while there is no run
 _LISTEN: Final = 0.5  #: seconds until who waits for the bell asks whether it is still to wait
+_AT_ONCE: Final = 500  #: runs in one statement
 _QUEUE: Final = "queue"  #: the lease of who dequeues
 _GOING: Final = frozenset({RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING})
 
@@ -224,35 +225,38 @@ class Coordinator:
         of_now = queued, going, pools.limits
         if of_now == self._chosen:
             return False
-        records = [self._record(row.run_id) for row in rows]
+        records = self._records_of([row.run_id for row in rows])
         choice: Choice = choose(
-            [record for record in records if record is not None and record.run_id in queued],
-            [record for record in records if record is not None and record.run_id in going],
+            [record for record in records if record.run_id in queued],
+            [record for record in records if record.run_id in going],
             self._limits,
             pools,
             self._turns,
         )
-        for run_id in choice.start:
-            record = self._records.get(run_id)
-            if self._store.dequeue(run_id, time.time()) and record is not None:
-                self._turns[record.job] = next(self._number)
+        for start in range(0, len(choice.start), _AT_ONCE):
+            for run_id in self._store.dequeue(choice.start[start : start + _AT_ONCE], time.time()):
+                self._turns[self._records[run_id].job] = next(self._number)
         self._chosen = of_now  # it is looked at again when any of that has changed
         return bool(choice.start)
 
     def _run_pools(self, run_ids: list[RunId]) -> RunPools:
-        for run_id in run_ids if self._store.pooling.granularity == "run" else ():
-            record = self._record(run_id)
-            if run_id not in self._pools and record is not None:
-                self._pools[run_id] = pools_of(plan_of(self._store, record))
+        if self._store.pooling.granularity == "run":
+            for record in self._records_of(run_ids):
+                if record.run_id not in self._pools:
+                    self._pools[record.run_id] = pools_of(plan_of(self._store, record))
         return run_pools(self._store, self._pools)
 
     def _record(self, run_id: RunId) -> RunRecord | None:
-        found = self._records.get(run_id)
-        if found is None:
-            found = self._store.run(run_id)
-            if found is not None:
-                self._records[run_id] = found
-        return found
+        self._records_of([run_id])
+        return self._records.get(run_id)
+
+    def _records_of(self, run_ids: Sequence[RunId]) -> list[RunRecord]:
+        """In this order, without those that are gone."""
+        unknown = [run_id for run_id in run_ids if run_id not in self._records]
+        for start in range(0, len(unknown), _AT_ONCE):
+            wanted = RunsFilter(run_ids=tuple(unknown[start : start + _AT_ONCE]))
+            self._records.update({record.run_id: record for record in self._store.runs(wanted)})
+        return [self._records[run_id] for run_id in run_ids if run_id in self._records]
 
     def _forget(self, rows: list[OpenRun]) -> None:
         there = {row.run_id for row in rows}

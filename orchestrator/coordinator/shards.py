@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -63,8 +64,14 @@ def take(store: ServiceStore, names: Iterable[str]) -> Iterator[tuple[str, Lease
         yield name, lease
 
 
+@lru_cache(maxsize=8)
+def _plan(content: bytes) -> Plan:
+    """Runs of one job have one plan, and nobody changes it."""
+    return Plan.from_json(content)
+
+
 def plan_of(store: ServiceStore, record: RunRecord) -> Plan:
-    return Plan.from_json(store.content(record.plan))
+    return _plan(store.content(record.plan))
 
 
 def pools_of(plan: Plan) -> frozenset[str]:

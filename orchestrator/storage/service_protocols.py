@@ -41,8 +41,8 @@ class ServiceStore(Store, Protocol):
         """Oldest first."""
         ...
 
-    def dequeue(self, run_id: RunId, at: float) -> bool:
-        """QUEUED to STARTING; False where it is QUEUED no more."""
+    def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
+        """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
         ...
 
     def cancel_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:

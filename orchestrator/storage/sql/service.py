@@ -122,11 +122,18 @@ class ServiceTables(Database):
             query = query.where(runs.c.shard == shard)
         return [record_of(row) for row in self._all(query)]
 
-    def dequeue(self, run_id: RunId, at: float) -> bool:
-        """QUEUED to STARTING; False where it is QUEUED no more."""
-        events: list[AnyEvent] = [RunDequeued(run_id=run_id, at=at), RunStarting(run_id=run_id, at=at)]
+    def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
+        """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
         reach("dequeue before")
-        moved = self._move(run_id, (RunStatus.QUEUED,), RunStatus.STARTING, events, at)
+        with self._writing() as connection:
+            query = select(runs.c.run_id).where(runs.c.run_id.in_(run_ids), runs.c.status == RunStatus.QUEUED.value)
+            still = set(connection.execute(query.with_for_update()).scalars())
+            moved = [run_id for run_id in run_ids if run_id in still]
+            turn = SqlTurn(connection, self._statements)
+            for run_id in moved:
+                turn.append(run_id, [RunDequeued(run_id=run_id, at=at), RunStarting(run_id=run_id, at=at)])
+                turn.set_status(run_id, RunStatus.STARTING, at)
+            turn.write()
         reach("dequeue after")
         return moved
 

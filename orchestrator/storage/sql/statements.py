@@ -118,6 +118,7 @@ class Statements:
     upsert_tag: Prepared
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
     set_owner: Prepared  #: of the run ``of``
+    set_status: Prepared  #: ``status_now`` of the run ``of``; ``started_at`` and ``ended_at`` where they are not None
 
 
 def insert_for(dialect: Dialect) -> Any:
@@ -164,6 +165,15 @@ def statements_for(dialect: Dialect) -> Statements:
     # SQLite's writing transactions exclude each other: it has no row locks, and SQLAlchemy leaves them out there.
     owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
+    set_status = (
+        update(runs)
+        .where(runs.c.run_id == bindparam("of"), text("status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"))
+        .values(
+            status=bindparam("status_now"),
+            started=func.coalesce(bindparam("started_at"), runs.c.started),
+            ended=func.coalesce(bindparam("ended_at"), runs.c.ended),
+        )
+    )
     return Statements(
         Writer.of(insert(events).inline(), dialect, events, "run_id", "type", "step", "at", "body"),
         Writer.of(upsert_steps, dialect, steps, *steps.c.keys()),
@@ -180,4 +190,5 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(upsert_tag, dialect, *run_tags.c.keys()),
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
+        Prepared.of(set_status, dialect),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus
@@ -20,7 +20,6 @@ from orchestrator.storage.sql.tables import leases, runs
 
 _LONGEST_KEY = 255
 _TYPES: dict[type, str] = {kind: kind.TYPE.value for kind in get_args(AnyEvent)}
-_FINAL = {RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED}
 
 
 class SqlTurn:
@@ -80,13 +79,11 @@ class SqlTurn:
         )
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
-        values: dict[str, Any] = {"status": status.value}
-        if status is RunStatus.STARTED:
-            values["started"] = at
-        if status in _FINAL:
-            values["ended"] = at
-        going = runs.c.status.not_in([each.value for each in _FINAL])  # final is final, whoever ended it
-        self._connection.execute(update(runs).where(runs.c.run_id == run_id, going).values(**values))
+        """Final is final, whoever ended it."""
+        started = at if status is RunStatus.STARTED else None
+        ended = at if status.is_final else None
+        now = {"of": run_id, "status_now": status.value, "started_at": started, "ended_at": ended}
+        self._statements.set_status(self._connection, now)
 
     def set_position(self, stream: str, position: str) -> None:
         self._statements.upsert_position(self._connection, {"stream": stream, "position": position})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,10 @@ class Flaky:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def dequeue(self, run_id: RunId, at: float) -> bool:
+    def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
         if self._errors:
             raise self._errors.pop(0)
-        return self._store.dequeue(run_id, at)
+        return self._store.dequeue(run_ids, at)
 
 
 @pytest.fixture

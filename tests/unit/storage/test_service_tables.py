@@ -76,8 +76,8 @@ def test_from_the_queue_to_the_start(store: SqlStore) -> None:
         ("a", RunStatus.QUEUED, "shard-0"),
         ("b", RunStatus.QUEUED, "shard-1"),
     ]
-    assert store.dequeue(RunId("a"), 2.0)
-    assert not store.dequeue(RunId("a"), 3.0)
+    assert store.dequeue([RunId("a")], 2.0) == ["a"]
+    assert store.dequeue([RunId("a"), RunId("none")], 3.0) == []
     assert [run.run_id for run in store.with_status((RunStatus.STARTING,), "shard-0")] == ["a"]
     assert [run.run_id for run in store.with_status((RunStatus.QUEUED, RunStatus.STARTING))] == ["a", "b"]
     assert [event.TYPE.name for event in store.read(RunId("a"))] == ["RUN_ENQUEUED", "RUN_DEQUEUED", "RUN_STARTING"]
@@ -85,7 +85,7 @@ def test_from_the_queue_to_the_start(store: SqlStore) -> None:
 
 def test_a_run_that_nobody_drives_ends_at_once(store: SqlStore) -> None:
     store.launch([new("a"), new("b")])
-    store.dequeue(RunId("b"), 2.0)
+    store.dequeue([RunId("b")], 2.0)
     assert store.cancel_unstarted(RunId("a"), "no", 3.0)
     assert not store.cancel_unstarted(RunId("b"), "no", 3.0)
     assert store.fail_unstarted(RunId("b"), "broken", 4.0)
@@ -255,6 +255,6 @@ def test_who_waits_for_runs_is_told_by_other_processes(store: SqlStore, database
     store.wait_for_bell(0.05)  # it may have rung twice
     other.request_cancel(RunId("a"), "enough")
     assert store.wait_for_bell(20.0)
-    other.dequeue(RunId("a"), 2.0)
+    other.dequeue([RunId("a")], 2.0)
     assert not store.wait_for_bell(0.05)
     other.close()
