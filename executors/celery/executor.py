@@ -175,10 +175,11 @@ class CeleryExecutor(Executor):
         now = time.monotonic()
         for line in self._backlog.lines():
             most = _AHEAD * self._slots(line.queue, now)
-            free = most - self._flights.messages(line)
-            while free > 0 and (parcels := self._backlog.parcels(line, free, most, self._pace)):
-                self._publish(parcels, now)
-                free -= len(parcels)
+            while (free := most - self._flights.messages(line)) > 0:
+                parcels = self._backlog.parcels(line, free, most, self._pace)
+                if not parcels:
+                    break
+                self._publish(parcels, now)  # those that have ended already take no place
 
     def _publish(self, parcels: Sequence[Parcel], now: float) -> None:
         """Parcels of one run. Raises BrokerUnreachable: they wait again then."""

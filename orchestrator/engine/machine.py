@@ -375,7 +375,8 @@ class RunMachine:
         groups: dict[object, list[StepTask]] = {}
         for task in tasks:
             step = self.steps[task.step]
-            groups.setdefault(way(step) if step.spec.fuse and task.attempt == 1 else task.id, []).append(task)
+            together = step.spec.fuse not in ("", NEVER) and task.attempt == 1
+            groups.setdefault(way(step) if together else task.id, []).append(task)
         return [task for group in groups.values() for task in self._with_crew(group)]
 
     def _with_crew(self, group: list[StepTask]) -> list[StepTask]:
@@ -389,7 +390,7 @@ class RunMachine:
             return group
         for step in leaders[1:]:
             step.aboard = True
-        fused = bool(leaders[0].spec.fuse)
+        fused = leaders[0].spec.fuse not in ("", NEVER)
         then = [*(msgspec.structs.replace(task, fused=fused) for task in others), *members]
         return [msgspec.structs.replace(first, then=tuple(then), fused=fused), *others]
 

@@ -176,6 +176,20 @@ def test_a_run_can_say_no() -> None:
     assert aboard(started(machine_of(two))[0]) == []
 
 
+def test_a_run_that_says_no_keeps_steps_apart_that_are_ready_together() -> None:
+    @job(tags={"opgrid/fuse": "false"})
+    def mapped() -> None:
+        total(parts().map(inc).collect())
+
+    machine = machine_of(mapped)
+    started(machine)
+    made = [OutputRef(RUN, StepKey("parts"), mapping_key=key) for key in "ab"]
+    first, second = succeeded(machine, "parts", *made)
+    assert (first.then, second.then) == ((), ())
+    assert first.alone
+    assert not first.fused
+
+
 def test_a_tag_that_is_neither_yes_nor_no() -> None:
     @job(tags={"opgrid/fuse": "perhaps"})
     def two() -> None:
