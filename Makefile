@@ -114,9 +114,10 @@ MINUTES ?= 60
 soak: setup ## mixed runs under random kills for an hour; MINUTES=5 for a short one
 	@$(PY) -P -m tests.faults.soak --minutes $(MINUTES) --write
 
+# With ARGS only what they say: make bench ARGS="--only W1,W2 --subjects opgrid,canvas --rounds 3".
 .PHONY: bench
-bench: setup ## measure; figures go to stdout
-	@$(PY) -P -m benchmarks
+bench: setup ## measure opgrid beside Celery, dask and Dagster, and write docs/performance.md
+	@$(PY) -P -m benchmarks $(if $(ARGS),$(ARGS),--postgresql --write)
 
 # --- checking --------------------------------------------------------------------------------------------------------
 
