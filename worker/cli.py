@@ -14,6 +14,7 @@ import msgspec
 
 from opgrid.broker.connection import BrokerAddress, broker_url, check, connect, reaching
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
+from opgrid.broker.presence import is_alive
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError, SettingsError
 from worker.settings import WorkerSettings, default_name, lease_ttl
@@ -113,6 +114,21 @@ def start(
     except OpGridError as error:
         raise _told(error) from error
     sys.exit(code)
+
+
+@worker.command("liveness-check")
+@click.option("-n", "--name", help="As the worker was started with.")
+@click.option("-b", "--broker", metavar="URL", help="Where Redis is; otherwise OPGRID_BROKER_URL.")
+def liveness_check(name: str | None, broker: str | None) -> None:
+    """Exit with 0 where the worker of this name lives, by its own word in Redis, otherwise with 1."""
+    try:
+        url = _broker(broker)
+        with contextlib.closing(connect(url, "liveness")) as client, reaching(url):
+            lives = is_alive(client, Keys.load(), _full_name(name))
+    except OpGridError as error:
+        raise _told(error) from error
+    click.echo(f"{_full_name(name)} {'lives' if lives else 'has not told of itself lately'}.")
+    sys.exit(0 if lives else 1)
 
 
 def _scale(text: str) -> tuple[int, int]:

@@ -55,6 +55,11 @@ def alive(client: redis.Redis, keys: Keys) -> list[Presence]:
     return list(_said(client, keys.workers, Presence))
 
 
+def is_alive(client: redis.Redis, keys: Keys, name: str) -> bool:
+    """Whether the worker of this name has told of itself lately."""
+    return bool(client.exists(keys.worker(name)))
+
+
 def _say(client: redis.Redis, who: str, key: str, what: object, seconds: float) -> None:
     pipe = client.pipeline(transaction=False)
     pipe.set(key, msgspec.json.encode(what), px=round(seconds * 1000))

@@ -256,6 +256,43 @@ def test_the_web_is_healthy_and_asks_for_its_token(stack: dict[str, str]) -> Non
     assert fleet["queues"] == [{"name": "opgrid", "workers": 2}]
 
 
+def _check_of(name: str) -> list[str]:
+    """The health check of a service, without the name of its program."""
+    *head, program = _SERVICES[name]["healthcheck"]["test"][:2]
+    assert (head, program) == (["CMD"], "opgrid")
+    check: list[str] = _SERVICES[name]["healthcheck"]["test"][2:]
+    return check
+
+
+def test_the_workers_are_healthy_until_they_end(stack: dict[str, str], tmp_path: Path) -> None:
+    for name in ("worker-1", "worker-2"):
+        assert name in _check_of(name)
+        _eventually(lambda name=name: _run(stack, tmp_path, _check_of(name)).returncode == 0)  # type: ignore[misc]
+    own = [word.replace("worker-1", "worker-3") for word in _check_of("worker-1")]
+    assert _run(stack, tmp_path, own).returncode == 1
+    _SERVICES["worker-3"] = {**_SERVICES["worker-1"]}
+    _SERVICES["worker-3"]["command"] = [
+        word.replace("worker-1", "worker-3") for word in _SERVICES["worker-1"]["command"]
+    ]
+    try:
+        with _service("worker-3", stack, tmp_path, OPGRID_BROKER_URL=stack["url"]) as worker:
+            _eventually(lambda: _run(stack, tmp_path, own).returncode == 0)
+            worker.kill()  # nobody withdraws its word: it is believed for so long, and no longer
+            worker.wait()
+            _eventually(lambda: _run(stack, tmp_path, own).returncode == 1)
+            worker.returncode = 0
+    finally:
+        del _SERVICES["worker-3"]
+
+
+def test_flower_is_healthy(stack: dict[str, str]) -> None:
+    *_, check = _SERVICES["flower"]["healthcheck"]["test"]
+    command = [sys.executable, "-c", check.replace("5555", stack["flower"].rpartition(":")[2])]
+    _eventually(lambda: subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0)
+    nowhere = [sys.executable, "-c", check.replace("5555", str(_free_port()))]
+    assert subprocess.run(nowhere, stderr=subprocess.DEVNULL).returncode != 0
+
+
 def test_another_key_is_refused(stack: dict[str, str], tmp_path: Path) -> None:
     environ = {
         **os.environ,
