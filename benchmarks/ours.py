@@ -103,6 +103,10 @@ class Durable:
             case _:
                 return self._run(workload)
 
+    def repeat(self, workload: Workload) -> None:
+        """Run it once more, and look at nothing that came of it."""
+        self._drive(self._prepare(JOBS[workload.key, self._single]))
+
     # ---- runs ------------------------------------------------------------------------------------------------------
 
     def _run(self, workload: Workload) -> Outcome:
