@@ -209,7 +209,9 @@ class Instance:
         return steps if step_keys is None else [step for step in steps if step.step in step_keys]
 
     def add_run_tags(self, run_id: str, new_tags: Mapping[str, str]) -> None:
-        """Over those that it has; steps that are under way do not see them. Raises RunNotFoundError."""
+        """Over those that it has. The queue heeds them while the run waits; steps under way do not see them. Raises
+        RunNotFoundError.
+        """
         self.record(run_id)
         self.store.add_tags(run_id, {key: str(value) for key, value in new_tags.items()})
 

@@ -83,7 +83,8 @@ class Coordinator:
         self._killed: set[RunId] = set()  #: runs whose process did not end them when they were canceled
         self._asked: set[RunId] = set()
         self._records: dict[RunId, RunRecord] = {}  #: of runs that are queued or go on
-        self._chosen: tuple[frozenset[RunId], frozenset[RunId], Mapping[str, int]] | None = None
+        self._retagged: dict[RunId, int] = {}  #: how often, as the records know it
+        self._chosen: tuple[frozenset[RunId], frozenset[RunId], dict[RunId, int], Mapping[str, int]] | None = None
         self._turns: dict[str, int] = {}  #: when each job had its last turn
         self._number = itertools.count()
         self._stopped = threading.Event()
@@ -151,6 +152,7 @@ class Coordinator:
             self._renew_at = now + (RENEW if len(self._held) > SHARDS else STAND_BY)
         rows = self._store.open_runs()
         self._forget(rows)
+        self._learn_tags(rows)
         if self._holds(_QUEUE) and self._dequeue(rows):
             rows = self._store.open_runs()
         for row in rows:
@@ -222,7 +224,7 @@ class Coordinator:
         if not queued:
             return False
         pools = self._run_pools([row.run_id for row in rows])
-        of_now = queued, going, pools.limits
+        of_now = queued, going, self._retagged, pools.limits
         if of_now == self._chosen:
             return False
         records = self._records_of([row.run_id for row in rows])
@@ -252,11 +254,13 @@ class Coordinator:
 
     def _records_of(self, run_ids: Sequence[RunId]) -> list[RunRecord]:
         """In this order, without those that are gone."""
-        unknown = [run_id for run_id in run_ids if run_id not in self._records]
-        for start in range(0, len(unknown), _AT_ONCE):
-            wanted = RunsFilter(run_ids=tuple(unknown[start : start + _AT_ONCE]))
-            self._records.update({record.run_id: record for record in self._store.runs(wanted)})
+        self._read([run_id for run_id in run_ids if run_id not in self._records])
         return [self._records[run_id] for run_id in run_ids if run_id in self._records]
+
+    def _read(self, run_ids: Sequence[RunId]) -> None:
+        for start in range(0, len(run_ids), _AT_ONCE):
+            wanted = RunsFilter(run_ids=tuple(run_ids[start : start + _AT_ONCE]))
+            self._records.update({record.run_id: record for record in self._store.runs(wanted)})
 
     def _forget(self, rows: list[OpenRun]) -> None:
         there = {row.run_id for row in rows}
@@ -266,6 +270,14 @@ class Coordinator:
         for run_id in [run_id for run_id in self._records if run_id not in there]:
             del self._records[run_id]
             self._pools.pop(run_id, None)
+
+    def _learn_tags(self, rows: list[OpenRun]) -> None:
+        """Of runs that got others since their records were read."""
+        retagged = {row.run_id: row.retagged for row in rows if row.retagged}
+        if retagged != self._retagged:
+            known = [each for each in retagged.items() if each not in self._retagged.items()]
+            self._read([run_id for run_id, _ in known if run_id in self._records])
+            self._retagged = retagged
 
     # ---- runs ------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class OpenRun(NamedTuple):
     status: RunStatus
     shard: str
     cancel: str | None  #: why somebody asked for its end
+    retagged: int = 0  #: how often its tags were changed
 
 
 class Pulse(NamedTuple):

@@ -11,7 +11,7 @@ from opgrid.errors import DatabaseUnreachable
 from orchestrator.storage.sql.tables import metadata
 
 FOLDER: Final = Path(__file__).parent / "migrations"
-HEAD: Final = "0005"  #: the newest of the migrations
+HEAD: Final = "0006"  #: the newest of the migrations
 
 
 def upgrade(engine: Engine) -> None:

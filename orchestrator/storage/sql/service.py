@@ -170,10 +170,11 @@ class ServiceTables(Database):
 
     def open_runs(self) -> list[OpenRun]:
         """Those that have not ended, oldest first."""
-        query = select(runs.c.run_id, runs.c.status, runs.c.shard, runs.c.cancel)
+        query = select(runs.c.run_id, runs.c.status, runs.c.shard, runs.c.cancel, runs.c.retagged)
         query = query.where(runs.c.status.in_(_OPEN)).order_by(runs.c.id)
         return [
-            OpenRun(RunId(row.run_id), RunStatus(row.status), row.shard or "", row.cancel) for row in self._all(query)
+            OpenRun(RunId(row.run_id), RunStatus(row.status), row.shard or "", row.cancel, row.retagged)
+            for row in self._all(query)
         ]
 
     def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:

@@ -192,12 +192,14 @@ class SqlStore(ServiceTables, Database):
             connection.execute(delete(partitions).where(partitions.c.name == name, partitions.c.key.in_(keys)))
 
     def add_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        with self._writing() as connection:
+        with self._writing(rings=True) as connection:
             query = select(runs.c.brief).where(runs.c.run_id == run_id).with_for_update()
             found = connection.execute(query).scalar_one_or_none()
             if found is not None:
                 brief = encode_brief(tagged(decode_brief(found), tags)).decode()
-                connection.execute(update(runs).where(runs.c.run_id == run_id).values(brief=brief))
+                connection.execute(
+                    update(runs).where(runs.c.run_id == run_id).values(brief=brief, retagged=runs.c.retagged + 1)
+                )
                 number = connection.execute(select(runs.c.id).where(runs.c.run_id == run_id)).scalar_one()
                 SqlTurn(connection, self._statements).insert_tags(number, tags)
 

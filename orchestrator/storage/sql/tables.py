@@ -53,6 +53,7 @@ runs = Table(
     Column("epoch", Integer, nullable=False, default=0),
     Column("shard", String(255)),
     Column("cancel", Text),
+    Column("retagged", Integer, nullable=False, server_default="0"),
     Index("runs_by_status", "status", "id"),
     Index("runs_by_job", "job", "id"),
     Index("runs_by_shard", "shard", "status"),

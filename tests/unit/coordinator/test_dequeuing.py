@@ -18,7 +18,7 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import DatabaseUnreachable
 from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import Coordinator
-from orchestrator.coordinator.queue import QueueLimits
+from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
@@ -80,9 +80,9 @@ def launch(store: SqlStore) -> RunId:
 
 
 @contextmanager
-def running(store: Any) -> Iterator[Started]:
+def running(store: Any, limits: QueueLimits | None = None) -> Iterator[Started]:
     started: Any = Started()
-    coordinator = Coordinator(store, started, QueueLimits(), None)
+    coordinator = Coordinator(store, started, limits or QueueLimits(), None)
     thread = threading.Thread(target=coordinator.run)
     thread.start()
     try:
@@ -115,6 +115,30 @@ def test_a_pool_that_gets_a_limit_lets_runs_go(store: SqlStore) -> None:
         assert started.runs == []
         store.set_pool("db", 1)
         eventually(lambda: started.runs == [run_id])
+
+
+def test_a_tag_that_is_changed_while_its_run_waits(store: SqlStore) -> None:
+    run_id = launch(store)
+    store.add_tags(run_id, {"held": "yes"})
+    with running(store, QueueLimits(10, (RunTagLimit("held", 0, "yes"),))) as started:
+        eventually(lambda: "queue" in store.held())
+        time.sleep(0.6)  # it has looked
+        assert started.runs == []
+        store.add_tags(run_id, {"held": "no"})
+        eventually(lambda: started.runs == [run_id])
+
+
+def test_a_run_that_is_made_more_urgent_while_it_waits(store: SqlStore) -> None:
+    first, second, third = (launch(store) for _ in range(3))
+    with running(store, QueueLimits(1)) as started:
+        eventually(lambda: started.runs == [first])
+        time.sleep(0.6)  # it has looked
+        store.add_tags(third, {"opgrid/priority": "5"})
+        store.end_run(first, RunStatus.SUCCESS, [], time.time())
+        eventually(lambda: len(started.runs) == 2)
+        store.end_run(third, RunStatus.SUCCESS, [], time.time())
+        eventually(lambda: len(started.runs) == 3)
+    assert started.runs == [first, third, second]
 
 
 def test_a_process_that_cannot_be_started_fails_its_run(store: SqlStore, tmp_path: Path) -> None:
