@@ -172,8 +172,7 @@ CASES: Final = (
     ("2 orchestrators", 1, Service(orchestrators=2)),
     ("4 times the load and the workers; one of each", 4, Service(workers=4000)),
     ("the same; 4 orchestrators", 4, Service(orchestrators=4, workers=4000)),
-    ("the same; 8 orchestrators, 2 Redis", 4, Service(orchestrators=8, redis=2, workers=4000)),
-    ("10 times; 16 orchestrators, 4 Redis, a database 3 × as fast", 10, Service(16, 4, 3.0, 10_000)),
+    ("10 times; 16 orchestrators and as many shards, 4 Redis, a database 3 × as fast", 10, Service(16, 4, 3.0, 10_000)),
 )
 
 
