@@ -19,7 +19,9 @@ from opgrid.contracts.tasks import PythonLogs
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
 from opgrid.doors import through
 from opgrid.errors import InvariantViolationError, RunNotFoundError
+from opgrid.ids import RunId
 from orchestrator.coordinator.ownership import end_canceled
+from orchestrator.services.removal import Removal
 from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
@@ -226,13 +228,15 @@ class Instance:
         self.store.end_run(run.run_id, RunStatus.FAILURE, [event], now)
 
     def delete_run(self, run_id: str) -> None:
-        """Nothing happens where there is none."""
-        self.store.delete_run(run_id)
+        """With its log and with what its steps stored; nothing happens where there is none."""
+        self._removal().remove([RunId(run_id)])
 
     def wipe(self) -> None:
-        """Forget every run with its log."""
-        for run in self.store.runs():
-            self.store.delete_run(run.run_id)
+        """Forget every run with its log and with what its steps stored."""
+        self._removal().remove([run.run_id for run in self.store.runs()])
+
+    def _removal(self) -> Removal:
+        return Removal(self.store, self.home, self.broker_url)
 
     # ---- what ops materialized -------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from orchestrator.coordinator.fleet import Fleet
 from orchestrator.daemon.daemon import DUTIES, Daemon
 from orchestrator.locations.loader import Loader
 from orchestrator.locations.location import Location, Source
+from orchestrator.services.removal import Removal
 from orchestrator.settings import Settings
 from orchestrator.storage.service_protocols import ServiceStore
 
@@ -54,7 +55,7 @@ def open_loader(settings: Settings, sources: Sequence[Source]) -> Loader:
 
 def open_daemon(settings: Settings, store: ServiceStore, loader: Loader) -> Daemon:
     """Schedules and sensors of the code locations that ``loader`` keeps loaded. Nothing starts before it runs."""
-    return Daemon(store, loader, settings.sections)
+    return Daemon(store, loader, settings.sections, open_removal(settings, store))
 
 
 def open_web(
@@ -67,9 +68,13 @@ def open_web(
     from orchestrator.api.pulse import Heart
 
     heart = Heart(store, lambda: loader.version)
-    backend = Backend(store, loader, settings.sections, heart, DUTIES, is_read_only)
+    backend = Backend(store, loader, settings.sections, heart, open_removal(settings, store), DUTIES, is_read_only)
     web = settings.sections.web
     return make_app(backend, Access(web, is_read_only), (*hosts, *web.allowed_hosts), prefix)
+
+
+def open_removal(settings: Settings, store: ServiceStore) -> Removal:
+    return Removal(store, settings.home, settings.broker_url)
 
 
 def environ_of(settings: Settings) -> dict[str, str]:

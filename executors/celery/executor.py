@@ -50,8 +50,8 @@ from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
 from opgrid.ids import RunId, StepKey
 from opgrid.io.envelope import seal
+from opgrid.io.kept import expire_run
 from opgrid.io.keys import KeyRing
-from opgrid.io.redis import expire_run
 
 _START: Final = "0-0"
 _BATCH: Final = 200  #: attempts that one script call is told of

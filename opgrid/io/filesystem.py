@@ -8,18 +8,15 @@ accepted attempt only: what a lost attempt left behind is never read.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged
 from opgrid.io.context import InputContext, IOContext, OutputContext
+from opgrid.io.kept import path_part
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
 from opgrid.io.serializers import Segment, Serializer, serializer
@@ -27,7 +24,6 @@ from opgrid.io.serializers import Segment, Serializer, serializer
 HEAD: Final = struct.Struct(">4sI")
 MAGIC: Final = b"OGF1"
 _LARGEST_HEADER: Final = 1 << 20
-_LONGEST_NAME: Final = 200
 _SMALL: Final = 1 << 16  #: bytes that are read at once
 
 
@@ -73,21 +69,6 @@ def relative_path(ref: OutputRef) -> str:
     if ref.mapping_key is not None:
         file = f"{path_part(ref.mapping_key)}/{file}"
     return f"{path_part(ref.run_id)}/{path_part(ref.step)}/{path_part(ref.output)}/{file}"
-
-
-@lru_cache(maxsize=4096)
-def path_part(text: str) -> str:
-    """One part of a path, whatever the text: no separators, no ``..``, no name that file systems refuse for its
-    length.
-    """
-    if text.isidentifier() and len(text) < _LONGEST_NAME:
-        return text
-    encoded = quote(text, safe="")
-    if not encoded.strip("."):
-        encoded = encoded.replace(".", "%2E") or "%-"  # which quoting gives nothing
-    if len(encoded) > _LONGEST_NAME:
-        encoded = encoded[: _LONGEST_NAME - 33] + "-" + hashlib.sha256(text.encode()).hexdigest()[:32]
-    return encoded
 
 
 def write_file(path: str, packed: Packed) -> None:
@@ -153,8 +134,3 @@ def head_of(data: bytes, size: int, path: str) -> int:
         if magic == MAGIC and length <= min(size, _LARGEST_HEADER):
             return int(length)
     raise PayloadDamaged(f"{path} is no file of an opgrid IO manager")
-
-
-def storage_of(home: str, run_id: str) -> Path:
-    """Where the values of a run lie; for those who remove it."""
-    return Path(home, "storage", path_part(run_id))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from opgrid.io.context import InputContext, IOContext, OutputContext
-from opgrid.io.filesystem import path_part
+from opgrid.io.kept import path_part
 from opgrid.io.manager import IOManager
 
 

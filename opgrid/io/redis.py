@@ -2,7 +2,7 @@
 
 ``<deployment>:io:<run>:<step>:<output>[:<mapping key>]:<attempt>:<claim>``, each part percent-encoded, holds the
 header and the first chunk; ``...:1``, ``...:2`` hold the others, and the set ``<deployment>:io:<run>`` names the keys
-of a run. A time to live is the net under what nobody cleans up; :func:`expire_run` shortens it once a run has ended.
+of a run. A time to live is the net under what nobody cleans up; what removes or shortens it is in :mod:`opgrid.io.kept`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
-from opgrid.broker.keys import Keys
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, IOContext, OutputContext
+from opgrid.io.kept import batches, index_of
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
 from opgrid.io.pending import Store
@@ -44,7 +44,6 @@ SPILL_ABOVE: Final = 64 << 20
 #: Seconds that a step waits for a Redis that does not answer, or has no room: OPGRID_IO_PATIENCE.
 PATIENCE: Final = 60
 _AGAIN: Final = 0.2  #: seconds until it is tried again
-_EXPIRE_ALL: Final = "for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[1]) end"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.\-~\[\],]*").fullmatch  #: what quoting leaves as it is
 _HEAD: Final = struct.Struct(">I")
 _CACHED_VALUES: Final = 256
@@ -240,44 +239,6 @@ def _chunks_of(ref: OutputRef) -> int:
     return int(ref.manifest.get("chunks", 1)) if isinstance(ref.manifest, dict) else 1
 
 
-@lru_cache(maxsize=64)
-def index_of(run_id: str) -> str:
-    return f"{_deployment()}:io:{quote(run_id, safe='')}"
-
-
-def expire_run(client: redis.Redis, run_id: str, seconds: int) -> int:
-    """From now on the values of a run live so long and no longer; how many keys there are."""
-    index = index_of(run_id)
-    count = 0
-    for keys in _batches(client.sscan_iter(index, count=500), 500):
-        client.eval(_EXPIRE_ALL, len(keys), *keys, seconds)
-        count += len(keys)
-    client.expire(index, seconds)
-    return count
-
-
-def delete_run(client: redis.Redis, run_id: str) -> int:
-    """Remove the values of a run now; how many keys there were."""
-    index = index_of(run_id)
-    count = 0
-    for keys in _batches(client.sscan_iter(index, count=500), 500):
-        client.unlink(*keys)
-        count += len(keys)
-    client.unlink(index)
-    return count
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 # ---- bytes ---------------------------------------------------------------------------------------------------------
 # -------------
 
@@ -318,7 +279,7 @@ def _gathered(client: redis.Redis, names: Sequence[str], begin: bytes, size: int
     body = bytearray(size)
     body[: len(begin)] = begin
     at = len(begin)
-    for batch in _batches(names, 8):
+    for batch in batches(names, 8):
         pipe = client.pipeline(transaction=False)
         for name in batch:
             pipe.get(name)
@@ -340,11 +301,6 @@ def client_of(url: str, process: int) -> redis.Redis:
     from opgrid.broker.connection import connect
 
     return connect(url)
-
-
-@lru_cache(maxsize=1)
-def _deployment() -> str:
-    return Keys.load().deployment
 
 
 def _setting(name: str, default: int) -> int:

@@ -12,6 +12,7 @@ from orchestrator.locations.loader import Loader
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import Answer, Asked, DescribeJob, JobDetails, JobInfo
 from orchestrator.sections import Sections
+from orchestrator.services.removal import Removal
 from orchestrator.storage.service_protocols import ServiceStore
 
 #: Seconds that user code may take to answer.
@@ -32,6 +33,7 @@ class Backend:
     loader: Loader
     settings: Sections
     heart: Heart
+    removal: Removal
     duties: tuple[str, ...] = ()  #: leases of the daemon
     is_read_only: bool = False
     _details: dict[tuple[str, str, float], JobDetails] = field(default_factory=dict)

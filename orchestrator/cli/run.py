@@ -242,7 +242,7 @@ def reexecute(
 @click.argument("run_id")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def delete(run_id: str, force: bool) -> None:
-    """Forget a run and its log. RUN_ID may be the beginning of one."""
+    """Forget a run with its log and what its steps stored. RUN_ID may be the beginning of one."""
     from orchestrator.cli.audit import audited
     from orchestrator.instance import Instance
     from orchestrator.services.runs import find_run
@@ -251,7 +251,7 @@ def delete(run_id: str, force: bool) -> None:
 
     settings = Settings.load()
     store = open_store(settings)
-    with Instance(store, settings.home) as instance:
+    with Instance(store, settings.home, settings.broker_url) as instance:
         record = find_run(instance, run_id)
         if not force:
             click.confirm(f"Delete run {record.run_id} of {record.job} ({record.status.value})?", abort=True)
@@ -292,7 +292,7 @@ def import_runs(files: Sequence[Path]) -> None:
 @run.command("wipe")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def wipe(force: bool) -> None:
-    """Forget all runs and their logs."""
+    """Forget all runs with their logs and what their steps stored."""
     from orchestrator.cli.audit import audited
     from orchestrator.instance import Instance
     from orchestrator.settings import Settings
@@ -300,7 +300,7 @@ def wipe(force: bool) -> None:
 
     settings = Settings.load()
     store = open_store(settings)
-    with Instance(store, settings.home) as instance:
+    with Instance(store, settings.home, settings.broker_url) as instance:
         count = instance.get_runs_count()
         if not force:
             click.confirm(f"Delete all {count} runs?", abort=True)

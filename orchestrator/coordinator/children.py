@@ -17,6 +17,7 @@ from opgrid.contracts.events import RunFailed
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import OpGridError
 from opgrid.ids import RunId
+from opgrid.io.kept import log_of
 from orchestrator.coordinator.ownership import RunIsDriven, driving
 from orchestrator.storage.protocols import Store
 
@@ -33,7 +34,7 @@ class CannotStart(OpGridError):
 class Children:
     def __init__(self, store: Store, home: Path, environ: Mapping[str, str]) -> None:
         self._store = store
-        self._logs = home / "logs"
+        self._home = home
         self._environ = {**os.environ, **environ}
         self._running: dict[RunId, subprocess.Popen[bytes]] = {}
         self._starts: dict[RunId, int] = {}
@@ -44,7 +45,7 @@ class Children:
 
     def start(self, run_id: RunId, python: str | None = None) -> None:
         """``python``: the interpreter of its code; None: this one. Raises CannotStart."""
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self._log_of(run_id).parent.mkdir(parents=True, exist_ok=True)
         self._starts[run_id] = self._starts.get(run_id, 0) + 1
         command = [python or sys.executable, "-P", "-m", "opgrid", "_drive", run_id]
         try:
@@ -117,7 +118,7 @@ class Children:
                 path.unlink()
 
     def _log_of(self, run_id: RunId) -> Path:
-        return self._logs / f"{run_id}.log"
+        return log_of(self._home, run_id)
 
     def _last_line(self, run_id: RunId) -> str:
         path = self._log_of(run_id)

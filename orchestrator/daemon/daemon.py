@@ -17,6 +17,7 @@ from orchestrator.daemon.retention import forget_old
 from orchestrator.daemon.retries import Retries
 from orchestrator.locations.loader import Loader
 from orchestrator.sections import Sections
+from orchestrator.services.removal import Removal
 from orchestrator.storage.service_protocols import ServiceStore
 
 SCHEDULER: Final = "daemon/scheduler"
@@ -32,8 +33,9 @@ _log = logging.getLogger("opgrid.daemon")
 
 
 class Daemon:
-    def __init__(self, store: ServiceStore, loader: Loader, settings: Sections) -> None:
+    def __init__(self, store: ServiceStore, loader: Loader, settings: Sections, removal: Removal) -> None:
         self._store = store
+        self._removal = removal
         locations = loader.locations
         self._settings = settings
         timeout = settings.daemon.tick_timeout_seconds
@@ -90,7 +92,7 @@ class Daemon:
         if self._does(RETRIES):
             self._retries.turn(states)
         if self._does(RETENTION) and now >= self._forget_at:
-            more = forget_old(self._store, self._settings.retention, time.time())
+            more = forget_old(self._store, self._removal, self._settings.retention, time.time())
             self._forget_at = now if more else now + _FORGET
 
     def _does(self, duty: str) -> bool:

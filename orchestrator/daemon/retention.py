@@ -6,6 +6,7 @@ import logging
 from typing import Final
 
 from orchestrator.sections import Retention
+from orchestrator.services.removal import Removal
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import TickStatus
 
@@ -18,7 +19,7 @@ _CONTENTS: Final = 200
 _log = logging.getLogger("opgrid.daemon")
 
 
-def forget_old(store: ServiceStore, settings: Retention, now: float) -> bool:
+def forget_old(store: ServiceStore, removal: Removal, settings: Retention, now: float) -> bool:
     """Ticks, runs that have ended, and their logs, of which the settings say how long they are kept. True where there
     may be more to do.
     """
@@ -30,8 +31,7 @@ def forget_old(store: ServiceStore, settings: Retention, now: float) -> bool:
         for each in store.instigators():
             store.trim_ticks(each.location, each.name, settings.ticks_count)
     old = store.old_runs(_since(now, settings.runs_days), settings.runs_count, _RUNS)
-    for run_id in old:
-        store.delete_run(run_id)
+    removal.remove(old)
     if old:
         _log.info("Deleted %d runs that are older than the settings keep.", len(old))
     events = store.purge_logs(_since(now, settings.logs_days), settings.logs_count, _EVENTS)

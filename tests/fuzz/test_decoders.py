@@ -34,7 +34,7 @@ from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask, Stored
 from opgrid.contracts.wire import decode_brief, decode_events
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey, split_step_key, step_key
-from opgrid.io.filesystem import path_part
+from opgrid.io.kept import path_part
 from opgrid.io.keys import KeyRing
 from opgrid.io.payload import pack, unpack
 from opgrid.io.serializers import serializer

@@ -362,7 +362,12 @@ def test_a_failed_run_goes_on_with_other_config(folder: Path) -> None:
     listed = json.loads(opgrid(folder, "run", "list", "--status", "failure", "--json").stdout)
     assert [each["run_id"] for each in listed] == [parent]
     assert "no such runs" in opgrid(folder, "run", "list", "--job", "other").stderr
+    storage = folder / ".opgrid" / "storage"
+    assert (storage / parent).is_dir()
     assert opgrid(folder, "run", "delete", parent, "-f").returncode == 0
+    assert not (storage / parent).exists()
+    assert list(storage.iterdir())
     assert opgrid(folder, "run", "show", parent).returncode != 0
     assert "Deleted 2 runs" in opgrid(folder, "run", "wipe", "--force").stdout
+    assert list(storage.iterdir()) == []
     assert runs(folder) == []

@@ -401,7 +401,7 @@ def delete(backend: Backend, run_id: str) -> DeletePipelineRunSuccess | RunNotFo
         return RunNotFoundError.of(run_id)
     if not record.status.is_final:
         raise InvariantViolationError(f"Run {run_id} goes on ({record.status.value}); cancel it first.")
-    backend.store.delete_run(run_id)
+    backend.removal.remove([record.run_id])
     return DeletePipelineRunSuccess(run_id=run_id)
 
 

@@ -18,6 +18,7 @@ from orchestrator.daemon.daemon import DUTIES
 from orchestrator.locations.loader import Loader
 from orchestrator.locations.location import Location, Source
 from orchestrator.sections import Sections
+from orchestrator.services.removal import Removal
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.sql.store import SqlStore
 
@@ -84,7 +85,7 @@ def new_api(location: Location) -> Iterator[Callable[[str], Api]]:
         store = SqlStore(url)
         stores.append(store)
         loader = Loader([location])
-        return Api(Backend(store, loader, Sections(), Heart(store, lambda: loader.version), DUTIES))
+        return Api(Backend(store, loader, Sections(), Heart(store, lambda: loader.version), Removal(store), DUTIES))
 
     yield make
     for store in stores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from sqlalchemy import event
 from opgrid.contracts.events import RunStarted, RunSucceeded, StepDispatched, StepStarted, StepSucceeded
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId, StepKey
+from opgrid.io.kept import storage_of
 from orchestrator.api.access import Role, Viewer
+from orchestrator.services.removal import Removal
 from orchestrator.storage.sql.store import SqlStore
 from tests.unit.api.conftest import LAUNCH, PLACE, Api
 
@@ -216,14 +219,18 @@ def test_a_run_that_goes_on_can_be_marked_as_canceled_at_once(any_api: Api) -> N
 DELETE = "mutation ($id: String!) { deleteRun(runId: $id) { __typename ... on Error { message } } }"
 
 
-def test_only_a_run_that_has_ended_is_deleted(any_api: Api) -> None:
+def test_only_a_run_that_has_ended_is_deleted(any_api: Api, tmp_path: Path) -> None:
     run_id = any_api.launch()
     answer = any_api(DELETE, id=run_id)["deleteRun"]
     assert answer["__typename"] == "PythonError" and "cancel it first" in answer["message"]
     drive(any_api, run_id)
+    any_api.backend.removal = Removal(any_api.store, tmp_path)
+    kept = storage_of(tmp_path / "storage", run_id)
+    kept.mkdir(parents=True)
     assert any_api(DELETE, id=run_id)["deleteRun"]["__typename"] == "DeletePipelineRunSuccess"
     assert any_api(DELETE, id=run_id)["deleteRun"]["__typename"] == "RunNotFoundError"
     assert any_api.store.tag_keys() == []
+    assert not kept.exists()
 
 
 AGAIN = """

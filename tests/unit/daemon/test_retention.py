@@ -13,6 +13,7 @@ from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.ids import RunId
 from orchestrator.daemon.retention import forget_old
 from orchestrator.sections import Retention
+from orchestrator.services.removal import Removal
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
 from orchestrator.storage.sql.store import SqlStore
@@ -53,9 +54,9 @@ def test_runs_that_ended_long_ago(store: SqlStore) -> None:
     run(store, "old", RunStatus.SUCCESS, NOW - 11 * DAY)
     run(store, "old-going", RunStatus.STARTED, NOW - 11 * DAY)
     run(store, "new", RunStatus.FAILURE, NOW - 9 * DAY)
-    forget_old(store, Retention(), NOW)
+    forget_old(store, Removal(store), Retention(), NOW)
     assert len(kept(store)) == 3
-    forget_old(store, Retention(runs_days=10), NOW)
+    forget_old(store, Removal(store), Retention(runs_days=10), NOW)
     assert kept(store) == ["new", "old-going"]
     assert list(store.read(RunId("old"))) == []
 
@@ -63,7 +64,7 @@ def test_runs_that_ended_long_ago(store: SqlStore) -> None:
 def test_runs_beyond_a_number(store: SqlStore) -> None:
     for number in range(6):
         run(store, str(number), RunStatus.STARTED if number == 1 else RunStatus.SUCCESS, NOW)
-    forget_old(store, Retention(runs_count=3), NOW)
+    forget_old(store, Removal(store), Retention(runs_count=3), NOW)
     assert kept(store) == ["1", "3", "4", "5"]
 
 
@@ -82,11 +83,11 @@ def test_logs_by_age_and_number(store: SqlStore) -> None:
         logged(store, name, *range(5))
     run(store, "going", RunStatus.STARTED, NOW - 9 * DAY)
     logged(store, "going", *range(5))
-    forget_old(store, Retention(logs_days=8), NOW)
+    forget_old(store, Removal(store), Retention(logs_days=8), NOW)
     assert [notes(store, name) for name in ("old", "new", "going")] == [0, 5, 5]
     assert [event.TYPE.name for event in store.read(RunId("old"))] == ["RUN_ENQUEUED"]  # how it went itself
     logged(store, "new", *range(5))
-    forget_old(store, Retention(logs_count=3), NOW)
+    forget_old(store, Removal(store), Retention(logs_count=3), NOW)
     assert [notes(store, name) for name in ("old", "new", "going")] == [0, 3, 5]
     assert len(kept(store)) == 3
 
@@ -95,7 +96,7 @@ def test_plans_that_no_run_has_any_more(store: SqlStore) -> None:
     for name, plan in (("a", "p1"), ("b", "p2")):
         run(store, name, RunStatus.SUCCESS, NOW, plan)
     store.delete_run("a")
-    forget_old(store, Retention(), NOW)
+    forget_old(store, Removal(store), Retention(), NOW)
     assert (store.content("p2"), store.content("s")) == (b"plan", b"snapshot")
     with pytest.raises(KeyError):
         store.content("p1")
@@ -104,18 +105,18 @@ def test_plans_that_no_run_has_any_more(store: SqlStore) -> None:
 def test_much_is_forgotten_a_little_at_a_time(store: SqlStore) -> None:
     for number in range(60):
         run(store, f"{number:02}", RunStatus.SUCCESS, NOW)
-    assert forget_old(store, Retention(runs_count=5), NOW)
+    assert forget_old(store, Removal(store), Retention(runs_count=5), NOW)
     assert len(kept(store)) == 10
-    assert not forget_old(store, Retention(runs_count=5), NOW)
+    assert not forget_old(store, Removal(store), Retention(runs_count=5), NOW)
     assert kept(store) == ["55", "56", "57", "58", "59"]
 
 
 def test_ticks_by_age_and_number(store: SqlStore) -> None:
     done, skipped = TickStatus.SUCCESS, TickStatus.SKIPPED
     ticks(store, "a", (done, NOW - 31 * DAY), (skipped, NOW - 8 * DAY), (done, NOW - 8 * DAY), (skipped, NOW))
-    forget_old(store, Retention(), NOW)
+    forget_old(store, Removal(store), Retention(), NOW)
     assert [(each.status, each.at) for each in store.ticks("here", "a")] == [(skipped, NOW), (done, NOW - 8 * DAY)]
     ticks(store, "b", *((done, NOW + number) for number in range(10)))
-    forget_old(store, Retention(ticks_count=2), NOW)
+    forget_old(store, Removal(store), Retention(ticks_count=2), NOW)
     assert [each.at for each in store.ticks("here", "b")] == [NOW + 9, NOW + 8]
     assert len(store.ticks("here", "a")) == 2

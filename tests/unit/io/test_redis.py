@@ -15,7 +15,8 @@ from opgrid.broker.connection import connect
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, OutputContext
-from opgrid.io.redis import CHUNK, RedisStore, delete_run, expire_run, index_of, key_of, keys_of
+from opgrid.io.kept import delete_run, expire_run, index_of
+from opgrid.io.redis import CHUNK, RedisStore, key_of, keys_of
 from opgrid.io.setup import IOSetup
 from opgrid.testing.io_managers import ref
 
