@@ -2,7 +2,7 @@
 
 ``<deployment>:io:<run>:<step>:<output>[:<mapping key>]:<attempt>:<claim>``, each part percent-encoded, holds the
 header and the first chunk; ``...:1``, ``...:2`` hold the others, and the set ``<deployment>:io:<run>`` names the keys
-of a run. A time to live is the net under what nobody cleans up; what removes or shortens it is in :mod:`opgrid.io.kept`.
+of a run. A time to live is the net under what nobody cleans up; what removes values is in :mod:`opgrid.io.kept`.
 """
 
 from __future__ import annotations
