@@ -111,6 +111,7 @@ class Watch:
     last_tick: float = field(default_factory=time.monotonic)
     next_beat: float = 0.0
     parent_is_gone: bool = False
+    gone_at: float = 0.0
     draining: bool = False
     announced: bool = False
     silent: bool = False
@@ -123,7 +124,7 @@ class Watch:
         self.selector.register(self.parent, selectors.EVENT_READ, self._on_parent)
         self._adopt()
         self.next_beat = time.monotonic() + self.settings.beat_interval
-        while not (self.parent_is_gone and not self.children and not self.deaths):
+        while not self._is_done():
             for key, _ in self.selector.select(max(0.0, self._next_wake() - time.monotonic())):
                 key.data()
             now = time.monotonic()
@@ -132,6 +133,12 @@ class Watch:
             if now >= self.next_beat:
                 self.next_beat = now + self.settings.beat_interval
                 self._beat(now)
+
+    def _is_done(self) -> bool:
+        """The worker is gone, and what became of its children is told, or cannot be: their leases end by themselves."""
+        if not self.parent_is_gone:
+            return False
+        return not (self.children or self.deaths) or time.monotonic() > self.gone_at + self.settings.redis_grace
 
     def _next_wake(self) -> float:
         times = [self.next_beat]
@@ -226,7 +233,7 @@ class Watch:
 
     def _on_parent_end(self) -> None:
         self.selector.unregister(self.parent)
-        self.parent_is_gone = True
+        self.parent_is_gone, self.gone_at = True, time.monotonic()
         with contextlib.suppress(BrokerUnreachable), reaching(self.settings.broker_url):
             withdraw(self.protocol.client, self.protocol.keys, self.settings.name)
         if not self.draining:
