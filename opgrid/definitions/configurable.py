@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from typing import Any, Self, get_args
 
@@ -257,17 +257,37 @@ def _values_of(config: Any) -> dict[str, Any]:
 
 @contextmanager
 def _on_the_event_loop(manager: AbstractAsyncContextManager[Any]) -> Iterator[Any]:
-    import asyncio
-
-    with asyncio.Runner() as runner:
-        value = runner.run(_enter(manager))
+    with _runner() as run:
+        value = run(_enter(manager))
         try:
             yield value
         except BaseException as error:
-            if not runner.run(_exit(manager, error)):
+            if not run(_exit(manager, error)):
                 raise
         else:
-            runner.run(_exit(manager, None))
+            run(_exit(manager, None))
+
+
+@contextmanager
+def _runner() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
+    """A loop of its own; in a thread of its own where one runs in this thread already, as in a notebook."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
+
+    runner = asyncio.Runner()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with runner:
+            yield runner.run
+        return
+    context = copy_context()
+    with ThreadPoolExecutor(1, "opgrid-resource") as thread:
+        try:
+            yield lambda coroutine: thread.submit(context.run, runner.run, coroutine).result()
+        finally:
+            thread.submit(runner.close).result()
 
 
 async def _enter(manager: AbstractAsyncContextManager[Any]) -> Any:

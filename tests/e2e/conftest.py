@@ -33,8 +33,9 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
+    """Its event loop runs in this thread: while it does, tests of async code would be within that."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -221,7 +221,9 @@ def test_why_steps_wait_and_a_queue_that_nobody_serves(page: Any, site: Site) ->
 def test_runs_are_found_by_a_part_of_their_id_and_tokens_are_taken_away(page: Any, site: Site) -> None:
     run_id = site.launch("counting", partitionKey="2026-01-12")
     page.goto("")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     page.keyboard.press("Control+k")
+    expect(page.get_by_role("textbox", name=re.compile("Search for jobs"))).to_be_focused()
     page.keyboard.type(run_id[:8])
     page.get_by_role("option", name=re.compile("run by id")).wait_for()
     page.keyboard.press("Enter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -180,7 +181,8 @@ def test_a_resource_may_yield_itself_for_the_time_of_a_run() -> None:
     assert happened.count("entered") == happened.count("left")
 
 
-def test_an_async_context_manager_is_a_life_too() -> None:
+@pytest.mark.parametrize("in_a_notebook", [False, True])
+def test_an_async_context_manager_is_a_life_too(in_a_notebook: bool) -> None:
     class Async(ConfigurableResource):
         @asynccontextmanager
         async def yield_for_execution(self, context: InitResourceContext) -> AsyncIterator[Async]:
@@ -196,7 +198,10 @@ def test_an_async_context_manager_is_a_life_too() -> None:
     def uses() -> None:
         use()
 
-    assert uses.execute_in_process().success
+    async def cell() -> bool:
+        return uses.execute_in_process().success
+
+    assert asyncio.run(cell()) if in_a_notebook else uses.execute_in_process().success
     assert happened == ["entered", "used", "left"]
 
 
