@@ -41,11 +41,20 @@ class SensorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     run_status: str | None = None  #: it is asked about runs that came to this status
 
 
+class EnvVarUse(msgspec.Struct, frozen=True):
+    """Whose config takes a value from the environment. The value itself is nobody's business."""
+
+    variable: str
+    kind: str  #: ``resource`` or ``op``
+    name: str
+
+
 class LocationInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     jobs: tuple[JobInfo, ...] = ()
     schedules: tuple[ScheduleInfo, ...] = ()
     sensors: tuple[SensorInfo, ...] = ()
+    variables: tuple[EnvVarUse, ...] = ()
     version: str = ""  #: a hash of all that, the structure of its jobs included
 
 

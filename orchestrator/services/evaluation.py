@@ -41,6 +41,7 @@ from orchestrator.locations.messages import (
     TickSchedule,
     TickSensor,
 )
+from orchestrator.services.environment import uses_of
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.reexecution import ReexecutionOptions, reexecution
 from orchestrator.services.scaffold import scaffold
@@ -83,6 +84,7 @@ class Evaluator:
             tuple(_job_info(job) for job in jobs),
             tuple(self._schedule_info(each, definitions) for each in definitions.schedules),
             tuple(_sensor_info(each) for each in definitions.sensors),
+            uses_of(definitions.resources, jobs),
         )
         return msgspec.structs.replace(info, version=hashlib.sha256(msgspec.json.encode(info)).hexdigest()[:12])
 

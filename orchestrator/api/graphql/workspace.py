@@ -252,6 +252,36 @@ RepositoryLocationOrLoadError = Annotated[
 ]
 
 
+@strawberry.enum
+class EnvVarConsumerType(Enum):
+    RESOURCE = "RESOURCE"
+    OP = "OP"
+
+
+@strawberry.type
+class EnvVarConsumer:
+    type: EnvVarConsumerType
+    name: str
+
+
+@strawberry.type
+class EnvVarWithConsumers:
+    """The name of a variable; its value is told to nobody."""
+
+    env_var_name: str
+    env_var_consumers: list[EnvVarConsumer]
+
+
+@strawberry.type
+class EnvVarWithConsumersList:
+    results: list[EnvVarWithConsumers]
+
+
+EnvVarWithConsumersOrError = Annotated[
+    EnvVarWithConsumersList | PythonError, strawberry.union("EnvVarWithConsumersOrError")
+]
+
+
 @strawberry.type
 class WorkspaceLocationEntry:
     location: strawberry.Private[Location]
@@ -288,6 +318,10 @@ class WorkspaceLocationEntry:
     @strawberry.field(description="The interpreter of its process; null for that of this service.")
     def python(self) -> str | None:
         return self.location.source.code.python
+
+    @strawberry.field(description="Environment variables that config in its code takes values from.")
+    def env_vars(self) -> list[EnvVarWithConsumers]:
+        return env_vars_of(self.location)
 
     @strawberry.field(description="The error of the last load, or what is loaded.")
     def location_or_load_error(self) -> RepositoryLocationOrLoadError | None:
@@ -395,6 +429,14 @@ def location_of(backend: Backend, location: Location) -> RepositoryLocation:
     return RepositoryLocation(name=location.name, repositories=[Repository(location_=location, backend=backend)])
 
 
+def env_vars_of(location: Location) -> list[EnvVarWithConsumers]:
+    consumers: dict[str, list[EnvVarConsumer]] = {}
+    for use in location.info.variables:
+        consumer = EnvVarConsumer(type=EnvVarConsumerType(use.kind.upper()), name=use.name)
+        consumers.setdefault(use.variable, []).append(consumer)
+    return [EnvVarWithConsumers(env_var_name=name, env_var_consumers=each) for name, each in consumers.items()]
+
+
 def _entry(backend: Backend, location: Location) -> WorkspaceLocationEntry:
     return WorkspaceLocationEntry(location=location, backend=backend)
 
@@ -448,6 +490,16 @@ class WorkspaceQueries:
                 for each in entries
             ]
         )
+
+    @strawberry.field
+    def utilized_env_vars_or_error(
+        self, info: Info, repository_selector: RepositorySelector
+    ) -> EnvVarWithConsumersOrError:
+        try:
+            location = info.context.backend.location(repository_selector.repository_location_name)
+        except NoSuchJob as error:
+            return PythonError.of(ErrorInfo.of(error))
+        return EnvVarWithConsumersList(results=env_vars_of(location))
 
     @strawberry.field
     def repositories_or_error(

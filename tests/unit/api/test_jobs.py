@@ -230,3 +230,16 @@ def test_workers_tell_the_version_of_their_code_and_queues_their_alarm(any_api: 
         and gpu["waitingSince"] == now - 60
     )
     assert usual["alarm"] is None and usual["waitingSince"] is None
+
+
+def test_the_variables_that_code_takes_values_from(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREETING_SECRET", "never told")
+    query = """query ($s: RepositorySelector!) { utilizedEnvVarsOrError(repositorySelector: $s) { __typename
+      ... on EnvVarWithConsumersList { results { envVarName envVarConsumers { type name } } }
+      ... on PythonError { message } } }"""
+    answer = api(query, s={"repositoryLocationName": PLACE, "repositoryName": "__repository__"})
+    assert answer["utilizedEnvVarsOrError"]["results"] == [
+        {"envVarName": "GREETING_SECRET", "envVarConsumers": [{"type": "RESOURCE", "name": "greeting"}]}
+    ]
+    none = api(query, s={"repositoryLocationName": "nowhere"})["utilizedEnvVarsOrError"]
+    assert none["__typename"] == "PythonError" and "nowhere" in none["message"]

@@ -12,6 +12,7 @@ from opgrid import (
     Definitions,
     DynamicOut,
     DynamicOutput,
+    EnvVar,
     Out,
     RunRequest,
     ScheduleDefinition,
@@ -38,6 +39,7 @@ class Greeting(ConfigurableResource):
     """Words."""
 
     word: str = "hello"
+    secret: str = ""
 
 
 @op
@@ -62,7 +64,7 @@ adding = adding_up.to_job(
     description="Adds numbers.",
     tags={"team": "sums"},
     executor_def=in_process_executor,
-    resource_defs={"greeting": Greeting()},
+    resource_defs={"greeting": Greeting(secret=EnvVar("GREETING_SECRET"))},
 )
 
 

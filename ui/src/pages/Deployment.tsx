@@ -117,6 +117,18 @@ function Code({ data }: { data: DeploymentQuery }) {
           <Text size="xs" className="quiet mono">
             {entry.source} {entry.python}
           </Text>
+          {entry.envVars.length > 0 && (
+            <Text size="xs" mt={4}>
+              Takes from the environment:{" "}
+              {entry.envVars.map((each, place) => (
+                <span key={each.envVarName}>
+                  {place > 0 && ", "}
+                  <span className="mono">{each.envVarName}</span>{" "}
+                  <span className="quiet">({each.envVarConsumers.map((consumer) => consumer.name).join(", ")})</span>
+                </span>
+              ))}
+            </Text>
+          )}
         </div>
         {state?.__typename === "PythonError" && (
           <>
