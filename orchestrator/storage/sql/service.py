@@ -68,6 +68,12 @@ from orchestrator.storage.sql.turn import SqlTurn, record_of
 _ASKED = ("run_id", "step", "question", "since", "due")
 _LAUNCHED = "What it asked for was launched before."
 _OPEN = [status.value for status in RunStatus if not status.is_final]
+#: Asked several times a second: making it anew costs more than the answer.
+_OPEN_RUNS = (
+    select(runs.c.run_id, runs.c.status, runs.c.shard, runs.c.cancel, runs.c.retagged)
+    .where(runs.c.status.in_(_OPEN))
+    .order_by(runs.c.id)
+)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _OF_RUNS = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 #: Columns that are not named as their fields are.
@@ -170,11 +176,9 @@ class ServiceTables(Database):
 
     def open_runs(self) -> list[OpenRun]:
         """Those that have not ended, oldest first."""
-        query = select(runs.c.run_id, runs.c.status, runs.c.shard, runs.c.cancel, runs.c.retagged)
-        query = query.where(runs.c.status.in_(_OPEN)).order_by(runs.c.id)
         return [
             OpenRun(RunId(row.run_id), RunStatus(row.status), row.shard or "", row.cancel, row.retagged)
-            for row in self._all(query)
+            for row in self._all(_OPEN_RUNS)
         ]
 
     def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
