@@ -17,6 +17,7 @@ from tests.integration.site import Site, start
 
 CODE = Path(__file__).with_name("shop.py")
 AXE = Path(__file__).parents[2] / "ui/node_modules/axe-core/axe.min.js"
+_PATIENCE = 30_000  #: milliseconds until what is to come on a page counts as missing
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -36,8 +37,9 @@ def chromium() -> str:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
     """Its event loop runs in this thread: while it does, tests of async code would be within that."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=_PATIENCE)
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield made
@@ -71,7 +73,7 @@ def page(browser: Any, site: Site) -> Iterator[Any]:
     """Fails the test for what the browser complains of, and for requests that leave the host."""
     context = browser.new_context(viewport={"width": 1360, "height": 860}, base_url=site.url)
     made = context.new_page()
-    made.set_default_timeout(20_000)
+    made.set_default_timeout(_PATIENCE)
     problems: list[str] = []
     made.on("pageerror", lambda error: problems.append(f"error: {error}"))
     made.on("console", lambda said: problems.append(f"console: {said.text}") if said.type == "error" else None)
