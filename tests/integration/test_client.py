@@ -21,6 +21,7 @@ from tests.unit.api.conftest import CODE, PLACE
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = tmp_path_factory.mktemp("client")
     service = Service(home, f"sqlite:///{home / 'opgrid.db'}", None)
+    service.environ["GREETING_SECRET"] = "hush"
     made = start(service, "dev", "-f", str(CODE.file), "-d", str(Path(str(CODE.file)).parent))
     jobs = "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } } }"
     until(lambda: made.data(jobs)["repositoriesOrError"]["nodes"][0]["jobs"], 30, service.logs)
