@@ -168,10 +168,6 @@ class Flights:
 
     # ---- leases ----------------------------------------------------------------------------------------------------
 
-    @property
-    def claimed(self) -> list[Flight]:
-        return [flight for flight in self._by_step.values() if flight.claimed]
-
     def look(self, leases: Mapping[bytes, bytes], now: float) -> list[Flight]:
         """Compare with the leases as they read now; gives those that have not changed for a whole TTL."""
         dead = []
