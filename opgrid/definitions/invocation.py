@@ -37,8 +37,7 @@ def call_directly(op: OpDefinition, args: tuple[Any, ...], kwargs: Mapping[str, 
     for name in op.signature.inputs:
         if name in call:
             _check(op, op.ins[name].type, call[name], f"input {name!r}", context)
-    positional = () if op.signature.context is None else (context,)
-    return _checked_result(op, op.compute_fn(*positional, **call), context)
+    return _checked_result(op, op.signature.call(op.compute_fn, context, call), context)
 
 
 # ---- what goes in ----------------------------------------------------------------------------------------

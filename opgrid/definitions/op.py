@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property, update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from opgrid.contracts.structure import InputInfo, OpInfo, OutputInfo, TriggerRule
 from opgrid.contracts.tags import tags_of
@@ -14,7 +14,14 @@ from opgrid.definitions.composition import Invocable, current
 from opgrid.definitions.names import check_name, place_of
 from opgrid.definitions.ports import ABSENT, In, Out
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
-from opgrid.definitions.signature import OpSignature, inputs_of, outputs_of, read_function, where
+from opgrid.definitions.signature import (
+    OpSignature,
+    inputs_of,
+    outputs_of,
+    read_function,
+    where,
+    with_inputs_as_dict,
+)
 from opgrid.errors import InvalidDefinitionError, listed, nearest
 
 if TYPE_CHECKING:
@@ -27,11 +34,21 @@ R = TypeVar("R")
 class OpDefinition(Invocable):
     """An op: a function with named inputs and outputs. Made by :func:`op`.
 
-    Called inside a job or graph it becomes a node of it; called anywhere else it runs its function.
+    Called inside a job or graph it becomes a node of it; called anywhere else it runs its function. One made by hand
+    may have a function that takes ``(context, inputs)``: all inputs in one dict, as they are declared in ``ins``.
+
+        def add_all(context, inputs):
+            yield Output(sum(inputs.values()))
+
+        add = OpDefinition(add_all, "add", ins={"a": In(int), "b": In(int)}, outs={"result": Out(int)})
+
+    Where it is called by position, the inputs of such a function are in the order of their names.
     """
 
     kind = "op"
     is_graph = False
+    #: ``(context, inputs)`` of an op made by hand; of one made by :func:`op`, a parameter ``inputs`` is an input.
+    may_take_inputs_as_dict: ClassVar[bool] = True
     __name__: str
     __qualname__: str
 
@@ -55,6 +72,10 @@ class OpDefinition(Invocable):
         called = name if name is not None else getattr(compute_fn, "__name__", "op")
         what = where(compute_fn, "Op", str(called))
         shape = read_function(compute_fn, what)
+        if self.may_take_inputs_as_dict:
+            shape = with_inputs_as_dict(shape, ins)
+        if shape.as_dict:
+            ins = dict(sorted((ins or {}).items()))
         self.location = place_of(inspect.unwrap(compute_fn))
         self.name = check_name(called, "an op", self.location)
         self.compute_fn = compute_fn
@@ -71,7 +92,7 @@ class OpDefinition(Invocable):
         self.code_version = code_version if code_version is not None else version
         values = tuple(name for name, port in self.ins.items() if not port.type.is_nothing)
         self.signature = OpSignature(
-            shape.context, None if shape.config is None else shape.config.name, shape.resources, values
+            shape.context, None if shape.config is None else shape.config.name, shape.resources, values, shape.as_dict
         )
         #: Of an op made by ``configured``: what it was made from, and the function that gives the inner config.
         self.base: OpDefinition | None = None
@@ -169,6 +190,8 @@ class OpDefinition(Invocable):
 
 class TypedOp(OpDefinition, Generic[P, R]):
     """What :func:`op` makes: keeps the types of the function, so that calls are checked where they can be."""
+
+    may_take_inputs_as_dict = False
 
     if TYPE_CHECKING:
 

@@ -7,7 +7,7 @@ import collections.abc
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from opgrid.definitions.events import DynamicOutput, Output
@@ -18,6 +18,7 @@ from opgrid.definitions.types import Nothing, Type, resolve_type
 from opgrid.errors import InvalidDefinitionError, listed, nearest
 
 _CONTEXT_NAMES: Final = frozenset({"context", "_context", "context_", "_", "__"})
+_INPUTS_NAMES: Final = frozenset({"inputs", "_inputs", "_", "__"})
 _CONTEXT_CLASSES: Final = frozenset({"OpExecutionContext", "AssetExecutionContext"})
 _GENERATORS: Final = frozenset(
     {
@@ -38,6 +39,12 @@ class OpSignature(NamedTuple):
     config: str | None
     resources: Mapping[str, str]  #: parameter -> resource key
     inputs: tuple[str, ...]
+    as_dict: bool = False  #: the function takes ``(context, inputs)``: all inputs in one dict
+
+    def call(self, function: Callable[..., Any], context: Any, named: dict[str, Any]) -> Any:
+        if self.as_dict:
+            return function(context, named)
+        return function(**named) if self.context is None else function(context, **named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class FunctionShape:
     inputs: Mapping[str, Parameter]
     takes_any: bool  #: it has ``**kwargs``
     returns: Any
+    as_dict: bool = False  #: its one parameter behind the context is given all inputs
 
 
 def read_function(function: Any, what: str) -> FunctionShape:
@@ -85,6 +93,15 @@ def read_function(function: Any, what: str) -> FunctionShape:
         else:
             inputs[name] = each
     return FunctionShape(context, config, resources, inputs, takes_any, returns)
+
+
+def with_inputs_as_dict(shape: FunctionShape, declared: Mapping[str, In] | None) -> FunctionShape:
+    """Of a function ``(context, inputs)``, unless there is an input of that name: its inputs are the declared ones."""
+    names = [*shape.inputs]
+    alone = shape.context is not None and len(names) == 1 and shape.config is None and not shape.resources
+    if not alone or shape.takes_any or names[0] not in _INPUTS_NAMES or names[0] in (declared or {}):
+        return shape
+    return replace(shape, inputs={}, takes_any=True, as_dict=True)
 
 
 def parameters_of(function: Callable[..., Any], what: str) -> tuple[dict[str, Parameter], Any]:

@@ -23,9 +23,9 @@ def call_op(attempt: Attempt, inputs: dict[str, Any]) -> Any:
         named[parameter] = attempt.opened[key]
     if signature.config is not None:
         named[signature.config] = attempt.config
-    positional = () if signature.context is None else (attempt.context,)
     try:
-        result = attempt.node.op.compute_fn(*positional, **named)
+        context = None if signature.context is None else attempt.context
+        result = signature.call(attempt.node.op.compute_fn, context, named)
         if inspect.iscoroutine(result):
             from opgrid.steps import event_loop
 
