@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, overload
 
 from opgrid.contracts.metadata import check_metadata
@@ -47,20 +48,20 @@ class Definitions:
         self.executor = check_executor(executor, "Definitions")
         self.loggers = dict(loggers or {})
         self.metadata = check_metadata(metadata, "Definitions")
-        self._given = [_job(each) for each in _several(jobs, "jobs")]
+        self._given = [each if isinstance(each, _LazyJob) else _job(each) for each in _several(jobs, "jobs")]
         self._jobs = self._by_name()
         self._bound: dict[str, JobDefinition] = {}
         _no_duplicates(self.schedules, "schedules")
         _no_duplicates(self.sensors, "sensors")
 
-    def _by_name(self) -> dict[str, JobDefinition]:
-        found: dict[str, JobDefinition] = {}
+    def _by_name(self) -> dict[str, JobDefinition | _LazyJob]:
+        found: dict[str, JobDefinition | _LazyJob] = {}
         targets = [_job(job) for each in (*self.schedules, *self.sensors) for job in getattr(each, "target_jobs", ())]
         for each in (*self._given, *targets):
             known = found.setdefault(each.name, each)
-            if known is not each and not _same_target(known, each):
+            if known is not each and not _same_target(one := _made(known), other := _made(each)):
                 raise InvalidDefinitionError(
-                    f"Definitions holds two different jobs named {each.name!r}: {known.location} and {each.location}. "
+                    f"Definitions holds two different jobs named {each.name!r}: {one.location} and {other.location}. "
                     f"Give one of them another name with name=."
                 )
         return found
@@ -70,7 +71,7 @@ class Definitions:
     @property
     def jobs(self) -> list[JobDefinition]:
         """As they were given, together with those that schedules and sensors target."""
-        return list(self._jobs.values())
+        return [_made(each) for each in self._jobs.values()]
 
     @property
     def job_names(self) -> list[str]:
@@ -90,7 +91,7 @@ class Definitions:
                 raise UnknownJob(
                     "job", name, list(self._jobs), hint="" if self._jobs else "Add it: Definitions(jobs=[...])."
                 )
-            bound = self._jobs[name].bound(self.resources, self.executor, self.loggers)
+            bound = _made(self._jobs[name]).bound(self.resources, self.executor, self.loggers)
             bound.check_resources()
             self._bound[name] = bound
         return bound
@@ -188,10 +189,25 @@ def _job(given: Any) -> JobDefinition:
     raise InvalidDefinitionError(f"Definitions(jobs=...) holds {given!r}, which is no job.{hint}")
 
 
+class _LazyJob:
+    """A function of a repository that gives a job, called when that job is asked for the first time."""
+
+    def __init__(self, name: str, make: Callable[[], Any], repository: str) -> None:
+        self.name, self._make, self._repository = name, make, repository
+
+    @cached_property
+    def job(self) -> JobDefinition:
+        return _of_that_name(_job(self._make()), self.name, self._repository)
+
+
+def _made(given: JobDefinition | _LazyJob) -> JobDefinition:
+    return given.job if isinstance(given, _LazyJob) else given
+
+
 def _same_target(one: JobDefinition, other: JobDefinition) -> bool:
     """A graph that is listed and targeted gives a new job each time."""
     plain = one.config is None and other.config is None and not one.resource_defs and not other.resource_defs
-    return one.graph is other.graph and plain and one.executor_def == other.executor_def and one.tags == other.tags
+    return one.graph is other.graph and plain and one.own_executor == other.own_executor and one.tags == other.tags
 
 
 def _no_duplicates(given: Sequence[Any], kind: str) -> None:
@@ -253,6 +269,8 @@ def repository(
 ) -> Any:
     """A function that returns a list of jobs, graphs, schedules and sensors, as a bundle.
 
+    Or a dict: ``{"jobs": {"nightly": make_nightly}, "schedules": ..., "sensors": ...}``. A function in the place of a
+    job is called when that job is asked for the first time, so that running one job does not build the others.
     New code uses :class:`Definitions`.
     """
 
@@ -280,8 +298,8 @@ def _sorted_out(given: Any, name: str) -> dict[str, list[Any]]:
                 raise InvalidDefinitionError(
                     f"Repository {name!r} returned the key {kind!r}; it may have jobs, schedules and sensors."
                 )
-            for each in several.values() if isinstance(several, Mapping) else several:
-                found[kind].append(each() if callable(each) and not isinstance(each, JobDefinition) else each)
+            named = several.items() if isinstance(several, Mapping) else ((None, each) for each in several)
+            found[kind] += [_entry(kind, key, each, name) for key, each in named]
         return found
     if not isinstance(given, Iterable):
         raise InvalidDefinitionError(f"Repository {name!r} has to return a list, not {given!r}.")
@@ -293,6 +311,22 @@ def _sorted_out(given: Any, name: str) -> dict[str, list[Any]]:
             )
         found[kind].append(each)
     return found
+
+
+def _entry(kind: str, key: str | None, given: Any, repository: str) -> Any:
+    lazy = callable(given) and _kind_of(given) is None
+    if kind != "jobs" or key is None:
+        return given() if lazy else given
+    return _LazyJob(key, given, repository) if lazy else _of_that_name(_job(given), key, repository)
+
+
+def _of_that_name(job: JobDefinition, name: str, repository: str) -> JobDefinition:
+    if job.name != name:
+        raise InvalidDefinitionError(
+            f"Repository {repository!r} has under the key {name!r} a job of another name, {job.name!r} "
+            f"({job.location}): make the key and the name the same."
+        )
+    return job
 
 
 def _kind_of(given: Any) -> str | None:

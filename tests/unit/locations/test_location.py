@@ -13,7 +13,7 @@ from opgrid.contracts.tasks import CodeTarget
 from orchestrator.locations import location as module
 from orchestrator.locations.loader import Loader
 from orchestrator.locations.location import Location, Source
-from orchestrator.locations.messages import Evaluated, TickSensor
+from orchestrator.locations.messages import Evaluated, TickSchedule, TickSensor
 from orchestrator.locations.process import LocationBroken
 
 JOBS = """
@@ -28,6 +28,12 @@ kept = []
 def leaks(context):
     kept.append(b"x" * int(os.environ.get("LEAK", "1")))
     return SkipReason(f"{os.getpid()} {len(kept)} {os.environ.get('WRAPPED')}")
+@sensor(job=plain)
+def looks(context):
+    return SkipReason(f"{context.repository_def.job_names} {context.repository_def.get_job_def('plain').name}")
+@schedule(job=plain, cron_schedule="@daily")
+def daily(context):
+    return SkipReason(f"{context.repository_def.get_schedule_def('daily').name}")
 """
 
 Make = Callable[..., Location]
@@ -135,3 +141,11 @@ def _is_gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     return False
+
+
+def test_schedules_and_sensors_see_what_else_their_location_offers(make: Make) -> None:
+    location = make("jobs.py", JOBS)
+    for ask, seen in ((TickSensor("looks"), "['plain'] plain"), (TickSchedule("daily", 1.7e9), "daily")):
+        answer = location.ask(ask, 30)
+        assert isinstance(answer, Evaluated)
+        assert answer.skipped == seen
