@@ -67,6 +67,19 @@ class InvalidSubsetError(OpGridError):
     exit_code = 2
 
 
+class NothingSelected(InvalidSubsetError):
+    """A clause of a selection matches no step."""
+
+    def __init__(self, clause: str, known: Sequence[str]) -> None:
+        super().__init__(clause, known)
+        self.clause, self.known = clause, known
+
+    def describe(self) -> str:
+        name = self.clause.strip("*+").partition("[")[0]
+        hint = nearest(name, self.known) or f" There are: {listed(self.known)}."
+        return f"The selection {self.clause!r} matches no step of this job.{hint}"
+
+
 class InvalidConfigError(OpGridError):
     """Run config does not fit its schema; the message lists every error with its path, ``errors`` holds them one by
     one.

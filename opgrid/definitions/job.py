@@ -14,7 +14,7 @@ from opgrid.contracts.structure import JobStructure
 from opgrid.contracts.tags import tags_of
 from opgrid.contracts.wire import structure_hash
 from opgrid.definitions.composition import Invocable, current
-from opgrid.definitions.executor import ExecutorDefinition, check_executor
+from opgrid.definitions.executor import ExecutorDefinition, check_executor, multi_or_in_process_executor
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.hooks import HookDefinition, check_hooks
 from opgrid.definitions.names import check_name, check_owners
@@ -22,7 +22,9 @@ from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.definitions.structure import OpNode, UnsatisfiedInput, op_nodes, structure_of, unsatisfied_inputs
 from opgrid.errors import (
     InvalidDefinitionError,
+    InvalidSubsetError,
     InvariantViolationError,
+    NothingSelected,
     NotPartitionedError,
     UnknownName,
     listed,
@@ -73,12 +75,12 @@ class JobDefinition:
         self.metadata = check_metadata(metadata, what)
         self.owners = check_owners(owners, what)
         self.hook_defs: set[HookDefinition] = set(check_hooks(hook_defs, what))
-        self.executor_def = check_executor(executor_def, what)
+        self.own_executor = check_executor(executor_def, what)  #: None where it was given none
         self.op_retry_policy = check_retry_policy(op_retry_policy, what)
         self.resource_defs: dict[str, ResourceDefinition] = _resources(resource_defs, what)
         self.logger_defs: dict[str, Any] = dict(logger_defs or {})
         self.input_values = _input_values(graph_def, input_values, what)
-        self.op_selection = None if op_selection is None else tuple(op_selection)
+        self.op_selection = self._checked_selection(op_selection)
         #: As it was given; the four below say what it is.
         self.config = config
         self.run_config: dict[str, Any] | None = None  #: hard-coded: each part of it a default at launch
@@ -149,6 +151,11 @@ class JobDefinition:
     def run_tags(self) -> dict[str, str]:
         """What its runs are tagged with: the job's own tags, unless others were given for them."""
         return self.tags if self._run_tags is None else self._run_tags
+
+    @property
+    def executor_def(self) -> ExecutorDefinition:
+        """What it runs on unless the run config or the command line says otherwise."""
+        return multi_or_in_process_executor if self.own_executor is None else self.own_executor
 
     @property
     def loggers(self) -> dict[str, Any]:
@@ -249,7 +256,7 @@ class JobDefinition:
         """The same job, with what it left open filled in; its own values go first."""
         found = self._copy()
         found.resource_defs = _resources({**(resources or {}), **self.resource_defs}, f"Job {self.name!r}")
-        found.executor_def = self.executor_def if self.executor_def is not None else executor_def
+        found.own_executor = self.own_executor if self.own_executor is not None else executor_def
         found.logger_defs = {**(loggers or {}), **self.logger_defs} if not self.logger_defs else self.logger_defs
         return found
 
@@ -264,7 +271,7 @@ class JobDefinition:
 
     def with_executor_def(self, executor_def: ExecutorDefinition) -> JobDefinition:
         found = self._copy()
-        found.executor_def = check_executor(executor_def, f"Job {self.name!r}")
+        found.own_executor = check_executor(executor_def, f"Job {self.name!r}")
         return found
 
     def with_logger_defs(self, logger_defs: Mapping[str, Any]) -> JobDefinition:
@@ -283,10 +290,32 @@ class JobDefinition:
         return found
 
     def get_subset(self, *, op_selection: Iterable[str] | None = None) -> JobDefinition:
-        """The same job, of which a run takes only the selected ops."""
+        """The same job, of which a run takes only the selected ops. InvalidSubsetError names the nearest of one that it
+        does not have.
+        """
         found = self._copy()
-        found.op_selection = None if op_selection is None else tuple(op_selection)
+        found.op_selection = self._checked_selection(op_selection)
         return found
+
+    def _checked_selection(self, op_selection: Iterable[str] | None) -> tuple[str, ...] | None:
+        """That there is what the clauses name; what they take with it is found when a run is planned."""
+        if op_selection is None:
+            return None
+        if isinstance(op_selection, str):
+            raise InvalidSubsetError(
+                f"Job {self.name!r} ({self.location}): op_selection is a list: use [{op_selection!r}]."
+            )
+        clauses = tuple(op_selection)
+        known = {
+            ".".join(parts[:depth])
+            for parts in (path.split(".") for path in (self.op_table if clauses else ()))
+            for depth in range(1, len(parts) + 1)
+        }
+        for clause in clauses:
+            name = clause.strip().strip("*+")
+            if name not in known and clause.strip() != "*":
+                raise NothingSelected(clause, sorted(known))
+        return clauses
 
     def _copy(self, restructured: bool = False) -> Self:
         """What is bound is no part of the structure, so that most copies share it."""

@@ -368,7 +368,7 @@ def _executor(
     """What was asked for, else what the run config says, else the job's own, else a pool of processes."""
     mine, theirs = _execution(own, report), _execution(hard, report)
     definition = job.executor_def
-    default = definition.name if definition is not None else "multi_or_in_process"
+    default = definition.name
     name = asked or mine.get("executor") or theirs.get("executor") or default
     notices: list[str] = []
     config: Any = {}
@@ -378,7 +378,7 @@ def _executor(
         else:
             notices.append(f"The job's own execution config is for another executor than {name!r}: it is ignored.")
     config = merged([config, mine.get("config") or {}])
-    found = definition if definition is not None and definition.name == name else _built_in(name)
+    found = definition if definition.name == name else _built_in(name)
     if found is None:
         executor_class(name)  # UnknownExecutor
     before = len(report.problems)

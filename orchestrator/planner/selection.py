@@ -5,27 +5,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from opgrid.errors import ExecutionStepNotFoundError, InvalidSubsetError, listed, nearest
+from opgrid.errors import ExecutionStepNotFoundError, NothingSelected
 from opgrid.ids import NodePath
 from orchestrator.planner.plan import FanOut, Keys
 
 _CLAUSE = re.compile(r"^(?P<up>\*|\+*)(?P<name>[^*+\[\]\s]+)(?:\[(?P<keys>[^*+\[\]\s]+)\])?(?P<down>\*|\+*)$")
-
-
-class NothingSelected(InvalidSubsetError):
-    """A clause of a selection matches no step."""
-
-    def __init__(self, clause: str, known: Sequence[str]) -> None:
-        super().__init__(clause, known)
-        self.clause, self.known = clause, known
-
-    def describe(self) -> str:
-        name = self.clause.strip("*+").partition("[")[0]
-        hint = nearest(name, self.known) or f" There are: {listed(self.known)}."
-        return f"The selection {self.clause!r} matches no step of this job.{hint}"
 
 
 class UnknownStep(ExecutionStepNotFoundError):

@@ -213,7 +213,7 @@ def location_tags(name: str, code: CodeTarget) -> dict[str, str]:
 
 
 def _job_info(job: JobDefinition) -> JobInfo:
-    executor = job.executor_def.name if job.executor_def is not None else ""
+    executor = "" if job.own_executor is None else job.own_executor.name
     return JobInfo(job.name, job.structure_hash, job.description, job.partitions_def is not None, executor)
 
 

@@ -91,8 +91,7 @@ def execute_in_process(
 
 
 def _without_execution(job: JobDefinition, run_config: Any) -> Any:
-    own = job.executor_def.name if job.executor_def is not None else ""
-    if own == "in_process" or job.config_mapping is not None or run_config is None:
+    if job.executor_def.name == "in_process" or job.config_mapping is not None or run_config is None:
         return run_config
     plain = as_plain(run_config, f"The run config of job {job.name!r}")
     execution = plain.get("execution")

@@ -13,7 +13,7 @@ import strawberry
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceling
 from opgrid.contracts.status import RunStatus
-from opgrid.errors import ExecutionStepNotFoundError, InvariantViolationError, RunAlreadyExists
+from opgrid.errors import ExecutionStepNotFoundError, InvariantViolationError, NothingSelected, RunAlreadyExists
 from opgrid.errors import InvalidSubsetError as BadSubset
 from orchestrator.api.access import Role
 from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
@@ -37,7 +37,6 @@ from orchestrator.api.graphql.runs import Approval, Info, Run, TagInput, run_of
 from orchestrator.api.graphql.scalars import RunConfigData, UnreadableConfig, run_config_of
 from orchestrator.locations.messages import Answer, Evaluated, Failed, Prepare, Problem, ReadyRun
 from orchestrator.planner.known import MissingParentOutput
-from orchestrator.planner.selection import NothingSelected
 from orchestrator.services.approvals import answer
 from orchestrator.services.submission import again, cancel, ready
 from orchestrator.storage.records import RunRecord

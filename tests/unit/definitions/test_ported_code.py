@@ -19,6 +19,7 @@ from opgrid import (
     Bool,
     Config,
     ConfigurableResource,
+    Definitions,
     DynamicOut,
     DynamicOutput,
     Event,
@@ -60,11 +61,13 @@ from opgrid import (
     UPathIOManager,
     file_relative_path,
     graph,
+    in_process_executor,
     input_manager,
     instance_for_test,
     io_manager,
     job,
     make_values_resource,
+    multi_or_in_process_executor,
     multiprocess_executor,
     op,
     repository,
@@ -686,3 +689,36 @@ def test_a_job_may_pass_on_what_a_call_of_several_outputs_gave() -> None:
 def test_a_path_beside_a_file() -> None:
     beside = file_relative_path(__file__, "test_op.py")
     assert Path(beside) == Path(__file__).with_name("test_op.py")
+
+
+@pytest.mark.parametrize(
+    ("clause", "nearest"), [("onne", "one"), ("*both.onne+", "both.one"), ("both.on", "both.one"), ("two", "both.two")]
+)
+def test_a_subset_of_ops_that_a_job_does_not_have_is_refused_at_once(clause: str, nearest: str) -> None:
+    with pytest.raises(InvalidSubsetError, match=rf"matches no step.*'{nearest}'"):
+        nested.get_subset(op_selection=["one", clause])
+    with pytest.raises(InvalidSubsetError, match="matches no step"):
+        nested.graph.to_job(op_selection=[clause])
+
+
+def test_every_clause_that_a_run_understands_makes_a_subset() -> None:
+    for clause in ("one", " one ", "*one", "both.two++", "both", "*"):
+        assert nested.get_subset(op_selection=[clause]).execute_in_process().success
+    with pytest.raises(InvalidSubsetError, match=r"use \['one'\]"):
+        nested.get_subset(op_selection="one")
+
+
+def test_a_job_names_its_executor_when_it_was_given_none() -> None:
+    assert one_job.executor_def is multi_or_in_process_executor
+    given = Definitions(jobs=[one_job], executor=in_process_executor)
+    assert given.get_job_def("one_job").executor_def is in_process_executor
+    own = one_job.with_executor_def(multiprocess_executor)
+    assert Definitions(jobs=[own], executor=in_process_executor).get_job_def("one_job").executor_def is own.executor_def
+    asked = multi_or_in_process_executor
+    own = one_job.with_executor_def(asked)
+    assert Definitions(jobs=[own], executor=in_process_executor).get_job_def("one_job").executor_def is asked
+
+
+@job
+def one_job() -> None:
+    one()

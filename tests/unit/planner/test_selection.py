@@ -6,12 +6,12 @@ import pytest
 
 from opgrid.contracts.structure import GraphInfo, GraphOutput, InputInfo, JobStructure, NodeInfo
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import InvalidSubsetError
+from opgrid.errors import InvalidSubsetError, NothingSelected
 from opgrid.ids import RunId, StepKey
 from orchestrator.planner.compile import compile
 from orchestrator.planner.known import MissingParentOutput
 from orchestrator.planner.plan import KnownStep, Plan
-from orchestrator.planner.selection import NothingSelected, UnknownStep
+from orchestrator.planner.selection import UnknownStep
 from tests.unit.engine.jobs import call, chain, collected, fan_out_job, given, job, mapped, op, snapshot, whole
 
 
