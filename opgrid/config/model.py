@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Self
 
 import pydantic
@@ -66,7 +66,10 @@ class Config(pydantic.BaseModel):
         """References to the environment stay what they are; pydantic makes plain texts and numbers of them."""
         made = handler(data)
         if isinstance(data, Mapping):
-            made.__dict__.update({name: given for name, given in data.items() if isinstance(given, EnvVar | IntEnvVar)})
+            for name, field in cls.model_fields.items():
+                given = data.get(name, data.get(field.alias) if field.alias else None)
+                if name in made.__dict__ and _holds_reference(given):
+                    made.__dict__[name] = _with_references(given, made.__dict__[name], f"{cls.__name__}.{name}")
         return made
 
     @classmethod
@@ -112,9 +115,14 @@ class ModelType(ConfigType):
         return plain
 
     def _tell(self, problem: Any, path: str, report: Report, references: set[tuple[str | int, ...]]) -> None:
-        place = tuple(problem["loc"])
-        if place in references or any(place[: len(each)] == each for each in references):
+        place = _with_items_counted(tuple(problem["loc"]), references)
+        if any(place[: len(each)] == each for each in references):
             return
+        around = place[:-1] if problem["type"] == "missing" else place
+        if problem["type"] in ("missing", "too_short", "tuple_type") and any(
+            _is_item(each, around) for each in references
+        ):
+            return  # the list was looked at without them
         at = path + "".join(f"[{part}]" if isinstance(part, int) else f":{part}" for part in place)
         if problem["type"] == "missing":
             field = self.model.model_fields.get(str(place[-1])) if len(place) == 1 else None
@@ -131,7 +139,7 @@ class ModelType(ConfigType):
         """The instance that user code gets. Raises InvalidConfigError."""
         if isinstance(value, self.model):
             return value
-        texts: dict[str, Any] = _resolved(value or {}, self.model)
+        texts = _resolved(value or {}, self.model)
         try:
             return self.model.model_validate_json(json.dumps(texts))
         except pydantic.ValidationError as error:
@@ -191,6 +199,42 @@ def _is_fixed(field: Any) -> bool:
     return typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1
 
 
+def _holds_reference(given: Any) -> bool:
+    if isinstance(given, EnvVar | IntEnvVar):
+        return True
+    if isinstance(given, Mapping):
+        return any(_holds_reference(each) for pair in given.items() for each in pair)
+    if isinstance(given, list | tuple | set | frozenset):
+        return any(_holds_reference(each) for each in given)
+    return False
+
+
+def _with_references(given: Any, made: Any, at: str) -> Any:
+    """What pydantic made of a value, with the references of the value in their places again."""
+    if isinstance(made, Config) or not _holds_reference(given):
+        return made
+    if isinstance(given, EnvVar | IntEnvVar):
+        return given
+    if isinstance(given, Mapping) and not any(map(_holds_reference, given)):
+        if isinstance(made, pydantic.BaseModel):
+            inner = {name: each for name, each in given.items() if name in made.__dict__ and _holds_reference(each)}
+            return made.model_copy(
+                update={
+                    name: _with_references(each, made.__dict__[name], f"{at}.{name}") for name, each in inner.items()
+                }
+            )
+        if isinstance(made, Mapping) and made.keys() == given.keys():
+            return {key: _with_references(each, made[key], f"{at}[{key!r}]") for key, each in given.items()}
+    if isinstance(given, list | tuple) and isinstance(made, list | tuple) and len(given) == len(made):
+        pairs = zip(given, made, strict=True)
+        return type(made)(_with_references(each, done, f"{at}[{i}]") for i, (each, done) in enumerate(pairs))
+    raise InvalidConfigDefinitionError(
+        f"{at} has an EnvVar where it cannot wait to be resolved: in a {type(given).__name__} of which the field makes "
+        f"a {type(made).__name__}, or as a key. EnvVars may be the value of a field, or stand in a list, a tuple, the "
+        "values of a dict, or a nested Config; or read the variable in the op, with os.environ."
+    )
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, EnvVar | IntEnvVar):
         return value.reference()
@@ -220,30 +264,54 @@ def _without_references(value: Any, at: tuple[str | int, ...], found: set[tuple[
     return value
 
 
-def _resolved(value: Any, model: type[pydantic.BaseModel]) -> dict[str, Any]:
-    """References become texts, and numbers where the field is one."""
-    result: dict[str, Any] = {}
-    for key, each in value.items():
-        field = model.model_fields.get(key)
-        annotation = field.annotation if field is not None else None
-        if is_reference(each):
-            text = value_of(each, key)
-            result[key] = text if annotation is str else _number(text, annotation)
-        elif isinstance(each, Mapping) and isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-            result[key] = _resolved(each, annotation)
-        else:
-            result[key] = _deep(each)
-    return result
+def _is_item(reference: tuple[str | int, ...], around: tuple[str | int, ...]) -> bool:
+    return reference[:-1] == around and isinstance(reference[-1], int)
 
 
-def _deep(value: Any) -> Any:
+def _with_items_counted(place: tuple[str | int, ...], references: set[tuple[str | int, ...]]) -> tuple[str | int, ...]:
+    """A place in a config without its references, as a place in the config with them."""
+    found: tuple[str | int, ...] = ()
+    for part in place:
+        if isinstance(part, int):
+            for before in sorted(int(each[-1]) for each in references if _is_item(each, found)):
+                part += before <= part
+        found = (*found, part)
+    return found
+
+
+def _resolved(value: Any, annotation: Any, at: str = "config") -> Any:
+    """References become texts, and numbers where the field, or what the field is a list or dict of, is one."""
     if is_reference(value):
-        return value_of(value)
+        text = value_of(value, at)
+        return text if annotation is str else _number(text, annotation)
     if isinstance(value, Mapping):
-        return {key: _deep(each) for key, each in value.items()}
+        fields = _fields_of(annotation)
+        inside = _inside(annotation, Mapping)
+        return {
+            key: _resolved(each, fields[key].annotation if key in fields else inside, f"{at}:{key}")
+            for key, each in value.items()
+        }
     if isinstance(value, list):
-        return [_deep(each) for each in value]
+        return [_resolved(each, _inside(annotation, Collection), f"{at}[{i}]") for i, each in enumerate(value)]
     return value
+
+
+def _fields_of(annotation: Any) -> Mapping[str, Any]:
+    """Those of the model that a field is, or may be."""
+    for kind in _kinds(annotation):
+        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+            return kind.model_fields
+    return {}
+
+
+def _inside(annotation: Any, container: type) -> Any:
+    """What a list, or the values of a dict, are said to be."""
+    for kind in _kinds(annotation):
+        origin = typing.get_origin(kind)
+        if isinstance(origin, type) and issubclass(origin, container):
+            kinds = [each for each in typing.get_args(kind) if each is not Ellipsis]
+            return kinds[-1] if kinds else None
+    return None
 
 
 def _number(text: str, annotation: Any) -> Any:

@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 import pydantic
 import pytest
 
-from opgrid import Config, EnvVar, InvalidConfigError, OpExecutionContext, PermissiveConfig, RunConfig, job, op
+from opgrid import (
+    Config,
+    EnvVar,
+    InvalidConfigDefinitionError,
+    InvalidConfigError,
+    OpExecutionContext,
+    PermissiveConfig,
+    RunConfig,
+    job,
+    op,
+)
 
 
 class Color(enum.Enum):
@@ -239,3 +249,73 @@ def test_a_variable_that_is_not_set_is_named() -> None:
     failure = result.failure_data_for_node("log_in")
     assert failure is not None
     assert "'SURELY_NOT_SET' is not set" in repr(failure.error)
+
+
+class Pool(Config):
+    login: Login
+    hosts: list[str]
+    ports: list[int]
+    either: list[int | str] = []
+    by_zone: dict[str, list[str]] = {}
+    logins: list[Login] = []
+    pair: tuple[str, str] = ("a", "b")
+
+
+@op
+def fill(config: Pool) -> dict[str, Any]:
+    return config.model_dump()
+
+
+@job
+def fills() -> None:
+    fill()
+
+
+def test_variables_are_read_inside_lists_dicts_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_PASSWORD", "hunter2")
+    monkeypatch.setenv("OUR_PORT", "5432")
+    word, port = EnvVar("OUR_PASSWORD"), EnvVar.int("OUR_PORT")
+    config = Pool(
+        login=Login(user="me", password=word, port=port),
+        hosts=["here", word],
+        ports=[port, 1],
+        either=[port, 2],
+        by_zone={"eu": ["x", word]},
+        logins=[Login(user="you", password=word)],
+        pair=(word, "z"),
+    )
+    assert isinstance(config.hosts[1], EnvVar)
+    result = fills.execute_in_process(run_config=RunConfig(ops={"fill": config}))
+    assert "hunter2" not in repr(result.run.run_config)
+    assert "5432" not in repr(result.run.run_config)
+    given = result.output_for_node("fill")
+    assert given["login"] == {"user": "me", "password": "hunter2", "port": 5432}
+    assert (given["hosts"], given["ports"], given["either"]) == (["here", "hunter2"], [5432, 1], [5432, 2])
+    assert (given["by_zone"], list(given["pair"])) == ({"eu": ["x", "hunter2"]}, ["hunter2", "z"])
+    assert given["logins"][0]["password"] == "hunter2"
+
+
+def test_a_variable_in_a_list_that_is_not_set_is_told_with_its_place() -> None:
+    config = Pool(login=Login(user="me", password="p"), hosts=["here", EnvVar("SURELY_NOT_SET")], ports=[])
+    with pytest.raises(InvalidConfigError, match=r"SURELY_NOT_SET.*config:hosts\[1\]"):
+        fills.execute_in_process(run_config=RunConfig(ops={"fill": config}))
+
+
+def test_the_places_of_errors_count_the_references_before_them() -> None:
+    config = {"login": {"user": "me", "password": "p"}, "hosts": [{"env": "A"}, 1, {"env": "B"}, 2], "ports": []}
+    with pytest.raises(InvalidConfigError) as caught:
+        fills.execute_in_process(run_config={"ops": {"fill": {"config": config}}})
+    assert "hosts[1]" in str(caught.value)
+    assert "hosts[3]" in str(caught.value)
+    assert "2 problems" in str(caught.value)
+
+
+def test_a_variable_where_it_cannot_wait_is_refused() -> None:
+    class Bag(Config):
+        words: set[str] = set()
+        by_name: dict[str, str] = {}
+
+    with pytest.raises(InvalidConfigDefinitionError, match=r"Bag\.words has an EnvVar .* a list, a tuple"):
+        Bag(words={EnvVar("A")})
+    with pytest.raises(InvalidConfigDefinitionError, match=r"Bag\.by_name has an EnvVar .* as a key"):
+        Bag(by_name={EnvVar("A"): "x"})

@@ -328,6 +328,28 @@ def test_variables_are_read_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -
         called(bound)
 
 
+def test_variables_inside_lists_and_dicts_are_read_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cluster(ConfigurableResource):
+        hosts: list[str]
+        ports: dict[str, int]
+
+    bound = Cluster(hosts=["a", EnvVar("OUR_URL")], ports={"web": EnvVar.int("OUR_PORT")})
+    monkeypatch.setenv("OUR_URL", "secret.example")
+    monkeypatch.setenv("OUR_PORT", "81")
+
+    @op
+    def look(cluster: Cluster) -> tuple[list[str], dict[str, int]]:
+        return cluster.hosts, cluster.ports
+
+    @job(resource_defs={"cluster": bound})
+    def looks() -> None:
+        look()
+
+    result = looks.execute_in_process()
+    assert result.output_for_node("look") == (["a", "secret.example"], {"web": 81})
+    assert "secret.example" not in repr((bound, result.run.run_config))
+
+
 # ---- functions as resources ----------------------------------------------------------------------------------------
 
 
