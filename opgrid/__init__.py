@@ -101,10 +101,13 @@ if TYPE_CHECKING:
     )
     from opgrid.definitions.executor import (
         ExecutorDefinition,
+        ExecutorRequirement,
+        InitExecutorContext,
         celery_executor,
         executor,
         in_process_executor,
         multi_or_in_process_executor,
+        multiple_process_executor_requirements,
         multiprocess_executor,
     )
     from opgrid.definitions.explicit import (
@@ -551,10 +554,13 @@ __all__ = [  # noqa: RUF022 (grouped)
     "reconstructable",
     "build_reconstructable_job",
     "ExecutorDefinition",
+    "ExecutorRequirement",
+    "InitExecutorContext",
     "celery_executor",
     "executor",
     "in_process_executor",
     "multi_or_in_process_executor",
+    "multiple_process_executor_requirements",
     "multiprocess_executor",
     "HookContext",
     "OpExecutionContext",
@@ -865,10 +871,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "opgrid.definitions.executor": (
         "ExecutorDefinition",
+        "ExecutorRequirement",
+        "InitExecutorContext",
         "celery_executor",
         "executor",
         "in_process_executor",
         "multi_or_in_process_executor",
+        "multiple_process_executor_requirements",
         "multiprocess_executor",
     ),
     "opgrid.steps.context": (

@@ -84,10 +84,10 @@ def configured_executor(
     text = description if description is not None else made_from.description
     if not callable(config_or_fn):
         config = {**made_from.config, **fn(None)}
-        found = ExecutorDefinition(made_from.name, None, text, config, schema=made_from._schema)
+        found = ExecutorDefinition(made_from.name, None, text, config, made_from._schema, made_from.requirements)
         found.base, found.config_fn = made_from.base, made_from.config_fn
         return found
-    found = ExecutorDefinition(made_from.name, schema, text, made_from.config)
+    found = ExecutorDefinition(made_from.name, schema, text, made_from.config, requirements=made_from.requirements)
     found.base, found.config_fn = made_from, fn
     return found
 

@@ -5,15 +5,48 @@ What they name is found by entry point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from opgrid.definitions.names import check_name
 from opgrid.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
     from opgrid.config import ConfigField
+
+
+class ExecutorRequirement(Enum):
+    """What has to be true of a run for an executor to take it; checked before the run starts."""
+
+    RECONSTRUCTABLE_PIPELINE = "RECONSTRUCTABLE_PIPELINE"
+    #: Another process can load the job by name: from a file or module, or by ``reconstructable``.
+    RECONSTRUCTABLE_JOB = "RECONSTRUCTABLE_PIPELINE"
+    #: The instance has a home that another process can open.
+    NON_EPHEMERAL_INSTANCE = "NON_EPHEMERAL_INSTANCE"
+    #: No output is kept in memory.
+    PERSISTENT_OUTPUTS = "PERSISTENT_OUTPUTS"
+
+
+Requirements = Sequence[ExecutorRequirement] | Callable[[Mapping[str, Any]], Sequence[ExecutorRequirement]]
+
+
+def multiple_process_executor_requirements() -> list[ExecutorRequirement]:
+    """All of them: what an executor needs whose steps run in processes that load everything by name."""
+    return list(ExecutorRequirement)
+
+
+class InitExecutorContext(NamedTuple):
+    """What the function of an executor is annotated to take in code written for Dagster.
+
+    Nothing calls that function here: an executor is made from :class:`opgrid.contracts.executor.ExecutorSetup`.
+    """
+
+    job: Any
+    executor_def: ExecutorDefinition
+    executor_config: Mapping[str, Any]
+    instance: Any
 
 
 class ExecutorDefinition:
@@ -30,14 +63,22 @@ class ExecutorDefinition:
         description: str | None = None,
         config: Mapping[str, Any] | None = None,
         schema: Callable[[], Any] | None = None,
+        requirements: Requirements | None = None,
     ) -> None:
         self.name = check_name(name, "an executor")
         self._schema = schema if schema is not None else lambda: config_schema
         self.description = description
         #: Given by ``configured``: what run config says is laid over it.
         self.config: dict[str, Any] = dict(config or {})
+        self.requirements = _checked_requirements(requirements, f"executor {name!r}")
         self.base: ExecutorDefinition | None = None
         self.config_fn: Callable[[Any], Any] | None = None
+
+    def get_requirements(self, executor_config: Mapping[str, Any]) -> Sequence[ExecutorRequirement]:
+        """Of an executor with this config."""
+        if not callable(self.requirements):
+            return self.requirements
+        return _listed_requirements(self.requirements(executor_config), f"executor {self.name!r}")
 
     @property
     def config_schema(self) -> Any:
@@ -73,6 +114,7 @@ class ExecutorDefinition:
             and self.name == other.name
             and self.config == other.config
             and self.config_fn is other.config_fn
+            and self.requirements == other.requirements
         )
 
     def __hash__(self) -> int:
@@ -86,21 +128,37 @@ class ExecutorDefinition:
 def executor(name: Callable[..., Any]) -> ExecutorDefinition: ...
 @overload
 def executor(
-    name: str | None = None, config_schema: Any = None, requirements: Any = None
+    name: str | None = None, config_schema: Any = None, requirements: Requirements | None = None
 ) -> Callable[[Any], ExecutorDefinition]: ...
-def executor(name: Any = None, config_schema: Any = None, requirements: Any = None) -> Any:
+def executor(name: Any = None, config_schema: Any = None, requirements: Requirements | None = None) -> Any:
     """Makes a definition for an executor of your own.
 
     What it goes on is the executor's class, or a function named like its entry point: the executor itself is found in
-    the entry-point group ``opgrid.executors`` by this name, in whatever process it is needed. ``requirements`` is
-    accepted: what an executor needs, its class says (``crosses_processes``).
+    the entry-point group ``opgrid.executors`` by this name, in whatever process it is needed. ``requirements``, a
+    list or a function of the config that gives one, are checked before a run starts; what its class says of itself
+    (``crosses_processes``) need not be said again.
     """
 
     def decorated(target: Any) -> ExecutorDefinition:
         called = name if isinstance(name, str) else target.__name__
-        return ExecutorDefinition(called, config_schema, target.__doc__)
+        return ExecutorDefinition(called, config_schema, target.__doc__, requirements=requirements)
 
     return decorated(name) if callable(name) else decorated
+
+
+def _checked_requirements(given: Any, what: str) -> Requirements:
+    return given if callable(given) else _listed_requirements(given or (), what)
+
+
+def _listed_requirements(given: Any, what: str) -> tuple[ExecutorRequirement, ...]:
+    found = tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
+    for each in found:
+        if not isinstance(each, ExecutorRequirement):
+            raise InvalidDefinitionError(
+                f"The requirements of {what} have to be a list of ExecutorRequirement, not {given!r}. For all of them: "
+                "multiple_process_executor_requirements()."
+            )
+    return found
 
 
 def check_executor(given: object, what: str) -> ExecutorDefinition | None:

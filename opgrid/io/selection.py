@@ -48,10 +48,11 @@ def manager_class(name: str) -> type[IOManager]:
     return found
 
 
-def check_io(job: JobDefinition, executor: type[Executor], io: str | None = None) -> None:
+def check_io(job: JobDefinition, executor: type[Executor], io: str | None = None, persistent: bool = False) -> None:
     """Before a run starts: every manager key is bound, and none keeps values in memory that another process will want.
 
-    ``io`` is the default manager's name; the executor's own default if none is given.
+    ``io`` is the default manager's name; the executor's own default if none is given. ``persistent``: the definition of
+    the executor wants that outputs are kept, whatever its class says.
     """
     bound = job.resource_defs
     default = io or executor.default_io
@@ -60,7 +61,7 @@ def check_io(job: JobDefinition, executor: type[Executor], io: str | None = None
         for name, out in op.outs.items():
             key = out.io_manager_key
             _must_be_bound(key, bound, f"output {name!r} of {path!r}")
-            if executor.crosses_processes and not out.type.is_nothing:
+            if (persistent or executor.crosses_processes) and not out.type.is_nothing:
                 _must_cross(key, bound, default, f"Output {name!r} of {path!r}", executor)
         for name, port in op.ins.items():
             if port.input_manager_key:
@@ -81,8 +82,9 @@ def _must_cross(key: str, bound: Any, default: str, what: str, executor: type[Ex
             return
     elif manager_class(default).crosses_processes:
         return
+    why = "runs steps in several processes" if executor.crosses_processes else "requires outputs that persist"
     raise UnmetExecutorRequirementsError(
-        f"{what} is kept in memory (resource {key!r}), but {executor.__name__} runs steps in several processes: the "
+        f"{what} is kept in memory (resource {key!r}), but {executor.__name__} {why}: the "
         f"next step would not find it. Bind a filesystem or Redis IO manager to {key!r}, or choose the in_process "
         "executor."
     )

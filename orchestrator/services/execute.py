@@ -139,7 +139,9 @@ def execute_job(
         request = reexecution(instance, reexecution_options, job, **changed)
     else:
         request = Request(job, **{**changed, "tags": tags or {}})
-    prepared = prepare(replace(request, python_logs=instance.python_logs, partitions=instance))
+    prepared = prepare(
+        replace(request, python_logs=instance.python_logs, partitions=instance, ephemeral=instance.home is None)
+    )
     closing = ExitStack()
     home = instance.home
     if home is None and prepared.brief.executor.name == "in_process":

@@ -15,8 +15,9 @@ from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.executor import Executor, ExecutorSetup
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, JobRef, PythonLogs, RunBrief
+from opgrid.definitions.executor import ExecutorRequirement
 from opgrid.definitions.job import JobDefinition
-from opgrid.errors import InvalidSubsetError, listed
+from opgrid.errors import InvalidSubsetError, UnmetExecutorRequirementsError, listed
 from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
@@ -51,6 +52,7 @@ class Request:
     root_run_id: str | None = None
     parent_run_id: str | None = None
     python_logs: PythonLogs = field(default_factory=PythonLogs)
+    ephemeral: bool = False  #: the instance has no home that another process could open
     partitions: Any = None  #: what knows the keys of dynamic partitions: ``get_dynamic_partitions(name)``
 
 
@@ -99,7 +101,8 @@ def prepare(request: Request) -> Prepared:
         resume=request.resume,
     )
     io = request.io or chosen.default_io
-    check_io(job, chosen, io)
+    needs = _needs(request, resolution.executor)
+    check_io(job, chosen, io, ExecutorRequirement.PERSISTENT_OUTPUTS in needs)
     run_id = RunId(request.run_id or new_run_id())
     brief = RunBrief(
         run_id=run_id,
@@ -115,6 +118,26 @@ def prepare(request: Request) -> Prepared:
         python_logs=request.python_logs,
     )
     return Prepared(brief, plan, snapshot, job, request.code)
+
+
+def _needs(request: Request, choice: ExecutorChoice) -> Sequence[ExecutorRequirement]:
+    """What the definition of the executor requires. Raises UnmetExecutorRequirementsError for the job or instance."""
+    definition = request.job.executor_def
+    if definition.name != choice.name:
+        return ()
+    needs = definition.get_requirements(choice.config)
+    if ExecutorRequirement.RECONSTRUCTABLE_JOB in needs and request.code is None:
+        raise UnmetExecutorRequirementsError(
+            f"Executor {choice.name!r} requires that another process can load job {request.job.name!r} "
+            f"({request.job.location}) by name. Run it from the file or module that it is in, or pass "
+            "reconstructable(job)."
+        )
+    if ExecutorRequirement.NON_EPHEMERAL_INSTANCE in needs and request.ephemeral:
+        raise UnmetExecutorRequirementsError(
+            f"Executor {choice.name!r} requires an instance that another process can open, and this one is ephemeral. "
+            "Use Instance.get() with OPGRID_HOME set, or Instance.local_temp()."
+        )
+    return needs
 
 
 def _selection(request: Request) -> Sequence[str] | None:

@@ -74,6 +74,7 @@ SURFACE = {
     "In": "type description default_value metadata asset_key asset_partitions input_manager_key",
     "InMemoryIOManager": "",
     "InitLoggerContext": "",
+    "InitExecutorContext": "job executor_def executor_config instance",
     "InitResourceContext": "",
     "InputContext": "",
     "InputManager": "",
@@ -236,6 +237,7 @@ SURFACE = {
     ),
     "dynamic_partitioned_config": "partition_fn tags_for_partition_fn tags_for_partition_key_fn",
     "execute_job": "job instance run_config tags raise_on_error op_selection reexecution_options",
+    "ExecutorRequirement": "",
     "executor": "name config_schema requirements",
     "failure_hook": "name required_resource_keys",
     "fs_io_manager": "",
@@ -269,6 +271,7 @@ SURFACE = {
         "start_date minute_offset hour_offset day_offset timezone fmt end_offset tags_for_partition_fn exclusions"
     ),
     "multi_or_in_process_executor": "",
+    "multiple_process_executor_requirements": "",
     "multiprocess_executor": "",
     "op": (
         "compute_fn * name description ins out config_schema required_resource_keys tags version retry_policy "
