@@ -65,14 +65,17 @@ _OF_TWO = ("mix", "pair", "nest")
 # ---- the drawing ---------------------------------------------------------------------------------------------------
 
 
+Scope = tuple[int, ...]  #: the spreads that a step is mapped over, the outermost first
+
+
 @dataclass(frozen=True)
 class Step:
-    """One invocation. ``fan`` is the spread that it is mapped over, None outside of all."""
+    """One invocation."""
 
     name: str
     kind: str
     inputs: tuple[int, ...]  #: places of earlier steps
-    fan: int | None = None
+    scope: Scope = ()
 
 
 @dataclass
@@ -80,7 +83,7 @@ class Drawing:
     steps: list[Step] = field(default_factory=list)
 
     @classmethod
-    def of(cls, seed: int, size: int = 14) -> Drawing:
+    def of(cls, seed: int, size: int = 16) -> Drawing:
         rng = random.Random(seed)
         made = cls([Step("s0", "source", ())])
         while len(made.steps) < size:
@@ -88,26 +91,35 @@ class Drawing:
         return made
 
     def _draw(self, rng: random.Random, at: int) -> Step:
-        name, outside = (
-            f"s{at}",
-            [each for each in range(at) if self.steps[each].fan is None and not self._is_fan(each)],
-        )
+        """Half of what can be mapped is, over any of the fan-outs so far, also over those inside of others."""
+        name = f"s{at}"
         fans = [each for each in range(at) if self._is_fan(each)]
-        if fans and rng.random() < 0.5:
+        if fans and rng.random() < 0.6:
             fan = rng.choice(fans)
-            mapped = [fan, *(each for each in range(at) if self.steps[each].fan == fan)]
-            first = rng.choice(mapped)
-            if rng.random() < 0.35:
-                return Step(name, "collect", (first,))
-            kind = rng.choice(["mix", "maybe", "fragile", "pair", "nest"])
-            second = rng.choice([first, *mapped[1:], *outside])
-            return Step(name, kind, (first, second) if kind in _OF_TWO else (first,), fan)
+            scope = self.within(fan)
+            first = rng.choice([fan, *self._values(at, scope)])
+            if rng.random() < 0.3:
+                return Step(name, "collect", (first,), scope[:-1])
+            kinds = ["mix", "maybe", "fragile", "pair", "nest", *(["spread", "spread"] if len(scope) < 3 else [])]
+            kind = rng.choice(kinds)
+            around = [each for depth in range(len(scope) + 1) for each in self._values(at, scope[:depth])]
+            second = rng.choice([first, *around])
+            return Step(name, kind, (first, second) if kind in _OF_TWO else (first,), scope)
         kind = rng.choice(["source", "mix", "mix", "maybe", "fragile", "spread", "join", "pair", "nest"])
+        outside = self._values(at, ())
         if kind == "source":
             return Step(name, kind, ())
         if kind == "join":
             return Step(name, kind, tuple(rng.choice(outside) for _ in range(rng.randint(1, 4))))
         return Step(name, kind, tuple(rng.choice(outside) for _ in range(2 if kind in _OF_TWO else 1)))
+
+    def within(self, fan: int) -> Scope:
+        """Where the branches of a spread are."""
+        return (*self.steps[fan].scope, fan)
+
+    def _values(self, at: int, scope: Scope) -> list[int]:
+        """The steps before this place that give one value for each branch of a scope."""
+        return [each for each in range(at) if self.steps[each].scope == scope and not self._is_fan(each)]
 
     def _is_fan(self, at: int) -> bool:
         return self.steps[at].kind == "spread"
@@ -137,7 +149,7 @@ def compose(drawing: Drawing) -> JobDefinition:
                 made.append(called(given[0].collect()))
             elif step.kind == "join":
                 made.append(called(given))
-            elif step.fan is not None:
+            elif step.scope:
                 made.append(_mapped(called, given))
             else:
                 made.append(called(*given))
@@ -146,7 +158,7 @@ def compose(drawing: Drawing) -> JobDefinition:
 
 
 def _mapped(called: Any, given: list[Any]) -> Any:
-    """Over the first input; the second comes from the same branch, or from outside."""
+    """Over the first input; the second comes from the same branch, from one around it, or from outside."""
     if len(given) == 1:
         return given[0].map(called)
     if given[0] is given[1]:
@@ -167,40 +179,82 @@ class Outcome:
     skipped: set[str] = field(default_factory=set)
 
 
+Keys = tuple[str, ...]  #: of one branch, the outermost first
+Branches = dict[str, Value]
+
+
 def reckon(drawing: Drawing) -> Outcome:
     found = Outcome()
-    scalars: dict[str, Value] = {}
-    branches: dict[str, dict[str, Value] | str] = {}  #: of a spread and of what is mapped over it: by key
+    values: dict[str, dict[Keys, Value]] = {}  #: of a step that is no spread, by branch
+    depths: dict[str, int] = {}
+    fans: dict[str, dict[Keys, Branches | str]] = {}  #: of a spread, by the branch that it is in
+
+    def value(name: str, scope: tuple[str, ...], keys: Keys) -> Value:
+        """What a step in a branch is given by another one, in that branch or around it."""
+        if name in fans:
+            depth = scope.index(name)
+            branches = fans[name][keys[:depth]]
+            assert isinstance(branches, dict)
+            return branches[keys[depth]]
+        return values[name][keys[: depths[name]]]
+
     for step in _flat(drawing):
-        mapped = [name for name in step.inputs if name in branches]
+        rows: list[Keys] = [()]
+        depths[step.name] = len(step.scope)
+        for fan in step.scope:
+            rows = [(*row, key) for row in rows for key in _keys(fans[fan][row])]
         if step.kind == "spread":
-            branches[step.name] = _spread(step.name, scalars[step.inputs[0]], found)
-        elif step.kind == "collect":
-            scalars[step.name] = _collect(step.name, branches[step.inputs[0]], found)
-        elif mapped:
-            branches[step.name] = _map(step, mapped, scalars, branches, found)
+            fans[step.name] = {}
         else:
-            given = [scalars[name] for name in step.inputs]
-            call = _join if step.kind == "join" else partial(_call, step.kind)
-            scalars[step.name] = call(step.name, given, found)
+            values[step.name] = {}
+        for row in rows:
+            called = f"{step.name}[{','.join(row)}]" if row else step.name
+            if step.kind == "collect":
+                branches = fans[step.over][row]
+                inner = (*step.scope, step.over)
+                given = (
+                    [value(step.inputs[0], inner, (*row, key)) for key in branches]
+                    if isinstance(branches, dict)
+                    else branches
+                )
+                values[step.name][row] = _collect(called, given, found)
+                continue
+            inputs = [value(name, step.scope, row) for name in step.inputs]
+            if step.kind == "spread":
+                fans[step.name][row] = _spread(called, inputs[0], found)
+            else:
+                call = _join if step.kind == "join" else partial(_call, step.kind)
+                values[step.name][row] = call(called, inputs, found)
     return found
 
 
+def _keys(branches: Branches | str) -> list[str]:
+    return [*branches] if isinstance(branches, dict) else []
+
+
 class Flat(NamedTuple):
-    """A step with graphs taken apart: what is inside is mapped where its own inputs are."""
+    """A step with graphs taken apart."""
 
     name: str
     kind: str
     inputs: tuple[str, ...]
+    scope: tuple[str, ...] = ()  #: the spreads that it is mapped over: those of its own inputs, also inside of a graph
+    over: str = ""  #: the spread whose branches are collected
 
 
 def _flat(drawing: Drawing) -> Iterator[Flat]:
     ends: list[str] = []
+    branches: dict[str, tuple[str, ...]] = {}  #: where each value is; of a spread, its branches
     for step in drawing.steps:
-        *inside, end = _taken_apart(step.name, step.kind, tuple(ends[each] for each in step.inputs))
-        yield from inside
-        yield end
-        ends.append(end.name)
+        for each in _taken_apart(step.name, step.kind, tuple(ends[place] for place in step.inputs)):
+            scope = max((branches[name] for name in each.inputs), key=len, default=())
+            if each.kind == "collect":
+                each = each._replace(scope=scope[:-1], over=scope[-1])
+            else:
+                each = each._replace(scope=scope)
+            branches[each.name] = (*each.scope, each.name) if each.kind == "spread" else each.scope
+            yield each
+        ends.append(each.name)
 
 
 def _taken_apart(name: str, kind: str, inputs: tuple[str, ...]) -> Iterator[Flat]:
@@ -216,28 +270,6 @@ def _taken_apart(name: str, kind: str, inputs: tuple[str, ...]) -> Iterator[Flat
         yield from _taken_apart(f"{name}.pair_2", "pair", (f"{name}.maybe", f"{name}.pair.mix_2"))
     else:
         yield Flat(name, kind, inputs)
-
-
-def _map(
-    step: Flat,
-    mapped: list[str],
-    scalars: dict[str, Value],
-    branches: dict[str, dict[str, Value] | str],
-    found: Outcome,
-) -> dict[str, Value] | str:
-    over = [branches[name] for name in mapped]
-    for each in over:
-        if isinstance(each, str):
-            return each  # the spread has no branches
-    (keys,) = {tuple(each) for each in over}
-    results: dict[str, Value] = {}
-    for key in keys:
-        given: list[Value] = []
-        for name in step.inputs:
-            branch = branches.get(name)
-            given.append(branch[key] if isinstance(branch, dict) else scalars[name])
-        results[key] = _call(step.kind, f"{step.name}[{key}]", given, found)
-    return results
 
 
 def _call(kind: str, key: str, given: list[Value], found: Outcome) -> Value:
@@ -278,7 +310,7 @@ def _join(name: str, given: list[Value], found: Outcome) -> Value:
     return found.values[name]
 
 
-def _spread(name: str, given: Value, found: Outcome) -> dict[str, Value] | str:
+def _spread(name: str, given: Value, found: Outcome) -> Branches | str:
     if given == BLOCKED:
         return BLOCKED
     if given == SKIPPED:
@@ -288,11 +320,11 @@ def _spread(name: str, given: Value, found: Outcome) -> dict[str, Value] | str:
     return {f"k{at}": (given + at) % _M for at in range(given % 4)}
 
 
-def _collect(name: str, given: dict[str, Value] | str, found: Outcome) -> Value:
+def _collect(name: str, given: list[Value] | str, found: Outcome) -> Value:
     if given == BLOCKED:
         return BLOCKED
     if given == SKIPPED:
         found.skipped.add(name)
         return SKIPPED
-    assert isinstance(given, dict)
-    return _join(name, list(given.values()), found)
+    assert isinstance(given, list)
+    return _join(name, given, found)
