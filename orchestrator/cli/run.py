@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -12,7 +13,10 @@ import click
 import msgspec
 
 from opgrid.contracts.status import RunStatus
+from opgrid.errors import InvariantViolationError
 from orchestrator.cli.target import clauses_of, run_config_of, tags_of
+
+_END_FIRST = "End it first: opgrid run cancel RUN_ID, with --force where no process drives it."
 
 
 @click.group()
@@ -242,7 +246,7 @@ def reexecute(
 @click.argument("run_id")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def delete(run_id: str, force: bool) -> None:
-    """Forget a run with its log and what its steps stored. RUN_ID may be the beginning of one."""
+    """Forget a run that has ended, with its log and what its steps stored. RUN_ID may be the beginning of one."""
     from orchestrator.cli.audit import audited
     from orchestrator.instance import Instance
     from orchestrator.services.runs import find_run
@@ -253,6 +257,10 @@ def delete(run_id: str, force: bool) -> None:
     store = open_store(settings)
     with Instance(store, settings.home, settings.broker_url) as instance:
         record = find_run(instance, run_id)
+        if not record.is_finished:
+            raise InvariantViolationError(
+                f"Run {record.run_id} has not ended ({record.status.value}), and is not deleted. {_END_FIRST}"
+            )
         if not force:
             click.confirm(f"Delete run {record.run_id} of {record.job} ({record.status.value})?", abort=True)
         with audited(store, "deleteRun", record.run_id):
@@ -292,18 +300,24 @@ def import_runs(files: Sequence[Path]) -> None:
 @run.command("wipe")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 def wipe(force: bool) -> None:
-    """Forget all runs with their logs and what their steps stored."""
+    """Forget all runs that have ended, with their logs and what their steps stored. Those that wait or go on stay."""
     from orchestrator.cli.audit import audited
-    from orchestrator.instance import Instance
+    from orchestrator.services.removal import ENDED
     from orchestrator.settings import Settings
-    from orchestrator.wiring import open_store
+    from orchestrator.wiring import open_removal, open_store
 
     settings = Settings.load()
-    store = open_store(settings)
-    with Instance(store, settings.home, settings.broker_url) as instance:
-        count = instance.get_runs_count()
+    with contextlib.closing(open_store(settings)) as store:
+        count = store.count(ENDED)
         if not force:
-            click.confirm(f"Delete all {count} runs?", abort=True)
+            click.confirm(f"Delete all {count} runs that have ended?", abort=True)
         with audited(store, "wipe", f"{count} runs"):
-            instance.wipe()
-        click.echo(f"Deleted {count} run{'' if count == 1 else 's'}.")
+            deleted = open_removal(settings, store).remove_ended()
+        click.echo(f"Deleted {_runs(deleted)}.")
+        left = store.count()
+        if left:
+            click.echo(f"{_runs(left)} left, which {'has' if left == 1 else 'have'} not ended. {_END_FIRST}", err=True)
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"

@@ -38,8 +38,9 @@ from orchestrator.storage.service_records import OpenRun
 
 _LOOK: Final = 0.1  #: seconds
 _BREATH: Final = 0.005
-_IDLE: Final = 0.25  #: the same while there is no run
-_LISTEN: Final = 0.5  #: seconds until who waits for the bell asks whether it is still to wait
+_IDLE: Final = 0.25  #: the same while there is no run, of who does not hear the bell
+_HEARING: Final = 1.0  #: of who hears it
+_LISTEN: Final = 1.0  #: seconds until who waits for the bell asks whether it is still to wait
 _AT_ONCE: Final = 500  #: runs in one statement
 _QUEUE: Final = "queue"  #: the lease of who dequeues
 _GOING: Final = frozenset({RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING})
@@ -104,12 +105,17 @@ class Coordinator:
 
     def _wait(self) -> bool:
         """For the time of the next turn; False where there is none."""
-        if self._hurry.wait(_LOOK if self._records else _IDLE) and not self._stopped.is_set():
+        if self._hurry.wait(self._rest()) and not self._stopped.is_set():
             if not self._rang:
                 time.sleep(_BREATH)  # runs end many at a time
             self._rang = False
             self._hurry.clear()
         return not self._stopped.is_set()
+
+    def _rest(self) -> float:
+        if self._records or self._are_queued:
+            return _LOOK
+        return _HEARING if self._holds(_QUEUE) else _IDLE
 
     def _listen(self) -> None:
         """In a thread: where somebody has launched or canceled a run, the next turn is now."""

@@ -48,10 +48,12 @@ class Backfills:
         self._store, self._locations, self._clock, self._timeout = store, locations, clock, timeout
         self._progress: dict[str, _Progress] = {}
         self._busy: dict[str, Future[None]] = {}
+        self.are_there = False  #: some that have not ended, at the last turn
 
     def turn(self) -> None:
         """Begin what there is to do; returns at once."""
         there = self._store.backfills((BackfillStatus.REQUESTED, BackfillStatus.CANCELING))
+        self.are_there = bool(there)
         for backfill_id in [each for each in self._progress if each not in {one.backfill_id for one in there}]:
             del self._progress[backfill_id]
         for backfill in reversed(there):

@@ -27,6 +27,8 @@ RETRIES: Final = "daemon/retries"
 RETENTION: Final = "daemon/retention"
 DUTIES: Final = (SCHEDULER, SENSORS, BACKFILLS, RETRIES, RETENTION)
 _LOOK: Final = 0.5  #: seconds
+_IDLE: Final = 1.0  #: the same while nothing is being done
+_BREATH: Final = 0.01
 _FORGET: Final = 3600.0
 
 _log = logging.getLogger("opgrid.daemon")
@@ -57,7 +59,7 @@ class Daemon:
         """Until ``stop``."""
         away = False
         try:
-            while not self._stopped.wait(_LOOK):
+            while not self._stopped.wait(self._rest()):
                 try:
                     self._turn()
                     away = False
@@ -72,6 +74,14 @@ class Daemon:
             with contextlib.suppress(DatabaseUnreachable):  # others take over when the leases end
                 for name in self._held:
                     self._store.let_go(name, this_process())
+
+    def _rest(self) -> float:
+        """Seconds until the next turn. A schedule ticks when its time has come, not when somebody happens to look."""
+        now = time.time()
+        is_busy = self._scheduler.is_busy or self._sensors.is_busy or self._backfills.are_there
+        longest = _LOOK if is_busy or not self._held else min(_IDLE, max(_LOOK, self._sensors.next_at - now))
+        due = self._scheduler.next_at - now
+        return max(_BREATH, due) if 0 < due < longest else longest  # what is over already, the last turn did not do
 
     def _turn(self) -> None:
         now = time.monotonic()

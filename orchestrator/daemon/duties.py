@@ -8,6 +8,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from math import inf
 from typing import Final
 
 from opgrid.contracts.status import RunStatus
@@ -55,10 +56,12 @@ class Duty:
         self._clock = clock
         self._timeout = timeout
         self._busy: dict[Key, Future[None]] = {}
+        self.next_at = inf  #: when the first is due of those that were not at the last turn
         self._broken: dict[Key, float] = {}  #: who broke the process that was asked last time, and when
 
     def turn(self, states: Iterable[Instigator]) -> None:
         """Begin what is due. ``states`` as they are stored now."""
+        self.next_at = inf
         stored = {(state.location, state.name): state for state in states}
         for key in [key for key, future in self._busy.items() if future.done()]:
             self._report(key, self._busy.pop(key))
@@ -118,6 +121,11 @@ class Duty:
         elif error is not None:
             _log.error("%s of %s could not be evaluated.", key[1], key[0], exc_info=error)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something was begun that has not been seen to end."""
+        return bool(self._busy)
+
     def wait(self) -> None:
         """For what was begun."""
         for future in self._busy.values():
@@ -149,7 +157,9 @@ class Scheduler(Duty):
     def _due(self, location: Location, each: object, state: Instigator, now: float) -> Callable[[], None] | None:
         assert isinstance(each, ScheduleInfo)
         after = max(state.since or 0.0, state.ticked or 0.0)
-        if now < self._when(location, each, after):
+        due = self._when(location, each, after)
+        if now < due:
+            self.next_at = min(self.next_at, due)
             return None
         ticks = missed(cron_of(each), after, now, self._catch_up if each.catches_up else 1)
         return (lambda: self._evaluate(location, state, ticks)) if ticks else None
@@ -160,7 +170,7 @@ class Scheduler(Duty):
         known = self._next.get(key)
         if known is None or known[0] != of:
             due = next_tick(cron_of(each), after)
-            known = self._next[key] = of, float("inf") if due is None else due
+            known = self._next[key] = of, inf if due is None else due
         return known[1]
 
     def _evaluate(self, location: Location, state: Instigator, ticks: Sequence[float]) -> None:
@@ -195,6 +205,7 @@ class Sensors(Duty):
         assert isinstance(each, SensorInfo)
         rest = max(each.interval, self._rests.get((location.name, each.name), 0.0))
         if state.completed is not None and 0 <= now - state.completed < rest:  # else the clock was set back since
+            self.next_at = min(self.next_at, state.completed + rest)
             return None
         if each.run_status is not None:
             status = RunStatus(each.run_status)

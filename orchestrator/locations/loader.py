@@ -64,5 +64,5 @@ class Loader:
         while not self._stopped.is_set():
             self.load(location)
             while not asked.wait(_RETRY) and location.error is None:
-                pass
+                location.retire()
             asked.clear()

@@ -18,7 +18,9 @@ from orchestrator.locations.remote import Address, RemoteProcess
 
 #: Questions that a location answers at a time, each in a process of its own.
 PROCESSES: Final = 4
-_PATIENCE: Final = 1.0  #: seconds that a question waits for a process before it gets one of its own
+_PATIENCE: Final = 1.0  #: seconds that a question waits at least for a process before it gets one of its own
+_MOST_PATIENCE: Final = 10.0
+_HESITATION: Final = 0.05  #: the same, before it takes a second one that is there: one is enough for quick questions
 _KEPT: Final = 60.0  #: seconds that a process is kept that nobody needs
 _LOAD: Final = 120.0  #: seconds that the code may take to load
 #: Of one process: code that leaks gets a fresh one after so many answers, or when it has grown by so many bytes.
@@ -55,6 +57,8 @@ class Location:
         self._changed = threading.Condition(self._lock)
         self._out = 0  #: processes that answer, or are to
         self._version = 0
+        self._has_come_back = False  #: the last of the idle ones, a moment ago
+        self._patience = _PATIENCE  #: who waits no longer than a new process takes to start loses nothing
 
     @property
     def name(self) -> str:
@@ -113,18 +117,20 @@ class Location:
 
     def _take(self) -> tuple[_Process, int]:
         """One that is free, or will be soon; otherwise a new one."""
-        until = time.monotonic() + _PATIENCE
+        begun = time.monotonic()
         with self._changed:
             while True:
-                while self._idle:
-                    process = self._idle.pop()
-                    if process.alive:
-                        self._out += 1
-                        return process, self._version
-                left = until - time.monotonic()
-                if not self._out or left <= 0:
+                waited = time.monotonic() - begun
+                if not self._out or self._has_come_back or waited >= _HESITATION:
+                    self._has_come_back = False
+                    while self._idle:
+                        process = self._idle.pop()
+                        if process.alive:
+                            self._out += 1
+                            return process, self._version
+                if not self._out or waited >= self._patience:
                     break
-                self._changed.wait(left)
+                self._changed.wait((_HESITATION if waited < _HESITATION else self._patience) - waited)
             version = self._version
             self._out += 1
         try:
@@ -136,11 +142,13 @@ class Location:
 
     def _started(self, timeout: float) -> tuple[_Process, Answer]:
         """A process of its own, with what it says about its code. Raises LocationBroken."""
+        begun = time.monotonic()
         process = self._new()
         with self._lock:
             self._asked.add(process)
         try:
             answer = process.ask(Describe(), timeout)
+            self._patience = min(max(_PATIENCE, time.monotonic() - begun), _MOST_PATIENCE)
         finally:
             with self._lock:
                 self._asked.discard(process)
@@ -148,19 +156,27 @@ class Location:
         return process, answer
 
     def _put_back(self, process: _Process | None, version: int) -> None:
-        now = time.monotonic()
-        gone: list[_Process] = []
+        gone = None
         with self._changed:
             self._out -= 1
             if process is not None and version == self._version and not self._is_closed:
-                process.used = now
-                gone = [each for each in self._idle if now - each.used > _KEPT]
-                self._idle = [*(each for each in self._idle if each not in gone), process]
-            elif process is not None:
-                gone = [process]
+                process.used = time.monotonic()
+                self._idle.append(process)
+                self._has_come_back = True
+            else:
+                gone = process
             self._changed.notify()
-        for each in gone:
-            each.kill()
+        if gone is not None:
+            gone.kill()
+
+    def retire(self) -> None:
+        """End the processes that nobody has needed for a while, but for one."""
+        with self._lock:
+            extra = self._idle if self._out else self._idle[:-1]
+            gone = [each for each in extra if time.monotonic() - each.used > _KEPT]
+            self._idle = [each for each in self._idle if each not in gone]
+        for process in gone:
+            process.kill()
 
     def rest(self) -> None:
         """End the processes that nobody is asking; the next question starts one."""

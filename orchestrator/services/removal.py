@@ -9,10 +9,15 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from opgrid.contracts.status import RunStatus
 from opgrid.errors import OpGridError
 from opgrid.ids import RunId
 from opgrid.io.kept import delete_run, log_of, storage_of
 from orchestrator.storage.protocols import Store
+from orchestrator.storage.records import RunsFilter
+
+#: Of runs that nothing writes to any more.
+ENDED = RunsFilter(statuses=tuple(status for status in RunStatus if status.is_final))
 
 _log = logging.getLogger("opgrid.removal")
 
@@ -39,6 +44,12 @@ class Removal:
             _log.warning("Values in Redis stay until their time is over: %s", error)
         for run_id in run_ids:
             self._store.delete_run(run_id)
+
+    def remove_ended(self) -> int:
+        """All runs but those that wait or go on; gives how many."""
+        ended = [run.run_id for run in self._store.runs(ENDED)]
+        self.remove(ended)
+        return len(ended)
 
     def _remove_files(self, run_id: RunId) -> None:
         folders = [] if self._home is None else [self._home / "storage"]

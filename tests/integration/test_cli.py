@@ -368,6 +368,12 @@ def test_a_failed_run_goes_on_with_other_config(folder: Path) -> None:
     assert not (storage / parent).exists()
     assert list(storage.iterdir())
     assert opgrid(folder, "run", "show", parent).returncode != 0
-    assert "Deleted 2 runs" in opgrid(folder, "run", "wipe", "--force").stdout
+    launched = opgrid(folder, "job", "launch", "-f", "picky.py", "-j", "picky", "--json").result["run_id"]
+    refused = opgrid(folder, "run", "delete", launched, "-f")
+    assert refused.returncode != 0
+    assert f"Run {launched} has not ended (QUEUED), and is not deleted." in refused.stderr
+    wiped = opgrid(folder, "run", "wipe", "--force")
+    assert "Deleted 2 runs" in wiped.stdout
+    assert "1 run left, which has not ended. End it first: opgrid run cancel" in wiped.stderr
     assert list(storage.iterdir()) == []
-    assert runs(folder) == []
+    assert [each["run_id"] for each in runs(folder)] == [launched]

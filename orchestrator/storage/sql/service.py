@@ -74,6 +74,7 @@ _OPEN_RUNS = (
     .where(runs.c.status.in_(_OPEN))
     .order_by(runs.c.id)
 )
+_INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _OF_RUNS = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 #: Columns that are not named as their fields are.
@@ -273,7 +274,7 @@ class ServiceTables(Database):
                 row.cursor,
                 row.last_run_key,
             )
-            for row in self._all(select(instigators).order_by(instigators.c.location, instigators.c.name))
+            for row in self._all(_INSTIGATORS)
         ]
 
     def set_instigator(self, state: Instigator, only: Collection[str] = ()) -> None:

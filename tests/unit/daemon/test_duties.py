@@ -206,3 +206,38 @@ def test_a_run_is_not_forgotten_where_the_process_broke_that_was_asked_about_it(
     assert [tick.reason for tick in reversed(store.ticks("here", "alert", 100)) if tick.reason] == [
         f"saw {name}" for name in seen
     ]
+
+
+def test_duties_know_when_the_next_tick_is_due(store: SqlStore) -> None:
+    """The daemon sleeps until then."""
+    location = Hanging()
+    several: Any = [location]
+    location.info = LocationInfo(
+        location.name,
+        schedules=(
+            ScheduleInfo("hourly", ("0 * * * *",), "UTC", running=True),
+            ScheduleInfo("soon", ("20 * * * *",), "UTC", running=True),
+            ScheduleInfo("stopped", ("11 * * * *",), "UTC", running=False),
+        ),
+        sensors=(SensorInfo("good", 30.0, running=True), SensorInfo("off", 5.0, running=False)),
+    )
+    ten_past = 1_700_000_000 // 3600 * 3600 + 600.0
+    now = [ten_past]
+    scheduler, sensors = Scheduler(store, several, lambda: now[0]), Sensors(store, several, lambda: now[0])
+    for duty in (scheduler, sensors):
+        duty.turn(store.instigators())
+    assert scheduler.next_at == ten_past + 600
+    assert not scheduler.is_busy
+    assert sensors.is_busy
+    sensors.wait()
+    now[0] += 10
+    sensors.turn(store.instigators())
+    assert sensors.next_at == ten_past + 30
+    assert not sensors.is_busy
+    now[0] = ten_past + 600
+    scheduler.turn(store.instigators())
+    assert scheduler.is_busy
+    assert scheduler.next_at == ten_past + 3000
+    scheduler.wait()
+    for threads in location.lanes.values():
+        threads.shutdown()

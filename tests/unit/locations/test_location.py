@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,58 @@ def test_schedules_and_sensors_see_what_else_their_location_offers(make: Make) -
         answer = location.ask(ask, 30)
         assert isinstance(answer, Evaluated)
         assert answer.skipped == seen
+
+
+QUICK_AND_SLOW = """
+import os, time
+from opgrid import *
+@op
+def nothing(): ...
+@job
+def plain(): nothing()
+@sensor(job=plain)
+def leaks(context):
+    return SkipReason(str(os.getpid()))
+@sensor(job=plain)
+def slow(context):
+    open(os.environ["STARTED"], "w").close()
+    while not os.path.exists(os.environ["GO_ON"]): time.sleep(0.01)
+    return SkipReason(str(os.getpid()))
+"""
+
+
+def test_quick_questions_at_a_time_share_a_process(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = make("quick.py", QUICK_AND_SLOW, STARTED=str(tmp_path / "started"), GO_ON=str(tmp_path / "go-on"))
+    assert location.load()
+    with ThreadPoolExecutor(4) as threads:
+        # One that takes its time makes another process start, which is kept.
+        held = threads.submit(location.ask, TickSensor("slow"), 60)
+        eventually((tmp_path / "started").exists)
+        second = asked(location)
+        (tmp_path / "go-on").touch()
+        (first,) = str(held.result().skipped).split()
+        assert [first] != second
+        monkeypatch.setattr(module, "_HESITATION", 20.0)  # longer than a slow machine takes for all of them
+        answers = [each.result() for each in [threads.submit(asked, location) for _ in range(100)]]
+    assert len({answer[0] for answer in answers}) == 1
+
+
+def test_processes_that_nobody_needs_end_but_for_one(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = make("quick.py", QUICK_AND_SLOW, STARTED=str(tmp_path / "started"), GO_ON=str(tmp_path / "go-on"))
+    assert location.load()
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(location.ask, TickSensor("slow"), 60)
+        eventually((tmp_path / "started").exists)
+        (second,) = asked(location)
+        location.retire()
+        assert asked(location) == [second]  # it is not old enough
+        (tmp_path / "go-on").touch()
+        (first,) = str(held.result().skipped).split()
+    monkeypatch.setattr(module, "_KEPT", 0.0)
+    location.retire()
+    assert _is_gone(int(second))
+    assert asked(location) == [first]
+    location.retire()
+    assert asked(location) == [first]

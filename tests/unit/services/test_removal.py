@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
 import pytest
 import redis
 
-from opgrid import Instance, RunsFilter, job, op
+from opgrid import Instance, RunsFilter, RunStatus, job, op
 from opgrid.broker.connection import connect
 from opgrid.ids import RunId
 from opgrid.io.kept import index_of, log_of, storage_of
@@ -49,6 +50,26 @@ def test_files_of_a_run_go_and_those_of_others_stay(tmp_path: Path) -> None:
         assert [each.run_id for each in instance.get_runs()] == [second]
         instance.wipe()
         assert not any(path.exists() for path in kept)
+
+
+def test_runs_that_go_on_stay_with_what_they_stored(tmp_path: Path) -> None:
+    with Instance.ephemeral() as instance:
+        ended = run(instance)
+        parts = (
+            instance.store.content(instance.record(ended).plan),
+            instance.store.content(instance.record(ended).snapshot),
+        )
+        going = []
+        for status in (RunStatus.QUEUED, RunStatus.NOT_STARTED, RunStatus.STARTED, RunStatus.CANCELING):
+            record = dataclasses.replace(instance.record(ended), run_id=RunId(f"is-{status.value}"), status=status)
+            instance.store.create_run(record, *parts)
+            going.append(record.run_id)
+        kept = [path for run_id in going for path in keep(tmp_path, run_id)]
+        gone = keep(tmp_path, ended)
+        assert Removal(instance.store, tmp_path).remove_ended() == 1
+        assert sorted(each.run_id for each in instance.get_runs()) == sorted(going)
+        assert all(path.exists() for path in kept)
+        assert not any(path.exists() for path in gone)
 
 
 @pytest.mark.parametrize("run_id", ["..", ".", "", "../other", "/etc", "a/../..", "a\0b", "%2E%2E"])
