@@ -7,19 +7,21 @@ import os
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized, EventType, RunFailed
 from opgrid.contracts.facts import AssetKey
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import PythonLogs
+from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest
 from opgrid.doors import through
 from opgrid.errors import InvariantViolationError, RunNotFoundError
 from opgrid.ids import RunId
+from opgrid.reconstruction import ReconstructableJob, reconstructable
 from orchestrator.coordinator.ownership import end_canceled
 from orchestrator.services.removal import Removal
 from orchestrator.settings import Settings
@@ -216,6 +218,72 @@ class Instance:
         """
         self.record(run_id)
         self.store.add_tags(run_id, {key: str(value) for key, value in new_tags.items()})
+
+    # ---- starting runs ---------------------------------------------------------------------------------------------
+
+    def create_run_for_job(
+        self,
+        job_def: JobDefinition | ReconstructableJob,
+        run_id: str | None = None,
+        run_config: Any = None,
+        tags: Mapping[str, str] | None = None,
+        root_run_id: str | None = None,
+        parent_run_id: str | None = None,
+        op_selection: Sequence[str] | None = None,
+        *,
+        partition_key: str | None = None,
+        executor: str | None = None,
+    ) -> RunRecord:
+        """Check and store a run that is not to start yet: it is NOT_STARTED until ``submit_run`` or ``launch_run``.
+
+        Other processes have to be able to load the job for that: it is at the top level of a module, or a
+        ``reconstructable``. Raises what is wrong with the run, and RunAlreadyExists.
+        """
+        from orchestrator.services.launching import Request, prepare
+        from orchestrator.services.submission import created
+
+        code = None
+        if isinstance(job_def, ReconstructableJob):
+            code, job_def = job_def.code, job_def.get_definition()
+        else:
+            with suppress(InvariantViolationError):  # it is told when the run is to start
+                code = reconstructable(job_def).code
+        request = Request(
+            job_def,
+            run_config,
+            executor,
+            op_selection,
+            tags=tags or {},
+            run_id=run_id,
+            code=code,
+            partition_key=partition_key,
+            root_run_id=root_run_id,
+            parent_run_id=parent_run_id,
+            python_logs=self.python_logs,
+            partitions=self,
+        )
+        new = created(prepare(request))
+        self.store.create_run(new.record, new.plan, new.snapshot)
+        return self.record(new.record.run_id)
+
+    def submit_run(self, run_id: str, workspace: object = None) -> RunRecord:
+        """Put a run that was created into the queue, for an orchestrator to start as its limits allow.
+
+        ``workspace`` is not needed: a run knows where its code is. Raises RunNotFoundError, and
+        InvariantViolationError for a run that has been started, that no other process could load, or of an ephemeral
+        instance.
+        """
+        from orchestrator.services.submission import submit
+
+        submit(self._service, self.record(run_id))
+        return self.record(run_id)
+
+    def launch_run(self, run_id: str, workspace: object = None) -> RunRecord:
+        """The same, past the queue and its limits: an orchestrator starts it at once."""
+        from orchestrator.services.submission import launch
+
+        launch(self._service, self.record(run_id))
+        return self.record(run_id)
 
     def report_run_canceled(self, run: RunRecord, message: str | None = None) -> None:
         """End a run at once, over the head of whoever drives it. What it has started may run on for a while."""

@@ -14,8 +14,9 @@ from opgrid.ids import RunId
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import Evaluated, Failed, Prepare
 from orchestrator.locations.process import LocationBroken
-from orchestrator.services.backfills import BACKFILL_TAG, stop_runs
+from orchestrator.services.backfills import stop_runs
 from orchestrator.services.submission import again, ready
+from orchestrator.storage.records import BACKFILL_TAG
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Backfill, BackfillStatus, NewRun
 

@@ -15,8 +15,6 @@ from orchestrator.services.submission import cancel
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
 
-#: On the runs of a backfill: which one.
-BACKFILL_TAG: Final = "opgrid/backfill"
 _FAILED: Final = (RunStatus.FAILURE, RunStatus.CANCELED)
 
 

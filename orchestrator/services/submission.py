@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -56,6 +57,41 @@ def _new(record: RunRecord, plan: Plan, snapshot: bytes, origin: str = "", key: 
         record.run_id, record.job, RunStatus.QUEUED, brief, plan.hash, record.snapshot, record.code, created=now
     )
     return NewRun(waiting, plan.to_json(), snapshot, [RunEnqueued(run_id=record.run_id, at=now)], origin, key)
+
+
+def created(prepared: Prepared) -> NewRun:
+    """A prepared run as it is kept until it is submitted or launched."""
+    record = prepared.record
+    brief = msgspec.structs.replace(record.brief, stream=shard_of(record.run_id))
+    kept = dataclasses.replace(record, brief=brief)
+    return NewRun(kept, prepared.plan.to_json(), prepared.snapshot.to_json())
+
+
+def submit(store: ServiceStore, run: RunRecord) -> None:
+    """Put a run that was created into the queue. Raises InvariantViolationError for one that is not to be started, or
+    that no other process could load.
+    """
+    _begun(run, store.enqueue, "submitted")
+
+
+def launch(store: ServiceStore, run: RunRecord) -> None:
+    """Have a run that was created started at once, past the queue and its limits. Raises as ``submit``."""
+    _begun(run, store.start, "launched")
+
+
+def _begun(run: RunRecord, move: Callable[[RunId, float], bool], what: str) -> None:
+    if run.code is None:
+        raise InvariantViolationError(
+            f"Run {run.run_id} cannot be {what}: no other process can load its job. Create it from a job at the top "
+            "level of a module, or from reconstructable(...), or execute it here."
+        )
+    if run.brief.stream != shard_of(run.run_id):
+        raise InvariantViolationError(f"Run {run.run_id} cannot be {what}: the process that made it drives it.")
+    if not move(run.run_id, time.time()):
+        raise InvariantViolationError(
+            f"Run {run.run_id} cannot be {what}: it is not NOT_STARTED any more. "
+            "A run is started once; repeat it with: opgrid run reexecute"
+        )
 
 
 def again(

@@ -20,6 +20,7 @@ from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import Slot
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import (
+    BACKFILL_TAG,
     EventLogRecord,
     EventRecordsFilter,
     EventsFilter,
@@ -245,6 +246,7 @@ def _fits(run: RunRecord, wanted: RunsFilter) -> bool:
         and (not wanted.statuses or run.status in wanted.statuses)
         and wanted.tags.items() <= run.brief.tags.items()
         and wanted.snapshot_id in (None, run.snapshot)
+        and not (wanted.exclude_subruns and BACKFILL_TAG in run.tags)
         and created_after < run.created < created_before
         and updated_after < run.updated < updated_before
     )

@@ -17,6 +17,8 @@ from opgrid.ids import RunId, StepKey
 
 #: By this tag re-executions are found, though they do not show it: the id of the first run in the row.
 ROOT_TAG = "opgrid/root_run_id"
+#: On the runs of a backfill: which one.
+BACKFILL_TAG = "opgrid/backfill"
 #: On runs of a code location that has another name than its file or module.
 LOCATION_TAG = "opgrid/code_location"
 
@@ -152,6 +154,7 @@ class RunsFilter:
     updated_before: float | datetime | None = None
     created_after: float | datetime | None = None
     created_before: float | datetime | None = None
+    exclude_subruns: bool | None = None  #: true: those of backfills do not count
 
     def times(self) -> tuple[float, float, float, float]:
         """Created after and before, updated after and before; without limits where none was given."""

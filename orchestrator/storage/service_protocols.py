@@ -45,6 +45,14 @@ class ServiceStore(Store, Protocol):
         """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
         ...
 
+    def enqueue(self, run_id: RunId, at: float) -> bool:
+        """NOT_STARTED to QUEUED; False where it does not stand there."""
+        ...
+
+    def start(self, run_id: RunId, at: float) -> bool:
+        """NOT_STARTED to STARTING, past the queue; False where it does not stand there."""
+        ...
+
     def cancel_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
         """End a run that nobody drives yet; False where somebody may."""
         ...

@@ -148,7 +148,8 @@ SURFACE = {
     "RunStatus": "",
     "RunStatusSensorContext": "",
     "RunsFilter": (
-        "run_ids job_name statuses tags snapshot_id updated_after updated_before created_after created_before"
+        "run_ids job_name statuses tags snapshot_id updated_after updated_before created_after created_before "
+        "exclude_subruns"
     ),
     "ScalarUnion": "scalar_type non_scalar_schema",
     "ScheduleDefinition": (
@@ -356,7 +357,7 @@ def test_members_that_users_touch() -> None:
         opgrid.ResourceDefinition: "mock_resource hardcoded_resource none_resource string_resource configured",
         opgrid.Instance: "get ephemeral local_temp from_config get_runs get_run_by_id get_run_records "
         "get_runs_count all_logs get_records_for_run get_event_records get_run_stats get_run_step_stats add_run_tags "
-        "report_run_canceled report_run_failed get_backfills get_ticks wipe "
+        "report_run_canceled report_run_failed get_backfills get_ticks wipe create_run_for_job submit_run launch_run "
         "delete_run get_dynamic_partitions add_dynamic_partitions delete_dynamic_partition dispose",
         opgrid.ExecuteInProcessResult: "success run_id run all_events all_node_events events_for_node output_for_node "
         "output_value is_node_success is_node_failed is_node_skipped is_node_untouched failure_data_for_node "

@@ -24,6 +24,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
 from opgrid.loading import load_job
+from opgrid.reconstruction import ReconstructableJob
 from orchestrator.coordinator.queue import QueueLimits
 from orchestrator.instance import Instance
 from orchestrator.services.launching import Request, prepare
@@ -73,6 +74,28 @@ def test_launched_runs_start_and_end(service: Service, worker: None) -> None:
     assert service.ended(failed) is RunStatus.FAILURE
     kinds = [type(event) for event in service.store.read(runs[0])]
     assert kinds[:3] == [RunEnqueued, RunDequeued, RunStarting]
+
+
+def test_of_runs_that_were_created_one_is_queued_and_one_passes_the_queue(
+    service: Service, worker: None, tmp_path: Path
+) -> None:
+    (service.home / "opgrid.yaml").write_text("concurrency: {runs: {max_concurrent_runs: 1}}")
+    instance = Instance(service.store, service.home)
+    two = ReconstructableJob(CODE, lambda: load_job(CODE, "two"))
+    first, second, untouched, third = (
+        instance.create_run_for_job(two, run_config=both(tmp_path / str(number), seconds), executor="celery").run_id
+        for number, seconds in enumerate((60.0, 0.0, 0.0, 0.0))
+    )
+    service.start("orchestrator")
+    instance.submit_run(first)
+    until((tmp_path / "0").exists, say=service.logs)
+    instance.submit_run(second)
+    instance.launch_run(third)
+    assert service.ended(third) is RunStatus.SUCCESS
+    assert instance.record(second).status is RunStatus.QUEUED
+    cancel(service.store, instance.record(first), "enough")
+    assert service.ended(second) is RunStatus.SUCCESS
+    assert instance.record(untouched).status is RunStatus.NOT_STARTED
 
 
 def test_another_takes_over_at_once_where_one_dies(service: Service, worker: None, tmp_path: Path) -> None:

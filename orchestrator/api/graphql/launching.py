@@ -39,11 +39,11 @@ from orchestrator.locations.messages import Answer, Evaluated, Failed, Prepare, 
 from orchestrator.planner.known import MissingParentOutput
 from orchestrator.services.approvals import answer
 from orchestrator.services.submission import again, cancel, ready
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import BACKFILL_TAG, RunRecord
 from orchestrator.storage.service_records import NewRun
 
 _BAD_SUBSETS = {each.__name__ for each in (BadSubset, ExecutionStepNotFoundError, NothingSelected, MissingParentOutput)}
-_TREE_TAGS = ("opgrid/backfill",)
+_TREE_TAGS = (BACKFILL_TAG,)
 
 
 @strawberry.input

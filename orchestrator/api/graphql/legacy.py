@@ -52,8 +52,7 @@ from orchestrator.api.graphql.workspace import (
 )
 from orchestrator.api.pulse import Topic
 from orchestrator.locations.messages import JobInfo, Keys, PartitionKeys
-from orchestrator.services.backfills import BACKFILL_TAG
-from orchestrator.storage.records import RunsFilter
+from orchestrator.storage.records import BACKFILL_TAG, RunsFilter
 
 
 @strawberry.type

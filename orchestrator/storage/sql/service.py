@@ -18,6 +18,7 @@ from opgrid.contracts.events import (
     RunCanceled,
     RunCanceling,
     RunDequeued,
+    RunEnqueued,
     RunFailed,
     RunStarting,
 )
@@ -144,6 +145,16 @@ class ServiceTables(Database):
         reach("dequeue after")
         return moved
 
+    def enqueue(self, run_id: RunId, at: float) -> bool:
+        """NOT_STARTED to QUEUED; False where it does not stand there."""
+        event = RunEnqueued(run_id=run_id, at=at)
+        return self._move(run_id, (RunStatus.NOT_STARTED,), RunStatus.QUEUED, [event], at, rings=True)
+
+    def start(self, run_id: RunId, at: float) -> bool:
+        """NOT_STARTED to STARTING, past the queue; False where it does not stand there."""
+        event = RunStarting(run_id=run_id, at=at)
+        return self._move(run_id, (RunStatus.NOT_STARTED,), RunStatus.STARTING, [event], at, rings=True)
+
     def cancel_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
         """End a run that nobody drives yet; False where somebody may."""
         events: list[AnyEvent] = [RunCanceling(run_id=run_id, at=at, reason=reason), RunCanceled(run_id=run_id, at=at)]
@@ -155,9 +166,15 @@ class ServiceTables(Database):
         return self._move(run_id, (*_UNSTARTED, RunStatus.STARTING), RunStatus.FAILURE, [event], at)
 
     def _move(
-        self, run_id: RunId, before: Iterable[RunStatus], after: RunStatus, events: Sequence[AnyEvent], at: float
+        self,
+        run_id: RunId,
+        before: Iterable[RunStatus],
+        after: RunStatus,
+        events: Sequence[AnyEvent],
+        at: float,
+        rings: bool = False,
     ) -> bool:
-        with self._writing() as connection:
+        with self._writing(rings=rings) as connection:
             query = select(runs.c.status).where(runs.c.run_id == run_id).with_for_update()
             if connection.execute(query).scalar_one_or_none() not in {status.value for status in before}:
                 return False

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from math import inf
 from typing import Any
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
@@ -18,6 +18,7 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
 from orchestrator.storage.memory import tagged
 from orchestrator.storage.records import (
+    BACKFILL_TAG,
     EventLogRecord,
     EventRecordsFilter,
     EventsFilter,
@@ -239,6 +240,9 @@ def _chosen(query: Any, wanted: RunsFilter) -> Any:
     for key, value in wanted.tags.items():
         tagged = select(run_tags.c.run).where(run_tags.c.key == key, run_tags.c.value == value)
         query = query.where(runs.c.id.in_(tagged))
+    if wanted.exclude_subruns:
+        of_backfills = exists().where(run_tags.c.run == runs.c.id, run_tags.c.key == BACKFILL_TAG)
+        query = query.where(~of_backfills)
     created_after, created_before, updated_after, updated_before = wanted.times()
     updated = func.coalesce(runs.c.ended, runs.c.started, runs.c.created)
     for column, after, before in (

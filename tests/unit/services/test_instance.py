@@ -12,7 +12,7 @@ import pytest
 from opgrid import AssetMaterialization, Instance, OpExecutionContext, RunsFilter, RunStatus, job, op
 from opgrid.contracts.events import EventType
 from opgrid.contracts.status import StepStatus
-from opgrid.errors import RunNotFoundError
+from opgrid.errors import InvalidConfigError, InvariantViolationError, RunAlreadyExists, RunNotFoundError
 from opgrid.ids import RunId
 
 
@@ -117,3 +117,61 @@ def test_the_log_of_a_run_by_type_and_from_a_number_on(make: Callable[[], Instan
         of_type = instance.get_records_for_run(run_id, of_type={EventType.STEP_START, EventType.RUN_SUCCESS}).records
         assert [each.event_log_entry.event_type for each in of_type] == [EventType.STEP_START, EventType.RUN_SUCCESS]
         assert len(instance.all_logs(run_id, of_type=EventType.STEP_SUCCESS)) == 1
+
+
+@pytest.mark.parametrize("make", [Instance.ephemeral, Instance.local_temp])
+def test_runs_of_backfills_can_be_left_out(make: Callable[[], Instance]) -> None:
+    with make() as instance:
+        plain = idles.execute_in_process(instance=instance, tags={"team": "data"}).run_id
+        of_backfill = idles.execute_in_process(instance=instance, tags={"opgrid/backfill": "b1", "team": "data"}).run_id
+        tags = {"team": "data"}
+        assert {run.run_id for run in instance.get_runs(RunsFilter(tags=tags))} == {plain, of_backfill}
+        assert {run.run_id for run in instance.get_runs(RunsFilter(tags=tags, exclude_subruns=False))} == {
+            plain,
+            of_backfill,
+        }
+        assert [run.run_id for run in instance.get_runs(RunsFilter(tags=tags, exclude_subruns=True))] == [plain]
+        assert instance.get_runs_count(RunsFilter(exclude_subruns=True)) == 1
+
+
+def test_a_run_is_created_and_submitted_once() -> None:
+    with Instance.local_temp() as instance:
+        made = instance.create_run_for_job(idles, run_id="mine", tags={"a": "b"})
+        assert (made.run_id, made.status, made.tags["a"]) == ("mine", RunStatus.NOT_STARTED, "b")
+        assert instance.all_logs("mine") == []
+        with pytest.raises(RunAlreadyExists):
+            instance.create_run_for_job(idles, run_id="mine")
+        assert instance.submit_run("mine", workspace=None).status is RunStatus.QUEUED
+        assert [event.event_type for event in instance.all_logs("mine")] == [EventType.RUN_ENQUEUED]
+        for again in (instance.submit_run, instance.launch_run):
+            with pytest.raises(InvariantViolationError, match="not NOT_STARTED any more"):
+                again("mine")
+
+
+def test_a_run_that_is_launched_passes_the_queue() -> None:
+    with Instance.local_temp() as instance:
+        made = instance.create_run_for_job(idles)
+        assert instance.launch_run(made.run_id).status is RunStatus.STARTING
+        assert [event.event_type for event in instance.all_logs(made.run_id)] == [EventType.RUN_STARTING]
+
+
+def test_what_cannot_be_submitted_says_why() -> None:
+    @job
+    def hidden() -> None:
+        idle()
+
+    with Instance.local_temp() as instance:
+        with pytest.raises(InvalidConfigError):
+            instance.create_run_for_job(idles, run_config={"ops": {"other": {}}})
+        assert instance.get_runs_count() == 0
+        with pytest.raises(RunNotFoundError, match="nowhere"):
+            instance.submit_run("nowhere")
+        run = instance.create_run_for_job(hidden)
+        for start in (instance.submit_run, instance.launch_run):
+            with pytest.raises(InvariantViolationError, match="no other process can load its job"):
+                start(run.run_id)
+        assert instance.record(run.run_id).status is RunStatus.NOT_STARTED
+    with Instance.ephemeral() as instance:
+        run = instance.create_run_for_job(idles)
+        with pytest.raises(InvariantViolationError, match="no service"):
+            instance.submit_run(run.run_id)
