@@ -101,7 +101,7 @@ def _class(name: str, kind: type) -> Iterator[str]:
         return
     yield _code(f"{name}{_signature(kind)}")
     yield _doc(kind)
-    for member, value in sorted(vars(kind).items()):
+    for member, value in sorted({**_of_the_class(kind), **vars(kind)}.items()):
         if member.startswith("_") or member in _HIDDEN:
             continue
         plain = value.__func__ if isinstance(value, staticmethod | classmethod) else value
@@ -110,6 +110,13 @@ def _class(name: str, kind: type) -> Iterator[str]:
             yield _member(f"{name}.{member}", text)
         elif inspect.isfunction(plain):
             yield _member(f"{name}.{member}{_signature(plain, bound=not isinstance(value, staticmethod))}", text)
+
+
+def _of_the_class(kind: type) -> dict[str, Any]:
+    """What a class with a metaclass of its own can do and its instances cannot."""
+    above = type(kind)
+    inherited = any(type(base) is above for base in kind.__bases__)
+    return dict(vars(above)) if above.__module__ == kind.__module__ and not inherited else {}
 
 
 def _member(shown: str, text: str) -> str:

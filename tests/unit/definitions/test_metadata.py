@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import opgrid
 from opgrid import (
     AssetKey,
     AssetMaterialization,
@@ -46,10 +48,7 @@ _KINDS: dict[str, tuple[Any, Any]] = {
     "md": (MetadataValue.md("# h"), "# h"),
     "json": (MetadataValue.json({"k": 1}), {"k": 1}),
     "notebook": (MetadataValue.notebook("/tmp/n.ipynb"), "/tmp/n.ipynb"),
-    "job": (
-        MetadataValue.job("nightly"),
-        {"job_name": "nightly", "location_name": "", "repository_name": None},
-    ),
+    "job": (MetadataValue.job("nightly"), MetadataValue.job("nightly")),
     "timestamp": (MetadataValue.timestamp(1_700_000_000.0), 1_700_000_000.0),
     "null": (MetadataValue.null(), None),
 }
@@ -94,6 +93,81 @@ def test_metadata_of_every_kind_comes_back() -> None:
     assert _flat(checked.metadata) == {"got": 1}
     kinds = [type(event) for event in result.all_events]
     assert {AssetMaterialized, AssetObserved, ExpectationChecked} <= set(kinds)
+
+
+#: Each class: what makes it, and its attributes by Dagster's names.
+_CLASSES: list[tuple[type[MetadataValue], MetadataValue, dict[str, Any]]] = [
+    (opgrid.TextMetadataValue, MetadataValue.text("t"), {"text": "t", "value": "t"}),
+    (opgrid.IntMetadataValue, MetadataValue.int(4), {"value": 4}),
+    (opgrid.FloatMetadataValue, MetadataValue.float(4), {"value": 4.0}),
+    (opgrid.BoolMetadataValue, MetadataValue.bool(True), {"value": True}),
+    (opgrid.UrlMetadataValue, MetadataValue.url("u"), {"url": "u", "value": "u"}),
+    (opgrid.PathMetadataValue, MetadataValue.path(Path("/p")), {"path": "/p", "fspath": "/p", "value": "/p"}),
+    (opgrid.NotebookMetadataValue, MetadataValue.notebook("/n"), {"path": "/n", "value": "/n"}),
+    (opgrid.MarkdownMetadataValue, MetadataValue.md("# h"), {"md_str": "# h", "value": "# h"}),
+    (opgrid.JsonMetadataValue, MetadataValue.json({"k": [1]}), {"data": {"k": [1]}, "value": {"k": [1]}}),
+    (opgrid.TimestampMetadataValue, MetadataValue.timestamp(5), {"value": 5.0}),
+    (opgrid.NullMetadataValue, MetadataValue.null(), {"value": None}),
+    (opgrid.RunMetadataValue, MetadataValue.run("r"), {"run_id": "r", "value": "r"}),
+    (opgrid.PoolMetadataValue, MetadataValue.pool("db"), {"pool": "db", "value": "db"}),
+    (
+        opgrid.JobMetadataValue,
+        MetadataValue.job("nightly", "there"),
+        {"job_name": "nightly", "location_name": "there", "repository_name": None},
+    ),
+    (
+        opgrid.PythonArtifactMetadataValue,
+        MetadataValue.python_artifact(Path),
+        {"module": Path.__module__, "name": "Path"},
+    ),
+    (
+        opgrid.TableMetadataValue,
+        MetadataValue.table([TableRecord({"n": 1, "s": "x"})], _SCHEMA),
+        {"records": [TableRecord({"n": 1, "s": "x"})], "schema": _SCHEMA},
+    ),
+    (opgrid.TableSchemaMetadataValue, MetadataValue.table_schema(_SCHEMA), {"schema": _SCHEMA, "value": _SCHEMA}),
+]
+
+
+@pytest.mark.parametrize(("kind", "made", "said"), _CLASSES, ids=lambda each: getattr(each, "__name__", ""))
+def test_each_kind_has_its_class(kind: type[MetadataValue], made: MetadataValue, said: dict[str, Any]) -> None:
+    @op
+    def tell(context: OpExecutionContext) -> None:
+        context.log_event(AssetMaterialization("x", metadata={"m": made}))
+        context.add_output_metadata({"m": made})
+
+    @job
+    def told() -> None:
+        tell()
+
+    result = told.execute_in_process()
+    logged = result.asset_materializations_for_node("tell")[0].metadata["m"]
+    (output,) = result.get_output_events_for_node("tell")
+    for value in (made, logged, output.step_output_data.metadata["m"], pickle.loads(pickle.dumps(made))):
+        assert type(value) is kind
+        assert isinstance(value, MetadataValue)
+        assert {name: getattr(value, name) for name in said} == said
+        assert (value, hash(value)) == (made, hash(made))
+        assert value.value == made.value
+
+
+def test_a_value_can_be_made_by_its_class() -> None:
+    assert opgrid.MarkdownMetadataValue(md_str="x") == MetadataValue.md("x")
+    assert opgrid.UrlMetadataValue("x") != opgrid.TextMetadataValue("x")
+    assert opgrid.IntMetadataValue(1) != opgrid.BoolMetadataValue(True)
+    assert len({MetadataValue.json([1]), MetadataValue.json([1]), MetadataValue.int(1), MetadataValue.float(1)}) == 3
+    with pytest.raises(InvalidDefinitionError, match="url cannot hold 3"):
+        opgrid.UrlMetadataValue(3)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        opgrid.IntMetadataValue(1).kind = "float"  # type: ignore[misc]
+    with pytest.raises(TypeError, match="abstract"):
+        MetadataValue()
+
+
+def test_schemas_of_tables_come_back_whole() -> None:
+    column = TableColumn("id", "int", "d", opgrid.TableColumnConstraints(False, True, ["> 0"]), {"pii": "no"})
+    schema = TableSchema([column, TableColumn("x")], opgrid.TableConstraints(["one row a day"]))
+    assert MetadataValue.table_schema(schema).schema == schema
 
 
 def test_metadata_of_outputs() -> None:

@@ -668,7 +668,7 @@ def test_columns_of_tables_have_constraints() -> None:
         TableColumn("x"),
     ]
     schema = TableSchema(columns, TableConstraints(["one row a day"]))
-    told = MetadataValue.table_schema(schema).value
+    told = MetadataValue.table_schema(schema).as_data()["value"]
     assert told["columns"][0]["constraints"] == {"nullable": False, "unique": True, "other": []}
     assert "constraints" not in told["columns"][1]
     assert told["constraints"] == ["one row a day"]
