@@ -134,7 +134,9 @@ class MetadataValue(metaclass=_Constructors):
         return _value_of_kind, (self.KIND, self._data)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._data!r})"
+        code = type(self).__init__.__code__
+        names = code.co_varnames[1 : code.co_argcount]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
 class _Text(MetadataValue):

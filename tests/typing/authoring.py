@@ -19,6 +19,7 @@ from opgrid import (
     Instance,
     JobDefinition,
     JobExecutionResult,
+    MetadataValue,
     OpExecutionContext,
     Output,
     RunRecord,
@@ -138,6 +139,8 @@ def events_are_known() -> None:
     assert_type(event.step_key, str | None)
     assert_type(event.is_step_success, bool)
     assert_type(event.asset_key, AssetKey | None)
+    assert_type(MetadataValue.md("x").md_str, str)
+    assert_type(MetadataValue.int(1).value, int | None)
     assert_type(result.asset_materializations_for_node("add"), list[AssetMaterialization])
     with Instance.ephemeral() as instance:
         entry: EventLogEntry = instance.all_logs(result.run_id)[0]

@@ -153,6 +153,8 @@ def test_each_kind_has_its_class(kind: type[MetadataValue], made: MetadataValue,
 
 def test_a_value_can_be_made_by_its_class() -> None:
     assert opgrid.MarkdownMetadataValue(md_str="x") == MetadataValue.md("x")
+    assert repr(MetadataValue.md("x")) == "MarkdownMetadataValue(md_str='x')"
+    assert repr(MetadataValue.null()) == "NullMetadataValue()"
     assert opgrid.UrlMetadataValue("x") != opgrid.TextMetadataValue("x")
     assert opgrid.IntMetadataValue(1) != opgrid.BoolMetadataValue(True)
     assert len({MetadataValue.json([1]), MetadataValue.json([1]), MetadataValue.int(1), MetadataValue.float(1)}) == 3
