@@ -211,7 +211,7 @@ def _holds_reference(given: Any) -> bool:
 
 def _with_references(given: Any, made: Any, at: str) -> Any:
     """What pydantic made of a value, with the references of the value in their places again."""
-    if isinstance(made, Config) or not _holds_reference(given):
+    if not _holds_reference(given):
         return made
     if isinstance(given, EnvVar | IntEnvVar):
         return given

@@ -259,6 +259,7 @@ class Pool(Config):
     by_zone: dict[str, list[str]] = {}
     logins: list[Login] = []
     pair: tuple[str, str] = ("a", "b")
+    limits: dict[str, int | str] = {}
 
 
 @op
@@ -283,6 +284,7 @@ def test_variables_are_read_inside_lists_dicts_and_models(monkeypatch: pytest.Mo
         by_zone={"eu": ["x", word]},
         logins=[Login(user="you", password=word)],
         pair=(word, "z"),
+        limits={"port": port},
     )
     assert isinstance(config.hosts[1], EnvVar)
     result = fills.execute_in_process(run_config=RunConfig(ops={"fill": config}))
@@ -292,7 +294,7 @@ def test_variables_are_read_inside_lists_dicts_and_models(monkeypatch: pytest.Mo
     assert given["login"] == {"user": "me", "password": "hunter2", "port": 5432}
     assert (given["hosts"], given["ports"], given["either"]) == (["here", "hunter2"], [5432, 1], [5432, 2])
     assert (given["by_zone"], list(given["pair"])) == ({"eu": ["x", "hunter2"]}, ["hunter2", "z"])
-    assert given["logins"][0]["password"] == "hunter2"
+    assert (given["logins"][0]["password"], given["limits"]) == ("hunter2", {"port": 5432})
 
 
 def test_a_variable_in_a_list_that_is_not_set_is_told_with_its_place() -> None:
