@@ -71,6 +71,7 @@ class Child:
             self.stoppable,
             self._pending,
             f"{settings.name}:{os.getpid()}".replace(" ", "_"),
+            self.flusher.look_now,
         )
 
     def install(self) -> None:

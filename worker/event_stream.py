@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -87,6 +86,7 @@ class Flusher:
     def __init__(self) -> None:
         self._look_after: Callable[[], None] | None = None
         self._busy = threading.Event()
+        self._now = threading.Event()
         self._thread: threading.Thread | None = None
 
     def watch(self, look_after: Callable[[], None] | None) -> None:
@@ -99,10 +99,15 @@ class Flusher:
             self._thread = threading.Thread(target=self._run, name="opgrid-events", daemon=True)
             self._thread.start()
 
+    def look_now(self) -> None:
+        """And not at the end of its pause."""
+        self._now.set()
+
     def _run(self) -> None:
         while True:
             self._busy.wait()
-            time.sleep(_LOOK_EVERY)
+            self._now.wait(_LOOK_EVERY)
+            self._now.clear()
             look_after = self._look_after
             if look_after is not None:
                 look_after()

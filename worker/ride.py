@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,13 +42,17 @@ from worker.event_stream import EventStream, Terminal
 from worker.leases import Claim, Slot
 from worker.settings import WorkerSettings
 
-#: Steps that are claimed at once, and the seconds that they may be expected to take together.
+#: Steps that are claimed ahead, and the seconds that they may be expected to take together.
 _AHEAD: Final = 64
 _AHEAD_SECONDS: Final = 0.005
+#: Steps that are claimed ahead even where they take longer than that, if none of them counts as slow by far.
+_AHEAD_LEAST: Final = 2
 #: Values that are fetched at once.
-_FETCH: Final = 5000
+_FETCH: Final = 1000
 #: Seconds that an ended step waits for others to be told with.
 _WAIT: Final = 0.005
+#: Seconds that a step takes at least for the round trips to be made beside it, by another thread.
+_BESIDE: Final = 0.002
 #: Seconds after which a step counts as slow.
 SLOW: Final = 0.05
 _FLUSH_EVERY: Final = 0.5  #: seconds between what a slow step tells while it runs
@@ -71,6 +75,7 @@ class Means:
     stoppable: Stoppable
     pending: Pending
     owner: str
+    look_now: Callable[[], None]  #: has ``look_after`` called at once, by another thread
     pace: Pace = field(default_factory=Pace)
 
 
@@ -118,6 +123,7 @@ class Ride:
         self._said: list[str] = []
         self._since = time.monotonic()
         self._begun = self._flushed = 0.0
+        self._beside = False  #: the other thread is to tell of what has ended, and to claim
         self._lock = threading.RLock()  #: of all of this: a second thread looks after slow steps
 
     def run(self) -> str:
@@ -144,6 +150,8 @@ class Ride:
                     if task is not None:
                         item.task = task
                         self._running = item
+                        if self._beside:
+                            self._means.look_now()
                         return item
                     self._unwanted.append(item)
                 wanted = self._ahead()
@@ -158,25 +166,33 @@ class Ride:
         return fulfilled(item.task, self._made.get(item.chain, {}), self._succeeded.get(item.chain, set()))
 
     def _ahead(self) -> list[Item]:
-        """What to claim now."""
+        """What to claim now, beside what is claimed already."""
         found: list[Item] = []
-        seconds = 0.0
-        while self._items and len(found) < _AHEAD and seconds < _AHEAD_SECONDS:
+        count, seconds = len(self._window), sum(self._expected(item) or 0.0 for item in self._window)
+        while self._items and count < _AHEAD:
             item = self._items[0]
             if any((item.chain, step) in self._failed for step in item.after):
                 self._failed.add((item.chain, self._items.popleft().task.step))
                 continue
             if item.after and not item.task.fused and time.monotonic() - self._since > _LONGEST:
-                if not found:
-                    self._send_on(item)
-                    continue
-                break
-            expected = self._means.pace.expect(self._kind(item.task))
-            if found and (expected is None or seconds + expected > _AHEAD_SECONDS):
+                if found or self._window or self._running is not None:
+                    break  # what goes on with the chain elsewhere needs all that it has made here
+                self._send_on(item)
+                continue
+            expected = self._expected(item)
+            if count and (expected is None or not self._fits(count, seconds, expected)):
                 break
             found.append(self._items.popleft())
+            count += 1
             seconds += _AHEAD_SECONDS if expected is None else expected
         return found
+
+    def _fits(self, count: int, seconds: float, expected: float) -> bool:
+        """Whether a step of so many seconds may be claimed behind others."""
+        return seconds + expected <= _AHEAD_SECONDS or (count < _AHEAD_LEAST and max(seconds, expected) <= SLOW / 2)
+
+    def _expected(self, item: Item) -> float | None:
+        return self._means.pace.expect(self._kind(item.task))
 
     def _kind(self, task: StepTask) -> tuple[str, str]:
         return self._scope.brief.job.name, task.op or task.node
@@ -202,9 +218,11 @@ class Ride:
 
     def _exchange(self, wanted: Sequence[Item]) -> None:
         """Tell what has ended, give back what is not to run, claim what is wanted."""
+        self._beside = False
+        at_once = self._running is None and not self._window
         for place, item in enumerate(wanted):
             item.claim = secrets.token_hex(8)
-            item.told = not place  # it begins at once
+            item.told = at_once and not place
         said = self._settle(wanted)
         for item, word in zip(wanted, said, strict=True):
             if word is Said.OK:
@@ -416,9 +434,17 @@ class Ride:
         lingers = outcome is not None and outcome.lingers
         events, now = [*stream.take(), event], time.monotonic()
         self._ended.append(Ended(item, event, events, outputs, stream, now, outcome if lingers else None))
-        late = now - self._ended[0].since > _WAIT
-        if lingers or late or not isinstance(event, StepSucceeded) or self._means.pending.is_half_full:
+        if lingers or not isinstance(event, StepSucceeded) or self._means.pending.is_half_full:
             self._tell()
+        elif self._window:
+            self._tell_by_the_way(now)
+
+    def _tell_by_the_way(self, now: float) -> None:
+        """While the next one runs, or before it where the round trip would hold it up as much."""
+        if (self._expected(self._window[0]) or 0.0) >= _BESIDE:
+            self._beside = True
+        elif now - self._ended[0].since > _WAIT:
+            self._exchange(self._ahead())
 
     def _tell(self) -> None:
         self._settle()
@@ -443,7 +469,11 @@ class Ride:
         """Called every now and then by another thread: a slow step holds nobody up. Raises nothing."""
         with self._lock:
             now = time.monotonic()
-            if self._running is None or now - self._begun < SLOW:
+            if self._running is None:
+                return
+            if now - self._begun < SLOW:
+                if self._beside and self._ended:
+                    self._exchange(self._ahead())
                 return
             try:
                 self._give_back(self._running.chain)

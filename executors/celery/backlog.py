@@ -14,11 +14,14 @@ from opgrid.broker.pace import Pace
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.ids import RunId, StepKey
 
-#: Seconds of work that are worth a message of their own, and what a step costs beside its op.
-_WORTH: Final = 0.01
-_COST: Final = 0.0001
+#: Seconds of work that one message carries at most.
+_WORTH: Final = 0.1
+#: Seconds of work below which two messages take longer than one.
+_LEAST: Final = 0.004
+#: What a step costs beside its op.
+_COST: Final = 0.0002
 #: Steps in one message at most.
-_MOST: Final = 64
+_MOST: Final = 128
 
 
 class Line(NamedTuple):
@@ -86,15 +89,18 @@ class Backlog:
         return found
 
     def _parcel(self, waiting: deque[Waiting], share: int, pace: Pace) -> Parcel:
-        """No more than an equal share: no free slot is to starve."""
+        """No more than an equal share, where that is worth a message: no free slot is to starve."""
         parcel: Parcel = []
         again, seconds, steps = waiting[0].again, 0.0, 0
         while waiting and waiting[0].again == again:
             task = waiting[0].task
             expected = pace.expect(kind_of(waiting[0]))
-            seconds += _WORTH if expected is None else expected + _COST
-            steps += 1 + len(task.then)
-            if parcel and (task.alone or seconds > _WORTH or steps > _MOST or len(parcel) >= share):
+            together = 1 + len(task.then)
+            seconds += _WORTH if expected is None else (expected + _COST) * together
+            steps += together
+            if parcel and (task.alone or seconds > _WORTH or steps > _MOST):
+                break
+            if parcel and len(parcel) >= share and seconds > _LEAST:
                 break
             parcel.append(waiting.popleft())
             del self._here[task.run_id, task.step]

@@ -18,7 +18,8 @@ from redis.exceptions import NoScriptError
 
 from opgrid.broker.connection import connect, reaching
 from opgrid.broker.keys import Keys, lease_field
-from opgrid.io.pending import Store
+from opgrid.io.kept import batches
+from opgrid.io.pending import Store, add_to
 
 #: Shared by the scripts: a fence apart into attempt and the claim that ended it (nil while open).
 _FENCE: Final = """
@@ -104,8 +105,8 @@ for _ = 1, ended do
   elseif at ~= attempt or by ~= claim then
     local who = holder(KEYS[2], field, attempt)
     if at ~= attempt or by or (who and who ~= claim) then word = 'stale' end
-    for k = i + 5, i + 4 + outputs do
-      if word == 'ok' and redis.call('EXISTS', ARGV[k]) == 0 then word = 'missing' end
+    if word == 'ok' and outputs > 0 and redis.call('EXISTS', unpack(ARGV, i + 5, i + 4 + outputs)) < outputs then
+      word = 'missing'
     end
     open[#open + 1] = i
   end
@@ -211,6 +212,8 @@ for i = 2, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
 return 'ok'
 """
 
+#: Outputs of one step that the script is told of.
+_MANY: Final = 1000
 #: ``Outgoing.queue`` of a step that travels with one that it waits for.
 ABOARD: Final = "~"
 #: A run's fences outlive any run, but not for ever.
@@ -377,30 +380,46 @@ class Protocol:
         """
         keys = [self.keys.run(run_id), self.keys.leases(stream), self.keys.events(stream)]
         args: list[Value] = [owner, events, notice, len(finished), len(returned), len(wanted)]
-        for at, claim, outputs in finished:
-            args += [at.step, at.attempt, claim, at.field, len(outputs), *outputs]
-        for pair in returned:
-            args += pair
-        for at, claim, started in wanted:
-            args += [at.step, at.attempt, claim, at.field, started]
         with reaching(self.url):
+            if any(len(each.outputs) > _MANY for each in finished):
+                finished = self._with_few_outputs(stored, finished)
+                stored = ()
+            for at, claim, outputs in finished:
+                args += [at.step, at.attempt, claim, at.field, len(outputs), *outputs]
+            for pair in returned:
+                args += pair
+            for at, claim, started in wanted:
+                args += [at.step, at.attempt, claim, at.field, started]
             answer, fetched = self._store_and_call(stored, fetch, keys, args)
         said = [Said(word.decode()) for word in answer]
         return Exchanged(said[: len(finished)], said[len(finished) :], fetched)
+
+    def _with_few_outputs(self, stored: Sequence[Store], finished: Sequence[Finished]) -> list[Finished]:
+        """Whether the outputs of a step with very many are there is asked before: Lua compares each argument with all
+        others that look alike. The script is given one that is missing, if there is any.
+        """
+        pipe: Any = self.client.pipeline(transaction=False)
+        add_to(pipe, stored)
+        pipe.execute()
+        found = []
+        for each in finished:
+            if len(each.outputs) > _MANY:
+                pieces = list(batches(each.outputs, _MANY))
+                for piece in pieces:
+                    pipe.exists(*piece)
+                missing = [piece for piece, count in zip(pieces, pipe.execute(), strict=True) if count < len(piece)]
+                gone = next((key for piece in missing for key in piece if not self.client.exists(key)), None)
+                each = each._replace(outputs=[] if gone is None else [gone])
+            found.append(each)
+        return found
 
     def _store_and_call(
         self, stored: Sequence[Store], fetch: Sequence[str], keys: Sequence[str], args: Sequence[Value]
     ) -> tuple[Any, dict[str, bytes]]:
         if not stored and not fetch:
             return _exchange(self.client, keys, args), {}
-        names: dict[tuple[str, int], list[str]] = {}
         pipe: Any = self.client.pipeline(transaction=False)
-        for store in stored:
-            pipe.execute_command("SET", store.key, store.value, "EX", store.seconds)
-            names.setdefault((store.names, store.seconds), []).append(store.key)
-        for (index, seconds), stored_keys in names.items():
-            pipe.sadd(index, *stored_keys)
-            pipe.expire(index, seconds)
+        add_to(pipe, stored)
         if fetch:
             pipe.mget(fetch)
         _exchange.add_to(pipe, keys, args)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
+from opgrid.contracts.tasks import OutputRef
 from opgrid.io.context import InputContext, OutputContext
+from opgrid.io.setup import IOSetup
 
 
 class InputManager(ABC):
@@ -27,3 +30,11 @@ class IOManager(InputManager):
 
     @abstractmethod
     def handle_output(self, context: OutputContext, obj: Any) -> None: ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A manager that is quicker when it reads many values at once."""
+
+    def read_ahead(self, io: IOSetup, refs: Sequence[OutputRef]) -> None:
+        """``load_input`` is going to be called for each of these. Takes the place of what was read ahead before."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 #: Bytes that wait at most; what comes then is written at once.
 _MOST: Final = 4 << 20
@@ -19,12 +19,24 @@ class Store(NamedTuple):
     seconds: int  #: to live
 
 
+def add_to(pipe: Any, stores: Iterable[Store]) -> None:
+    """The commands that write them, to a pipeline."""
+    names: dict[tuple[str, int], list[str]] = {}
+    for store in stores:
+        pipe.execute_command("SET", store.key, store.value, "EX", store.seconds)
+        names.setdefault((store.names, store.seconds), []).append(store.key)
+    for (index, seconds), keys in names.items():
+        pipe.sadd(index, *keys)
+        pipe.expire(index, seconds)
+
+
 class Pending:
     """For several threads. What waits in it has to be written before any output in it is reported."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Store] = {}
         self._fetched: Mapping[str, bytes] = {}
+        self._before: Mapping[str, bytes] = {}
         self._size = 0
         self._lock = threading.Lock()
 
@@ -44,11 +56,15 @@ class Pending:
     def find(self, key: str) -> bytes | None:
         """What is still to be written, or was fetched ahead."""
         found = self._waiting.get(key)
-        return self._fetched.get(key) if found is None else found.value
+        if found is not None:
+            return found.value
+        value = self._fetched.get(key)
+        return self._before.get(key) if value is None else value
 
     def fetched(self, values: Mapping[str, bytes]) -> None:
-        """What the next steps are going to load. It takes the place of what was fetched before."""
-        self._fetched = values
+        """What the next steps are going to load. Others may still be about to load what was fetched last."""
+        if values:
+            self._before, self._fetched = self._fetched, values
 
     def waiting(self) -> list[Store]:
         with self._lock:

@@ -12,7 +12,7 @@ import re
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -24,7 +24,7 @@ from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.kept import batches, index_of
 from opgrid.io.manager import IOManager
 from opgrid.io.payload import Packed, pack, unpack
-from opgrid.io.pending import Store
+from opgrid.io.pending import Pending, Store, add_to
 from opgrid.io.serializers import Segment, serializer
 from opgrid.io.setup import IOSetup
 from opgrid.io.spill import spill, spilled
@@ -74,6 +74,7 @@ class RedisStore(IOManager):
         self.max_bytes = max_bytes or _setting("OPGRID_IO_MAX_BYTES", LARGEST)
         self.patience = _setting("OPGRID_IO_PATIENCE", PATIENCE)
         self._recent = _Recent()
+        self._ahead: Mapping[str, bytes] = {}
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         ref = context.output_ref
@@ -90,7 +91,7 @@ class RedisStore(IOManager):
             )
         key = key_of(ref)
         chunks = 1
-        if not self._put_off(context.io, key, ref, packed):
+        if not self._put_off(context, key, ref, packed):
             client = self._client(context)
             chunks = self._patiently(lambda: self._write(client, key, ref, packed))
         self._recent.keep(key, packed)
@@ -102,20 +103,49 @@ class RedisStore(IOManager):
         if not _chunks_of(ref):
             return unpack(*spilled(self._spilled_to(ref), ref), ref, context.io.keys)
         stored = self._recent.find(key)
-        if stored is None and context.io.pending is not None:
-            waiting = context.io.pending.find(key)
+        if stored is None:
+            waiting = self._ahead.get(key)
+            if waiting is None and context.io.pending is not None:
+                waiting = context.io.pending.find(key)
             stored = None if waiting is None else _apart(key, waiting)
         if stored is None:
             client = self._client(context)
             stored = self._patiently(lambda: self._read(client, key, ref))
         return unpack(*stored, ref, context.io.keys)
 
-    def _put_off(self, io: IOSetup, key: str, ref: OutputRef, packed: Packed) -> bool:
+    def read_ahead(self, io: IOSetup, refs: Sequence[OutputRef]) -> None:
+        pending, url = io.pending, self.url or io.broker_url
+        keys = [key for key in self.to_fetch(refs) if pending is None or pending.find(key) is None]
+        if not keys or not url:
+            self._ahead = {}
+            return
+        client = client_of(url, os.getpid())
+        values: Any = self._patiently(lambda: client.mget(keys))
+        self._ahead = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+
+    def _put_off(self, context: OutputContext, key: str, ref: OutputRef, packed: Packed) -> bool:
         """Whether the process that runs the step writes it, with others, before the step is reported."""
+        io = context.io
         if io.pending is None or packed.size > _CACHED_BYTES or self.url not in (None, io.broker_url):
             return False
         (value,) = _chunks(packed)
-        return io.pending.put(Store(key, bytes(value), index_of(ref.run_id), self.ttl))
+        store = Store(key, bytes(value), index_of(ref.run_id), self.ttl)
+        if not io.pending.put(store):
+            self._write_all(io.pending, self._client(context))
+            return io.pending.put(store)
+        return True
+
+    def _write_all(self, pending: Pending, client: redis.Redis) -> None:
+        """What waits: there is no room for more."""
+        waiting = pending.waiting()
+
+        def write() -> None:
+            pipe = client.pipeline(transaction=False)
+            add_to(pipe, waiting)
+            pipe.execute()
+
+        self._patiently(write)
+        pending.written(waiting)
 
     def to_fetch(self, refs: Iterable[OutputRef]) -> list[str]:
         """Keys of small values that this process does not have, for who can read many at once."""

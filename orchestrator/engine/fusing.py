@@ -11,10 +11,8 @@ from orchestrator.engine.gates import asks
 from orchestrator.engine.instances import Step
 from orchestrator.planner.plan import NEVER, upstream
 
-#: Steps that a chain sends along with its first; more would wait long for a crew that was lost.
-LONGEST_CHAIN: Final = 49
-#: Steps that a group whose author asked for one task sends along.
-LARGEST_GROUP: Final = 200
+#: Steps that are sent along with their leaders; more would wait long for a crew that was lost.
+LARGEST_CREW: Final = 200
 
 
 def crew(leaders: list[Step]) -> list[Step]:
@@ -26,7 +24,6 @@ def crew(leaders: list[Step]) -> list[Step]:
     group = leader.spec.fuse
     if group == NEVER or leader.spec.pool is not None or asks(leader.spec):
         return []
-    most = LARGEST_GROUP if group else LONGEST_CHAIN
     aboard = list(leaders)
     paths = {step.spec.key for step in leaders}
     missing: dict[StepKey, int] = {}
@@ -35,7 +32,7 @@ def crew(leaders: list[Step]) -> list[Step]:
             break
         for waiter in step.waiters:
             missing[waiter.key] = missing.get(waiter.key, waiter.missing) - 1
-            if missing[waiter.key] or len(aboard) > most:
+            if missing[waiter.key] or len(aboard) > LARGEST_CREW:
                 continue
             if _alike(waiter, leader) and _whole(waiter, paths):
                 aboard.append(waiter)

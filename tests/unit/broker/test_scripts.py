@@ -97,6 +97,23 @@ def test_nothing_is_accepted_without_its_outputs(protocol: Protocol) -> None:
     assert protocol.finish(FIRST, "c1", b"done", ["out:1", "out:2"]) is Said.OK
 
 
+def test_very_many_outputs_are_asked_for_in_pieces(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    outputs = [f"out:{number}" for number in range(2_500)]
+    stored = [Store(key, b"x", "index", 60) for key in outputs if key != "out:1700"]
+    for last, word in (
+        (Store("other", b"x", "index", 60), Said.MISSING),
+        (Store("out:1700", b"x", "index", 60), Said.OK),
+    ):
+        said = protocol.exchange(
+            RUN, STREAM, "w", stored=[*stored, last], finished=[Finished(FIRST, "c1", outputs)], events=b"done"
+        )
+        assert said.finished == [word]
+    assert events(protocol) == [b"started", b"done"]
+    assert protocol.client.scard("index") == 2_501
+
+
 def test_what_is_canceled_in_the_queue_never_starts(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     assert [protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) for _ in range(2)] == [[Said.CANCELED], [Said.DONE]]

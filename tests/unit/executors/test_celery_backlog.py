@@ -43,8 +43,9 @@ def test_steps_of_which_nothing_is_known_go_alone() -> None:
 
 def test_short_steps_go_many_to_a_message_and_long_ones_alone() -> None:
     many = [waiting(f"s{n}") for n in range(1000)]
-    assert [len(each) for each in backlog(*many).parcels(LINE, 2, 4, pace(0.00014))] == [41, 41]
-    assert [len(each) for each in backlog(*many).parcels(LINE, 2, 4, pace(0.002))] == [4, 4]
+    assert [len(each) for each in backlog(*many).parcels(LINE, 2, 4, pace(0.00014))] == [128, 128]
+    assert [len(each) for each in backlog(*many).parcels(LINE, 2, 4, pace(0.002))] == [45, 45]
+    assert [len(each) for each in backlog(*many).parcels(LINE, 2, 4, pace(0.03))] == [3, 3]
     assert [len(each) for each in backlog(*many).parcels(LINE, 2, 4, pace(10.0))] == [1, 1]
 
 
@@ -57,11 +58,17 @@ def test_who_wants_to_travels_alone() -> None:
 
 def test_no_slot_starves_where_there_is_little() -> None:
     few = [waiting(f"s{n}") for n in range(8)]
-    assert [len(each) for each in backlog(*few).parcels(LINE, 4, 4, pace(0.0001))] == [2, 2, 1, 1]
+    assert [len(each) for each in backlog(*few).parcels(LINE, 4, 4, pace(0.01))] == [2, 2, 1, 1]
+
+
+def test_so_little_that_one_message_takes_less_time_than_two_is_not_divided() -> None:
+    few = [waiting(f"s{n}") for n in range(20)]
+    assert [len(each) for each in backlog(*few).parcels(LINE, 4, 4, pace(0.0001))] == [13, 7]
+    assert [len(each) for each in backlog(*few).parcels(LINE, 4, 4, pace(0.0018))] == [5, 4, 3, 2]
 
 
 def test_a_chain_counts_with_all_its_steps() -> None:
-    chains = [waiting(f"s{n}", then=40) for n in range(8)]
+    chains = [waiting(f"s{n}", then=80) for n in range(8)]
     assert [len(each) for each in backlog(*chains).parcels(LINE, 1, 1, pace(0.00001))] == [1]
 
 

@@ -16,6 +16,7 @@ from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.kept import delete_run, expire_run, index_of
+from opgrid.io.pending import Pending
 from opgrid.io.redis import CHUNK, RedisStore, key_of, keys_of
 from opgrid.io.setup import IOSetup
 from opgrid.testing.io_managers import ref
@@ -161,3 +162,35 @@ def test_a_redis_that_is_away_is_waited_for(around: Any, monkeypatch: pytest.Mon
     failures.append(redis.ConnectionError("away"))
     with pytest.raises(redis.ConnectionError):
         store(manager, around, "value")
+
+
+def test_what_finds_no_room_to_wait_makes_all_go_at_once(
+    tmp_path: Path, redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opgrid.io.pending._MOST", 2_000)
+    waiting = Pending()
+    around = SimpleNamespace(io=IOSetup(str(tmp_path), redis_url, pending=waiting))
+    manager = RedisStore()
+    monkeypatch.setattr(manager, "_write", None)  # none is written on its own
+    stored = [store(manager, around, number, ref(mapping_key=str(number))) for number in range(50)]
+    left = {each.key for each in waiting.waiting()}
+    written = {key_of(each) for each in stored} - left
+    assert left
+    assert written
+    assert client.exists(*written) == len(written)
+    assert client.scard(index_of(stored[0].run_id)) == len(written)
+    assert [load(RedisStore(), around, each) for each in stored] == list(range(50))
+
+
+def test_many_values_are_read_at_once(around: Any, client: redis.Redis) -> None:
+    stored = [store(RedisStore(), around, number, ref(mapping_key=str(number))) for number in range(20)]
+    reader = RedisStore()
+    client.delete(key_of(stored[3]))
+    reader.read_ahead(around.io, stored)
+    client.flushdb()
+    assert [load(reader, around, each) for each in stored[:3]] == [0, 1, 2]
+    with pytest.raises(OutputGone):
+        load(reader, around, stored[3])
+    reader.read_ahead(around.io, [])
+    with pytest.raises(OutputGone):
+        load(reader, around, stored[4])

@@ -1,0 +1,157 @@
+"""The steps of one message on their way through a process, on a real Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from opgrid import JobDefinition, job, op
+from opgrid.broker.keys import Keys
+from opgrid.broker.messages import CeleryMessages, open_events
+from opgrid.broker.scripts import Exchanged, Outgoing, Protocol
+from opgrid.contracts.events import StepStarted, StepSucceeded
+from opgrid.contracts.tasks import StepTask
+from opgrid.errors import BrokerUnreachable
+from opgrid.ids import NodePath, StepKey
+from opgrid.io.keys import KeyRing
+from opgrid.io.pending import Pending
+from opgrid.steps.scope import RunScope
+from orchestrator.services.launching import Request, prepare
+from worker import ride as ride_module
+from worker.cancellation import Stoppable
+from worker.event_stream import Flusher
+from worker.leases import Slot, slot_path
+from worker.ride import Means, Ride
+from worker.settings import WorkerSettings
+
+_STEPS = 6
+_BESIDE = "opgrid-events"  #: the thread
+
+
+@op
+def nap() -> int:
+    time.sleep(0.01)
+    return 1
+
+
+@op
+def blink() -> int:
+    return 1
+
+
+@job
+def naps() -> None:
+    for _ in range(_STEPS):
+        nap()
+
+
+@job
+def blinks() -> None:
+    for _ in range(_STEPS):
+        blink()
+
+
+class Overheard(Protocol):
+    """Says in which thread each exchange was made; fails those beside the step where it is told to."""
+
+    def __init__(self, url: str, keys: Keys) -> None:
+        super().__init__(url, keys, "test")
+        self.told: list[tuple[str, int, int]] = []  #: thread, how many have ended, how many are claimed
+        self.failures_beside = 0  #: still to come
+
+    def exchange(self, *args: Any, **more: Any) -> Exchanged:
+        thread = threading.current_thread().name
+        self.told.append((thread, len(more.get("finished", ())), len(more.get("wanted", ()))))
+        if self.failures_beside and thread == _BESIDE:
+            self.failures_beside -= 1
+            raise BrokerUnreachable(self.url, "for a test")
+        return super().exchange(*args, **more)
+
+
+class Rides:
+    """Everything that a ride needs."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder = url, folder
+        self.ring, self.keys = KeyRing.load(str(folder)), Keys("test")
+        self.protocol = Overheard(url, self.keys)
+        self.flusher = Flusher()
+
+    def ride(self, what: JobDefinition, seconds: float) -> str:
+        """All steps of a run in one message; they are expected to take so long."""
+        prepared = prepare(Request(what, executor="celery"))
+        brief = msgspec.structs.replace(prepared.brief, stream="test")
+        slot, pending = Slot.create(slot_path(self.folder, 1)), Pending()
+        means = Means(
+            WorkerSettings(broker_url=self.url, home=str(self.folder), deployment="test", name="w"),
+            self.keys,
+            self.protocol,
+            CeleryMessages(self.keys),
+            self.ring,
+            slot,
+            Stoppable(slot),
+            pending,
+            "w:1",
+            self.flusher.look_now,
+        )
+        op_name = what.nodes[0].name
+        means.pace.learn((what.name, op_name), seconds)
+        self.steps = [op_name, *(f"{op_name}_{number}" for number in range(2, _STEPS + 1))]
+        tasks = [StepTask(brief.run_id, StepKey(each), NodePath(each), op=op_name) for each in self.steps]
+        members = [(task.step, task.attempt) for task in tasks]
+        self.protocol.publish(brief.run_id, "test", [Outgoing("", b"", members)])
+        scope = RunScope(
+            brief, prepared.job, home=str(self.folder), broker_url=self.url, keys=self.ring, pending=pending
+        )
+        with scope:
+            ride = Ride(means, scope, "content", "q", tasks)
+            self.flusher.watch(ride.look_after)
+            try:
+                return ride.run()
+            finally:
+                self.flusher.watch(None)
+
+    def events(self) -> list[Any]:
+        entries: Any = self.protocol.client.xrange(self.keys.events("test"))
+        return [event for _, fields in entries for event in open_events(fields[b"d"], self.ring)]
+
+
+@pytest.fixture
+def rides(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rides]:
+    monkeypatch.setattr(ride_module, "SLOW", 30.0)  # a busy machine makes no step slow
+    made = Rides(redis_url, tmp_path)
+    yield made
+    made.protocol.close()
+
+
+def assert_each_once(rides: Rides) -> None:
+    told = rides.events()
+    for kind in (StepStarted, StepSucceeded):
+        assert [event.step for event in told if isinstance(event, kind)] == rides.steps
+
+
+def test_while_a_step_runs_another_thread_tells_of_the_one_before_and_claims_the_next(rides: Rides) -> None:
+    assert rides.ride(naps, 0.01) == f"STEP_SUCCESS x{_STEPS}"
+    beside = [(ended, claimed) for thread, ended, claimed in rides.protocol.told if thread == _BESIDE]
+    assert sum(ended for ended, _ in beside) >= _STEPS - 2
+    assert sum(claimed for _, claimed in beside) >= _STEPS - 3
+    assert_each_once(rides)
+
+
+def test_between_short_steps_nobody_else_wakes(rides: Rides) -> None:
+    assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
+    assert {thread for thread, _, _ in rides.protocol.told} == {threading.current_thread().name}
+    assert_each_once(rides)
+
+
+def test_a_redis_that_is_gone_for_a_while_beside_a_step_loses_nothing(rides: Rides) -> None:
+    rides.protocol.failures_beside = 3
+    assert rides.ride(naps, 0.01) == f"STEP_SUCCESS x{_STEPS}"
+    assert rides.protocol.failures_beside == 0
+    assert_each_once(rides)
