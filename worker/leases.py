@@ -41,6 +41,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     owner: str
     timeout: float | None = None  #: seconds
     taken: bool = True  #: False while Redis is asked for it
+    follows: bool = False  #: it came along with a step that had to succeed first; it may not be out yet
 
     @property
     def at(self) -> Attempt:

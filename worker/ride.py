@@ -241,7 +241,7 @@ class Ride:
         self._means.slot.hold(claims)
 
     def _claim(self, item: Item, taken: bool) -> Claim:
-        return Claim(*self._at(item), item.claim, self._means.owner, item.task.timeout, taken)
+        return Claim(*self._at(item), item.claim, self._means.owner, item.task.timeout, taken, bool(item.after))
 
     def _at(self, item: Item) -> Attempt:
         return Attempt(item.task.run_id, self._scope.brief.stream, item.task.step, item.task.attempt)

@@ -89,8 +89,11 @@ class Death:
 
     @property
     def blamed(self) -> list[Claim]:
-        """What ran; all where that cannot be told."""
-        return [claim for claim in self.claims if claim.claim == self.running] or self.claims
+        """What ran; where that cannot be told, all but what the coordinator may not know to be out: a loss of that
+        would be a loss of nothing, and end an attempt that is still to be sent.
+        """
+        ran = [claim for claim in self.claims if claim.claim == self.running]
+        return ran or [claim for claim in self.claims if not claim.follows]
 
 
 @dataclass(slots=True)

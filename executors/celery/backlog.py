@@ -55,20 +55,24 @@ class Backlog:
 
     def put(self, waiting: Waiting) -> None:
         """Behind those of its run. One that is here already stays where it is."""
-        task = waiting.task
-        if self._here.get((task.run_id, task.step)) == task.attempt:
-            return
-        self._here[task.run_id, task.step] = task.attempt
-        self._of_run(waiting).append(waiting)
+        if self._comes(waiting.task):
+            self._of_run(waiting).append(waiting)
 
     def put_back(self, parcel: Parcel) -> None:
         """In front of all others."""
         for waiting in reversed(parcel):
-            task = waiting.task
-            if self._here.get((task.run_id, task.step)) == task.attempt:
-                continue
-            self._here[task.run_id, task.step] = task.attempt
-            self._of_run(waiting).appendleft(waiting)
+            if self._comes(waiting.task):
+                self._of_run(waiting).appendleft(waiting)
+
+    def _comes(self, task: StepTask) -> bool:
+        """False where it, or a later attempt at its step, is here already. An earlier one goes."""
+        here = self._here.get((task.run_id, task.step), 0)
+        if here >= task.attempt:
+            return False
+        if here:
+            self.withdraw(task.run_id, {task.step})
+        self._here[task.run_id, task.step] = task.attempt
+        return True
 
     def lines(self) -> list[Line]:
         """Those in which something waits, the most urgent first."""

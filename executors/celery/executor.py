@@ -106,6 +106,7 @@ class CeleryExecutor(Executor):
         self._next_search = 0.0
         self._next_weighing = 0.0
         self._last_read = 0.0
+        self._over: dict[tuple[RunId, StepKey], int] = {}  #: attempts that had ended when they were submitted
         self._missed: set[tuple[str, str]] = set()  #: runs and queues, of which was said that nobody serves them
         self._blind_since: float | None = None
         self._closed = False
@@ -165,7 +166,9 @@ class CeleryExecutor(Executor):
         said = self._protocol.publish(brief.run_id, brief.stream, [Outgoing("", b"", members)])
         now = time.monotonic()
         for task, answer in zip(tasks, said, strict=True):
-            if answer is not Said.STALE:
+            if answer is Said.STALE:
+                self._over[task.run_id, task.step] = task.attempt
+            else:
                 self._flights.departs(self._at(brief, task), task, self._line(brief, task), now)
 
     def _dispatch(self) -> None:
@@ -197,7 +200,6 @@ class CeleryExecutor(Executor):
             mates += [(mate.step, mate.attempt) for task in tasks for mate in task.then]
         if mates:
             outgoing.append(Outgoing(ABOARD, b"", mates))
-        again = parcels[0][0].again
         try:
             if large:
                 with reaching(self.url):
@@ -206,19 +208,24 @@ class CeleryExecutor(Executor):
                         pipe.set(name, data, ex=RUN_TTL)
                     pipe.execute()
             reach("publish before")
-            said = iter(self._protocol.publish(brief.run_id, brief.stream, outgoing, again))
+            said = iter(self._protocol.publish(brief.run_id, brief.stream, outgoing, parcels[0][0].again))
             reach("publish after")
         except BrokerUnreachable:
             for parcel in reversed(parcels):
                 self._backlog.put_back(parcel)
             raise
         for parcel in parcels:
-            leaving = [each for each in parcel if next(said) is not Said.STALE]
-            order = self._flights.new_order()
-            for each in leaving:
-                flight = self._flights.departs(self._at(brief, each.task), each.task, each.line, now, order)
-                flight.since = each.since
-                self._flights.delay(flight, each.resent, now)
+            self._depart(brief, parcel, [next(said) for _ in parcel], now)
+
+    def _depart(self, brief: RunBrief, parcel: Parcel, said: Sequence[Said], now: float) -> None:
+        order = self._flights.new_order()
+        for each, answer in zip(parcel, said, strict=True):
+            if answer is Said.STALE:
+                self._over[each.task.run_id, each.task.step] = each.task.attempt
+                continue
+            flight = self._flights.departs(self._at(brief, each.task), each.task, each.line, now, order)
+            flight.since = each.since
+            self._flights.delay(flight, each.resent, now)
 
     def _tell_backlog(self) -> None:
         """For who looks at the fleet, or scales it."""
@@ -287,6 +294,7 @@ class CeleryExecutor(Executor):
     def poll(self, timeout: float) -> Polled:
         until = time.monotonic() + timeout
         while True:
+            events: list[AnyEvent] = []  # what was read counts, whatever fails after it
             try:
                 self._keep_up()
                 self._let_gather(until)
@@ -295,7 +303,6 @@ class CeleryExecutor(Executor):
                 self._send_more()
             except BrokerUnreachable as error:
                 self._go_blind(error, until)
-                events = []
             if events or self._woken or time.monotonic() >= until:
                 self._woken = False
                 return Polled(events, f"{self._place}/{self._position}")
@@ -345,7 +352,23 @@ class CeleryExecutor(Executor):
                 brief = self._flights.briefs.get(event.run_id)
                 if brief is not None:
                     self._pace.learn((brief.job.name, flight.task.op or flight.task.node), event.seconds)
+        if self._over and len(entries) < _READ:
+            events += self._ends_of_nothing(events)
         return events
+
+    def _ends_of_nothing(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+        """Attempts that had ended when they were submitted, and whose end is not to be read any more: it came before
+        they were out, with a step whose own end Redis has lost, and changed nothing.
+        """
+        over, self._over = self._over, {}
+        for event in events:
+            if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
+                over.pop((event.run_id, event.step), None)
+        cause = LossCause("its end had come before it was known to be out")
+        return [
+            StepLost(run_id=run_id, at=time.time(), step=step, attempt=attempt, cause=cause)
+            for (run_id, step), attempt in over.items()
+        ]
 
     def wake(self) -> None:
         self._waker.ring()
@@ -417,6 +440,7 @@ class CeleryExecutor(Executor):
         if _generation(generation, server) != self._generation:
             self._start_over(now)
             return
+        self._see_again()  # nobody could beat while Redis was away: that is not to be held against them
         for flight in self._flights.look(leases, now):
             self._expire(flight, now)
 
@@ -505,11 +529,6 @@ class CeleryExecutor(Executor):
     def _send_again(self, lost: Sequence[Flight]) -> None:
         for flight in lost:
             run_id, step, attempt = RunId(flight.at.run_id), StepKey(flight.at.step), flight.at.attempt
-            if flight.task is None or run_id not in self._flights.briefs:
-                cause = LossCause("its message was lost, and nobody here can write it again")
-                event = StepLost(run_id=run_id, at=time.time(), step=step, attempt=attempt, cause=cause)
-                self._protocol.expire(flight.at, b"", seal_events([event], self.ring))
-                continue
             text = f"The message of step {step!r}, attempt {attempt}, was lost: it is sent again."
             note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
             self._protocol.append(self.stream, seal_events([note], self.ring))
@@ -524,11 +543,13 @@ class CeleryExecutor(Executor):
         )
 
     def _back_to_backlog(self, flights: Sequence[Flight], resent: int = 0) -> None:
-        for flight in reversed(flights):
+        for flight in [each for each in flights if self._flights.is_stopped(each)]:
+            self.cancel(RunId(flight.at.run_id), [(StepKey(flight.at.step), flight.at.attempt)])
+        for flight in reversed([each for each in flights if not self._flights.is_stopped(each)]):
             known = self._sent.get(RunId(flight.at.run_id))
-            if flight.task is None or known is None:
-                continue
             self._flights.returns(flight)
+            if flight.task is None or known is None:
+                continue  # it is about to be submitted, by whoever has taken over
             _, content, brief = known
             times = flight.resent + resent
             self._backlog.put_back([Waiting(brief, content, flight.task, flight.line, flight.since, True, times)])
@@ -574,13 +595,12 @@ class CeleryExecutor(Executor):
         for run in runs:
             _, brief = self._stored_brief(run)
             flights = self._flights.of_run(run.run_id)
-            # What another process had sent cannot be sent again: with its fence, it can be given up as lost.
-            known = [each for each in flights if each.claimed or each.task is None]
-            claimed = [(each.at.step, each.at.attempt) for each in known]
+            claimed = [(each.at.step, each.at.attempt) for each in flights if each.claimed]
             for start in range(0, len(claimed), _BATCH):
                 self._protocol.publish(run.run_id, brief.stream, [Outgoing("", b"", claimed[start : start + _BATCH])])
             reach("starting over")
-            self._back_to_backlog([each for each in flights if not each.claimed])
+            self.cancel(run.run_id, self._flights.stops(run.run_id))
+            self._back_to_backlog([each for each in flights if not each.claimed and not self._flights.is_stopped(each)])
         self._position = _START
         self._generation = generation
         self._flights.blind(now, extra=self.settings.lease_ttl * 3 / 4)
@@ -598,9 +618,9 @@ class CeleryExecutor(Executor):
             if kind != "f":
                 continue
             attempt, _, ended = fence.decode().partition(" x ")
+            found.add((StepKey(step), int(attempt.removesuffix(" ~"))))
             if attempt.endswith("~"):
-                continue  # it waits for one before it
-            found.add((StepKey(step), int(attempt)))
+                continue  # it went along with one before it: where it is out by now, it is submitted
             if not ended and self._flights.get(run.run_id, StepKey(step)) is None:
                 at = Attempt(run.run_id, run.stream or self.stream, step, int(attempt))
                 self._flights.departs(at, None, Line(self.settings.queue, 0), now)
@@ -617,6 +637,7 @@ class CeleryExecutor(Executor):
         for step, attempt in dict.fromkeys([*steps, *mates]):
             event = StepCanceled(run_id=run_id, at=time.time(), step=step, attempt=attempt)
             marks.append((step, attempt, seal_events([event], self.ring)))
+            self._flights.stop(run_id, step, attempt)
         reach("cancel before")
         for start in range(0, len(marks), _BATCH):
             self._protocol.cancel(run_id, stream, marks[start : start + _BATCH])
@@ -626,6 +647,7 @@ class CeleryExecutor(Executor):
         reach("release before")
         known = self._sent.pop(run_id, None)
         self._backlog.forget(run_id)
+        self._over = {step: attempt for step, attempt in self._over.items() if step[0] != run_id}
         gone = self._flights.forget(run_id)
         self._missed = {each for each in self._missed if each[0] != run_id}
         try:

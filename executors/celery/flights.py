@@ -57,6 +57,7 @@ class Flights:
         self._in_line: Counter[Line] = Counter()  #: how many of them
         self._crews: dict[Id, list[StepKey]] = {}  #: by leader: steps that were sent with it, to go on with
         self._leaders: dict[Id, tuple[Id, int]] = {}  #: the leader of each, and the order of their message
+        self._stops: dict[Id, int] = {}  #: attempts that are canceled and have not reported their end
         self._overtaken: dict[Line, int] = {}  #: the latest order that was claimed
 
     def __len__(self) -> int:
@@ -101,6 +102,16 @@ class Flights:
         if resent:
             flight.resend_after = now + self.lease_ttl * 2 ** min(resent, 6)
 
+    def stop(self, run_id: RunId, step: StepKey, attempt: int) -> None:
+        """It was canceled: should it come back, or Redis forget it, it is canceled again."""
+        self._stops[run_id, step] = attempt
+
+    def is_stopped(self, flight: Flight) -> bool:
+        return self._stops.get(_id(flight.at)) == flight.at.attempt
+
+    def stops(self, run_id: RunId) -> list[tuple[StepKey, int]]:
+        return [(step, attempt) for (run, step), attempt in self._stops.items() if run == run_id]
+
     def messages(self, line: Line) -> int:
         """On their way or being worked on."""
         return self._in_line[line]
@@ -138,6 +149,8 @@ class Flights:
         """What the stream told. Gives the attempt that has ended by it."""
         if not isinstance(event, _TOLD):
             return None
+        if not isinstance(event, StepStarted) and self._stops.get((event.run_id, event.step)) == event.attempt:
+            del self._stops[event.run_id, event.step]
         flight = self._by_step.get((event.run_id, event.step))
         if flight is None or flight.at.attempt != event.attempt:
             return None
@@ -162,6 +175,7 @@ class Flights:
         for flight in gone:
             self._leaves(flight)
         self.briefs.pop(run_id, None)
+        self._stops = {step: attempt for step, attempt in self._stops.items() if step[0] != run_id}
         for leader in [leader for leader in self._crews if leader[0] == run_id]:
             self._disband(leader)
         return gone

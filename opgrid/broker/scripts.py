@@ -2,7 +2,8 @@
 
 A run's hash holds a *fence* for each step: ``3`` while attempt 3 may be claimed and finished, ``3 x <claim>`` once
 it has ended, and by whose word; ``1 ~`` while the step travels with one that it waits for. A fence never goes back. A
-*lease* says who works on an attempt and counts its beats.
+*lease* says who works on an attempt and counts its beats; the claim that was given back last is noted beside the
+fences (``b:``), for a beat that was on its way then.
 Everything a script reports goes to the stream of the run's coordinator in the same instant.
 """
 
@@ -78,7 +79,8 @@ for i = 1, #ARGV, 7 do
   local attempt, claim, rest = tonumber(ARGV[i + 4]), ARGV[i + 5], ARGV[i + 6]
   local at, by = fence(run, step)
   local who = holder(leases, field, attempt)
-  if (at and (at ~= attempt or by)) or (who and who ~= claim) or redis.call('HEXISTS', run, 'end') == 1 then
+  local back = not who and redis.call('HGET', run, 'b:' .. step) == claim
+  if back or (at and (at ~= attempt or by)) or (who and who ~= claim) or redis.call('HEXISTS', run, 'end') == 1 then
     if who == claim then redis.call('HDEL', leases, field) end
     said[#said + 1] = 'stale'
   else
@@ -122,7 +124,10 @@ if all and #open > 0 then
   end
 end
 for _ = 1, back do
-  if holder(KEYS[2], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[2], ARGV[i]) end
+  if holder(KEYS[2], ARGV[i]) == ARGV[i + 1] then
+    redis.call('HDEL', KEYS[2], ARGV[i])
+    redis.call('HSET', KEYS[1], 'b:' .. string.match(ARGV[i], '/(.*)$'), ARGV[i + 1])
+  end
   i = i + 2
 end
 if notice ~= '' then redis.call('XADD', KEYS[3], '*', 'r', notice) end
@@ -348,7 +353,7 @@ class Protocol:
         return self.exchange(at.run_id, at.stream, owner, wanted=[Wanted(at, claim, started)]).claimed[0]
 
     def beat(self, beats: Sequence[Beat]) -> list[Said]:
-        """OK, CANCEL or STALE for each. A lease that Redis has lost is made again."""
+        """OK, CANCEL or STALE for each. A lease that Redis has lost is made again, one that was given back is not."""
         args: list[Value] = []
         for at, claim, number, owner in beats:
             args += [self.keys.run(at.run_id), self.keys.leases(at.stream), at.step, at.field, at.attempt, claim]

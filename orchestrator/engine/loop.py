@@ -55,13 +55,14 @@ class Holding(PoolStore, GateStore, Protocol):
 
 @dataclass(slots=True, eq=False)
 class LiveRun:
-    """A run that is being driven. ``first`` and ``orders`` are what recovery found to be done."""
+    """A run that is being driven. ``first``, ``orders`` and ``out`` are what recovery found to be done."""
 
     brief: RunBrief
     machine: RunMachine
     limits: Admission | None = None
     first: list[AnyEvent] = field(default_factory=list)
     orders: list[Command] = field(default_factory=list)
+    out: list[StepTask] = field(default_factory=list)  #: attempts on their way, of which their executors know no more
     pools: dict[NodePath, str] = field(init=False)
     gated: dict[NodePath, StepSpec] = field(init=False)  #: that somebody has to approve
 
@@ -162,7 +163,17 @@ class _Driver:
         if machine.status is RunStatus.NOT_STARTED:
             self._next.append(RunStarted(run_id=run.run_id, at=self._clock()))
         self._next.extend(run.first)
+        self._announce(run)
         self._obey([(run, command) for command in run.orders], self._clock())
+
+    def _announce(self, run: LiveRun) -> None:
+        """They have passed all that holds steps back; submitted again, they can be sent again when it has to be."""
+        by_executor: dict[str, list[StepTask]] = {}
+        for task in run.out:
+            by_executor.setdefault(run.executor_of(task.executor), []).append(task)
+        for name, tasks in by_executor.items():
+            self._out[name].update(task.id for task in tasks)
+            self._outboxes[name].put(Submit(run.brief, tasks))
 
     def until_done(self) -> dict[RunId, RunStatus]:
         while (self._live or self._inbox.open) and not self._inbox.left:

@@ -1,8 +1,8 @@
 """Going on with a run after the process that drove it has died: replay its log, ask what is still out, drive on.
 
 Commands are never stored. All of them follow from the log, because the machine that reads it is the machine that wrote
-it: what is dispatched and unknown to its executor is submitted again as the same attempt; what was running and is gone
-is a loss; a run that is being canceled has what is out stopped again; retries wait for the time that was noted.
+it: what is dispatched is submitted again as the same attempt, so that its executor has the task; what was running and
+is gone is a loss; a run that is being canceled has what is out stopped again; retries wait for the time that was noted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def resume(
         if there is not None and (key, number) in there:
             if run.limits is not None:
                 run.limits.hold(key, number, machine.steps[key].spec.tags)
-            if isinstance(command, Cancel):
+            if isinstance(command, Launch):
+                run.out.append(command.task)
+            else:
                 run.orders.append(command)
         elif isinstance(command, Cancel) or machine.steps[key].status is StepStatus.RUNNING:
             cause = LossCause("the process that drove the run ended, and the step with it")

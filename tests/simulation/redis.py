@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,10 +12,27 @@ from opgrid.contracts.tasks import StepTask
 from opgrid.ids import StepKey
 
 
-class Message(NamedTuple):
+class Returned(NamedTuple):
+    """A worker had these attempts and has not begun them."""
+
+    steps: tuple[tuple[StepKey, int], ...]
+
+
+Entry = AnyEvent | Returned
+#: Steps that share a message, each perhaps with others to go on with.
+Message = tuple[StepTask, ...]
+
+
+class Claim(NamedTuple):
     step: StepKey
     attempt: int
-    task: StepTask
+    claim: str
+
+
+class Finished(NamedTuple):
+    claim: Claim
+    events: Sequence[AnyEvent]
+    needs_output: bool
 
 
 class Lease(NamedTuple):
@@ -30,6 +48,7 @@ class Lease(NamedTuple):
 class Fence(NamedTuple):
     attempt: int
     ended: str | None = None  #: the claim that ended it; "-" for none
+    aboard: bool = False  #: it travels with a step that it waits for
 
 
 @dataclass
@@ -39,67 +58,113 @@ class Redis:
     marks: dict[StepKey, int] = field(default_factory=dict)  #: attempts that are canceled
     leases: dict[StepKey, Lease] = field(default_factory=dict)
     queue: list[Message] = field(default_factory=list)
-    stream: list[tuple[int, AnyEvent]] = field(default_factory=list)
+    stream: list[tuple[int, Entry]] = field(default_factory=list)
+    returned: dict[StepKey, str] = field(default_factory=dict)  #: the claim that was given back last
     outputs: set[tuple[StepKey, int, str]] = field(default_factory=set)
     last: int = 0
     is_over: bool = False
 
     # ---- scripts ---------------------------------------------------------------------------------------------------
 
-    def publish(self, task: StepTask, again: bool) -> None:
-        known = self.fences.get(task.step)
-        if known is not None and (known.attempt > task.attempt or (known.attempt == task.attempt and known.ended)):
-            return
-        if known is not None and known.attempt == task.attempt and (not again or self.held(task.step, task.attempt)):
-            return
-        self.is_over = False
-        self.fences[task.step] = Fence(task.attempt)
-        self.queue.append(Message(task.step, task.attempt, task))
+    def publish(self, messages: Sequence[Message], again: bool) -> list[bool]:
+        """For each step, whether it is on its way now."""
+        said, self.is_over = [], False
+        for message in messages:
+            is_sent = False
+            for task in message:
+                known, step = self.fences.get(task.step), task.step
+                same = known is not None and known.attempt == task.attempt
+                if known is not None and (known.attempt > task.attempt or (same and known.ended)):
+                    said.append(False)
+                    continue
+                said.append(True)
+                if same and known is not None and (self.held(step, task.attempt) or not (again or known.aboard)):
+                    self.fences[step] = Fence(task.attempt)
+                    continue
+                self.fences[step] = Fence(task.attempt)
+                is_sent = True
+            if is_sent:
+                self.queue.append(message)
+        return said
 
-    def fence(self, step: StepKey, attempt: int) -> None:
-        """Of an attempt that was claimed: nothing is sent."""
+    def aboard(self, steps: Sequence[tuple[StepKey, int]]) -> None:
+        """They travel with others that they wait for."""
+        for step, attempt in steps:
+            self.fences.setdefault(step, Fence(attempt, aboard=True))
+
+    def fence(self, step: StepKey, attempt: int) -> bool:
+        """Of an attempt that a worker has, or has the message of: nothing is sent. False where it has ended."""
         known = self.fences.get(step)
-        if known is None or known.attempt < attempt:
-            self.fences[step] = Fence(attempt)
+        if known is not None and (known.attempt > attempt or (known.attempt == attempt and known.ended)):
+            return False
+        self.fences[step] = Fence(attempt)
+        return True
 
-    def claim(self, step: StepKey, attempt: int, claim: str, started: AnyEvent) -> bool:
+    def exchange(
+        self, ended: Sequence[Finished], back: Sequence[Claim], notice: Returned | None, wanted: Sequence[Finished]
+    ) -> tuple[list[str], list[str]]:
+        """What has ended is told, all of it or nothing; then leases are given back; then others are claimed."""
+        said = [self._verdict(each) for each in ended]
+        if all(word == "ok" for word in said):
+            for each in ended:
+                step, attempt, claim = each.claim
+                if self.fences[step] == Fence(attempt, claim):
+                    continue
+                for event in each.events:
+                    self.tell(event)
+                self.leases.pop(step, None)
+                self.fences[step] = Fence(attempt, claim)
+        for step, _, claim in back:
+            if step in self.leases and self.leases[step].claim == claim:
+                del self.leases[step]
+                self.returned[step] = claim
+        if notice is not None:
+            self.tell(notice)
+        return said, [self._claim(each.claim, each.events) for each in wanted]
+
+    def _verdict(self, each: Finished) -> str:
+        step, attempt, claim = each.claim
+        fence = self.fences.get(step)
+        if fence is None:
+            return "stale" if self.is_over else "unknown"
+        if fence.attempt == attempt and fence.ended == claim:
+            return "ok"
+        lease = self.held(step, attempt)
+        if fence.attempt != attempt or fence.ended or (lease is not None and lease.claim != claim):
+            return "stale"
+        return "missing" if each.needs_output and each.claim not in self.outputs else "ok"
+
+    def _claim(self, wanted: Claim, events: Sequence[AnyEvent]) -> str:
+        step, attempt, claim = wanted
         fence = self.fences.get(step)
         if fence is None or fence.attempt != attempt or fence.ended:
-            return False
+            return "stale"
         if self.marks.get(step, 0) >= attempt:
-            return False
+            return "canceled"
         lease = self.held(step, attempt)
         if lease is not None:
-            return lease.claim == claim
+            return "ok" if lease.claim == claim else "taken"
         self.leases[step] = Lease(attempt, claim, 0)
-        self.tell(started)
-        return True
+        for event in events:
+            self.tell(event)
+        return "ok"
+
+    def report(self, claim: Claim, event: AnyEvent) -> None:
+        lease = self.leases.get(claim.step)
+        if lease is not None and lease.claim == claim.claim:
+            self.tell(event)
 
     def beat(self, step: StepKey, attempt: int, claim: str, number: int) -> str:
         fence, lease = self.fences.get(step), self.held(step, attempt)
         stale = fence is not None and (fence.attempt != attempt or fence.ended)
+        if lease is None and self.returned.get(step) == claim:
+            return "stale"
         if stale or (lease is not None and lease.claim != claim) or self.is_over:
             if lease is not None and lease.claim == claim:
                 del self.leases[step]
             return "stale"
         self.leases[step] = Lease(attempt, claim, number)
         return "cancel" if self.marks.get(step, 0) >= attempt else "ok"
-
-    def finish(self, step: StepKey, attempt: int, claim: str, event: AnyEvent, needs_output: bool) -> str:
-        fence = self.fences.get(step)
-        if fence is None:
-            return "unknown"
-        if fence.attempt == attempt and fence.ended == claim:
-            return "ok"
-        lease = self.held(step, attempt)
-        if fence.attempt != attempt or fence.ended or (lease is not None and lease.claim != claim):
-            return "stale"
-        if needs_output and (step, attempt, claim) not in self.outputs:
-            return "missing"
-        self.tell(event)
-        self.leases.pop(step, None)
-        self.fences[step] = Fence(attempt, claim)
-        return "ok"
 
     def expire(self, step: StepKey, attempt: int, lease: bytes, event: AnyEvent) -> None:
         fence, seen, held = self.fences.get(step), self.leases.get(step), self.held(step, attempt)
@@ -125,6 +190,7 @@ class Redis:
         self.fences.clear()
         self.marks.clear()
         self.leases.clear()
+        self.returned.clear()
         self.is_over = True
 
     def held(self, step: StepKey, attempt: int) -> Lease | None:
@@ -132,7 +198,7 @@ class Redis:
         lease = self.leases.get(step)
         return None if lease is None or lease.attempt < attempt else lease
 
-    def tell(self, event: AnyEvent) -> None:
+    def tell(self, event: Entry) -> None:
         self.last += 1
         self.stream.append((self.last, event))
 

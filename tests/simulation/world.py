@@ -11,13 +11,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from executors.celery.backlog import Line
-from executors.celery.flights import Flights
+from executors.celery.backlog import Backlog, Line, Parcel, Waiting
+from executors.celery.flights import Flight, Flights
+from opgrid.broker.pace import Pace
 from opgrid.broker.scripts import Attempt
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import (
@@ -29,12 +29,11 @@ from opgrid.contracts.events import (
     StepDispatched,
     StepFailed,
     StepLost,
-    StepStarted,
     StepSucceeded,
 )
 from opgrid.contracts.executor import Executor, Polled, Position
 from opgrid.contracts.status import RunStatus, StepStatus
-from opgrid.contracts.tasks import Gathered, OutputRef, RunBrief, StepTask, Stored
+from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
 from opgrid.errors import ExecutorUnavailable
 from opgrid.ids import RunId, StepKey
 from orchestrator.coordinator.ownership import LeaseLost, ShardLog
@@ -45,7 +44,8 @@ from orchestrator.engine.recovery import replay, resume
 from orchestrator.planner.compile import compile
 from orchestrator.planner.plan import Plan
 from tests.property.runs import RUN, Case, Outcome, draw, expected
-from tests.simulation.redis import Message, Redis
+from tests.simulation.redis import Claim, Redis, Returned
+from tests.simulation.rides import Item, Violated, Worker, inputs_of
 from tests.unit.engine.fakes import brief
 from tests.unit.engine.jobs import snapshot
 
@@ -60,10 +60,6 @@ class Crash(BaseException):
     """The coordinator's process ends here."""
 
 
-class Violated(AssertionError):
-    """A promise was broken."""
-
-
 class Users(Case):
     """A drawn job whose ops fail by themselves; what is lost, the world loses."""
 
@@ -71,28 +67,6 @@ class Users(Case):
         found = super().outcome(place)
         attempts = tuple(each for each in found.attempts if each in ("ok", "fail", "fatal")) or ("ok",)
         return Outcome(attempts, found.keys)
-
-
-@dataclass
-class Job:
-    """What one worker process is at."""
-
-    task: StepTask
-    claim: str
-    until: float = 0.0
-    stage: str = "popped"
-    beats: int = 0
-    next_beat: float = 0.0
-    canceled: bool = False
-    output: bool = False  #: it was stored
-
-
-@dataclass
-class Worker:
-    name: str
-    job: Job | None = None
-    frozen_until: float = 0.0
-    done: list[Job] = field(default_factory=list)
 
 
 class Database:
@@ -148,9 +122,13 @@ class Tables:
 class Remote(Executor):
     """As ``CeleryExecutor``, with the same rules for leases, lost messages and a Redis that forgot."""
 
+    fuses = True
+
     def __init__(self, coordinator: Coordinator) -> None:
         self.coordinator, self.world = coordinator, coordinator.world
-        self.flights = Flights(TTL)
+        self.flights, self.backlog, self.pace = Flights(TTL), Backlog(), Pace()
+        self.over: dict[StepKey, int] = {}  #: attempts that had ended when they were submitted
+        self.begun: set[int] = set()  #: orders of messages of which something was claimed
         self.position = 0
         self.generation = self.world.redis.generation
         self.brief: RunBrief | None = None
@@ -170,47 +148,106 @@ class Remote(Executor):
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         self.brief = run
+        travelling = []
         for task in tasks:
             self.world.submitted(task)
-        try:
-            with self._reaching() as redis:
-                for task in tasks:
-                    self.world.sends(task, self.coordinator)
-                    redis.publish(task, False)
-        except ExecutorUnavailable:
-            self.world.nobody_knows()
-            raise
-        for task in tasks:
             known = self.flights.get(task.run_id, task.step)
+            self.pace.learn((run.job.name, task.op or task.node), self.world.expected)
             if known is not None and known.at.attempt == task.attempt:
                 known.task = task
+            elif self.flights.is_aboard(task):
+                travelling.append(task)
             else:
+                self.backlog.put(Waiting(run, "", task, LINE, self.world.now))
+        if travelling:
+            self._follow(travelling)
+        self._dispatch()
+
+    def _follow(self, tasks: Sequence[StepTask]) -> None:
+        with self._reaching() as redis:
+            said = [redis.fence(task.step, task.attempt) for task in tasks]
+        for task, is_open in zip(tasks, said, strict=True):
+            if not is_open:
+                self.over[task.step] = task.attempt
+            else:
+                self.world.sends(task, self.coordinator)
                 self.flights.departs(_at(task), task, LINE, self.world.now)
+
+    def _dispatch(self) -> None:
+        most = self.world.ahead
+        while (free := most - self.flights.messages(LINE)) > 0:
+            parcels = self.backlog.parcels(LINE, free, most, self.pace)
+            if not parcels:
+                return
+            self._publish(parcels)
+
+    def _publish(self, parcels: Sequence[Parcel]) -> None:
+        messages = [tuple(each.task for each in parcel) for parcel in parcels]
+        mates = [(mate.step, mate.attempt) for message in messages for task in message for mate in task.then]
+        try:
+            with self._reaching() as redis:
+                for message in messages:
+                    for task in message:
+                        self.world.sends(task, self.coordinator)
+                answers = iter(redis.publish(messages, parcels[0][0].again))
+                redis.aboard(mates)
+        except ExecutorUnavailable:
+            for parcel in reversed(parcels):
+                self.backlog.put_back(parcel)
+            self.world.nobody_knows()
+            raise
+        for parcel in parcels:
+            order = self.flights.new_order()
+            for each in parcel:
+                if not next(answers):
+                    self.over[each.task.step] = each.task.attempt
+                    continue
+                flight = self.flights.departs(_at(each.task), each.task, each.line, self.world.now, order)
+                flight.since = each.since
+                self.flights.delay(flight, each.resent, self.world.now)
 
     def poll(self, timeout: float) -> Polled:
         until = self.world.now + timeout
         while True:
+            events: list[AnyEvent] = []
             try:
                 self._keep_up()
                 events = self._read()
-                if self.blind:
-                    self.blind = False
-                    self.flights.blind(self.world.now)
+                self._see_again()
+                self._dispatch()
             except ExecutorUnavailable:
-                self.blind, events = True, []
+                self.blind = True
+                if self.world.mutant == "what was read before a call failed is forgotten":
+                    events = []
             if events or self.world.now >= until or self.coordinator.woken:
                 self.coordinator.woken = False
                 return Polled(events, f"{self.generation}/{self.position}")
             self.coordinator.point("waiting", waits=True)
 
+    def _see_again(self) -> None:
+        if self.blind:
+            self.blind = False
+            self.flights.blind(self.world.now)
+
     def _read(self) -> list[AnyEvent]:
         with self._reaching() as redis:
-            fresh = [(number, event) for number, event in redis.stream if number > self.position]
-        for number, _ in fresh:
+            fresh = [(number, entry) for number, entry in redis.stream if number > self.position]
+        events: list[AnyEvent] = []
+        for number, entry in fresh:
             self.position = max(self.position, number)
-        events = [event for _, event in fresh]
+            if isinstance(entry, Returned):
+                flights = [(self.flights.get(RUN, step), attempt) for step, attempt in entry.steps]
+                self._back_to_backlog([each for each, attempt in flights if each and each.at.attempt == attempt])
+            else:
+                events.append(entry)
         for event in events:
             self.flights.handle(event, self.world.now)
+            if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
+                self.over.pop(event.step, None)
+        if self.world.mutant != "an end that came too early counts":
+            why = "its end had come before it was known to be out"
+            events += [_lost(self.world, step, attempt, why) for step, attempt in self.over.items()]
+        self.over.clear()
         return events
 
     def _keep_up(self) -> None:
@@ -222,41 +259,51 @@ class Remote(Executor):
             self.next_search = now + TTL * 5 / 8
             with self._reaching() as redis:
                 waiting = {"q": len(redis.queue)}
-            for flight in self.flights.lost(waiting, now):
-                if flight.task is None:
-                    event = _lost(self.world, flight.at.step, flight.at.attempt, "its message was lost")
-                    with self._reaching() as redis:
-                        redis.expire(StepKey(flight.at.step), flight.at.attempt, b"", event)
-                    continue
-                with self._reaching() as redis:
-                    redis.publish(flight.task, True)
-                self.flights.returns(flight)
-                again = self.flights.departs(flight.at, flight.task, LINE, now)
-                self.flights.delay(again, flight.resent + 1, now)
+            lost = self.flights.lost(waiting, now)
+            if self.world.mutant == "the rest of a batch is lost with its message":
+                lost = [flight for flight in lost if flight.order not in self.begun]
+            self._back_to_backlog(lost, resent=1)
+        self.begun |= {flight.order for flight in self.flights if flight.claimed}
+
+    def _back_to_backlog(self, flights: Sequence[Flight], resent: int = 0) -> None:
+        for flight in [each for each in flights if self.flights.is_stopped(each)]:
+            self.cancel(RUN, [(StepKey(flight.at.step), flight.at.attempt)])
+        for flight in reversed([each for each in flights if not self.flights.is_stopped(each)]):
+            self.flights.returns(flight)
+            if flight.task is None or self.brief is None:
+                continue
+            times = flight.resent + resent
+            self.backlog.put_back([Waiting(self.brief, "", flight.task, flight.line, flight.since, True, times)])
 
     def _look(self, now: float) -> None:
         with self._reaching() as redis:
             generation = redis.generation
-            leases = {f"{RUN}/{step}": lease.text for step, lease in redis.leases.items()}
+            leases = {_field(step): lease.text for step, lease in redis.leases.items()}
         if generation != self.generation and self.world.mutant != "nobody notices a wipe":
             self._start_over(generation, now)
             return
-        by_field = {
-            _field(step): text for step, text in ((key.split("/", 1)[1], value) for key, value in leases.items())
-        }
-        for flight in self.flights.look(by_field, now):
-            event = _lost(self.world, flight.at.step, flight.at.attempt, "silent")
+        if self.world.mutant != "an outage counts as silence":
+            self._see_again()
+        for flight in self.flights.look(leases, now):
+            step, attempt = StepKey(flight.at.step), flight.at.attempt
+            if flight.lease and not flight.started:
+                claim = Claim(step, attempt, flight.lease.split(b" ")[1].decode())
+                with self._reaching() as redis:
+                    redis.exchange([], [claim], Returned(((step, attempt),)), [])
+                continue
+            event = _lost(self.world, step, attempt, "silent")
             with self._reaching() as redis:
-                redis.expire(StepKey(flight.at.step), flight.at.attempt, flight.lease, event)
+                redis.expire(step, attempt, flight.lease, event)
             flight.seen = now
 
     def _start_over(self, generation: int, now: float) -> None:
         with self._reaching() as redis:
-            for flight in list(self.flights):
-                if flight.claimed or flight.task is None:
+            flights = list(self.flights)
+            for flight in flights:
+                if flight.claimed:
                     redis.fence(StepKey(flight.at.step), flight.at.attempt)
-                elif flight.task is not None:
-                    redis.publish(flight.task, True)
+        self.cancel(RUN, self.flights.stops(RUN))
+        self._back_to_backlog([each for each in flights if not each.claimed and not self.flights.is_stopped(each)])
         self.position, self.generation = 0, generation
         self.flights.blind(now, extra=TTL * 3 / 4)
 
@@ -272,19 +319,26 @@ class Remote(Executor):
         with self._reaching() as redis:
             fences = dict(redis.fences)
         for step, fence in fences.items():
-            if not fence.ended and self.flights.get(RUN, step) is None:
+            if not fence.ended and not fence.aboard and self.flights.get(RUN, step) is None:
                 self.flights.departs(Attempt(RUN, "s", step, fence.attempt), None, LINE, self.world.now)
         return frozenset((step, fence.attempt) for step, fence in fences.items())
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
+        self.backlog.withdraw(run_id, {step for step, _ in steps})
+        mates = [(mate, 1) for step, _ in steps for mate in self.flights.mates(run_id, step)]
+        if self.world.mutant != "a step that comes back has not heard that it is canceled":
+            for step, attempt in [*steps, *mates]:
+                self.flights.stop(run_id, step, attempt)
         with self._reaching() as redis:
-            for step, attempt in steps:
+            for step, attempt in dict.fromkeys([*steps, *mates]):
                 redis.cancel(step, attempt, StepCanceled(run_id=RUN, at=self.world.now, step=step, attempt=attempt))
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
         return False
 
     def release(self, run_id: RunId) -> None:
+        self.backlog.forget(run_id)
+        self.flights.forget(run_id)
         with self._reaching() as redis:
             redis.release()
 
@@ -348,6 +402,9 @@ class Coordinator:
         if world.mutant == "nothing is recovered":
             run.orders.clear()
             run.first.clear()
+            run.out.clear()
+        if world.mutant == "a takeover knows no tasks":
+            run.out.clear()
         if world.cancel_at is not None and world.cancel_asked:
             self.inbox.request_cancel(RUN, "enough")
         drive([run], {NAME: executor}, log, clock=clock, stream="s", inbox=self.inbox)
@@ -370,7 +427,6 @@ class World:
             self.plan = msgspec.structs.replace(self.plan, steps=steps)
         self.sent: set[tuple[StepKey, int]] = set()  #: attempts
         self.ended: set[tuple[StepKey, int]] = set()  #: those whose end was recorded
-        self.inputs: dict[tuple[StepKey, int], list[OutputRef]] = {}
         self.attempts: dict[StepKey, int] = {}
         self.over_at_wipe: int | None = None  #: the run is canceled, and that no Redis has forgotten
         self.must = expected(self.case)
@@ -384,8 +440,13 @@ class World:
         self.wipes = 0
         self.database = Database(self)
         self.coordinators: list[Coordinator] = []
-        self.workers = [Worker(f"w{number}") for number in range(3)]
+        self.workers = [Worker(self, f"w{number}") for number in range(3)]
         self.claims = 0
+        self.ahead = self.rng.choice([1, 2, 6])  #: messages
+        self.expected = self.rng.choice([0.0001, 0.0001, 0.005, 1.0])  #: seconds that a step is thought to take
+        self.used: dict[tuple[StepKey, int], list[list[OutputRef]]] = {}  #: inputs of each that began
+        self.excused: Counter[tuple[StepKey, int]] = Counter()  #: of beginning twice: its worker was harmed
+        self.lost: Counter[StepKey] = Counter()
         self.harmed: Counter[StepKey] = Counter()
         self.accepted: set[OutputRef] = set()
         self.cancel_at = self.rng.randrange(20, 400) if self.rng.random() < 0.3 else None
@@ -399,26 +460,31 @@ class World:
         if epoch != self.database.epoch:
             raise Violated("I3: somebody wrote with an old epoch")
         for event in events:
-            if self.database.statuses and self.database.statuses[-1].is_final:
-                raise Violated(f"I5: {type(event).__name__} after the end")
-            if isinstance(event, StepDispatched):
-                if event.attempt <= self.attempts.get(event.step, 0):
-                    raise Violated(f"I7: {event.step} goes back to attempt {event.attempt}")
-                self.attempts[event.step] = event.attempt
-            if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
-                self.ended.add((event.step, event.attempt))
-            if isinstance(event, StepSucceeded):
-                missing = set(self.inputs[event.step, event.attempt]) - self.accepted
-                if missing:
-                    raise Violated(f"I2: {event.step} was accepted, and its input {missing.pop()} was not")
-                self.accepted.update(event.outputs)
-            if isinstance(event, RunCanceled):
-                self.over_at_wipe = self.wipes
+            self._recorded(event)
         self.database.events.extend(events)
 
+    def _recorded(self, event: AnyEvent) -> None:
+        if self.database.statuses and self.database.statuses[-1].is_final:
+            raise Violated(f"I5: {type(event).__name__} after the end")
+        if isinstance(event, StepDispatched):
+            if event.attempt <= self.attempts.get(event.step, 0):
+                raise Violated(f"I7: {event.step} goes back to attempt {event.attempt}")
+            self.attempts[event.step] = event.attempt
+        if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
+            self.ended.add((event.step, event.attempt))
+        if isinstance(event, StepSucceeded):
+            if not any(self.accepted.issuperset(refs) for refs in self.used[event.step, event.attempt]):
+                raise Violated(f"I2: {event.step} was accepted, and one of its inputs was not")
+            self.accepted.update(event.outputs)
+        if isinstance(event, StepLost) and not event.gone:
+            self.lost[event.step] += 1
+            if self.lost[event.step] > self.harmed[event.step] and not (self.wipes or self.cancel_asked):
+                raise Violated(f"{event.step} was lost, and nobody had harmed it: {event.cause.reason}")
+        if isinstance(event, RunCanceled):
+            self.over_at_wipe = self.wipes
+
     def submitted(self, task: StepTask) -> None:
-        refs = self.inputs[task.step, task.attempt] = _inputs(task)
-        missing = [ref for ref in refs if ref not in self.accepted]
+        missing = [ref for ref in inputs_of(task) if ref not in self.accepted]
         if missing:
             raise Violated(f"I4: {task.step} was sent before {missing[0].step} was accepted")
 
@@ -435,6 +501,16 @@ class World:
         # What a Redis has forgotten is out no more, and nobody can say so of it.
         if self.most is not None and len(out) > self.most and not self.wipes:
             raise Violated(f"I11: {len(out)} attempts are out, {self.most} may be")
+
+    def claimed(self, step: StepKey) -> None:
+        if self.over_at_wipe == self.wipes:
+            raise Violated(f"I10: {step} started after its run was canceled")
+
+    def begins(self, task: StepTask, claim: str) -> None:
+        begun = self.used.setdefault((task.step, task.attempt), [])
+        begun.append(inputs_of(task))
+        if len(begun) > 1 + self.excused[task.step, task.attempt] and not self.wipes:
+            raise Violated(f"{task.step}, attempt {task.attempt}, began {len(begun)} times, and nobody had harmed it")
 
     # ---- time goes on ----------------------------------------------------------------------------------------------
 
@@ -467,7 +543,7 @@ class World:
             if actor.problem is not None:
                 raise actor.problem
         elif isinstance(actor, Worker) and actor.frozen_until <= self.now:
-            self._work(actor)
+            actor.turn()
         if not self.is_up and self.now >= self.up_at:
             self.is_up = True
         if self.cancel_at is not None and self.turn >= self.cancel_at and not self.cancel_asked:
@@ -492,6 +568,7 @@ class World:
             "crash": self._crash,
             "freeze": self._freeze,
             "worker dies": self._kill_worker,
+            "host dies": self._kill_host,
             "worker freezes": self._freeze_worker,
             "down": self._take_down,
             "wipe": self._wipe,
@@ -525,13 +602,19 @@ class World:
             victim.frozen_until = self.now + self.rng.uniform(5, 40)
 
     def _kill_worker(self) -> None:
+        """Its process alone, or its host."""
         worker = self.rng.choice(self.workers)
-        if self._may_harm(worker):
-            worker.job = None
+        if self._may_harm(worker, worker.blamed()):
+            worker.dies()
+
+    def _kill_host(self) -> None:
+        worker = self.rng.choice(self.workers)
+        if self._may_harm(worker, worker.holds()):
+            worker.vanishes()
 
     def _freeze_worker(self) -> None:
         worker = self.rng.choice(self.workers)
-        if self._may_harm(worker):
+        if self._may_harm(worker, worker.holds()):
             worker.frozen_until = self.now + self.rng.uniform(1, 40)
 
     def _take_down(self) -> None:
@@ -558,99 +641,23 @@ class World:
             self.redis.queue.append(self.rng.choice(self.redis.queue))
 
     def _replay_events(self) -> None:
-        for _, event in self.rng.sample(self.redis.stream, min(4, len(self.redis.stream))):
-            self.redis.tell(event)
+        for _, entry in self.rng.sample(self.redis.stream, min(4, len(self.redis.stream))):
+            if not isinstance(entry, Returned):
+                self.redis.tell(entry)
 
     def _set_clock(self) -> None:
         victim = self._somebody()
         if victim is not None:
             victim.off = self.rng.choice([-7200.0, 0.0, 7200.0])
 
-    def _may_harm(self, worker: Worker) -> bool:
+    def _may_harm(self, worker: Worker, items: Sequence[Item]) -> bool:
         """A step may be lost twice; the third time would end it, as it should."""
-        if worker.job is None:
-            return True
-        step = worker.job.task.step
-        if self.harmed[step] >= 2:
+        steps = [item.task.step for item in items]
+        if any(self.harmed[step] >= 2 for step in steps):
             return False
-        self.harmed[step] += 1
+        self.harmed.update(steps)
+        self.excused.update((item.task.step, item.task.attempt) for item in worker.holds())
         return True
-
-    # ---- workers ---------------------------------------------------------------------------------------------------
-
-    def _work(self, worker: Worker) -> None:
-        if not self.is_up:
-            return
-        job = worker.job
-        if job is None:
-            if self.redis.queue:
-                message: Message = self.redis.queue.pop(0)
-                self.claims += 1
-                worker.job = Job(message.task, f"c{self.claims}")
-            return
-        if job.stage == "popped":
-            self._claim(worker, job)
-            return
-        if self.now >= job.next_beat:
-            self._beat(worker, job)
-        if worker.job is job and (self.now >= job.until or job.canceled):
-            self._end(worker, job)
-
-    def _claim(self, worker: Worker, job: Job) -> None:
-        task = job.task
-        started = StepStarted(
-            run_id=RUN, at=self.now, step=task.step, attempt=task.attempt, claim=job.claim, worker=worker.name
-        )
-        if not self.redis.claim(task.step, task.attempt, job.claim, started):
-            worker.job = None
-            return
-        if self.over_at_wipe == self.wipes:
-            raise Violated(f"I10: {task.step} started after its run was canceled")
-        job.stage, job.until, job.next_beat = "running", self.now + self.rng.choice([0.0, 0.5, 3.0]), self.now + 2.0
-
-    def _beat(self, worker: Worker, job: Job) -> None:
-        job.beats += 1
-        job.next_beat = self.now + 2.0
-        said = self.redis.beat(job.task.step, job.task.attempt, job.claim, job.beats)
-        if said == "stale":
-            worker.job = None
-        job.canceled = job.canceled or said == "cancel"
-
-    def _end(self, worker: Worker, job: Job) -> None:
-        task = job.task
-        event = self._outcome(job)
-        is_success = isinstance(event, StepSucceeded)
-        if is_success and not job.output:
-            key = (task.step, task.attempt, "" if self.mutant == "outputs without claims" else job.claim)
-            if key in self.redis.outputs:
-                raise Violated("I6: an output was written twice")
-            self.redis.outputs.add(key)
-            job.output = True
-            return  # what happens between storing and finishing is another turn
-        said = self.redis.finish(task.step, task.attempt, job.claim, event, is_success)
-        if said == "missing":
-            lost = _lost(self, task.step, task.attempt, "an output that it had stored is gone")
-            self.redis.finish(task.step, task.attempt, job.claim, lost, False)
-        if said == "unknown":
-            job.next_beat = self.now  # Redis has forgotten the run: kept until somebody tells it of it again
-            return
-        worker.job = None
-
-    def _outcome(self, job: Job) -> AnyEvent:
-        task = job.task
-        common: dict[str, Any] = {"run_id": RUN, "at": self.now, "step": task.step, "attempt": task.attempt}
-        if job.canceled:
-            return StepCanceled(**common)
-        gone = tuple(ref for ref in _inputs(task) if (ref.step, ref.attempt, ref.claim) not in self.redis.outputs)
-        if gone and not job.output:
-            return StepLost(**common, cause=LossCause("its inputs are gone"), gone=gone)
-        outcome = self.case.outcome((task.node, task.mapping_keys))
-        result = outcome.attempts[min(task.retry_number, len(outcome.attempts) - 1)]
-        if result == "ok":
-            keys = outcome.keys or ()
-            refs = tuple(OutputRef(RUN, task.step, "result", key or None, task.attempt, job.claim) for key in keys)
-            return StepSucceeded(**common, outputs=refs)
-        return StepFailed(**common, error=ErrorInfo("Boom", result), allow_retries=result != "fatal")
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
@@ -695,16 +702,6 @@ def _without_hooks(step: Any) -> Any:
     import dataclasses
 
     return dataclasses.replace(step, hooks=())
-
-
-def _inputs(task: StepTask) -> list[OutputRef]:
-    found: list[OutputRef] = []
-    for each in task.inputs:
-        if isinstance(each.source, Stored):
-            found.append(each.source.ref)
-        elif isinstance(each.source, Gathered):
-            found += each.source.items
-    return found
 
 
 def _lost(world: World, step: str, attempt: int, reason: str) -> StepLost:

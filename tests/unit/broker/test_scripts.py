@@ -264,6 +264,16 @@ def test_only_its_holder_gives_a_lease_back(protocol: Protocol) -> None:
     assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
 
 
+def test_a_beat_that_was_on_its_way_brings_no_lease_back_that_was_given_back(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    protocol.claim(FIRST, "c1", "w", b"started")
+    protocol.exchange(RUN, STREAM, "w", returned=[(FIRST.field, "c1")], notice=b"back")
+    assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.STALE]
+    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.OK
+    protocol.client.delete(protocol.keys.leases(STREAM))
+    assert protocol.beat([Beat(FIRST, "c2", 1, "v")]) == [Said.OK]  # Redis has lost it
+
+
 def test_a_redis_that_forgot_the_scripts_changes_no_order(protocol: Protocol) -> None:
     publish(protocol, FIRST, OTHER)
     protocol.claim(FIRST, "c1", "w", b"started")

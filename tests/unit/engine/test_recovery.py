@@ -83,6 +83,28 @@ def test_what_a_remote_executor_still_has_is_neither_lost_nor_sent_again() -> No
     assert [(task.step, task.attempt) for task in again] == [(lost.step, 1), ("total", 1)]
 
 
+def test_an_executor_that_still_has_a_step_is_given_its_task_again() -> None:
+    class Forgetful(RemoteExecutor):
+        def __init__(self, clock: FakeClock) -> None:
+            super().__init__(clock)
+            self.told: list[tuple[StepKey, int]] = []
+
+        def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
+            self.told += [(task.step, task.attempt) for task in tasks]
+            super().submit(run, tasks)
+
+    plan, clock, log = plan_of(chain(2)), FakeClock(), MemoryLog()
+    events: list[AnyEvent] = [
+        RunStarted(run_id=RUN, at=1.0),
+        StepStarted(run_id=RUN, at=2.0, step=StepKey("s0"), attempt=1),
+    ]
+    executor = Forgetful(clock)
+    executor.queue.append(StepTask(RUN, StepKey("s0"), NodePath("s0")))
+    run = resume(brief(), plan, events, {"fake": executor}, clock())
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    assert executor.told == [("s0", 1), ("s1", 1)]
+
+
 def test_a_step_that_was_running_here_is_a_loss() -> None:
     plan, clock = plan_of(chain(1)), FakeClock()
     machine_log: list[AnyEvent] = [

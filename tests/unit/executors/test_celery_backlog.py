@@ -123,3 +123,12 @@ def test_the_pace_of_a_kind_is_not_that_of_the_one_that_was_held_up() -> None:
     for _ in range(30):
         known.learn(("job", "op"), 1.0)
     assert (known.expect(("job", "op")) or 0) > 0.9
+
+
+def test_a_later_attempt_takes_the_place_of_an_earlier_one_and_never_the_other_way() -> None:
+    old, new = waiting("a"), waiting("a", attempt=2)
+    for waits in (backlog(old, new), backlog(new, old)):
+        waits.put_back([old])
+        assert len(waits) == 1
+        assert [each.task.attempt for parcel in waits.parcels(LINE, 9, 1, pace(0.0001)) for each in parcel] == [2]
+        assert len(waits) == 0

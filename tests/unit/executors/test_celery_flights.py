@@ -3,7 +3,7 @@ from __future__ import annotations
 from executors.celery.backlog import Line
 from executors.celery.flights import Flight, Flights
 from opgrid.broker.scripts import Attempt
-from opgrid.contracts.events import LossCause, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.ids import NodePath, RunId, StepKey
 
@@ -122,3 +122,15 @@ def test_a_message_that_a_later_one_overtook_is_lost_even_in_a_long_queue() -> N
     start(flights, "b")
     assert flights.lost({"q": 99}, 15.0) == []
     assert flights.lost({"q": 99}, 20.0) == [first]
+
+
+def test_what_was_stopped_stays_so_until_it_has_told_its_end() -> None:
+    flights = Flights(TTL)
+    flight = depart(flights, "a")
+    flights.stop(RunId(flight.at.run_id), StepKey("a"), flight.at.attempt)
+    start(flights, "a")
+    assert flights.is_stopped(flight)
+    assert flights.stops(RunId(flight.at.run_id)) == [("a", flight.at.attempt)]
+    canceled = StepCanceled(run_id=RunId(flight.at.run_id), at=1.0, step=StepKey("a"), attempt=flight.at.attempt)
+    flights.handle(canceled, 1.0)
+    assert flights.stops(RunId(flight.at.run_id)) == []

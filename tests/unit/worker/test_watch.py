@@ -28,3 +28,10 @@ def test_a_redis_that_never_comes_back_keeps_nobody_for_ever(tmp_path: Path) -> 
         watch.gone_at -= 6.0
         assert watch._is_done()
         watch.protocol.close()
+
+
+def test_a_death_between_two_steps_is_no_loss_of_one_that_may_not_be_out_yet() -> None:
+    first, mate = Claim("r", "s", "a", 1, "c1", "w:1"), Claim("r", "s", "b", 1, "c2", "w:1", follows=True)
+    assert Death(1, [first, mate], "", 0.0, None, 0.0).blamed == [first]
+    assert Death(1, [first, mate], "c2", 0.0, None, 0.0).blamed == [mate]
+    assert Death(1, [mate], "", 0.0, None, 0.0).blamed == []
