@@ -16,7 +16,7 @@ from executors.celery.backlog import Backlog, Line, Parcel, Waiting
 from executors.celery.flights import Flight, Flights
 from executors.celery.settings import CelerySettings
 from executors.celery.waking import Waker
-from opgrid.broker.connection import check, reaching
+from opgrid.broker.connection import check, evicts, reaching
 from opgrid.broker.deployment import agree_on_key
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.messages import (
@@ -146,12 +146,16 @@ class CeleryExecutor(Executor):
         self._dispatch()
 
     def _mind_memory(self) -> None:
-        """Raises BrokerUnreachable while Redis is nearly full: what runs has to find room for its outputs."""
+        """Raises BrokerUnreachable while Redis is nearly full: what runs has to find room for its outputs; and while
+        it would throw away what is in it, which whoever changed its settings has to change back.
+        """
         now = time.monotonic()
         if now < self._next_weighing:
             return
         with reaching(self.url):
             memory: Any = self._protocol.client.info("memory")
+        if evicts(memory):
+            raise BrokerUnreachable(self.url, f"it {evicts(memory)}; no steps are sent until that is changed")
         most, used = memory.get("maxmemory", 0), memory.get("used_memory", 0)
         if most and used >= _FULL * most:
             full = (

@@ -138,12 +138,17 @@ def check(client: redis.Redis, url: str) -> None:
     """Raises BrokerUnreachable, and SettingsError for a server that throws away queues and leases when it is full."""
     with reaching(url):
         memory: Any = client.info("memory")
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
+    if why := evicts(memory):
         raise SettingsError(
-            f"The broker at {_shown(url)} evicts keys when its memory is full (maxmemory-policy {policy}): "
+            f"The broker at {_shown(url)} {why}: "
             f"it would lose queued steps. Set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction"
         )
+
+
+def evicts(memory: Mapping[str, Any]) -> str:
+    """Whether a server with this ``INFO memory`` throws keys away, in words; "" for no."""
+    policy = memory.get("maxmemory_policy", "noeviction")
+    return "" if policy == "noeviction" else f"evicts keys when its memory is full (maxmemory-policy {policy})"
 
 
 @lru_cache(maxsize=64)

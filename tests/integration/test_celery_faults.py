@@ -353,6 +353,21 @@ def test_nothing_is_sent_while_redis_is_nearly_full(home: Path, tmp_path: Path, 
         executor.close()
 
 
+def test_nothing_is_sent_to_a_redis_that_evicts_since_somebody_changed_it(
+    home: Path, tmp_path: Path, worker: StartWorker
+) -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as client:
+        executor = CeleryExecutor.create(contract_setup(home, server.url, lease_ttl=TTL))
+        run = Conversation(executor, tmp_path)
+        worker(url=server.url)
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        with pytest.raises(BrokerUnreachable, match="allkeys-lru"):
+            run.start("five")
+        client.config_set("maxmemory-policy", "noeviction")
+        assert isinstance(run.run("five"), StepSucceeded)
+        executor.close()
+
+
 def test_a_step_with_many_inputs_travels_by_reference(run: Conversation, worker: StartWorker, redis_url: str) -> None:
     worker()
     five = run.value_of(run.start("five"))
