@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 BEAT = 2.0
+GRACE = 60.0  #: seconds for Redis to be told again of a run that it has lost
 
 
 class Violated(AssertionError):
@@ -76,6 +77,7 @@ class Ride:
     given_back: list[Item] = field(default_factory=list)
     running: Item | None = None
     until: float = 0.0
+    unknown_since: float | None = None  #: Redis has known nothing of a run whose steps have ended
     canceled: bool = False
     made: dict[int, Made] = field(default_factory=dict)
     succeeded: dict[int, set[StepKey]] = field(default_factory=dict)
@@ -158,6 +160,10 @@ class Ride:
         self.unwanted.clear()
         self.asked = []
         if "unknown" not in finished:
+            self.unknown_since = None
+        elif self.unknown_since is None:
+            self.unknown_since = world.now
+        if self.unknown_since is None or world.now - self.unknown_since > GRACE:
             ended, self.ended = self.ended, []
             if not all(word == "ok" for word in finished):
                 self._one_by_one(ended)
