@@ -35,13 +35,15 @@ class Packed(NamedTuple):
     body: list[Segment]  #: to be written one behind the other
     size: int  #: of the body
     checksum: str
+    raw: list[Segment]  #: the body before it was compressed
+    raw_size: int
 
 
 def pack(value: object, ref: OutputRef, ring: KeyRing, how: Serializer, compress: bool = False) -> Packed:
     segments = how.dumps(value)
     lengths = [_length(segment) for segment in segments]
     body = segments if len(segments) == 1 else list(_laid_out(segments, lengths))
-    raw = sum(map(_length, body))
+    plain, raw = body, sum(map(_length, body))
     compression, size = "", raw
     if compress and raw >= _COMPRESS_FROM and (smaller := _compressed(body)) is not None:
         compression, body, size = "zstd", [smaller], len(smaller)
@@ -58,13 +60,22 @@ def pack(value: object, ref: OutputRef, ring: KeyRing, how: Serializer, compress
         struct.pack(f">{len(lengths)}Q", *lengths),
     ]
     sealed = seal(PURPOSE, fields, ring)
-    return Packed(_CRC.pack(zlib.crc32(sealed)) + sealed, body, size, checksum.hex())
+    return Packed(_CRC.pack(zlib.crc32(sealed)) + sealed, body, size, checksum.hex(), plain, raw)
 
 
-def unpack(header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
-    """The value. PayloadRejected names what is wrong, PayloadDamaged where it is no more than damage; nothing was
-    unpickled then.
-    """
+class Header(NamedTuple):
+    """What a header says of its body."""
+
+    how: str  #: name of the serializer
+    compression: str
+    raw: int  #: bytes once decompressed
+    size: int
+    checksum: bytes  #: SHA-256 of the body
+    lengths: tuple[int, ...]  #: of the segments
+
+
+def read_header(header: bytes, ref: OutputRef, ring: KeyRing) -> Header:
+    """Raises PayloadRejected and PayloadDamaged."""
     sealed = header[_CRC.size :]
     if header[: _CRC.size] != _CRC.pack(zlib.crc32(sealed)):
         raise PayloadDamaged(f"{_named(ref)}: what tells of the stored bytes was damaged")
@@ -74,14 +85,27 @@ def unpack(header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
         raise PayloadRejected(f"{_named(ref)}: what is stored there belongs to another output")
     how, compression, sizes, checksum, packed_lengths = fields[len(wanted) :]
     raw, size = _SIZES.unpack(sizes)
-    if _length(body) != size:
-        raise PayloadDamaged(f"{_named(ref)}: {_length(body)} bytes are stored where {size} were written")
-    if hashlib.sha256(body).digest() != checksum:
-        raise PayloadDamaged(f"{_named(ref)}: the bytes were damaged or changed after they were written")
-    if compression:
-        body = _decompressed(body, raw)
     lengths = struct.unpack(f">{len(packed_lengths) // 8}Q", packed_lengths)
-    return serializer(how.decode()).loads(_segments(body, lengths))
+    return Header(how.decode(), compression.decode(), raw, size, checksum, lengths)
+
+
+def unpack(header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
+    """The value. PayloadRejected names what is wrong, PayloadDamaged where it is no more than damage; nothing was
+    unpickled then.
+    """
+    told = read_header(header, ref, ring)
+    if _length(body) != told.size:
+        raise PayloadDamaged(f"{_named(ref)}: {_length(body)} bytes are stored where {told.size} were written")
+    if hashlib.sha256(body).digest() != told.checksum:
+        raise PayloadDamaged(f"{_named(ref)}: the bytes were damaged or changed after they were written")
+    if told.compression:
+        body = _decompressed(body, told.raw)
+    return value_of(told, body)
+
+
+def value_of(told: Header, raw: Segment) -> Any:
+    """Of a body that is known to be what was written, and is not compressed any more."""
+    return serializer(told.how).loads(_segments(raw, told.lengths))
 
 
 def _identity(ref: OutputRef) -> list[bytes]:

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -22,8 +23,10 @@ from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.kept import batches, index_of
+from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
-from opgrid.io.payload import Packed, pack, unpack
+from opgrid.io.nearby import FOLDER, MOST, OFF, Nearby
+from opgrid.io.payload import Packed, pack, read_header, unpack, value_of
 from opgrid.io.pending import Pending, Store, add_to
 from opgrid.io.serializers import Segment, serializer
 from opgrid.io.setup import IOSetup
@@ -73,6 +76,7 @@ class RedisStore(IOManager):
         self.ttl = ttl or _setting("OPGRID_IO_TTL", TTL)
         self.max_bytes = max_bytes or _setting("OPGRID_IO_MAX_BYTES", LARGEST)
         self.patience = _setting("OPGRID_IO_PATIENCE", PATIENCE)
+        self._nearby = nearby()
         self._recent = _Recent()
         self._ahead: Mapping[str, bytes] = {}
 
@@ -94,6 +98,8 @@ class RedisStore(IOManager):
         if not self._put_off(context, key, ref, packed):
             client = self._client(context)
             chunks = self._patiently(lambda: self._write(client, key, ref, packed))
+            if self._nearby is not None:
+                self._nearby.keep(packed.checksum, packed.raw, packed.raw_size)
         self._recent.keep(key, packed)
         context.manifest = {"size": packed.size, "chunks": chunks}
 
@@ -108,10 +114,10 @@ class RedisStore(IOManager):
             if waiting is None and context.io.pending is not None:
                 waiting = context.io.pending.find(key)
             stored = None if waiting is None else _apart(key, waiting)
-        if stored is None:
-            client = self._client(context)
-            stored = self._patiently(lambda: self._read(client, key, ref))
-        return unpack(*stored, ref, context.io.keys)
+        if stored is not None:
+            return unpack(*stored, ref, context.io.keys)
+        client, ring = self._client(context), context.io.keys
+        return self._patiently(lambda: self._read(client, key, ref, ring))
 
     def read_ahead(self, io: IOSetup, refs: Sequence[OutputRef]) -> None:
         pending, url = io.pending, self.url or io.broker_url
@@ -195,7 +201,8 @@ class RedisStore(IOManager):
         pipe.execute()
         return len(names)
 
-    def _read(self, client: redis.Redis, key: str, ref: OutputRef) -> tuple[bytes, Segment]:
+    def _read(self, client: redis.Redis, key: str, ref: OutputRef, ring: KeyRing) -> Any:
+        """The value."""
         count = _chunks_of(ref)
         names = [key, *(f"{key}:{number}" for number in range(1, count))]
         first: Any = client.get(key)
@@ -207,11 +214,15 @@ class RedisStore(IOManager):
             )
         header, begin = _apart(key, first)
         if count == 1:
-            return header, begin
-        size = _size_of(ref)
-        if size > self.max_bytes:
-            raise PayloadRejected(f"{key} would take {size:,} bytes; {self.max_bytes:,} are allowed")
-        return header, _gathered(client, names[1:], begin, size)
+            return unpack(header, begin, ref, ring)
+        told = read_header(header, ref, ring)
+        if told.size > self.max_bytes:
+            raise PayloadRejected(f"{key} would take {told.size:,} bytes; {self.max_bytes:,} are allowed")
+        if self._nearby is not None:
+            found = self._nearby.find(told.checksum.hex(), told.raw)
+            if found is not None:
+                return value_of(told, found)
+        return unpack(header, _gathered(client, names[1:], begin, told.size), ref, ring)
 
     def _client(self, context: IOContext) -> redis.Redis:
         url = self.url or context.io.broker_url
@@ -323,6 +334,12 @@ def _gathered(client: redis.Redis, names: Sequence[str], begin: bytes, size: int
     if at != size:
         raise PayloadDamaged(f"{names[0]} and its followers hold {at:,} bytes where {size:,} were written")
     return body
+
+
+def nearby() -> Nearby | None:
+    """What OPGRID_IO_NEARBY says, else where Linux has memory that processes share."""
+    folder = os.environ.get("OPGRID_IO_NEARBY") or (FOLDER if os.path.isdir(os.path.dirname(FOLDER)) else OFF)
+    return None if folder == OFF else Nearby(Path(folder), _setting("OPGRID_IO_NEARBY_BYTES", MOST))
 
 
 @lru_cache(maxsize=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,8 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def around(tmp_path: Path, redis_url: str) -> Any:
+def around(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("OPGRID_IO_NEARBY", "off")
     return SimpleNamespace(io=IOSetup(str(tmp_path), redis_url))
 
 
@@ -194,3 +196,35 @@ def test_many_values_are_read_at_once(around: Any, client: redis.Redis) -> None:
     reader.read_ahead(around.io, [])
     with pytest.raises(OutputGone):
         load(reader, around, stored[4])
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_large_value_is_not_fetched_by_who_is_near(
+    around: Any, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: bool
+) -> None:
+    monkeypatch.setenv("OPGRID_IO_NEARBY", str(tmp_path / "near"))
+    chance = random.Random(1)
+    value = array("d", [chance.randrange(1 << 24) for _ in range(500_000)])
+    stored = store(RedisStore(compress=compress), around, value)
+    _, *others = keys_of(stored)
+    assert others
+    client.delete(*others)
+    found = load(RedisStore(), around, stored)
+    assert found == value
+    found[0] = 5.0  # its reader's own
+    assert load(RedisStore(), around, stored) == value
+    monkeypatch.setenv("OPGRID_IO_NEARBY", "off")
+    with pytest.raises(OutputGone):
+        load(RedisStore(), around, stored)
+
+
+def test_what_is_near_counts_for_nothing_without_its_header(
+    around: Any, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPGRID_IO_NEARBY", str(tmp_path / "near"))
+    stored = store(RedisStore(compress=False), around, array("d", range(500_000)))
+    first = bytearray(client.get(key_of(stored)) or b"")
+    first[40] ^= 1
+    client.set(key_of(stored), bytes(first))
+    with pytest.raises(PayloadRejected):
+        load(RedisStore(), around, stored)

@@ -1,0 +1,97 @@
+"""Large values in memory that processes of one host share, beside Redis: who runs where a value was made need not
+fetch it.
+
+A file is named by the SHA-256 of what is in it, which the reader knows from the signed header in Redis, and is mapped
+rather than read. The folder belongs to this user and nobody else can write to it: who could forge a file there can
+read the signing key as well, so what lies there is not hashed again. It is a cache of bounded size: nothing in it is
+needed, and all that goes wrong with it means that the value comes from Redis.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import stat
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from opgrid.io.serializers import Segment
+
+#: The folder: OPGRID_IO_NEARBY; ``off`` for none.
+FOLDER: Final = f"/dev/shm/opgrid-{os.geteuid()}"
+OFF: Final = "off"
+#: Bytes below which Redis is as quick.
+LEAST: Final = 1 << 20
+#: Bytes that lie there at most: OPGRID_IO_NEARBY_BYTES.
+MOST: Final = 256 << 20
+#: Seconds after which a value is thrown away by whoever writes next.
+_AGE: Final = 600.0
+
+
+class Nearby:
+    """For several threads and processes."""
+
+    def __init__(self, folder: Path, most: int = MOST) -> None:
+        self.folder = folder
+        self.most = most
+
+    def keep(self, name: str, body: Sequence[Segment], size: int) -> None:
+        """Leave a value there for others, if there is room. Raises nothing."""
+        if not LEAST <= size <= self.most // 2:
+            return
+        with suppress(OSError):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._is_ours():
+                return
+            self._make_room(size)
+            space = os.statvfs(self.folder)
+            if space.f_bavail * space.f_frsize < 2 * size:
+                return
+            path = self.folder / f".{secrets.token_hex(8)}"
+            try:
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as file:
+                    for part in body:
+                        view = memoryview(part).cast("B")
+                        while view:
+                            view = view[file.write(view) :]
+                path.rename(self.folder / name)
+            finally:
+                path.unlink(missing_ok=True)
+
+    def find(self, name: str, size: int) -> memoryview | None:
+        """The bytes, as a copy of one's own where they are written to. They stay while they are used."""
+        if size < LEAST:
+            return None
+        with suppress(OSError, ValueError):
+            if not self._is_ours():
+                return None
+            handle = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(handle).st_size == size:
+                    return memoryview(mmap.mmap(handle, size, access=mmap.ACCESS_COPY))
+            finally:
+                os.close(handle)
+        return None
+
+    def _is_ours(self) -> bool:
+        found = os.lstat(self.folder)
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+    def _make_room(self, size: int) -> None:
+        """What is old goes, and the oldest where there is too much."""
+        found = []
+        for entry in os.scandir(self.folder):
+            with suppress(FileNotFoundError):
+                about = entry.stat(follow_symlinks=False)
+                found.append((about.st_mtime, about.st_size, entry.path))
+        total, now = sum(each for _, each, _ in found) + size, time.time()
+        for written, bytes_, path in sorted(found):
+            if total <= self.most and now - written < _AGE:
+                break
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            total -= bytes_
