@@ -50,8 +50,7 @@ class CodeMismatch(LoadError):
         )
 
 
-# ---- definitions
-# --------------------------------------------------------------------------------------------------------
+# ---- definitions -----------------------------------------------------------------------------------------------------
 
 
 def load(target: CodeTarget) -> Definitions:
@@ -161,8 +160,7 @@ def _built(make: Callable[[], T], what: str) -> T:
         raise LoadError(f"{what} raised:\n{_of_user(error)}") from error
 
 
-# ---- modules
-# -----------------------------------------------------------------------------------------------------------
+# ---- modules ---------------------------------------------------------------------------------------------------------
 
 
 def _module(target: CodeTarget) -> ModuleType:
@@ -266,8 +264,7 @@ def _named(target: CodeTarget) -> str:
     return f"package {target.package!r}" if target.package else f"module {target.module!r}"
 
 
-# ---- our own packages
-# ------------------------------------------------------------------------------------------------------
+# ---- our own packages ------------------------------------------------------------------------------------------------
 
 
 def check_packages(roots: Sequence[str] = ()) -> None:

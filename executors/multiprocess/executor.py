@@ -98,8 +98,7 @@ class MultiprocessExecutor(Executor):
             )
         return cls(setup, most)
 
-    # ---- what the loop asks for
-    # ------------------------------------------------------------------------------------------------
+    # ---- what the loop asks for --------------------------------------------------------------------------------------
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         seen = self._seen.setdefault(run.run_id, set())
@@ -194,8 +193,7 @@ class MultiprocessExecutor(Executor):
         self._bell.close()
         self._idle_bell.close()
 
-    # ---- children
-    # --------------------------------------------------------------------------------------------------------------
+    # ---- children ----------------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         """Give those something to do that have little; start processes where there is work for more."""
@@ -400,8 +398,7 @@ class MultiprocessExecutor(Executor):
         self._selector.unregister(child.channel)
         return child.end()
 
-    # ---- time ------------------------------------------------------------------------------------------------------
-    # -------------
+    # ---- time --------------------------------------------------------------------------------------------------------
 
     def _stop(self, child: Process, reason: Reason) -> None:
         """What it does; not before it has given back what is behind, so that the signal meets nothing else."""

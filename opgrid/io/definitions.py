@@ -139,8 +139,7 @@ class _Loader(InputManager):
         return given.load_input(context) if isinstance(given, InputManager) else given
 
 
-# ---- the built-in ones
-# ------------------------------------------------------------------------------------------------------
+# ---- the built-in ones -----------------------------------------------------------------------------------------------
 
 
 def _of_config(context: InitResourceContext, name: str) -> Any:

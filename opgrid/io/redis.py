@@ -252,8 +252,7 @@ class _Recent:
         return self._values.get(key)
 
 
-# ---- keys and cleaning up
-# -----------------------------------------------------------------------------------------------------
+# ---- keys and cleaning up --------------------------------------------------------------------------------------------
 
 
 def key_of(ref: OutputRef) -> str:
@@ -280,8 +279,7 @@ def _chunks_of(ref: OutputRef) -> int:
     return int(ref.manifest.get("chunks", 1)) if isinstance(ref.manifest, dict) else 1
 
 
-# ---- bytes ---------------------------------------------------------------------------------------------------------
-# -------------
+# ---- bytes -----------------------------------------------------------------------------------------------------------
 
 
 def _chunks(packed: Packed) -> Iterator[bytes | bytearray | memoryview]:

@@ -40,8 +40,7 @@ class Attempt:
         self._context: OpExecutionContext | None = None
         self.added: dict[tuple[str, str | None], dict[str, Any]] = {}  #: context.add_output_metadata
 
-    # ---- what IO managers see (opgrid.io.context.Surroundings)
-    # ------------------------------------------------------------
+    # ---- what IO managers see (opgrid.io.context.Surroundings) -------------------------------------------------------
 
     @property
     def brief(self) -> RunBrief:
@@ -120,8 +119,7 @@ class Attempt:
 
         report(self, event)
 
-    # ---- metadata of outputs
-    # ------------------------------------------------------------------------------------------------
+    # ---- metadata of outputs -----------------------------------------------------------------------------------------
 
     def add_metadata(self, metadata: Mapping[str, Any], output: str | None, mapping_key: str | None) -> None:
         name = self._output(output)

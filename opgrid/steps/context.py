@@ -137,8 +137,7 @@ class OpExecutionContext(StepContext):
         """The name of this invocation of the op."""
         return self._attempt.node.path.rsplit(".", 1)[-1]
 
-    # ---- tags and partitions
-    # ----------------------------------------------------------------------------------------------
+    # ---- tags and partitions -----------------------------------------------------------------------------------------
 
     def has_tag(self, key: str) -> bool:
         return key in self.run_tags
@@ -217,8 +216,7 @@ class OpExecutionContext(StepContext):
             raise InvariantViolationError(f"Job {self.job_name!r} is not partitioned.")
         return partitions
 
-    # ---- outputs and events
-    # ---------------------------------------------------------------------------------------------------
+    # ---- outputs and events ------------------------------------------------------------------------------------------
 
     def get_mapping_key(self) -> str | None:
         """Of the innermost fan-out that this step is mapped over."""
@@ -247,8 +245,7 @@ class OpExecutionContext(StepContext):
         """Record an AssetMaterialization, AssetObservation or ExpectationResult."""
         self._attempt.log_event(event)
 
-    # ---- the rest --------------------------------------------------------------------------------------------------
-    # ----------------
+    # ---- the rest ----------------------------------------------------------------------------------------------------
 
     def describe_op(self) -> str:
         return f"op {self._attempt.node.path!r}"

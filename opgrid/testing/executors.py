@@ -137,8 +137,7 @@ class ExecutorContract:
     def run(self, executor: Executor, tmp_path: Path) -> Conversation:
         return Conversation(executor, tmp_path, self.stream)
 
-    # ---- how steps end
-    # ----------------------------------------------------------------------------------------------------
+    # ---- how steps end -----------------------------------------------------------------------------------------------
 
     def test_success(self, run: Conversation) -> None:
         task = run.start("five")
@@ -208,8 +207,7 @@ class ExecutorContract:
         assert isinstance(end, StepFailed)
         assert "structure" in end.error.message
 
-    # ---- values
-    # -------------------------------------------------------------------------------------------------------------
+    # ---- values ------------------------------------------------------------------------------------------------------
 
     def test_a_later_step_reads_what_an_earlier_one_stored(self, run: Conversation) -> None:
         five = run.value_of(run.start("five"))
@@ -231,8 +229,7 @@ class ExecutorContract:
         )
         assert isinstance(mapped, StepSucceeded)
 
-    # ---- submitting and polling
-    # -----------------------------------------------------------------------------------------------
+    # ---- submitting and polling --------------------------------------------------------------------------------------
 
     def test_submitting_twice_starts_once(self, run: Conversation, tmp_path: Path) -> None:
         task = run.task("count")
@@ -282,8 +279,7 @@ class ExecutorContract:
             run.poll(10)
         assert time.monotonic() - started < 5
 
-    # ---- cancel, logs, hooks, close
-    # -----------------------------------------------------------------------------------------
+    # ---- cancel, logs, hooks, close ----------------------------------------------------------------------------------
 
     def test_cancel_what_has_not_started(self, run: Conversation, tmp_path: Path) -> None:
         tasks = [run.task("count", step=f"count_{number}") for number in range(40)]

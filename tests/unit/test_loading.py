@@ -109,8 +109,7 @@ def test_a_file_that_is_named_like_a_module_of_python(write: Write) -> None:
     assert hasattr(queue, "Queue")
 
 
-# ---- errors
-# ------------------------------------------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_file_names_its_neighbours(write: Write, tmp_path: Path) -> None:
@@ -169,8 +168,7 @@ def test_another_structure_is_noticed(write: Write) -> None:
         job_for(JobRef("small", "0" * 32), target)
 
 
-# ---- our own packages
-# -----------------------------------------------------------------------------------------------------
+# ---- our own packages ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["worker.py", "executors/__init__.py", "orchestrator.py", "opgrid/__init__.py"])

@@ -118,8 +118,7 @@ def test_junk_is_rejected(junk: bytes) -> None:
         open_sealed(junk, "payload", RING)
 
 
-# ---- keys
-# --------------------------------------------------------------------------------------------------------------------
+# ---- keys ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_is_made_once_and_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

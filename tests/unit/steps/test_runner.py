@@ -111,8 +111,7 @@ def test_types_of_inputs_are_checked(bench: BenchMaker) -> None:
     assert "'Int'" in str(error)
 
 
-# ---- failing
-# -----------------------------------------------------------------------------------------------------------
+# ---- failing ---------------------------------------------------------------------------------------------------------
 
 
 def test_failure_carries_the_users_error_and_traceback(bench: BenchMaker) -> None:
@@ -187,8 +186,7 @@ def test_interrupts_cancel_and_a_keyboard_interrupt_goes_on(bench: BenchMaker) -
     assert b.sink.types.count(EventType.STEP_CANCELED) == 2
 
 
-# ---- context and config
-# ---------------------------------------------------------------------------------------------------
+# ---- context and config ----------------------------------------------------------------------------------------------
 
 
 class Greeting(Config):
@@ -299,8 +297,7 @@ def test_logs_become_events(bench: BenchMaker) -> None:
     assert error.message == "caught"
 
 
-# ---- resources
-# -------------------------------------------------------------------------------------------------------------
+# ---- resources -------------------------------------------------------------------------------------------------------
 
 
 def lifecycle(trace: list[str]) -> Any:
@@ -408,8 +405,7 @@ def _resource_config(tested: Any) -> dict[str, Any]:
     return resolved
 
 
-# ---- IO managers
-# ----------------------------------------------------------------------------------------------------------
+# ---- IO managers -----------------------------------------------------------------------------------------------------
 
 
 class Shelf(IOManager):
@@ -494,8 +490,7 @@ def test_a_manager_that_raises_fails_the_step(bench: BenchMaker) -> None:
     assert event.error.cause.message == "disk full"
 
 
-# ---- hooks
-# -----------------------------------------------------------------------------------------------------------------
+# ---- hooks -----------------------------------------------------------------------------------------------------------
 
 
 def hooked(trace: list[Any], **op_arguments: Any) -> Any:
