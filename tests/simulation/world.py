@@ -427,6 +427,7 @@ class World:
             self.plan = msgspec.structs.replace(self.plan, steps=steps)
         self.sent: set[tuple[StepKey, int]] = set()  #: attempts
         self.ended: set[tuple[StepKey, int]] = set()  #: those whose end was recorded
+        self.strays: set[tuple[StepKey, int]] = set()  #: sent by who drives the run no more
         self.attempts: dict[StepKey, int] = {}
         self.over_at_wipe: int | None = None  #: the run is canceled, and that no Redis has forgotten
         self.must = expected(self.case)
@@ -495,9 +496,10 @@ class World:
 
     def sends(self, task: StepTask, coordinator: Coordinator) -> None:
         if coordinator is not self.database.owner:
+            self.strays.add((task.step, task.attempt))
             return  # it was frozen after it had decided so, and another counts without it
         self.sent.add((task.step, task.attempt))
-        out = self.sent - self.ended
+        out = self.sent - self.ended - self.strays
         # What a Redis has forgotten is out no more, and nobody can say so of it.
         if self.most is not None and len(out) > self.most and not self.wipes:
             raise Violated(f"I11: {len(out)} attempts are out, {self.most} may be")
