@@ -106,6 +106,7 @@ class CeleryExecutor(Executor):
         self._next_search = 0.0
         self._next_weighing = 0.0
         self._last_read = 0.0
+        self._returned: list[Attempted] = []  #: by workers, and still to be taken back
         self._over: dict[tuple[RunId, StepKey], int] = {}  #: attempts that had ended when they were submitted
         self._missed: set[tuple[str, str]] = set()  #: runs and queues, of which was said that nobody serves them
         self._blind_since: float | None = None
@@ -304,6 +305,7 @@ class CeleryExecutor(Executor):
                 self._let_gather(until)
                 events = self._read(self._block(until))
                 self._see_again()
+                self._take_back()
                 self._send_more()
             except BrokerUnreachable as error:
                 self._go_blind(error, until)
@@ -388,7 +390,7 @@ class CeleryExecutor(Executor):
             return []
         try:
             if _RETURNED in fields:
-                self._take_back(open_returned(fields[_RETURNED], self.ring))
+                self._returned += open_returned(fields[_RETURNED], self.ring)
                 return []
             return open_events(fields.get(b"d", b""), self.ring)
         except (PayloadRejected, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -538,13 +540,14 @@ class CeleryExecutor(Executor):
             self._protocol.append(self.stream, seal_events([note], self.ring))
         self._back_to_backlog(lost, resent=1)
 
-    def _take_back(self, returned: Sequence[Attempted]) -> None:
-        """What a worker had and has not begun."""
-        flights = [self._flights.get(run_id, step) for run_id, step, _ in returned]
-        pairs = zip(flights, returned, strict=True)
+    def _take_back(self) -> None:
+        """What workers had and have not begun. It waits here until that was possible."""
+        flights = [self._flights.get(run_id, step) for run_id, step, _ in self._returned]
+        pairs = zip(flights, self._returned, strict=True)
         self._back_to_backlog(
             [flight for flight, (_, _, attempt) in pairs if flight is not None and flight.at.attempt == attempt]
         )
+        self._returned.clear()
 
     def _back_to_backlog(self, flights: Sequence[Flight], resent: int = 0) -> None:
         for flight in [each for each in flights if self._flights.is_stopped(each)]:
@@ -643,8 +646,14 @@ class CeleryExecutor(Executor):
             marks.append((step, attempt, seal_events([event], self.ring)))
             self._flights.stop(run_id, step, attempt)
         reach("cancel before")
+        now = time.monotonic()
         for start in range(0, len(marks), _BATCH):
-            self._protocol.cancel(run_id, stream, marks[start : start + _BATCH])
+            some = marks[start : start + _BATCH]
+            for (step, attempt, _), said in zip(some, self._protocol.cancel(run_id, stream, some), strict=True):
+                known = self._flights.get(run_id, step)
+                if said is Said.RUNNING and (known is None or known.at.attempt != attempt):
+                    # It was sent, and the answer lost: nobody else watches its lease.
+                    self._flights.departs(Attempt(run_id, stream, step, attempt), None, Line(self.settings.queue), now)
         reach("cancel after")
 
     def release(self, run_id: RunId) -> None:

@@ -413,7 +413,10 @@ class _Driver:
     def _came_back(self, run: LiveRun, event: StepEvent) -> None:
         pool = run.pools.get(event.node) if run.pools else None
         if pool is not None and self._pools is not None:
-            self._pools.free_slots([Slot(pool, run.run_id, event.step)])
+            slot = Slot(pool, run.run_id, event.step)
+            if slot in self._pooled and self._pooled[slot][1].attempt == event.attempt:
+                del self._pooled[slot]  # another process had sent it, before this one drove its run
+            self._pools.free_slots([slot])
             self._look_for_slots = 0.0
         task = (run.run_id, event.step, event.attempt)
         for out in self._out.values():

@@ -176,15 +176,17 @@ class Redis:
         self.leases.pop(step, None)
         self.fences[step] = Fence(attempt, "-")
 
-    def cancel(self, step: StepKey, attempt: int, event: AnyEvent) -> None:
+    def cancel(self, step: StepKey, attempt: int, event: AnyEvent) -> bool:
+        """Whether somebody works on it, who is told."""
         fence = self.fences.get(step)
         if fence is not None and (fence.attempt > attempt or (fence.attempt == attempt and fence.ended)):
-            return
+            return False
         self.marks[step] = attempt
         if fence is not None and fence.attempt == attempt and self.held(step, attempt):
-            return
+            return True
         self.fences[step] = Fence(attempt, "-")
         self.tell(event)
+        return False
 
     def release(self) -> None:
         self.fences.clear()

@@ -127,6 +127,7 @@ class Remote(Executor):
     def __init__(self, coordinator: Coordinator) -> None:
         self.coordinator, self.world = coordinator, coordinator.world
         self.flights, self.backlog, self.pace = Flights(TTL), Backlog(), Pace()
+        self.returned: list[tuple[StepKey, int]] = []  #: by workers, and still to be taken back
         self.over: dict[StepKey, int] = {}  #: attempts that had ended when they were submitted
         self.begun: set[int] = set()  #: orders of messages of which something was claimed
         self.position = 0
@@ -214,6 +215,7 @@ class Remote(Executor):
                 self._keep_up()
                 events = self._read()
                 self._see_again()
+                self._take_back()
                 self._dispatch()
             except ExecutorUnavailable:
                 self.blind = True
@@ -236,8 +238,7 @@ class Remote(Executor):
         for number, entry in fresh:
             self.position = max(self.position, number)
             if isinstance(entry, Returned):
-                flights = [(self.flights.get(RUN, step), attempt) for step, attempt in entry.steps]
-                self._back_to_backlog([each for each, attempt in flights if each and each.at.attempt == attempt])
+                self.returned += entry.steps
             else:
                 events.append(entry)
         for event in events:
@@ -249,6 +250,11 @@ class Remote(Executor):
             events += [_lost(self.world, step, attempt, why) for step, attempt in self.over.items()]
         self.over.clear()
         return events
+
+    def _take_back(self) -> None:
+        flights = [(self.flights.get(RUN, step), attempt) for step, attempt in self.returned]
+        self._back_to_backlog([each for each, attempt in flights if each and each.at.attempt == attempt])
+        self.returned.clear()
 
     def _keep_up(self) -> None:
         now = self.world.now
@@ -330,8 +336,16 @@ class Remote(Executor):
             for step, attempt in [*steps, *mates]:
                 self.flights.stop(run_id, step, attempt)
         with self._reaching() as redis:
-            for step, attempt in dict.fromkeys([*steps, *mates]):
-                redis.cancel(step, attempt, StepCanceled(run_id=RUN, at=self.world.now, step=step, attempt=attempt))
+            now = self.world.now
+            events = [
+                StepCanceled(run_id=RUN, at=now, step=step, attempt=attempt)
+                for step, attempt in dict.fromkeys([*steps, *mates])
+            ]
+            running = [event for event in events if redis.cancel(event.step, event.attempt, event)]
+        for event in running:
+            known = self.flights.get(RUN, event.step)
+            if known is None or known.at.attempt != event.attempt:
+                self.flights.departs(Attempt(RUN, "s", event.step, event.attempt), None, LINE, now)
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
         return False

@@ -55,6 +55,13 @@ def test_what_is_withdrawn_does_not_go() -> None:
     assert steps(admission.done(StepKey("s0"), 1)) == ["s2"]
 
 
+def test_what_ends_while_it_waits_takes_no_place_later() -> None:
+    admission = Admission(max_concurrent=1)
+    admission.admit(tasks(3), {})
+    assert admission.done(StepKey("s1"), 1) == []  # another process had sent it
+    assert steps(admission.done(StepKey("s0"), 1)) == ["s2"]
+
+
 def test_limits_are_read_from_the_executors_config() -> None:
     assert from_config({}) is None
     value = {"applyLimitPerUniqueValue": True}

@@ -1,0 +1,104 @@
+"""The executor on a real Redis, with no worker but what a test does in its place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executors.celery.executor import CeleryExecutor
+from opgrid.broker.messages import seal_events, seal_returned
+from opgrid.broker.scripts import Attempt, Protocol, Said
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.events import AnyEvent, StepCanceled, StepSucceeded
+from opgrid.contracts.executor import ExecutorSetup
+from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief, StepTask
+from opgrid.errors import BrokerUnreachable
+from opgrid.ids import NodePath, RunId, StepKey
+
+RUN, STREAM = RunId("r"), "s"
+BRIEF = RunBrief(RUN, JobRef("job", "hash"), ExecutorChoice("celery"), stream=STREAM)
+
+
+def task(step: str) -> StepTask:
+    return StepTask(RUN, StepKey(step), NodePath("op"), op="op")
+
+
+def at(step: str) -> Attempt:
+    return Attempt(RUN, STREAM, step, 1)
+
+
+@pytest.fixture
+def executor(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CeleryExecutor]:
+    monkeypatch.setenv("OPGRID_LEASE_TTL", "0.4")
+    code = CodeTarget(module="tests.none", working_directory=str(tmp_path))
+    made = CeleryExecutor.create(ExecutorSetup({}, str(tmp_path), code, None, redis_url, STREAM, None))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(redis_url: str, executor: CeleryExecutor) -> Iterator[Protocol]:
+    made = Protocol(redis_url, executor.keys, "worker")
+    yield made
+    made.close()
+
+
+def heard(executor: CeleryExecutor, kind: type[AnyEvent], step: str) -> AnyEvent:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        for event in executor.poll(0.1).events:
+            if isinstance(event, kind) and event.step == step:  # type: ignore[attr-defined]
+                return event
+    raise AssertionError(f"no {kind.__name__} of {step}")
+
+
+def fails_once(monkeypatch: pytest.MonkeyPatch, protocol: Protocol, name: str, after_its_work: bool) -> None:
+    whole, failures = getattr(protocol, name), [1]
+
+    def shaky(*args: Any, **more: Any) -> Any:
+        if failures and not after_its_work:
+            failures.pop()
+            raise BrokerUnreachable(protocol.url, "for a test")
+        said = whole(*args, **more)
+        if failures:
+            failures.pop()
+            raise BrokerUnreachable(protocol.url, "for a test")
+        return said
+
+    monkeypatch.setattr(protocol, name, shaky)
+
+
+def test_a_canceled_step_is_watched_though_nobody_knew_that_it_was_sent(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails_once(monkeypatch, executor._protocol, "publish", after_its_work=True)
+    with pytest.raises(BrokerUnreachable):
+        executor.submit(BRIEF, [task("a")])
+    assert worker.claim(at("a"), "c1", "w", b"") is Said.OK
+    executor.cancel(RUN, [(StepKey("a"), 1)])  # a worker has it: it is told, and dies
+    heard(executor, StepCanceled, "a")
+
+
+def test_what_is_read_counts_though_what_came_back_with_it_cannot_be_canceled_yet(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.submit(BRIEF, [task("a"), task("b")])
+    for step in "ab":
+        assert worker.claim(at(step), f"c-{step}", "w", b"") is Said.OK
+    executor.cancel(RUN, [(StepKey("b"), 1)])
+    done = StepSucceeded(run_id=RUN, at=time.time(), step=StepKey("a"), attempt=1)
+    fails_once(monkeypatch, executor._protocol, "cancel", after_its_work=False)
+    worker.exchange(
+        RUN,
+        STREAM,
+        "w",
+        returned=[(at("b").field, "c-b")],
+        notice=seal_returned([(RUN, StepKey("b"), 1)], executor.ring),
+    )
+    assert worker.finish(at("a"), "c-a", seal_events([done], executor.ring)) is Said.OK
+    heard(executor, StepSucceeded, "a")
+    heard(executor, StepCanceled, "b")
