@@ -50,8 +50,8 @@ class Admission:
         self._used.update(claims)
 
     def done(self, step: StepKey, attempt: int) -> list[StepTask]:
-        """The attempt is out no more: those that may go instead. Repeated ones change nothing; one that waits here waits
-        no more: another process had sent it before this one drove its run.
+        """The attempt is out no more: those that may go instead. Repeated ones change nothing. One that waits here
+        waits no more: another process had sent it before this one drove its run.
         """
         claims = self._out.pop((step, attempt), None)
         if claims is None:
