@@ -106,8 +106,8 @@ class Duty:
         return any(key[0] == location and key in self._broken for key in self._busy)
 
     def _asked(self, location: Location, asked: Asked) -> Evaluated | Failed:
-        """Remembers who broke the process that was asked."""
-        answer = ask(location, asked, self._timeout)
+        """Remembers who broke the process that was asked: next time that leaves others theirs."""
+        answer = ask(location, asked, self._timeout, (location.name, asked.name) in self._broken)
         if _has_broken(answer):
             self._broken[location.name, asked.name] = self._clock()
         else:

@@ -32,10 +32,10 @@ from orchestrator.storage.service_records import Instigator, InstigatorKind, New
 Asked = TickSchedule | TickSensor | TickRunStatus
 
 
-def ask(location: Location, asked: Asked, timeout: float) -> Evaluated | Failed:
+def ask(location: Location, asked: Asked, timeout: float, apart: bool = False) -> Evaluated | Failed:
     """An answer that does not come is a failure like any other."""
     try:
-        answer: Answer = location.ask(asked, timeout)
+        answer: Answer = location.ask(asked, timeout, apart)
     except LocationBroken as broken:
         return Failed(ErrorInfo(type(broken).__name__, str(broken)))
     if isinstance(answer, Evaluated | Failed):

@@ -18,8 +18,8 @@ from orchestrator.locations.remote import Address, RemoteProcess
 
 #: Questions that a location answers at a time, each in a process of its own.
 PROCESSES: Final = 4
-_PATIENCE: Final = 1.0  #: seconds that a question waits at least for a process before it gets one of its own
-_MOST_PATIENCE: Final = 10.0
+_PATIENCE: Final = 1.0  #: seconds without an answer to anybody, after which a question gets a process of its own
+_MOST_PATIENCE: Final = 10.0  #: the most that it waits while others get theirs
 _HESITATION: Final = 0.05  #: the same, before it takes a second one that is there: one is enough for quick questions
 _KEPT: Final = 60.0  #: seconds that a process is kept that nobody needs
 _LOAD: Final = 120.0  #: seconds that the code may take to load
@@ -58,6 +58,8 @@ class Location:
         self._out = 0  #: processes that answer, or are to
         self._version = 0
         self._has_come_back = False  #: the last of the idle ones, a moment ago
+        self._starting = 0  #: processes that are loading the code for a question
+        self._moved = 0.0  #: when a process last answered, or had started, monotonic: one that hangs holds up nobody
         self._patience = _PATIENCE  #: who waits no longer than a new process takes to start loses nothing
 
     @property
@@ -87,9 +89,9 @@ class Location:
             self.close()
         return True
 
-    def ask(self, asked: Asked, timeout: float) -> Answer:
-        """Raises LocationBroken for an answer that does not come."""
-        process, version = self._take()
+    def ask(self, asked: Asked, timeout: float, apart: bool = False) -> Answer:
+        """Raises LocationBroken for an answer that does not come. ``apart``: of a process that nobody else needs."""
+        process, version = self._take(apart)
         with self._lock:
             self._asked.add(process)
         kept = None
@@ -115,12 +117,13 @@ class Location:
                 threads = self._lanes[lane] = ThreadPoolExecutor(PROCESSES, f"opgrid-{self.name}-{lane}")
         return threads.submit(work)
 
-    def _take(self) -> tuple[_Process, int]:
-        """One that is free, or will be soon; otherwise a new one."""
+    def _take(self, apart: bool) -> tuple[_Process, int]:
+        """One that is free, or will be soon; otherwise, and for what is asked ``apart``, a new one."""
         begun = time.monotonic()
         with self._changed:
-            while True:
-                waited = time.monotonic() - begun
+            while not apart:
+                now = time.monotonic()
+                waited = now - begun
                 if not self._out or self._has_come_back or waited >= _HESITATION:
                     self._has_come_back = False
                     while self._idle:
@@ -128,16 +131,25 @@ class Location:
                         if process.alive:
                             self._out += 1
                             return process, self._version
-                if not self._out or waited >= self._patience:
+                until = begun + self._patience
+                if not self._starting:
+                    until = min(until, max(begun, self._moved) + _PATIENCE)
+                if not self._out or now >= until:
                     break
-                self._changed.wait((_HESITATION if waited < _HESITATION else self._patience) - waited)
+                self._changed.wait((begun + _HESITATION if waited < _HESITATION else until) - now)
             version = self._version
             self._out += 1
+            self._starting += not apart
         try:
             new, _ = self._started(_LOAD)
         except LocationBroken:
             self._put_back(None, version)
             raise
+        finally:
+            with self._changed:
+                self._starting -= not apart
+                self._moved = time.monotonic()
+                self._changed.notify_all()
         return new, version
 
     def _started(self, timeout: float) -> tuple[_Process, Answer]:
@@ -159,6 +171,7 @@ class Location:
         gone = None
         with self._changed:
             self._out -= 1
+            self._moved = time.monotonic()
             if process is not None and version == self._version and not self._is_closed:
                 process.used = time.monotonic()
                 self._idle.append(process)

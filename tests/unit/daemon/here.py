@@ -29,7 +29,7 @@ class Here:
         assert isinstance(found, Described)
         return found.info
 
-    def ask(self, asked: Asked, timeout: float) -> Answer:
+    def ask(self, asked: Asked, timeout: float, apart: bool = False) -> Answer:
         self._mortal()
         try:
             answer = self._evaluator(asked)

@@ -57,12 +57,14 @@ class Hanging:
     def submit(self, work: Callable[[], None], lane: str) -> Future[None]:
         return self.lanes.setdefault(lane, ThreadPoolExecutor(PROCESSES)).submit(work)
 
-    def ask(self, asked: Asked, timeout: float) -> Answer:
+    def ask(self, asked: Asked, timeout: float, apart: bool = False) -> Answer:
         name: str = getattr(asked, "name", "")
         if "hangs" not in name:
+            assert not apart
             self.answered.append(name)
             return Evaluated(skipped="nothing")
         with self._lock:
+            assert apart is (name in self.tried)  # it leaves others their process
             self.tried.append(name)
             self.hanging += 1
             self.most = max(self.most, self.hanging)
@@ -170,7 +172,7 @@ class Breaking:
         done.set_result(None)
         return done
 
-    def ask(self, asked: Asked, timeout: float) -> Answer:
+    def ask(self, asked: Asked, timeout: float, apart: bool = False) -> Answer:
         assert isinstance(asked, TickRunStatus)
         self.asked.append(asked.run_id)
         if self.asked.count(asked.run_id) <= self.times:

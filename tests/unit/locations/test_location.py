@@ -186,6 +186,35 @@ def test_quick_questions_at_a_time_share_a_process(make: Make, tmp_path: Path, m
     assert len({answer[0] for answer in answers}) == 1
 
 
+def test_one_that_hangs_holds_up_others_for_a_second_however_long_the_code_takes_to_load(
+    make: Make, tmp_path: Path
+) -> None:
+    location = make("quick.py", QUICK_AND_SLOW, STARTED=str(tmp_path / "started"), GO_ON=str(tmp_path / "go-on"))
+    assert location.load()
+    location._patience = 300.0  # as if it had taken so long to load
+    with ThreadPoolExecutor(3) as threads:
+        held = threads.submit(location.ask, TickSensor("slow"), 250)
+        try:
+            eventually((tmp_path / "started").exists)
+            waiting = [threads.submit(asked, location) for _ in range(2)]
+            assert all(each.result(100) for each in waiting)
+            assert not held.done()
+        finally:
+            (tmp_path / "go-on").touch()
+
+
+def test_what_is_asked_apart_leaves_others_the_process_that_is_there(make: Make, tmp_path: Path) -> None:
+    location = make("quick.py", QUICK_AND_SLOW, STARTED=str(tmp_path / "started"), GO_ON=str(tmp_path / "go-on"))
+    assert location.load()
+    before = asked(location)
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(location.ask, TickSensor("slow"), 60, apart=True)
+        eventually((tmp_path / "started").exists)
+        assert [asked(location) for _ in range(3)] == [before] * 3
+        (tmp_path / "go-on").touch()
+        assert [str(held.result().skipped)] != before
+
+
 def test_processes_that_nobody_needs_end_but_for_one(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
