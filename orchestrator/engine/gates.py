@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Seconds between looks for decisions.
 LOOK_AGAIN: Final = 0.5
-_NOBODY: Final = "nobody"
+_NOBODY: Final = ""  #: answered in time; accounts have names such as "nobody"
 
 
 class Gate(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import StepKey
 from orchestrator.engine.gates import Gate
@@ -21,10 +23,20 @@ def answer(store: ServiceStore, run: RunRecord, step: str, approved: bool, who: 
             f"Step {step!r} of run {run.run_id} waits for no approval."
             + (f" Those that do: {waiting}." if waiting else "")
         )
+    if gate.approved is not None:
+        raise _no_more(gate)
     if run.status.is_final:
         raise InvariantViolationError(f"Run {run.run_id} has ended already: {run.status.value}.")
+    if gate.due is not None and time.time() >= gate.due:
+        raise _no_more(gate)
     if not store.decide(run.run_id, gate.step, approved, who, note):
-        now = {each.step: each for each in store.gates([run.run_id])}[gate.step]
-        how = "approved" if now.approved else "rejected"
-        raise InvariantViolationError(f"Step {step!r} of run {run.run_id} was {how} by {now.who} already.")
+        raise _no_more({each.step: each for each in store.gates([run.run_id])}[gate.step])
     return gate._replace(approved=approved, who=who, note=note)
+
+
+def _no_more(gate: Gate) -> InvariantViolationError:
+    if gate.who:
+        how = f"was {'approved' if gate.approved else 'rejected'} by {gate.who} already"
+    else:
+        how = f"waits no more: nobody answered within {(gate.due or gate.since) - gate.since:g} s"
+    return InvariantViolationError(f"Step {gate.step!r} of run {gate.run_id} {how}.")
