@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from orchestrator.cli.audit import audited
 from orchestrator.cli.target import clauses_of, tags_of
 
 if TYPE_CHECKING:
+    from opgrid.contracts.status import RunStatus
     from orchestrator.locations.location import Source
     from orchestrator.settings import Settings
     from orchestrator.storage.service_protocols import ServiceStore
@@ -111,12 +112,10 @@ def _is_served(store: ServiceStore) -> bool:
     return lease is not None and lease.expires > time.time()
 
 
-def _counts(store: ServiceStore, backfill: Backfill) -> dict[str, int]:
+def _counts(backfill: Backfill, launched: Mapping[RunStatus | None, int]) -> dict[str, int]:
     """Runs by status, and partitions that have none yet."""
-    launched = store.launched(backfill.origin)
-    statuses = store.statuses(list(launched.values()))
-    counts = Counter(statuses[run_id].value for run_id in launched.values() if run_id in statuses)
-    waiting = len(backfill.partitions) - len(launched)
+    counts = {status.value: count for status, count in launched.items() if status is not None}
+    waiting = len(backfill.partitions) - sum(launched.values())
     return {**dict(sorted(counts.items())), **({"not launched": waiting} if waiting else {})}
 
 
@@ -126,6 +125,8 @@ def _counts(store: ServiceStore, backfill: Backfill) -> dict[str, int]:
 def list_backfills(limit: int, as_json: bool) -> None:
     """Backfills, newest first."""
     with _opened() as (_, store):
+        several = store.backfills(limit=limit)
+        counts = store.launch_counts([each.origin for each in several])
         rows = [
             {
                 "backfill_id": each.backfill_id,
@@ -133,10 +134,10 @@ def list_backfills(limit: int, as_json: bool) -> None:
                 "status": each.status.value,
                 "title": each.options.title,
                 "partitions": len(each.partitions),
-                "runs": _counts(store, each),
+                "runs": _counts(each, counts.get(each.origin, {})),
                 "error": each.error,
             }
-            for each in store.backfills(limit=limit)
+            for each in several
         ]
     if as_json:
         click.echo(json.dumps(rows))
@@ -163,7 +164,8 @@ def show(backfill_id: str) -> None:
         found = find(store, backfill_id)
         launched = store.launched(found.origin)
         statuses = store.statuses(list(launched.values()))
-        click.echo(f"Backfill {found.backfill_id}  {found.job}  {found.status.value}  {_worded(_counts(store, found))}")
+        counts = _counts(found, Counter(statuses.get(run_id) for run_id in launched.values()))
+        click.echo(f"Backfill {found.backfill_id}  {found.job}  {found.status.value}  {_worded(counts)}")
         if found.error is not None:
             click.echo(found.error)
         for key in found.partitions:

@@ -14,7 +14,6 @@ from opgrid.ids import RunId
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import Evaluated, Failed, Prepare
 from orchestrator.locations.process import LocationBroken
-from orchestrator.services.backfills import stop_runs
 from orchestrator.services.submission import again, ready
 from orchestrator.storage.records import BACKFILL_TAG
 from orchestrator.storage.service_protocols import ServiceStore
@@ -93,7 +92,8 @@ class Backfills:
         return progress
 
     def _cancel(self, backfill: Backfill, progress: _Progress) -> None:
-        stop_runs(self._store, sorted(progress.going), f"Backfill {backfill.backfill_id} was canceled.")
+        reason = f"Backfill {backfill.backfill_id} was canceled."
+        self._store.cancel_runs(sorted(progress.going), reason, self._clock())
         if not progress.going:
             self._end(backfill, BackfillStatus.CANCELED)
 

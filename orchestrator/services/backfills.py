@@ -11,7 +11,6 @@ from opgrid.contracts.status import RunStatus
 from opgrid.definitions.partitions.base import PARTITION_RANGE_TAG, PARTITION_TAG, PartitionKeyRange
 from opgrid.errors import InvariantViolationError, RunNotFoundError, UnknownPartitionError, nearest
 from opgrid.ids import RunId
-from orchestrator.services.submission import cancel
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
 
@@ -97,13 +96,6 @@ def stop(store: ServiceStore, backfill: Backfill) -> None:
     """No further runs, and an end to those that go on. Raises InvariantViolationError for one that has ended."""
     if not store.move_backfill(backfill.backfill_id, BackfillStatus.REQUESTED, BackfillStatus.CANCELING):
         raise InvariantViolationError(f"Backfill {backfill.backfill_id} is {find(store, backfill.backfill_id).status}.")
-
-
-def stop_runs(store: ServiceStore, run_ids: Sequence[RunId], reason: str) -> None:
-    for run_id in run_ids:
-        run = store.run(run_id)
-        if run is not None and not run.status.is_final and run.cancel is None:
-            cancel(store, run, reason)
 
 
 def again(store: ServiceStore, backfill: Backfill, from_failure: bool = True) -> Backfill:

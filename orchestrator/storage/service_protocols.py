@@ -65,6 +65,12 @@ class ServiceStore(Store, Protocol):
         """Durable; who drives the run sees it."""
         ...
 
+    def cancel_runs(self, run_ids: Sequence[RunId], reason: str, at: float) -> None:
+        """End those that nobody drives yet, and ask for the end of the others that go on. Durable; what was asked for
+        before stays.
+        """
+        ...
+
     def wait_for_bell(self, timeout: float) -> bool:
         """Whether, within so many seconds, a run was queued or its end asked for, by whatever process. It may ring for
         nothing, and for only one of several who wait: look now and then all the same. For one thread.
@@ -218,6 +224,10 @@ class ServiceStore(Store, Protocol):
 
     def launched_by(self, origins: Sequence[str]) -> dict[str, dict[str, RunId]]:
         """As ``launched``, of many origins."""
+        ...
+
+    def launch_counts(self, origins: Sequence[str]) -> dict[str, dict[RunStatus | None, int]]:
+        """How many of the runs that each of these has launched stand where; None: they are not there any more."""
         ...
 
     def step_counts(self, run_ids: Sequence[RunId]) -> dict[RunId, dict[StepStatus, int]]:

@@ -80,6 +80,10 @@ class Together:
         return self.backend.store.statuses([run_id for runs in self.launched.values() for run_id in runs.values()])
 
     @functools.cached_property
+    def counts(self) -> dict[str, dict[RunStatus | None, int]]:
+        return self.backend.store.launch_counts([each.origin for each in self._made])
+
+    @functools.cached_property
     def _read(self) -> dict[int, dict[RunId, Run]]:
         return {}
 
@@ -176,8 +180,8 @@ class PartitionBackfill:
 
     @strawberry.field(description="Runs that can be canceled.")
     def num_cancelable(self) -> int:
-        launched, statuses = self.together.launched.get(self.made.origin, {}), self.together.statuses
-        return sum(run in statuses and not statuses[run].is_final for run in launched.values())
+        counts = self.together.counts.get(self.made.origin, {})
+        return sum(count for status, count in counts.items() if status is not None and not status.is_final)
 
     @strawberry.field
     def is_cancelable(self) -> bool:

@@ -77,6 +77,7 @@ _OPEN_RUNS = (
 )
 _INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
+_AT_ONCE = 500  #: runs that one statement names
 _OF_RUNS = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 #: Columns that are not named as their fields are.
 _COLUMNS = {"running": "status"}
@@ -123,6 +124,17 @@ class ServiceTables(Database):
             found.setdefault(row.origin, {})[row.key] = RunId(row.run_id)
         return found
 
+    def launch_counts(self, origins: Sequence[str]) -> dict[str, dict[RunStatus | None, int]]:
+        query = select(launches.c.origin, runs.c.status, func.count().label("count")).where(
+            launches.c.origin.in_(origins)
+        )
+        query = query.outerjoin_from(launches, runs, runs.c.run_id == launches.c.run_id)
+        found: dict[str, dict[RunStatus | None, int]] = {}
+        for row in self._all(query.group_by(launches.c.origin, runs.c.status)):
+            status = None if row.status is None else RunStatus(row.status)
+            found.setdefault(row.origin, {})[status] = row.count
+        return found
+
     def with_status(self, statuses: Iterable[RunStatus], shard: str | None = None) -> list[RunRecord]:
         """Oldest first."""
         query = select(runs).where(runs.c.status.in_([status.value for status in statuses])).order_by(runs.c.id)
@@ -157,8 +169,7 @@ class ServiceTables(Database):
 
     def cancel_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
         """End a run that nobody drives yet; False where somebody may."""
-        events: list[AnyEvent] = [RunCanceling(run_id=run_id, at=at, reason=reason), RunCanceled(run_id=run_id, at=at)]
-        return self._move(run_id, _UNSTARTED, RunStatus.CANCELED, events, at)
+        return self._move(run_id, _UNSTARTED, RunStatus.CANCELED, _canceled(run_id, reason, at), at)
 
     def fail_unstarted(self, run_id: RunId, reason: str, at: float) -> bool:
         """The same, as a failure, also for a run that was to start."""
@@ -188,6 +199,23 @@ class ServiceTables(Database):
         """Durable; who drives the run sees it."""
         with self._writing(rings=True) as connection:
             connection.execute(update(runs).where(runs.c.run_id == run_id).values(cancel=reason))
+
+    def cancel_runs(self, run_ids: Sequence[RunId], reason: str, at: float) -> None:
+        for start in range(0, len(run_ids), _AT_ONCE):
+            with self._writing(rings=True) as connection:
+                self._cancel(connection, run_ids[start : start + _AT_ONCE], reason, at)
+
+    def _cancel(self, connection: Connection, run_ids: Sequence[RunId], reason: str, at: float) -> None:
+        query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids), runs.c.status.in_(_OPEN))
+        there = {RunId(row.run_id): RunStatus(row.status) for row in connection.execute(query.with_for_update())}
+        turn = SqlTurn(connection, self._statements)
+        for run_id in [each for each, status in there.items() if status in _UNSTARTED]:
+            turn.append(run_id, _canceled(run_id, reason, at))
+            turn.set_status(run_id, RunStatus.CANCELED, at)
+        turn.write()
+        driven = [run_id for run_id, status in there.items() if status not in _UNSTARTED]
+        asked = update(runs).where(runs.c.run_id.in_(driven), runs.c.cancel.is_(None))
+        connection.execute(asked.values(cancel=reason))
 
     def wait_for_bell(self, timeout: float) -> bool:
         return self._bell.wait(timeout)
@@ -443,8 +471,8 @@ class ServiceTables(Database):
     def statuses(self, run_ids: Sequence[RunId]) -> dict[RunId, RunStatus]:
         """Of runs that are there."""
         found: dict[RunId, RunStatus] = {}
-        for start in range(0, len(run_ids), 500):
-            query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids[start : start + 500]))
+        for start in range(0, len(run_ids), _AT_ONCE):
+            query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids[start : start + _AT_ONCE]))
             found.update({RunId(row.run_id): RunStatus(row.status) for row in self._all(query)})
         return found
 
@@ -637,6 +665,10 @@ class ServiceTables(Database):
         for row in self._all(query.order_by(slots.c.since, slots.c.step)):
             found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
         return found
+
+
+def _canceled(run_id: RunId, reason: str, at: float) -> list[AnyEvent]:
+    return [RunCanceling(run_id=run_id, at=at, reason=reason), RunCanceled(run_id=run_id, at=at)]
 
 
 def _tick_row(tick: Tick, launched: Sequence[RunId]) -> dict[str, Any]:

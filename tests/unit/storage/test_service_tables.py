@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import ErrorInfo, RunEnqueued, RunFailed
+from opgrid.contracts.events import ErrorInfo, RunCanceling, RunEnqueued, RunFailed
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DeleteDynamicPartitionsRequest
@@ -97,6 +97,44 @@ def test_a_run_that_nobody_drives_ends_at_once(store: SqlStore) -> None:
     last = list(store.read(RunId("b")))[-1]
     assert isinstance(last, RunFailed)
     assert store.open_runs() == []
+
+
+def test_many_are_canceled_in_one_transaction(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.launch([new(name) for name in ("queued", "starts", "asked", "ended", "other")])
+    store.dequeue([RunId("starts"), RunId("asked"), RunId("ended")], 2.0)
+    store.request_cancel(RunId("asked"), "before")
+    store.fail_unstarted(RunId("ended"), "broken", 2.5)
+    began: list[object] = []
+    writing = store._writing
+    monkeypatch.setattr(store, "_writing", lambda **how: (began.append(how), writing(**how))[1])
+    store.cancel_runs([RunId(name) for name in ("queued", "starts", "asked", "ended", "nowhere")], "no", 3.0)
+    assert began == [{"rings": True}]
+    states = {run.run_id: (run.status, run.cancel) for run in store.runs()}
+    assert states == {
+        "queued": (RunStatus.CANCELED, None),
+        "starts": (RunStatus.STARTING, "no"),
+        "asked": (RunStatus.STARTING, "before"),
+        "ended": (RunStatus.FAILURE, None),
+        "other": (RunStatus.QUEUED, None),
+    }
+    said = [event for event in store.read("queued") if isinstance(event, RunCanceling)]
+    assert [event.reason for event in said] == ["no"]
+    monkeypatch.setattr("orchestrator.storage.sql.service._AT_ONCE", 1)
+    store.cancel_runs([RunId("starts"), RunId("other")], "again", 4.0)
+    assert store.statuses([RunId("other"), RunId("starts")]) == {
+        "other": RunStatus.CANCELED,
+        "starts": RunStatus.STARTING,
+    }
+
+
+def test_how_many_runs_of_an_origin_stand_where(store: SqlStore) -> None:
+    store.launch([new("a", "o", "k"), new("b", "o", "l"), new("c", "o", "m"), new("d", "p", "k"), new("e")])
+    store.dequeue([RunId("b")], 2.0)
+    store.delete_run("c")
+    assert store.launch_counts(["o", "p", "nowhere"]) == {
+        "o": {RunStatus.QUEUED: 1, RunStatus.STARTING: 1, None: 1},
+        "p": {RunStatus.QUEUED: 1},
+    }
 
 
 def test_a_request_to_cancel_is_kept(store: SqlStore) -> None:
