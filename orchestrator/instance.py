@@ -224,8 +224,11 @@ class Instance:
     def create_run_for_job(
         self,
         job_def: JobDefinition | ReconstructableJob,
+        execution_plan: None = None,
         run_id: str | None = None,
         run_config: Any = None,
+        resolved_op_selection: Collection[str] | None = None,
+        status: RunStatus | str | None = None,
         tags: Mapping[str, str] | None = None,
         root_run_id: str | None = None,
         parent_run_id: str | None = None,
@@ -237,11 +240,19 @@ class Instance:
         """Check and store a run that is not to start yet: it is NOT_STARTED until ``submit_run`` or ``launch_run``.
 
         Other processes have to be able to load the job for that: it is at the top level of a module, or a
-        ``reconstructable``. Raises what is wrong with the run, and RunAlreadyExists.
+        ``reconstructable``. It is planned here, so that ``execution_plan`` stays None, and ``status`` is no other;
+        ``resolved_op_selection`` are names of ops, where there is no ``op_selection``. Raises what is wrong with the
+        run, and RunAlreadyExists.
         """
         from orchestrator.services.launching import Request, prepare
         from orchestrator.services.submission import created
 
+        if execution_plan is not None:
+            raise InvariantViolationError("A run is planned when it is created: leave out execution_plan.")
+        if status is not None and RunStatus(status) is not RunStatus.NOT_STARTED:
+            raise InvariantViolationError(
+                f"A run is created as NOT_STARTED, not as {RunStatus(status).value}. Use submit_run or launch_run."
+            )
         code = None
         if isinstance(job_def, ReconstructableJob):
             code, job_def = job_def.code, job_def.get_definition()
@@ -252,7 +263,7 @@ class Instance:
             job_def,
             run_config,
             executor,
-            op_selection,
+            op_selection or sorted(resolved_op_selection or ()) or None,
             tags=tags or {},
             run_id=run_id,
             code=code,
@@ -296,12 +307,20 @@ class Instance:
         self.store.end_run(run.run_id, RunStatus.FAILURE, [event], now)
 
     def delete_run(self, run_id: str) -> None:
-        """With its log and with what its steps stored; nothing happens where there is none."""
-        self._removal().remove([RunId(run_id)])
+        """With its log and with what its steps stored, also what is left of one that is not there. Raises
+        InvariantViolationError for one that waits or goes on.
+        """
+        run = self.store.run(run_id)
+        if run is None:
+            self._removal().remove([RunId(run_id)])
+        else:
+            self._removal().remove_one(run)
 
     def wipe(self) -> None:
-        """Forget every run with its log and with what its steps stored."""
-        self._removal().remove([run.run_id for run in self.store.runs()])
+        """Forget every run that has ended, with its log and with what its steps stored. Those that wait or go on
+        stay.
+        """
+        self._removal().remove_ended()
 
     def _removal(self) -> Removal:
         return Removal(self.store, self.home, self.broker_url)

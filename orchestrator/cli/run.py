@@ -13,10 +13,7 @@ import click
 import msgspec
 
 from opgrid.contracts.status import RunStatus
-from opgrid.errors import InvariantViolationError
 from orchestrator.cli.target import clauses_of, run_config_of, tags_of
-
-_END_FIRST = "End it first: opgrid run cancel RUN_ID, with --force where no process drives it."
 
 
 @click.group()
@@ -139,8 +136,11 @@ def _answer(run_id: str, step: str | None, note: str, approved: bool) -> None:
     store = open_store(settings)
     with Instance(store, settings.home) as instance:
         record = find_run(instance, run_id)
-        waiting = [gate.step for gate in store.gates([record.run_id]) if gate.approved is None]
         if step is None:
+            gates = store.gates([record.run_id])
+            waiting = [gate.step for gate in gates if gate.approved is None]
+            if not waiting and len(gates) == 1:
+                waiting = [gates[0].step]  # it is told why it waits no more
             if len(waiting) != 1:
                 shown = ", ".join(waiting) or "none"
                 raise InvariantViolationError(f"Name a step of run {record.run_id}. Those that wait: {shown}.")
@@ -257,11 +257,7 @@ def delete(run_id: str, force: bool) -> None:
     store = open_store(settings)
     with Instance(store, settings.home, settings.broker_url) as instance:
         record = find_run(instance, run_id)
-        if not record.is_finished:
-            raise InvariantViolationError(
-                f"Run {record.run_id} has not ended ({record.status.value}), and is not deleted. {_END_FIRST}"
-            )
-        if not force:
+        if not force and record.is_finished:
             click.confirm(f"Delete run {record.run_id} of {record.job} ({record.status.value})?", abort=True)
         with audited(store, "deleteRun", record.run_id):
             instance.delete_run(record.run_id)
@@ -302,7 +298,7 @@ def import_runs(files: Sequence[Path]) -> None:
 def wipe(force: bool) -> None:
     """Forget all runs that have ended, with their logs and what their steps stored. Those that wait or go on stay."""
     from orchestrator.cli.audit import audited
-    from orchestrator.services.removal import ENDED
+    from orchestrator.services.removal import END_FIRST, ENDED
     from orchestrator.settings import Settings
     from orchestrator.wiring import open_removal, open_store
 
@@ -316,7 +312,7 @@ def wipe(force: bool) -> None:
         click.echo(f"Deleted {_runs(deleted)}.")
         left = store.count()
         if left:
-            click.echo(f"{_runs(left)} left, which {'has' if left == 1 else 'have'} not ended. {_END_FIRST}", err=True)
+            click.echo(f"{_runs(left)} left, which {'has' if left == 1 else 'have'} not ended. {END_FIRST}", err=True)
 
 
 def _runs(count: int) -> str:

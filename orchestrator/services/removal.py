@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from opgrid.contracts.status import RunStatus
-from opgrid.errors import OpGridError
+from opgrid.errors import InvariantViolationError, OpGridError
 from opgrid.ids import RunId
 from opgrid.io.kept import delete_run, log_of, storage_of
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import RunsFilter
+from orchestrator.storage.records import RunRecord, RunsFilter
 
 #: Of runs that nothing writes to any more.
 ENDED = RunsFilter(statuses=tuple(status for status in RunStatus if status.is_final))
+END_FIRST = "End it first: opgrid run cancel RUN_ID, with --force where no process drives it."
 
 _log = logging.getLogger("opgrid.removal")
 
@@ -44,6 +45,14 @@ class Removal:
             _log.warning("Values in Redis stay until their time is over: %s", error)
         for run_id in run_ids:
             self._store.delete_run(run_id)
+
+    def remove_one(self, run: RunRecord) -> None:
+        """Raises InvariantViolationError for one that waits or goes on: whoever drives it writes to its log."""
+        if not run.is_finished:
+            raise InvariantViolationError(
+                f"Run {run.run_id} has not ended ({run.status.value}), and is not deleted. {END_FIRST}"
+            )
+        self.remove([run.run_id])
 
     def remove_ended(self) -> int:
         """All runs but those that wait or go on; gives how many."""

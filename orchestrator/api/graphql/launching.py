@@ -398,9 +398,7 @@ def delete(backend: Backend, run_id: str) -> DeletePipelineRunSuccess | RunNotFo
     record = backend.store.run(run_id)
     if record is None:
         return RunNotFoundError.of(run_id)
-    if not record.status.is_final:
-        raise InvariantViolationError(f"Run {run_id} goes on ({record.status.value}); cancel it first.")
-    backend.removal.remove([record.run_id])
+    backend.removal.remove_one(record)
     return DeletePipelineRunSuccess(run_id=run_id)
 
 

@@ -222,7 +222,7 @@ DELETE = "mutation ($id: String!) { deleteRun(runId: $id) { __typename ... on Er
 def test_only_a_run_that_has_ended_is_deleted(any_api: Api, tmp_path: Path) -> None:
     run_id = any_api.launch()
     answer = any_api(DELETE, id=run_id)["deleteRun"]
-    assert answer["__typename"] == "PythonError" and "cancel it first" in answer["message"]
+    assert answer["__typename"] == "PythonError" and "End it first" in answer["message"]
     drive(any_api, run_id)
     any_api.backend.removal = Removal(any_api.store, tmp_path)
     kept = storage_of(tmp_path / "storage", run_id)

@@ -148,6 +148,27 @@ def test_a_run_is_created_and_submitted_once() -> None:
                 again("mine")
 
 
+def test_a_run_is_created_with_the_arguments_and_in_the_order_of_dagster() -> None:
+    with Instance.local_temp() as instance:
+        first = instance.create_run_for_job(
+            nightly, None, "mine", {}, {"load"}, "NOT_STARTED", {"a": "b"}, "root", "parent", None
+        )
+        second = instance.create_run_for_job(nightly, None, "other", None, None, None, None, None, None, ["load"])
+        assert (first.run_id, first.tags["a"], first.root_run_id, first.parent_run_id) == (
+            "mine",
+            "b",
+            "root",
+            "parent",
+        )
+        assert first.plan != instance.create_run_for_job(nightly).plan
+        assert first.plan == instance.create_run_for_job(nightly, op_selection=["load"], tags={"a": "b"}).plan
+        assert second.plan == instance.create_run_for_job(nightly, resolved_op_selection={"load"}).plan
+        with pytest.raises(InvariantViolationError, match="not as QUEUED. Use submit_run"):
+            instance.create_run_for_job(nightly, status=RunStatus.QUEUED)
+        with pytest.raises(InvariantViolationError, match="leave out execution_plan"):
+            instance.create_run_for_job(nightly, "a plan")  # type: ignore[arg-type]
+
+
 def test_a_run_that_is_launched_passes_the_queue() -> None:
     with Instance.local_temp() as instance:
         made = instance.create_run_for_job(idles)

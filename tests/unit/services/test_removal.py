@@ -11,6 +11,7 @@ import redis
 
 from opgrid import Instance, RunsFilter, RunStatus, job, op
 from opgrid.broker.connection import connect
+from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId
 from opgrid.io.kept import index_of, log_of, storage_of
 from orchestrator.services.removal import Removal
@@ -66,10 +67,19 @@ def test_runs_that_go_on_stay_with_what_they_stored(tmp_path: Path) -> None:
             going.append(record.run_id)
         kept = [path for run_id in going for path in keep(tmp_path, run_id)]
         gone = keep(tmp_path, ended)
-        assert Removal(instance.store, tmp_path).remove_ended() == 1
+        instance.home = tmp_path
+        for run_id in going:
+            with pytest.raises(InvariantViolationError, match=f"{run_id} has not ended"):
+                instance.delete_run(run_id)
+        instance.wipe()
         assert sorted(each.run_id for each in instance.get_runs()) == sorted(going)
         assert all(path.exists() for path in kept)
         assert not any(path.exists() for path in gone)
+        instance.delete_run("nowhere")
+        for run_id in going:
+            instance.report_run_canceled(instance.record(run_id))
+            instance.delete_run(run_id)
+        assert instance.get_runs() == []
 
 
 @pytest.mark.parametrize("run_id", ["..", ".", "", "../other", "/etc", "a/../..", "a\0b", "%2E%2E"])
