@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,8 @@ from orchestrator.storage.sql.tables import metadata
 
 FOLDER: Final = Path(__file__).parent / "migrations"
 HEAD: Final = "0006"  #: the newest of the migrations
+#: Alembic keeps what it works on in globals: one thread at a time.
+_MIGRATING: Final = threading.Lock()
 
 
 def upgrade(engine: Engine) -> None:
@@ -21,7 +24,8 @@ def upgrade(engine: Engine) -> None:
     """
     at = version_of(engine)
     if at != HEAD:
-        _migrate(engine, at)
+        with _MIGRATING:
+            _migrate(engine, at)
 
 
 def version_of(engine: Engine) -> str | None:

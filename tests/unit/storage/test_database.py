@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -43,6 +46,19 @@ def test_many_may_find_a_new_database_at_once(database_url: str) -> None:
     engine = open_engine(database_url)
     assert version_of(engine) == HEAD
     engine.dispose()
+
+
+def test_threads_may_find_new_databases_at_once(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path / f'{number}.db'}" for number in range(6)]
+    ready = Barrier(len(urls))
+
+    def opened(url: str) -> str | None:
+        ready.wait()
+        with closing(SqlStore(url)):
+            return version_of(open_engine(url))
+
+    with ThreadPoolExecutor(len(urls)) as threads:
+        assert list(threads.map(opened, urls)) == [HEAD] * len(urls)
 
 
 def test_a_database_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
