@@ -542,8 +542,9 @@ class CeleryExecutor(Executor):
 
     def _take_back(self) -> None:
         """What workers had and have not begun. It waits here until that was possible."""
-        flights = [self._flights.get(run_id, step) for run_id, step, _ in self._returned]
-        pairs = zip(flights, self._returned, strict=True)
+        returned = dict.fromkeys(self._returned)  # one may have come back twice
+        flights = [self._flights.get(run_id, step) for run_id, step, _ in returned]
+        pairs = zip(flights, returned, strict=True)
         self._back_to_backlog(
             [flight for flight, (_, _, attempt) in pairs if flight is not None and flight.at.attempt == attempt]
         )

@@ -252,7 +252,7 @@ class Remote(Executor):
         return events
 
     def _take_back(self) -> None:
-        flights = [(self.flights.get(RUN, step), attempt) for step, attempt in self.returned]
+        flights = [(self.flights.get(RUN, step), attempt) for step, attempt in dict.fromkeys(self.returned)]
         self._back_to_backlog([each for each, attempt in flights if each and each.at.attempt == attempt])
         self.returned.clear()
 
