@@ -27,6 +27,7 @@ _HELP = {
     "run": "List, show, cancel and resume runs.",
     "schedule": "List, start, stop and try out schedules.",
     "sensor": "List, start, stop and try out sensors.",
+    "web": "Serve the pages and the API, as a service.",
     "worker": "Start workers that run steps.",
 }
 

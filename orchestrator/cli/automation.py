@@ -15,6 +15,8 @@ from orchestrator.cli.audit import audited
 from orchestrator.cli.target import source_options
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orchestrator.locations.location import Source
     from orchestrator.locations.messages import LocationInfo
     from orchestrator.services.automation import Info
@@ -181,23 +183,33 @@ _add_commands(sensor, "sensor")
 @schedule.command("preview")
 @click.argument("name")
 @source_options
-@click.option("--at", type=click.DateTime(), help="The time of the tick; otherwise the next one.")
-def preview_schedule(source: Source, name: str, at: object) -> None:
+@click.option(
+    "--at", type=click.DateTime(), help="The time of the tick, in the zone of the schedule; otherwise the next one."
+)
+@click.option("--ticks", type=click.IntRange(1), help="So many ticks, from then on.")
+def preview_schedule(source: Source, name: str, at: datetime | None, ticks: int | None) -> None:
     """What a tick would launch. Nothing is launched."""
     from datetime import datetime
+    from itertools import islice
+    from zoneinfo import ZoneInfo
 
     from orchestrator.locations.messages import ScheduleInfo, TickSchedule
     from orchestrator.services.automation import named
-    from orchestrator.services.ticks import cron_of, next_tick
+    from orchestrator.services.ticks import cron_of
 
     with _opened(source) as (_, info, evaluator):
         found = named(info, _kind("schedule"), name)
         assert isinstance(found, ScheduleInfo)
-        when = at.timestamp() if isinstance(at, datetime) else next_tick(cron_of(found), time.time())
-        if when is None:
+        zone = ZoneInfo(found.zone)
+        start = datetime.now(zone) if at is None else at.replace(tzinfo=zone)
+        several = [start]
+        if at is None or ticks is not None:
+            several = list(islice(cron_of(found).after(start, inclusive=at is not None), ticks or 1))
+        if not several:
             raise click.UsageError(f"Schedule {name!r} never ticks again.")
-        click.echo(f"Tick at {_when(when)}")
-        _show(evaluator(TickSchedule(name, when)))
+        for when in several:
+            click.echo(f"Tick at {when.isoformat(' ', 'seconds')}")
+            _show(evaluator(TickSchedule(name, when.timestamp())))
 
 
 @sensor.command("preview")
