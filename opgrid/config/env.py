@@ -55,7 +55,23 @@ class IntEnvVar(int):
 
 
 def is_reference(value: object) -> bool:
-    return isinstance(value, Mapping) and len(value) == 1 and isinstance(value.get("env"), str)
+    """``{"env": "NAME"}``; with ``"as": "int"`` where nothing else says that the variable is a number."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("env"), str):
+        return False
+    return len(value) == 1 or (len(value) == 2 and value.get("as") == "int")
+
+
+def with_references(value: Any) -> Any:
+    """What Python code gives as config, with the references of its EnvVars in their places."""
+    if isinstance(value, IntEnvVar):
+        return {**value.reference(), "as": "int"}
+    if isinstance(value, EnvVar):
+        return value.reference()
+    if isinstance(value, Mapping):
+        return {key: with_references(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_references(each) for each in value]
+    return value
 
 
 def value_of(reference: Mapping[str, str], path: str = "config") -> str:
@@ -70,10 +86,21 @@ def value_of(reference: Mapping[str, str], path: str = "config") -> str:
     return found
 
 
+def number_or_text(text: str, *kinds: Any) -> Any:
+    """A number where that is one of the kinds that it may be of, and it reads as one."""
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(text)
+            except ValueError:
+                return text
+    return text
+
+
 def resolve_env(value: Any) -> Any:
-    """Plain config with every reference in it replaced by the variable's text."""
+    """Plain config with every reference in it replaced by what the variable says."""
     if is_reference(value):
-        return value_of(value)
+        return number_or_text(value_of(value), int if "as" in value else None)
     if isinstance(value, Mapping):
         return {key: resolve_env(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

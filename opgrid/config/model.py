@@ -6,12 +6,14 @@ import enum
 import json
 import typing
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 import pydantic
+import pydantic_core
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from opgrid.config.env import EnvVar, IntEnvVar, is_reference, value_of
+from opgrid.config.env import EnvVar, IntEnvVar, is_reference, number_or_text, value_of, with_references
+from opgrid.config.env_in_models import holds_reference, let_references_wait
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, ConfigType, Field, Permissive, as_type
 from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, listed, nearest
@@ -60,17 +62,13 @@ class Config(pydantic.BaseModel):
                 changed[key] = kind[given].value
         return changed
 
-    @pydantic.model_validator(mode="wrap")
     @classmethod
-    def _keep_references(cls, data: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
-        """References to the environment stay what they are; pydantic makes plain texts and numbers of them."""
-        made = handler(data)
-        if isinstance(data, Mapping):
-            for name, field in cls.model_fields.items():
-                given = data.get(name, data.get(field.alias) if field.alias else None)
-                if name in made.__dict__ and _holds_reference(given):
-                    made.__dict__[name] = _with_references(given, made.__dict__[name], f"{cls.__name__}.{name}")
-        return made
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: pydantic.GetCoreSchemaHandler
+    ) -> pydantic_core.CoreSchema:
+        schema = handler(source)
+        let_references_wait(schema, cls.__name__)
+        return schema
 
     @classmethod
     def to_config_schema(cls) -> ConfigType:
@@ -104,7 +102,7 @@ class ModelType(ConfigType):
         if not isinstance(value, Mapping):
             report.wrong(path, f"expected {self.shown()}, got {value!r}.")
             return value
-        plain = _plain(value)
+        plain = _plain(value, self.model)
         references: set[tuple[str | int, ...]] = set()
         without = _without_references(plain, (), references)
         try:
@@ -118,6 +116,10 @@ class ModelType(ConfigType):
         place = _with_items_counted(tuple(problem["loc"]), references)
         if any(place[: len(each)] == each for each in references):
             return
+        if problem["type"] in ("value_error", "assertion_error") and any(
+            each[: len(place)] == place for each in references
+        ):
+            return  # a validator was asked about what is not known yet
         around = place[:-1] if problem["type"] == "missing" else place
         if problem["type"] in ("missing", "too_short", "tuple_type") and any(
             _is_item(each, around) for each in references
@@ -136,16 +138,20 @@ class ModelType(ConfigType):
             report.wrong(at, f"{problem['msg']}, got {problem['input']!r}.")
 
     def load(self, value: Any) -> Config:
-        """The instance that user code gets. Raises InvalidConfigError."""
+        """The instance that user code gets. Raises InvalidConfigError, without the values of variables."""
         if isinstance(value, self.model):
-            return value
-        texts = _resolved(value or {}, self.model)
+            return ModelType(type(value)).load(to_plain(value)) if holds_reference(value) else value
+        plain = value or {}
         try:
-            return self.model.model_validate_json(json.dumps(texts))
+            return self.model.model_validate_json(json.dumps(_resolved(plain, self.model)))
         except pydantic.ValidationError as error:
-            raise InvalidConfigError(
-                f"The config of {self.model.__name__} does not fit where it is used: {error}"
-            ) from error
+            problems = [_where_it_is_used(each, plain) for each in error.errors(include_url=False)]
+            told = f"The config of {self.model.__name__} does not fit where it is used: {'; '.join(problems)}."
+            if holds_reference(plain):  # the error of pydantic shows values
+                raise InvalidConfigError(
+                    f"{told} Set another value for the worker, or write it in the config."
+                ) from None
+            raise InvalidConfigError(told) from error
 
     def default(self) -> Any:
         required = any(field.is_required() for field in self.model.model_fields.values())
@@ -186,12 +192,12 @@ def to_plain(model: pydantic.BaseModel) -> dict[str, Any]:
     """A model as JSON, with environment references kept as such; what was not set is left to its default."""
     set_fields = model.model_fields_set
     values = {
-        name: getattr(model, name)
+        name: _plain(getattr(model, name), field.annotation)
         for name, field in type(model).model_fields.items()
         if name in set_fields or _is_fixed(field)
     }
-    values.update(model.model_extra or {})
-    return {name: _plain(value) for name, value in values.items()}
+    values.update({name: _plain(value) for name, value in (model.model_extra or {}).items()})
+    return values
 
 
 def _is_fixed(field: Any) -> bool:
@@ -199,53 +205,24 @@ def _is_fixed(field: Any) -> bool:
     return typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1
 
 
-def _holds_reference(given: Any) -> bool:
-    if isinstance(given, EnvVar | IntEnvVar):
-        return True
-    if isinstance(given, Mapping):
-        return any(_holds_reference(each) for pair in given.items() for each in pair)
-    if isinstance(given, list | tuple | set | frozenset):
-        return any(_holds_reference(each) for each in given)
-    return False
-
-
-def _with_references(given: Any, made: Any, at: str) -> Any:
-    """What pydantic made of a value, with the references of the value in their places again."""
-    if not _holds_reference(given):
-        return made
-    if isinstance(given, EnvVar | IntEnvVar):
-        return given
-    if isinstance(given, Mapping) and not any(map(_holds_reference, given)):
-        if isinstance(made, pydantic.BaseModel):
-            inner = {name: each for name, each in given.items() if name in made.__dict__ and _holds_reference(each)}
-            return made.model_copy(
-                update={
-                    name: _with_references(each, made.__dict__[name], f"{at}.{name}") for name, each in inner.items()
-                }
-            )
-        if isinstance(made, Mapping) and made.keys() == given.keys():
-            return {key: _with_references(each, made[key], f"{at}[{key!r}]") for key, each in given.items()}
-    if isinstance(given, list | tuple) and isinstance(made, list | tuple) and len(given) == len(made):
-        pairs = zip(given, made, strict=True)
-        return type(made)(_with_references(each, done, f"{at}[{i}]") for i, (each, done) in enumerate(pairs))
-    raise InvalidConfigDefinitionError(
-        f"{at} has an EnvVar where it cannot wait to be resolved: in a {type(given).__name__} of which the field makes "
-        f"a {type(made).__name__}, or as a key. EnvVars may be the value of a field, or stand in a list, a tuple, the "
-        "values of a dict, or a nested Config; or read the variable in the op, with os.environ."
-    )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, EnvVar | IntEnvVar):
+def _plain(value: Any, annotation: Any = None) -> Any:
+    if isinstance(value, IntEnvVar):
+        kinds = set(_kinds(annotation))
+        return value.reference() if kinds & {int, float} else with_references(value)
+    if isinstance(value, EnvVar):
         return value.reference()
     if isinstance(value, pydantic.BaseModel):
         return to_plain(value)
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        fields, inside = _fields_of(annotation), _inside(annotation, Mapping)
+        return {
+            str(key): _plain(each, fields[key].annotation if key in fields else inside) for key, each in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        inside = _inside(annotation, Collection)
+        return [_plain(each, inside) for each in value]
     if isinstance(value, str | int | float | bool) or value is None:
         return value
     return to_jsonable_python(value)
@@ -262,6 +239,21 @@ def _without_references(value: Any, at: tuple[str | int, ...], found: set[tuple[
         kept = [_without_references(each, (*at, index), found) for index, each in enumerate(value)]
         return [each for each in kept if each is not ABSENT]
     return value
+
+
+def _where_it_is_used(problem: Any, plain: Any) -> str:
+    """A problem with its place, and the variable in the place of its value."""
+    at, found = "config", plain
+    for part in problem["loc"]:
+        at += f"[{part}]" if isinstance(part, int) else f":{part}"
+        if isinstance(found, Mapping) and not is_reference(found):
+            found = found.get(part)
+        elif isinstance(found, list) and isinstance(part, int) and part < len(found):
+            found = found[part]
+    message = str(problem["msg"]).rstrip(".")
+    if is_reference(found):
+        return f"at {at}, which the environment variable {found['env']!r} gives: {message}"
+    return f"at {at}: {message}" + ("" if holds_reference(found) else f", got {problem['input']!r}")
 
 
 def _is_item(reference: tuple[str | int, ...], around: tuple[str | int, ...]) -> bool:
@@ -282,8 +274,7 @@ def _with_items_counted(place: tuple[str | int, ...], references: set[tuple[str 
 def _resolved(value: Any, annotation: Any, at: str = "config") -> Any:
     """References become texts, and numbers where the field, or what the field is a list or dict of, is one."""
     if is_reference(value):
-        text = value_of(value, at)
-        return text if annotation is str else _number(text, annotation)
+        return number_or_text(value_of(value, at), *_kinds(annotation), int if "as" in value else None)
     if isinstance(value, Mapping):
         fields = _fields_of(annotation)
         inside = _inside(annotation, Mapping)
@@ -312,17 +303,6 @@ def _inside(annotation: Any, container: type) -> Any:
             kinds = [each for each in typing.get_args(kind) if each is not Ellipsis]
             return kinds[-1] if kinds else None
     return None
-
-
-def _number(text: str, annotation: Any) -> Any:
-    kinds = {annotation, *typing.get_args(annotation)}
-    for kind in (int, float):
-        if kind in kinds:
-            try:
-                return kind(text)
-            except ValueError:
-                return text
-    return text
 
 
 def _enums_of(model: type[Config]) -> dict[str, type[enum.Enum]]:

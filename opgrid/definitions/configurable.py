@@ -10,6 +10,7 @@ from typing import Any, Self, get_args
 
 import pydantic
 
+from opgrid.config.env_in_models import holds_reference
 from opgrid.config.files import merged
 from opgrid.config.model import Config, ModelType, to_plain
 from opgrid.config.report import Report
@@ -227,6 +228,16 @@ def to_plain_config(given: ConfigurableResourceFactory) -> dict[str, Any]:
         return to_plain(given)
     kept = {name: getattr(given, name) for name in given.model_fields_set if name not in nested}
     return to_plain(type(given).model_construct(_fields_set=set(kept), **kept))
+
+
+def with_variables_read(given: Any) -> Any:
+    """A resource that is used without a run; what refers to no variable is given back as it is."""
+    if not isinstance(given, ConfigurableResourceFactory) or not holds_reference(given):
+        return given
+    field = ConfigurableDefinition(given, type(given).__name__).config_field
+    read = {} if field is None else _values_of(field.load(None))
+    inner = {name: with_variables_read(each) for name, each in nested_of(given).items()}
+    return given.model_copy(update={**read, **inner})
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from opgrid.config.env import with_references
 from opgrid.definitions.events import DynamicOutput, Output
 from opgrid.errors import (
     InvalidInvocationError,
@@ -102,7 +103,7 @@ def _take_inputs(op: OpDefinition, args: list[Any], named: dict[str, Any], call:
 def _take_resources(op: OpDefinition, context: Any, named: dict[str, Any], call: dict[str, Any]) -> None:
     for parameter, key in op.signature.resources.items():
         if parameter in named:
-            call[parameter] = named.pop(parameter)
+            call[parameter] = _read(named.pop(parameter))
         elif context is not None:
             call[parameter] = getattr(context.resources, key)
         else:
@@ -117,20 +118,45 @@ def _take_config(op: OpDefinition, context: Any, named: dict[str, Any], call: di
     if parameter is None:
         return
     if parameter in named:
-        call[parameter] = named.pop(parameter)
-        return
-    given = getattr(context, "op_config", None)
+        given = named.pop(parameter)
+        is_to_load = op.config_field is not None and (isinstance(given, Mapping) or _waits(given))
+        call[parameter] = _loaded(op, given) if is_to_load else given
+    else:
+        call[parameter] = _loaded(op, getattr(context, "op_config", None))
+    note = getattr(context, "bind_config", None)
+    if note is not None:
+        note(call[parameter])
+
+
+def _waits(given: Any) -> bool:
+    if not hasattr(given, "model_fields_set"):
+        return False
+    from opgrid.config.env_in_models import holds_reference  # with pydantic, which not every job needs
+
+    return holds_reference(given)
+
+
+def _read(resource: Any) -> Any:
+    if not _waits(resource):
+        return resource
+    from opgrid.definitions.configurable import with_variables_read
+
+    return with_variables_read(resource)
+
+
+def _loaded(op: OpDefinition, given: Any) -> Any:
+    """What the op is to get, with the variables that it refers to read: there is no later place for that."""
     field = op.config_field
     if given is None and field is not None and isinstance(op.config_schema, type):
         given = {}
-    if field is None or isinstance(given, op.config_schema if isinstance(op.config_schema, type) else ()):
-        call[parameter] = given
-    elif given is None:
+    if field is None:
+        return given
+    if given is None:
         raise InvalidInvocationError(
-            f"{op.described()} takes config: pass {parameter}=..., or a context from build_op_context(op_config=...)."
+            f"{op.described()} takes config: pass {op.signature.config}=..., or a context from "
+            "build_op_context(op_config=...)."
         )
-    else:
-        call[parameter] = field.load(given)
+    return field.load(with_references(given))
 
 
 # ---- what comes out --------------------------------------------------------------------------------------

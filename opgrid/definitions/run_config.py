@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from opgrid.config.env import with_references
 from opgrid.config.files import merged
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, Field, as_field
@@ -42,7 +43,7 @@ def resolve_run_config(
     ``selected``: the paths of the ops that will run, None for all; what others lack is no problem.
     """
     walk = _Walk(job, selected)
-    own = as_plain(given, f"The run config of job {job.name!r}")
+    own = as_plain(given, f"The run config of {named(job)}")
     hard = job.run_config or {}
     if job.config_mapping is not None:
         shown, whole = own, walk.mapped(job.config_mapping, own)
@@ -52,7 +53,7 @@ def resolve_run_config(
         shown = whole
     choice, notices = _executor(job, own, hard if job.config_mapping is None else whole, executor, walk.report)
     config = walk.resolve(whole)
-    walk.report.raise_if_any(f"The run config of job {job.name!r} does not fit")
+    walk.report.raise_if_any(f"The run config of {named(job)} does not fit")
     return Resolution(config, choice, copy.deepcopy(shown), tuple(notices))
 
 
@@ -62,7 +63,11 @@ def check_job_config(job: JobDefinition) -> None:
         return
     walk = _Walk(job, selected=())
     walk.resolve(job.run_config)
-    walk.report.raise_if_any(f"The config of job {job.name!r} ({job.location}) does not fit")
+    walk.report.raise_if_any(f"The config of {named(job)} does not fit")
+
+
+def named(job: JobDefinition) -> str:
+    return f"job {job.name!r} ({job.location})" if job.location else f"job {job.name!r}"
 
 
 def validate_run_config(job_def: JobDefinition, run_config: Any = None) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def as_plain(given: Any, what: str) -> dict[str, Any]:
     if given is None:
         return {}
     if hasattr(given, "to_config_dict"):
-        found: dict[str, Any] = given.to_config_dict()
+        found: dict[str, Any] = with_references(given.to_config_dict())
         return found
     if not isinstance(given, Mapping):
         raise InvalidConfigError(f"{what} has to be a RunConfig or a dict, not {given!r}.")
@@ -85,8 +90,8 @@ def as_plain(given: Any, what: str) -> dict[str, Any]:
     }
     if any(_holds_objects(value) for value in known.values()):
         plain = RunConfig(**known).to_config_dict()
-        return {**dict(given), **plain}
-    return dict(given)
+        return {**dict(given), **with_references(plain)}
+    return dict(with_references(given))
 
 
 def _holds_objects(value: Any) -> bool:
@@ -109,7 +114,7 @@ class _Walk:
         if mapping.config_field is not None:
             checked = mapping.config_field.check(outer, _ROOT, self.report)
         if self.report.problems:
-            self.report.raise_if_any(f"The run config of job {self.job.name!r} does not fit its config mapping")
+            self.report.raise_if_any(f"The run config of {named(self.job)} does not fit its config mapping")
         found: dict[str, Any] = mapping.resolve({} if checked is ABSENT else checked, f"job {self.job.name!r}")
         return found
 

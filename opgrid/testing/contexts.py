@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 
 import msgspec
 
+from opgrid.config.env import with_references
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT
 from opgrid.contracts.config import ExecutorChoice, NodeConfig
@@ -64,7 +65,7 @@ def build_op_context(
     if partition_key is not None:
         tags[PARTITION_TAG] = partition_key
     attempt = _DirectAttempt(run_id, tags, instance, job_name, op, mapping_key)
-    attempt.given_config = op_config if config is None else config
+    attempt.given_config = with_references(op_config) if config is None else config
     attempt.given_range = partition_key_range
     attempt.open(resources or {}, resources_config or {})
     return DirectOpContext(attempt)
@@ -213,6 +214,11 @@ class DirectOpContext(OpExecutionContext):
         """From now on it is the context of this op, which is about to be called with it. Raises InvalidConfigError."""
         cast(_DirectAttempt, self._attempt).bind(op)
 
+    def bind_config(self, config: Any) -> None:
+        """This is what the op gets for its config parameter."""
+        dump = getattr(config, "model_dump", None)
+        cast(_DirectAttempt, self._attempt).loaded_config = config if dump is None else dump()
+
 
 class _Told:
     def __init__(self) -> None:
@@ -299,7 +305,9 @@ class _DirectAttempt(Attempt):
             raw, field = configs.get(key), definition.config_field
             context = InitResourceContext(
                 resource_config=raw if field is None else field.load(raw),
-                resources=Resources({each: opened[each] for each in definition.required_resource_keys}, key),
+                resources=Resources(
+                    {each: opened[each] for each in definition.required_resource_keys}, f"resource {key!r}"
+                ),
                 resource_def=definition,
                 run_id=self.task.run_id,
                 log=self.log,

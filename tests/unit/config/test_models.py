@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -11,11 +12,13 @@ import pytest
 from opgrid import (
     Config,
     EnvVar,
+    IntSource,
     InvalidConfigDefinitionError,
     InvalidConfigError,
     OpExecutionContext,
     PermissiveConfig,
     RunConfig,
+    StringSource,
     job,
     op,
 )
@@ -319,5 +322,133 @@ def test_a_variable_where_it_cannot_wait_is_refused() -> None:
 
     with pytest.raises(InvalidConfigDefinitionError, match=r"Bag\.words has an EnvVar .* a list, a tuple"):
         Bag(words={EnvVar("A")})
-    with pytest.raises(InvalidConfigDefinitionError, match=r"Bag\.by_name has an EnvVar .* as a key"):
+    with pytest.raises(InvalidConfigDefinitionError, match=r"Bag\.by_name has an EnvVar .* as the key"):
         Bag(by_name={EnvVar("A"): "x"})
+
+
+Port = Annotated[int, pydantic.Field(gt=1024)]
+
+
+class Link(Config):
+    port: int = pydantic.Field(gt=1024, default=2000)
+    ports: list[Port] = []
+    word: str = pydantic.Field(pattern="^h", default="h")
+    low: int = 0
+    high: int = 10
+    other: Any = None
+
+    @pydantic.field_validator("word")
+    @classmethod
+    def _no_x(cls, value: str) -> str:
+        if value.endswith("x"):
+            raise ValueError("ends with x")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Link:
+        if self.low > self.high:
+            raise ValueError("low over high")
+        return self
+
+
+@op
+def dial(config: Link) -> dict[str, Any]:
+    return config.model_dump()
+
+
+@job
+def dials() -> None:
+    dial()
+
+
+def test_what_is_said_about_a_field_is_asked_of_the_value_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = EnvVar.int("OUR_NUMBER")
+    config = Link(port=number, ports=[number, 1025], word=EnvVar("OUR_WORD"), low=number, high=9000)
+    monkeypatch.setenv("OUR_NUMBER", "5000")
+    monkeypatch.setenv("OUR_WORD", "hello")
+    found = dials.execute_in_process(run_config=RunConfig(ops={"dial": config})).output_for_node("dial")
+    assert found == {
+        "port": 5000,
+        "ports": [5000, 1025],
+        "word": "hello",
+        "low": 5000,
+        "high": 9000,
+        "other": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        (
+            "OUR_NUMBER",
+            "-7777777",
+            r"config:port, which the environment variable 'OUR_NUMBER' gives: .*greater than 1024",
+        ),
+        ("OUR_NUMBER", "-7777777", r"config:ports\[1\], which the environment variable 'OUR_NUMBER' gives: .*greater"),
+        ("OUR_NUMBER", "many", r"config:port, which the environment variable 'OUR_NUMBER' gives: .*valid integer"),
+        ("OUR_WORD", "sesame", r"config:word, which the environment variable 'OUR_WORD' gives: .*match pattern"),
+        ("OUR_WORD", "hellox", r"config:word, which the environment variable 'OUR_WORD' gives: .*ends with x"),
+        ("OUR_LOW", "7777777", r"at config: .*low over high"),
+    ],
+)
+def test_a_variable_whose_value_does_not_fit_is_named_and_its_value_is_not(
+    variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, fitting in {"OUR_NUMBER": "5000", "OUR_WORD": "hello", "OUR_LOW": "1"}.items():
+        monkeypatch.setenv(name, fitting)
+    monkeypatch.setenv(variable, value)
+    number = EnvVar.int("OUR_NUMBER")
+    config = Link(port=number, ports=[1025, number], word=EnvVar("OUR_WORD"), low=EnvVar.int("OUR_LOW"))
+    result = dials.execute_in_process(run_config=RunConfig(ops={"dial": config}), raise_on_error=False)
+    failure = result.failure_data_for_node("dial")
+    assert failure is not None
+    assert re.search(told, failure.error.message)
+    assert value not in repr([event for event in result.all_events if event.is_step_failure])
+
+
+def test_what_no_variable_stands_for_is_checked_at_once() -> None:
+    number = EnvVar.int("OUR_NUMBER")
+    with pytest.raises(pydantic.ValidationError, match=r"1 validation error(.|\n)*ports\.0"):
+        Link(port=number, ports=[1, number])
+    with pytest.raises(pydantic.ValidationError, match="low over high"):
+        Link(low=11)
+    config = {"port": {"env": "OUR_NUMBER"}, "ports": [1, {"env": "OUR_NUMBER"}], "low": {"env": "OUR_NUMBER"}}
+    with pytest.raises(InvalidConfigError) as caught:
+        dials.execute_in_process(run_config={"ops": {"dial": {"config": {**config, "high": -1}}}})
+    assert [each.path for each in caught.value.errors] == ["root:ops:dial:config:ports[0]"]
+
+
+def test_a_number_stays_one_where_the_field_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loose(PermissiveConfig):
+        other: Any = None
+
+    @op
+    def read(config: Loose) -> dict[str, Any]:
+        return config.model_dump()
+
+    @job
+    def reads() -> None:
+        read()
+
+    monkeypatch.setenv("OUR_NUMBER", "5000")
+    config = Loose(other=[EnvVar.int("OUR_NUMBER"), EnvVar("OUR_NUMBER")], more=EnvVar.int("OUR_NUMBER"))  # type: ignore[call-arg]
+    result = reads.execute_in_process(run_config=RunConfig(ops={"read": config}))
+    assert result.output_for_node("read") == {"other": [5000, "5000"], "more": 5000}
+
+
+def test_a_dict_may_hold_variables_as_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    @op(config_schema={"port": IntSource, "host": StringSource})
+    def read(context: OpExecutionContext) -> dict[str, Any]:
+        found: dict[str, Any] = context.op_config
+        return found
+
+    @job
+    def reads() -> None:
+        read()
+
+    monkeypatch.setenv("OUR_PORT", "5432")
+    monkeypatch.setenv("OUR_HOST", "here")
+    config = {"port": EnvVar.int("OUR_PORT"), "host": EnvVar("OUR_HOST")}
+    result = reads.execute_in_process(run_config={"ops": {"read": {"config": config}}})
+    assert result.output_for_node("read") == {"port": 5432, "host": "here"}

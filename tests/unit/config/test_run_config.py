@@ -106,7 +106,9 @@ def test_all_problems_of_all_ops_are_told_at_once() -> None:
 
 
 def test_the_message_lists_every_problem() -> None:
-    with pytest.raises(InvalidConfigError, match=r"run config of job 'both' does not fit: 2 problems") as told:
+    with pytest.raises(
+        InvalidConfigError, match=r"run config of job 'both' \(.*:\d+\) does not fit: 2 problems"
+    ) as told:
         two().execute_in_process()
     assert "root:ops:first:config" in str(told.value)
     assert "root:ops:inner:ops:second:config" in str(told.value)

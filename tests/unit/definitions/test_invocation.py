@@ -13,6 +13,7 @@ from opgrid import (
     ConfigurableResource,
     DynamicOut,
     DynamicOutput,
+    EnvVar,
     EventType,
     ExpectationResult,
     Failure,
@@ -33,6 +34,22 @@ from opgrid import (
     job,
     op,
 )
+
+
+class Door(Config):
+    port: int
+    words: list[str] = []
+    inner: dict[str, str] = {}
+    other: Any = None
+
+
+class Lock(ConfigurableResource):
+    code: int
+    spare: Spare | None = None
+
+
+class Spare(ConfigurableResource):
+    code: str
 
 
 class Options(Config):
@@ -186,6 +203,56 @@ def test_async_ops_give_what_async_functions_give() -> None:
         stream().map(later)
 
     assert both.execute_in_process().output_for_node("later") == {"a": 2}
+
+
+# ---- variables of the environment ----------------------------------------------------------------------------------
+
+
+@op
+def knock(context: OpExecutionContext, config: Door) -> tuple[Door, Any]:
+    return config, context.op_config
+
+
+@pytest.mark.parametrize("way", ["argument", "dict", "context", "context dict"])
+def test_variables_in_config_are_read(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_PORT", "5432")
+    port, word = EnvVar.int("OUR_PORT"), EnvVar("OUR_PORT")
+    config = Door(port=port, words=["a", word], inner={"b": word}, other=port)
+    plain = {"port": port, "words": ["a", {"env": "OUR_PORT"}], "inner": {"b": word}, "other": port}
+    match way:
+        case "argument":
+            found = knock(build_op_context(), config)
+        case "dict":
+            found = knock(build_op_context(), config=plain)
+        case "context":
+            found = knock(build_op_context(config=config))
+        case _:
+            found = knock(build_op_context(op_config=plain))
+    read = {"port": 5432, "words": ["a", "5432"], "inner": {"b": "5432"}, "other": 5432}
+    assert found == (Door(**read), read)
+
+
+def test_config_without_variables_is_passed_as_it_is() -> None:
+    config = Door(port=1)
+    assert knock(build_op_context(), config)[0] is config
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    with pytest.raises(InvalidConfigError, match="'SURELY_NOT_SET' is not set"):
+        knock(build_op_context(), Door(port=EnvVar.int("SURELY_NOT_SET")))
+
+
+def test_variables_in_resources_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    @op
+    def turn(lock: Lock) -> Lock:
+        return lock
+
+    monkeypatch.setenv("OUR_CODE", "99")
+    found = turn(lock=Lock(code=EnvVar.int("OUR_CODE"), spare=Spare(code=EnvVar("OUR_CODE"))))
+    assert found.spare is not None
+    assert (found.code, found.spare.code) == (99, "99")
+    plain = Lock(code=3)
+    assert turn(lock=plain) is plain
 
 
 # ---- contexts ------------------------------------------------------------------------------------------------------
