@@ -275,6 +275,7 @@ if TYPE_CHECKING:
     )
     from opgrid.errors import (
         ConfigMappingFunctionError,
+        EventLogInvalidForRun,
         ExecutionHandleOutputError,
         ExecutionInterruptedError,
         ExecutionLoadInputError,
@@ -652,6 +653,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "SubprocessError",
     "ExecutionInterruptedError",
     "RunNotFoundError",
+    "EventLogInvalidForRun",
     "RunAlreadyExists",
     "RunFailedError",
     "LaunchFailedError",
@@ -982,6 +984,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "SubprocessError",
         "ExecutionInterruptedError",
         "RunNotFoundError",
+        "EventLogInvalidForRun",
         "RunAlreadyExists",
         "RunFailedError",
         "LaunchFailedError",

@@ -234,6 +234,24 @@ class RunNotFoundError(UnknownName):
     """No run has this id."""
 
 
+class EventLogInvalidForRun(OpGridError):
+    """The log of a run holds what this version of opgrid cannot read."""
+
+    exit_code = 4
+
+    def __init__(self, run_id: str, entry: int = 0, problem: str = "") -> None:
+        super().__init__(run_id, entry, problem)
+        self.run_id, self.entry, self.problem = run_id, entry, problem
+
+    def describe(self) -> str:
+        entry = f" at entry {self.entry}" if self.entry else ""
+        problem = f": {self.problem.rstrip('.')}" if self.problem else ""
+        return (
+            f"The log of run {self.run_id!r} cannot be read{entry}{problem}. Read it with the version of opgrid that "
+            f"wrote it, or forget the run: opgrid run delete {self.run_id}"
+        )
+
+
 class RunAlreadyExists(OpGridError):
     """A run with this id is in the storage already."""
 

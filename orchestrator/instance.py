@@ -167,8 +167,9 @@ class Instance:
         return self.store.count(filters)
 
     def all_logs(self, run_id: str, of_type: EventType | Collection[EventType] | None = None) -> list[AnyEvent]:
-        """Every event of a run, or those of some types, oldest first."""
-        return [event for _, event in self.store.events(run_id, 0, None, EventsFilter(_types(of_type)))]
+        """Every event of a run, or those of some types, oldest first. Raises EventLogInvalidForRun."""
+        job = self._job_of(run_id)
+        return [event.of_job(job) for _, event in self.store.events(run_id, 0, None, EventsFilter(_types(of_type)))]
 
     def get_records_for_run(
         self,
@@ -182,7 +183,8 @@ class Instance:
         more = None if limit is None or not ascending else limit + 1
         found = self.store.events(run_id, cursor or 0, more, EventsFilter(_types(of_type)))
         found = found if ascending else found[::-1]
-        records = [EventLogRecord(number, event) for number, event in found[:limit]]
+        job = self._job_of(run_id)
+        records = [EventLogRecord(number, event.of_job(job)) for number, event in found[:limit]]
         return EventLogConnection(
             records, records[-1].storage_id if records else cursor or 0, len(found) > len(records)
         )
@@ -191,7 +193,13 @@ class Instance:
         self, event_records_filter: EventRecordsFilter, limit: int | None = None, ascending: bool = False
     ) -> list[EventLogRecord]:
         """Events of all runs, newest first or oldest."""
-        return self.store.event_records(event_records_filter, limit, ascending)
+        found = self.store.event_records(event_records_filter, limit, ascending)
+        jobs = {run_id: self._job_of(run_id) for run_id in {each.run_id for each in found}}
+        return [EventLogRecord(each.storage_id, each.event_log_entry.of_job(jobs[each.run_id])) for each in found]
+
+    def _job_of(self, run_id: str) -> str | None:
+        run = self.store.run(run_id)
+        return None if run is None else run.job
 
     def get_run_stats(self, run_id: str) -> RunStats:
         """Raises RunNotFoundError."""

@@ -96,6 +96,11 @@ class Event(Questions, msgspec.Struct, frozen=True, gc=False, kw_only=True, omit
     TYPE: ClassVar[EventType]
     run_id: RunId
     at: float
+    #: the job of the run, in events that an instance or a result gives; it is neither stored nor sent
+    job_name: str | None = None
+
+    def of_job(self, job_name: str | None) -> Self:
+        return msgspec.structs.replace(self, job_name=job_name)
 
     @property
     def event_type(self) -> EventType:

@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
+from opgrid.contracts.events import RunFailed
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
-from opgrid.errors import BrokerUnreachable, DatabaseUnreachable
+from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun
 from opgrid.ids import RunId
 from orchestrator.coordinator.ownership import LEASE, LeaseLost, ShardLog, is_dead, this_process
 from orchestrator.coordinator.queue import NO_POOLS, RunPools
@@ -182,7 +183,13 @@ class Shard:
         for record in self._store.with_status(_GOING, self.name):
             plan = plan_of(self._store, record)
             if is_remote(record, plan):
-                events = self._store.read(record.run_id)
+                try:
+                    events = list(self._store.read(record.run_id))
+                except EventLogInvalidForRun as error:  # the others of the shard go on
+                    _log.error("%s", error)
+                    failed = RunFailed(run_id=record.run_id, at=time.time(), reason=str(error))
+                    self._store.end_run(record.run_id, RunStatus.FAILURE, [failed], failed.at)
+                    continue
                 runs.append(resume(record.brief, within(plan, self._max_runtime), events, executors, time.time()))
                 if record.cancel is not None:  # whoever was told may have been stopped before it was recorded
                     self._inbox.request_cancel(record.run_id, record.cancel)

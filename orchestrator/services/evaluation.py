@@ -139,7 +139,7 @@ class Evaluator:
             return Evaluated()
         ((_, event),) = instance.store.events(asked.run_id, asked.number - 1, 1)
         context = RunStatusSensorContext(
-            sensor.name, instance, definitions.resources, definitions, run=run, event=event
+            sensor.name, instance, definitions.resources, definitions, run=run, event=event.of_job(run.job)
         )
         with context:
             return self._evaluated(sensor.evaluate_run(context), definitions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -40,7 +41,7 @@ class JobExecutionResult:
     ) -> None:
         self.job_def = job
         self.run = record
-        self.all_events: Sequence[AnyEvent] = events
+        self._events = events
         self._load, self._close = load, close
 
     def __enter__(self) -> Self:
@@ -64,6 +65,10 @@ class JobExecutionResult:
         return self.run.run_id
 
     # ---- events ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def all_events(self) -> Sequence[AnyEvent]:
+        return [event.of_job(self.run.job) for event in self._events]
 
     @property
     def all_node_events(self) -> list[StepEvent]:

@@ -41,6 +41,7 @@ SURFACE = {
     "EnvVar": "",
     "Event": "",
     "EventLogEntry": "",
+    "EventLogInvalidForRun": "run_id",
     "EventRecordsFilter": (
         "event_type asset_key asset_partitions after_cursor before_cursor after_timestamp before_timestamp storage_ids"
     ),
@@ -381,7 +382,7 @@ def test_members_that_users_touch() -> None:
         "retry_attempts_for_node get_run_failure_event get_run_success_event get_step_success_events "
         "get_step_failure_events get_step_skipped_events get_failed_step_keys filter_events "
         "asset_materializations_for_node expectation_results_for_node",
-        opgrid.Event: "event_type event_type_value step_key node_name timestamp message run_id is_step_start "
+        opgrid.Event: "job_name event_type event_type_value step_key node_name timestamp message run_id is_step_start "
         "is_step_success is_step_failure is_step_skipped is_step_up_for_retry is_step_restarted is_successful_output "
         "is_handled_output is_loaded_input is_step_materialization is_asset_observation is_expectation_result "
         "is_hook_event is_resource_init_failure is_engine_event is_run_success is_run_failure is_failure "

@@ -26,10 +26,11 @@ from opgrid.io.keys import KeyRing
 from opgrid.loading import load_job
 from opgrid.reconstruction import ReconstructableJob
 from orchestrator.coordinator.queue import QueueLimits
+from orchestrator.coordinator.shards import SHARDS
 from orchestrator.instance import Instance
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import again, cancel, is_driven, queued, why_queued
-from tests.integration.service import CODE, Service, until
+from tests.integration.service import CODE, Service, spoil_log, until
 
 pytestmark = pytest.mark.celery
 
@@ -272,6 +273,25 @@ def test_a_run_that_cannot_be_reached_is_canceled_by_force(service: Service, wor
     other = service.launch("two", "celery")
     assert service.ended(other) is RunStatus.SUCCESS  # its shard goes on
     assert service.status(run) is RunStatus.CANCELED
+
+
+def test_a_run_whose_log_cannot_be_read_fails_and_holds_up_no_other(
+    service: Service, worker: None, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    first = service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(mark, 2.0))
+    until(mark.exists, say=service.logs)
+    first.kill()
+    first.wait()
+    spoil_log(service.store, run)
+    service.start("orchestrator")
+    assert service.ended(run) is RunStatus.FAILURE
+    record = service.store.run(run)
+    assert record is not None
+    others = [service.launch("two", "celery") for _ in range(SHARDS)]  # ids are random: one may be of its shard
+    assert {service.ended(other) for other in others} == {RunStatus.SUCCESS}
+    assert "cannot be read" in service.logs()
 
 
 def configured(service: Service, text: str) -> None:

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from math import inf
 from typing import Any
 
+import msgspec
 from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.wire import decode_brief, decode_event, encode_brief
-from opgrid.errors import RunAlreadyExists
+from opgrid.errors import EventLogInvalidForRun, RunAlreadyExists
 from opgrid.ids import RunId
 from orchestrator.storage.memory import tagged
 from orchestrator.storage.records import (
@@ -134,18 +135,20 @@ class SqlStore(ServiceTables, Database):
     def events(
         self, run_id: str, after: int = 0, limit: int | None = None, wanted: EventsFilter | None = None
     ) -> list[tuple[int, AnyEvent]]:
-        query = select(events.c.id, events.c.body).where(events.c.run_id == run_id, events.c.id > after)
+        query = select(events.c.id, events.c.run_id, events.c.body).where(
+            events.c.run_id == run_id, events.c.id > after
+        )
         if wanted is not None:
             query = _matching(query, wanted)
         query = query.order_by(events.c.id)
         if limit is not None:
             query = query.limit(limit)
-        return [(row.id, decode_event(row.body)) for row in self._all(query)]
+        return [(row.id, _event(row)) for row in self._all(query)]
 
     def event_records(
         self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
     ) -> list[EventLogRecord]:
-        query = select(events.c.id, events.c.body).where(events.c.type == wanted.event_type.value)
+        query = select(events.c.id, events.c.run_id, events.c.body).where(events.c.type == wanted.event_type.value)
         after, before = wanted.times()
         bounds: list[tuple[Any, float | None, float | None]] = [
             (events.c.id, wanted.after_cursor, wanted.before_cursor),
@@ -160,7 +163,7 @@ class SqlStore(ServiceTables, Database):
             query = query.where(events.c.id.in_(wanted.storage_ids))
         query = query.order_by(events.c.id if ascending else events.c.id.desc())
         rows = self._all(query.limit(limit if wanted.asset_key is None and wanted.asset_partitions is None else None))
-        found = [EventLogRecord(row.id, decode_event(row.body)) for row in rows]
+        found = [EventLogRecord(row.id, _event(row)) for row in rows]
         return [each for each in found if wanted.is_of_asset(each.event_log_entry)][:limit]
 
     def steps(self, run_id: str) -> list[StepRecord]:
@@ -172,8 +175,10 @@ class SqlStore(ServiceTables, Database):
         return "" if row is None else str(row.position)
 
     def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
-        query = select(events.c.id, events.c.body).where(text("type = 'ASSET_MATERIALIZATION'"), events.c.id > after)
-        found = [(row.id, decode_event(row.body)) for row in self._all(query.order_by(events.c.id))]
+        query = select(events.c.id, events.c.run_id, events.c.body).where(
+            text("type = 'ASSET_MATERIALIZATION'"), events.c.id > after
+        )
+        found = [(row.id, _event(row)) for row in self._all(query.order_by(events.c.id))]
         return [
             (number, event)
             for number, event in found
@@ -254,6 +259,14 @@ def _chosen(query: Any, wanted: RunsFilter) -> Any:
         if before < inf:
             query = query.where(column < before)
     return query
+
+
+def _event(row: Any) -> AnyEvent:
+    """Raises EventLogInvalidForRun."""
+    try:
+        return decode_event(row.body)
+    except msgspec.DecodeError as error:
+        raise EventLogInvalidForRun(row.run_id, row.id, str(error)) from error
 
 
 def _matching(query: Any, wanted: EventsFilter) -> Any:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from opgrid import AssetMaterialization, Instance, OpExecutionContext, RunsFilter, RunStatus, job, op
+from opgrid import (
+    AssetMaterialization,
+    EventLogInvalidForRun,
+    EventRecordsFilter,
+    Instance,
+    OpExecutionContext,
+    RunsFilter,
+    RunStatus,
+    job,
+    op,
+)
 from opgrid.contracts.events import EventType
 from opgrid.contracts.status import StepStatus
+from opgrid.contracts.wire import encode_event
 from opgrid.errors import InvalidConfigError, InvariantViolationError, RunAlreadyExists, RunNotFoundError
 from opgrid.ids import RunId
+from tests.integration.service import spoil_log
 
 
 @op
@@ -196,3 +209,31 @@ def test_what_cannot_be_submitted_says_why() -> None:
         run = instance.create_run_for_job(idles)
         with pytest.raises(InvariantViolationError, match="no service"):
             instance.submit_run(run.run_id)
+
+
+def test_an_entry_of_the_log_knows_the_job_and_does_not_keep_it() -> None:
+    with Instance.ephemeral() as instance:
+        result = nightly.execute_in_process(instance=instance, raise_on_error=False)
+        entries = [
+            *instance.all_logs(result.run_id),
+            *(each.event_log_entry for each in instance.get_records_for_run(result.run_id).records),
+            *(each.event_log_entry for each in instance.get_event_records(EventRecordsFilter(EventType.STEP_START))),
+            *result.all_events,
+            *result.events_for_node("load"),
+        ]
+        assert {each.job_name for each in entries} == {"nightly"}
+        stored = list(instance.store.read(RunId(result.run_id)))
+        assert {each.job_name for each in stored} == {None}
+        assert b"nightly" not in b"".join(map(encode_event, stored))
+
+
+def test_a_log_that_cannot_be_read_says_where_and_what_to_do(tmp_path: Path) -> None:
+    with Instance.from_config(tmp_path) as instance:
+        result = nightly.execute_in_process(instance=instance, raise_on_error=False)
+        spoil_log(instance.store, result.run_id)
+        with pytest.raises(EventLogInvalidForRun, match=rf"{result.run_id}.*entry \d+.*opgrid run delete") as caught:
+            instance.all_logs(result.run_id)
+        assert caught.value.run_id == result.run_id
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+        instance.delete_run(result.run_id)
+        assert instance.all_logs(result.run_id) == []
