@@ -13,7 +13,7 @@ from opgrid.contracts.metadata import check_metadata
 from opgrid.contracts.tags import tags_of
 from opgrid.definitions.automation import EvaluationContext, EvaluationFunction, complete, status_of, targets_of, where
 from opgrid.definitions.cron import Cron
-from opgrid.definitions.names import check_name, check_owners
+from opgrid.definitions.names import check_name, check_owners, place_of, place_of_caller
 from opgrid.definitions.partitions.base import moment
 from opgrid.definitions.run_request import Evaluation, RunRequest, SkipReason, plain_config
 from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, InvariantViolationError
@@ -122,9 +122,9 @@ class ScheduleDefinition:
         target: Any = None,
         owners: Sequence[str] | None = None,
     ) -> None:
-        location = getattr(getattr(execution_fn, "__code__", None), "co_filename", "")
+        self.location = place_of_caller() if execution_fn is None else place_of(execution_fn)
         self.targets = targets_of(
-            where("Schedule", str(name), location) if name else "A schedule", job_name, job, None, target
+            where("Schedule", str(name), self.location) if name else "A schedule", job_name, job, None, target
         )
         if len(self.targets) > 1:
             raise InvalidDefinitionError(
@@ -187,7 +187,7 @@ class ScheduleDefinition:
 
     @property
     def _what(self) -> str:
-        return f"Schedule {self.name!r}"
+        return where("Schedule", self.name, self.location)
 
     @property
     def cron_schedule(self) -> str | list[str]:
@@ -231,10 +231,10 @@ class ScheduleDefinition:
         """What to launch for the tick of the context. What the user's functions raise goes through."""
         should = self._functions.get("should_execute")
         if should is not None and not should(context):
-            return Evaluation(skip_message=f"should_execute of {self._what} returned a false value")
+            return Evaluation(skip_message=f"should_execute of schedule {self.name!r} returned a false value")
         given = self._asked(context)
         if isinstance(given, SkipReason):
-            return Evaluation(skip_message=given.skip_message or f"{self._what} gave no reason")
+            return Evaluation(skip_message=given.skip_message or f"Schedule {self.name!r} gave no reason")
         if len(given) > 1 and any(each.run_key is None for each in given):
             raise InvariantViolationError(
                 f"{self._what} asked for {len(given)} runs at once, and not all have a run_key. Give each RunRequest "

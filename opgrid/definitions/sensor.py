@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.contracts.metadata import check_metadata
 from opgrid.contracts.tags import tags_of
-from opgrid.definitions.automation import EvaluationContext, EvaluationFunction, complete, status_of, targets_of
+from opgrid.definitions.automation import (
+    EvaluationContext,
+    EvaluationFunction,
+    complete,
+    status_of,
+    targets_of,
+    where,
+)
 from opgrid.definitions.names import check_name, check_owners, place_of
 from opgrid.definitions.run_request import (
     DeleteDynamicPartitionsRequest,
@@ -153,7 +160,8 @@ class SensorDefinition:
     ) -> None:
         if evaluation_fn is None:
             raise InvalidDefinitionError("A sensor has no function: decorate one with @sensor.")
-        self.name = check_name(self._name(name, evaluation_fn), "a sensor", place_of(evaluation_fn))
+        self.location = place_of(evaluation_fn)
+        self.name = check_name(self._name(name, evaluation_fn), "a sensor", self.location)
         what = self._what
         if asset_selection is not None:
             raise InvalidDefinitionError(f"{what} selects assets; opgrid runs jobs of ops. Give it job=.")
@@ -182,7 +190,7 @@ class SensorDefinition:
 
     @property
     def _what(self) -> str:
-        return f"Sensor {self.name!r}"
+        return where("Sensor", self.name, self.location)
 
     @property
     def target_jobs(self) -> tuple[JobDefinition, ...]:

@@ -126,7 +126,7 @@ class IOContext:
     def partition_key(self) -> str:
         key = None if self._around is None else partition_of(self._around.run_tags)
         if key is None:
-            raise InvariantViolationError("This run has no partition key: its job is not partitioned.")
+            raise InvariantViolationError("This run has no partition key: ask has_partition_key first.")
         return key
 
     def log_event(self, event: Any) -> None:

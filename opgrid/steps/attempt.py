@@ -80,11 +80,26 @@ class Attempt:
 
         return StepLogger(self)
 
+    @property
+    def whose(self) -> str:
+        """For messages: the step, and where its op is defined."""
+        return f"{self.task.step!r}{self._where}"
+
+    @property
+    def named_op(self) -> str:
+        """For messages: the op, and where it is defined."""
+        return f"{self.node.op.name!r}{self._where}"
+
+    @property
+    def _where(self) -> str:
+        location = getattr(self.node.op, "location", "")
+        return f" ({location})" if location else ""
+
     @cached_property
     def resources(self) -> Resources:
         from opgrid.steps.resources import Resources
 
-        return Resources({key: self.opened[key] for key in self.node.resource_keys}, self.node.path)
+        return Resources({key: self.opened[key] for key in self.node.resource_keys}, f"step {self.whose}")
 
     def resources_of(self, manager: str) -> Resources:
         """What an IO manager requires, by its key, open beside it; the op's own where that is nothing."""
@@ -94,7 +109,7 @@ class Attempt:
             return self.resources
         from opgrid.steps.resources import Resources
 
-        return Resources({key: self.opened[key] for key in keys}, manager)
+        return Resources({key: self.opened[key] for key in keys}, f"resource {manager!r}")
 
     @cached_property
     def config(self) -> Any:
@@ -125,11 +140,11 @@ class Attempt:
         name = self._output(output)
         if mapping_key is None and name in self.yielded and self.yielded[name] is None:
             raise InvariantViolationError(
-                f"Output {name!r} of step {self.task.step!r} was yielded already: add its metadata before."
+                f"Output {name!r} of step {self.whose} was yielded already: add its metadata before."
             )
         if mapping_key is not None and mapping_key in (self.yielded.get(name) or ()):
             raise InvariantViolationError(
-                f"Output {name!r} of step {self.task.step!r} was yielded already for mapping key {mapping_key!r}: "
+                f"Output {name!r} of step {self.whose} was yielded already for mapping key {mapping_key!r}: "
                 f"add its metadata before."
             )
         self.added.setdefault((name, mapping_key), {}).update(metadata)

@@ -56,4 +56,4 @@ def yielded_by(attempt: Attempt, body: Iterator[Any]) -> Iterator[Any]:
 
 
 def _raised(attempt: Attempt) -> ExecutionStepExecutionError:
-    return ExecutionStepExecutionError(f"Op {attempt.node.op.name!r} raised in step {attempt.task.step!r}.")
+    return ExecutionStepExecutionError(f"Op {attempt.named_op} raised in step {attempt.task.step!r}.")

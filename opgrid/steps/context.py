@@ -159,7 +159,8 @@ class OpExecutionContext(StepContext):
             )
         if key is None:
             raise InvariantViolationError(
-                f"Run {self.run_id} has no partition key: it was not launched for a partition of its job."
+                f"Run {self.run_id} has no partition key: it was not launched for a partition of its job. Give one "
+                "(partition_key=, --partition), or ask context.has_partition_key first."
             )
         parse = getattr(self._attempt.scope.job.partitions_def, "get_partition_key_from_str", None)
         return key if parse is None else parse(key)
@@ -290,7 +291,7 @@ class HookContext(StepContext):
 
         opened = self._attempt.opened
         keys = self._hook.required_resource_keys
-        return Resources({key: opened[key] for key in keys if key in opened}, f"hook {self._hook.name}")
+        return Resources({key: opened[key] for key in keys if key in opened}, f"hook {self._hook.name!r}")
 
     @property
     def op_output_values(self) -> Mapping[str, Any]:

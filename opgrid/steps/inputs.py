@@ -126,7 +126,7 @@ def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
         raise InputsGone([ref], str(error)) from error
     except Exception as error:
         raise ExecutionLoadInputError(
-            f"Input {name!r} of step {attempt.task.step!r} could not be loaded by {key!r} "
+            f"Input {name!r} of step {attempt.whose} could not be loaded by {key!r} "
             f"(output {ref.output!r} of step {ref.step!r})."
         ) from error
     task = attempt.task
@@ -149,12 +149,12 @@ def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
 def _from_manager(attempt: Attempt, name: str) -> Any:
     key = attempt.node.ins[name].input_manager_key
     if key is None:
-        raise InvariantViolationError(f"Input {name!r} of step {attempt.task.step!r} has no input manager.")
+        raise InvariantViolationError(f"Input {name!r} of step {attempt.whose} has no input manager.")
     try:
         value, metadata = read_without_upstream(attempt, name, key)
     except Exception as error:
         raise ExecutionLoadInputError(
-            f"Input {name!r} of step {attempt.task.step!r} could not be loaded by {key!r}."
+            f"Input {name!r} of step {attempt.whose} could not be loaded by {key!r}."
         ) from error
     task = attempt.task
     attempt.sink.emit(
@@ -179,7 +179,7 @@ def _from_config(attempt: Attempt, name: str, value: Any) -> Any:
         return loader(attempt.context, value)
     except Exception as error:
         raise ExecutionLoadInputError(
-            f"Input {name!r} of step {attempt.task.step!r} could not be loaded from the run config."
+            f"Input {name!r} of step {attempt.whose} could not be loaded from the run config."
         ) from error
 
 

@@ -88,24 +88,24 @@ def _returned(attempt: Attempt, result: Any) -> None:
     elif not outs:
         if result is not None:
             raise InvariantViolationError(
-                f"Op {attempt.node.op.name!r} declares no outputs, but it returned a {type(result).__name__}."
+                f"Op {attempt.named_op} declares no outputs, but it returned a {type(result).__name__}."
             )
     else:
         _returned_for_all(attempt, outs, result)
 
 
 def _returned_for_all(attempt: Attempt, outs: Mapping[str, Out], result: Any) -> None:
-    op = attempt.node.op.name
+    op = attempt.named_op
     if result is None and not any(out.is_required and not out.type.is_nothing for out in outs.values()):
         return
     if not isinstance(result, tuple):
         raise InvariantViolationError(
-            f"Op {op!r} has {len(outs)} outputs ({listed(outs)}), so it has to return a tuple of that many or yield "
+            f"Op {op} has {len(outs)} outputs ({listed(outs)}), so it has to return a tuple of that many or yield "
             f"them; it returned a {type(result).__name__}."
         )
     if len(result) != len(outs):
         raise InvariantViolationError(
-            f"Op {op!r} has {len(outs)} outputs ({listed(outs)}), but the tuple that it returned has length "
+            f"Op {op} has {len(outs)} outputs ({listed(outs)}), but the tuple that it returned has length "
             f"{len(result)}."
         )
     for (name, out), value in zip(outs.items(), result, strict=True):
@@ -116,8 +116,7 @@ def _returned_for(attempt: Attempt, name: str, out: Out, value: Any) -> None:
     if out.is_dynamic:
         if not isinstance(value, list) or not all(isinstance(item, DynamicOutput) for item in value):
             raise InvariantViolationError(
-                f"Output {name!r} of op {attempt.node.op.name!r} is dynamic: return a list of DynamicOutput, or "
-                "yield them."
+                f"Output {name!r} of op {attempt.named_op} is dynamic: return a list of DynamicOutput, or yield them."
             )
         for item in value:
             _named_as(attempt, name, item.output_name)
@@ -135,7 +134,7 @@ def _named_as(attempt: Attempt, name: str, given: str) -> None:
     """An ``Output`` in a returned tuple may leave its name at the default."""
     if given not in (name, "result"):
         raise InvariantViolationError(
-            f"Op {attempt.node.op.name!r} returned an output named {given!r} in the place of {name!r}: "
+            f"Op {attempt.named_op} returned an output named {given!r} in the place of {name!r}: "
             f"a returned tuple follows the order of the declared outputs."
         )
 
@@ -149,7 +148,7 @@ def _take(attempt: Attempt, item: Any) -> None:
             out = _declared(attempt, item.output_name)
             if out.is_dynamic:
                 raise InvariantViolationError(
-                    f"Output {item.output_name!r} of op {attempt.node.op.name!r} is dynamic: yield a DynamicOutput "
+                    f"Output {item.output_name!r} of op {attempt.named_op} is dynamic: yield a DynamicOutput "
                     "with a mapping key."
                 )
             _store(attempt, item.output_name, out, item.value, item.metadata, None)
@@ -157,7 +156,7 @@ def _take(attempt: Attempt, item: Any) -> None:
             out = _declared(attempt, item.output_name)
             if not out.is_dynamic:
                 raise InvariantViolationError(
-                    f"Output {item.output_name!r} of op {attempt.node.op.name!r} is not dynamic: declare it as "
+                    f"Output {item.output_name!r} of op {attempt.named_op} is not dynamic: declare it as "
                     "DynamicOut, or yield an Output."
                 )
             _store(attempt, item.output_name, out, item.value, item.metadata, item.mapping_key)
@@ -165,7 +164,7 @@ def _take(attempt: Attempt, item: Any) -> None:
             report(attempt, item)
         case _:
             raise InvariantViolationError(
-                f"Op {attempt.node.op.name!r} yielded a {type(item).__name__}. An op that yields has to yield Output "
+                f"Op {attempt.named_op} yielded a {type(item).__name__}. An op that yields has to yield Output "
                 "or DynamicOutput "
                 f"objects (or AssetMaterialization, AssetObservation, ExpectationResult)."
             )
@@ -175,7 +174,7 @@ def _declared(attempt: Attempt, name: str) -> Out:
     outs = attempt.node.outs
     if name not in outs:
         raise InvariantViolationError(
-            f"Op {attempt.node.op.name!r} yielded an output {name!r} that it does not declare.{nearest(name, outs)} "
+            f"Op {attempt.named_op} yielded an output {name!r} that it does not declare.{nearest(name, outs)} "
             f"Declared: {listed(outs)}."
         )
     return outs[name]
@@ -189,7 +188,7 @@ def _complete(attempt: Attempt) -> None:
             _store(attempt, name, out, None, None, None)
         elif out.is_required:
             raise StepOutputNotFoundError(
-                f"Step {attempt.task.step!r} did not yield its required output {name!r}. "
+                f"Step {attempt.whose} did not yield its required output {name!r}. "
                 f"Yield it, or declare it with Out(is_required=False).",
                 attempt.task.step,
                 name,
@@ -249,7 +248,7 @@ def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRe
                     report(attempt, item)
     except Exception as error:
         raise ExecutionHandleOutputError(
-            f"Output {ref.output!r} of step {attempt.task.step!r} could not be stored by {key!r}."
+            f"Output {ref.output!r} of step {attempt.whose} could not be stored by {key!r}."
         ) from error
     reach("output stored")
     metadata.update(context.consume_metadata())
@@ -271,14 +270,14 @@ def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRe
 def _only_once(attempt: Attempt, name: str, mapping_key: str | None) -> None:
     if mapping_key is None:
         if name in attempt.yielded:
-            raise InvariantViolationError(f"Op {attempt.node.op.name!r} gave its output {name!r} twice.")
+            raise InvariantViolationError(f"Op {attempt.named_op} gave its output {name!r} twice.")
         attempt.yielded[name] = None
         return
     keys = attempt.yielded.setdefault(name, set())
     assert keys is not None  # a dynamic output always has a key
     if mapping_key in keys:
         raise InvariantViolationError(
-            f"Op {attempt.node.op.name!r} yielded the mapping key {mapping_key!r} twice for its dynamic output "
+            f"Op {attempt.named_op} yielded the mapping key {mapping_key!r} twice for its dynamic output "
             f"{name!r}. Every key names steps of its own: give each value another one."
         )
     keys.add(mapping_key)

@@ -41,8 +41,8 @@ class Resources:
             if name.startswith("__"):
                 raise AttributeError(name) from None
             raise UnknownResourceError(
-                f"{self._owner!r} has no resource {name!r}.{nearest(name, self._values)} It requires: "
-                f"{listed(self._values)}. "
+                f"{self._owner[:1].upper()}{self._owner[1:]} has no resource {name!r}.{nearest(name, self._values)} It "
+                f"requires: {listed(self._values)}. "
                 f"Name it in required_resource_keys, or take it as an annotated parameter."
             ) from None
 
@@ -81,7 +81,7 @@ def _open_missing(attempt: Attempt, keys: frozenset[str]) -> None:
     lasting = scope.lifetime == "run"
     opened = scope.opened if lasting else dict(attempt.opened)
     attempt.opened = opened
-    missing = [key for key in in_order(keys, scope.job.resource_defs, attempt.task.step) if key not in opened]
+    missing = [key for key in in_order(keys, scope.job.resource_defs, f"step {attempt.whose}") if key not in opened]
     if not missing:
         return
     if lasting:
@@ -114,7 +114,9 @@ def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: Exit
         field = definition.config_field
         context = InitResourceContext(
             resource_config=config if field is None else field.load(config),
-            resources=Resources({each: opened[each] for each in definition.required_resource_keys}, key),
+            resources=Resources(
+                {each: opened[each] for each in definition.required_resource_keys}, f"resource {key!r}"
+            ),
             resource_def=definition,
             run_id=scope.brief.run_id,
             run_tags=scope.brief.tags,
@@ -128,7 +130,7 @@ def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: Exit
         raise ResourceFunctionError(f"Resource {key!r} could not be opened.") from error
 
 
-def in_order(keys: frozenset[str], bound: Mapping[str, ResourceDefinition], step: str) -> Iterator[str]:
+def in_order(keys: frozenset[str], bound: Mapping[str, ResourceDefinition], owner: str) -> Iterator[str]:
     """Each key after those that it needs."""
     done: set[str] = set()
     doing: list[str] = []
@@ -139,7 +141,7 @@ def in_order(keys: frozenset[str], bound: Mapping[str, ResourceDefinition], step
         if key in doing:
             raise InvalidDefinitionError(f"Resources need each other in a circle: {' -> '.join([*doing, key])}.")
         if key not in bound:
-            needed = f"resource {doing[-1]!r}" if doing else f"step {step!r}"
+            needed = f"resource {doing[-1]!r}" if doing else owner
             raise InvalidDefinitionError(
                 f"There is no resource {key!r}, which {needed} needs.{nearest(key, bound)} Bound to the job: "
                 f"{listed(bound)}. Give it in resource_defs= of the job, or in resources= of the Definitions."

@@ -18,7 +18,7 @@ def check(type: Type, attempt: Attempt, value: Any, place: str) -> tuple[dict[st
         found = type.check(attempt.context, value)
     except Exception as error:
         raise TypeCheckError(
-            f"The type check of {type.display_name!r} raised, on {place} of {attempt.task.step!r}."
+            f"The type check of {type.display_name!r} raised, on {place} of {attempt.whose}."
         ) from error
     report: dict[str, Any] = {"success": found.success, "type": type.display_name}
     if found.description:
@@ -29,7 +29,7 @@ def check(type: Type, attempt: Attempt, value: Any, place: str) -> tuple[dict[st
         return report, None
     described = f" Description: {found.description}" if found.description else ""
     return report, TypeCheckDidNotPass(
-        f"Type check failed for step {place} of {attempt.task.step!r}: expected type {type.display_name!r}.{described}",
+        f"Type check failed for step {place} of {attempt.whose}: expected type {type.display_name!r}.{described}",
         type.display_name,
         dict(found.metadata or {}),
     )

@@ -27,13 +27,16 @@ class Unsatisfied(NamedTuple):
 class UnsatisfiedInputs(InvalidConfigError):
     """Inputs of steps have no source; all of them are listed."""
 
-    def __init__(self, job: str, missing: list[Unsatisfied]) -> None:
+    def __init__(self, job: str, missing: list[Unsatisfied], location: str = "") -> None:
         super().__init__(job, missing)
-        self.job, self.missing = job, missing
+        self.args = (job, missing, location)
+        self.job, self.missing, self.location = job, missing, location
 
     def describe(self) -> str:
         lines = [_worded(Unsatisfied(*some)) for some in self.missing]
-        head = f"The job {self.job!r} cannot start: {len(lines)} input(s) have no source."
+        count = "1 input has" if len(lines) == 1 else f"{len(lines)} inputs have"
+        place = f" ({self.location})" if self.location else ""
+        head = f"The job {self.job!r}{place} cannot start: {count} no source."
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
 

@@ -26,6 +26,7 @@ from orchestrator.coordinator.ownership import driving
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
+from orchestrator.planner.inputs import UnsatisfiedInputs
 from orchestrator.planner.plan import KnownStep, Plan
 from orchestrator.planner.snapshot import JobSnapshot, take
 from orchestrator.storage.protocols import Store
@@ -93,13 +94,16 @@ def prepare(request: Request) -> Prepared:
     resolution = job.resolve(run_config, request.executor, selected_ops(job.structure, op_selection))
     chosen = executor_class(resolution.executor.name)
     snapshot = take(job, resolution, tags, tuple({**job.input_values, **request.input_values}))
-    plan = compile(
-        snapshot,
-        op_selection=op_selection,
-        step_selection=request.step_selection,
-        known=request.known,
-        resume=request.resume,
-    )
+    try:
+        plan = compile(
+            snapshot,
+            op_selection=op_selection,
+            step_selection=request.step_selection,
+            known=request.known,
+            resume=request.resume,
+        )
+    except UnsatisfiedInputs as error:
+        raise UnsatisfiedInputs(error.job, error.missing, job.location) from None
     io = request.io or chosen.default_io
     needs = _needs(request, resolution.executor)
     check_io(job, chosen, io, ExecutorRequirement.PERSISTENT_OUTPUTS in needs)

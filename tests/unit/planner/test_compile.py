@@ -136,7 +136,7 @@ class TestInputsWithoutAWire:
         with pytest.raises(UnsatisfiedInputs) as caught:
             compile(snapshot(structure))
         text = str(caught.value)
-        assert "3 input(s) have no source" in text
+        assert "3 inputs have no source" in text
         assert "'x' of step 'inc'" in text
         assert "ops.two.inputs.y" in text
         assert isinstance(caught.value, InvalidConfigError)
