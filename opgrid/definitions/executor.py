@@ -203,13 +203,15 @@ def _multiprocess() -> Any:
         "start_method": Field(
             Selector({"spawn": {}, "forkserver": {"preload_modules": Field([StringSource], is_required=False)}}),
             is_required=False,
-            description="How the processes of the pool start.",
+            description="Accepted; the pool starts its processes itself.",
         ),
         "tag_concurrency_limits": Field(
             Array(limit), is_required=False, description="How many steps with a tag run at once."
         ),
         "step_dependency_config": Field(
-            {"require_upstream_step_success": Field(bool, default_value=True)}, is_required=False
+            {"require_upstream_step_success": Field(bool, default_value=True)},
+            is_required=False,
+            description="Accepted; a step starts when the steps above it have succeeded.",
         ),
     }
 

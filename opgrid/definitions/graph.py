@@ -41,6 +41,7 @@ from opgrid.definitions.types import Type, resolve_type
 from opgrid.errors import InvalidDefinitionError, InvariantViolationError, UnknownName, listed, nearest
 
 if TYPE_CHECKING:
+    from opgrid.config import ConfigField
     from opgrid.definitions.executor import ExecutorDefinition
     from opgrid.definitions.job import JobDefinition
     from opgrid.definitions.retry import RetryPolicy
@@ -81,6 +82,7 @@ class GraphDefinition(Invocable):
         #: What was made with ``configured`` from this, see OpDefinition.
         self.base: GraphDefinition | None = None
         self.config_fn: Callable[[Any], Any] | None = None
+        self._outer_schema: Any = None
         #: Default values of the function's parameters.
         self.input_defaults: dict[str, Any] = {}
         composition = Composition(kind, self.name, self.location)
@@ -192,7 +194,22 @@ class GraphDefinition(Invocable):
 
     @property
     def config_schema(self) -> Any:
+        """Of what is to be given from outside; of a configured one, what its function takes."""
+        if self.config_fn is not None:
+            return self._outer_schema
         return None if self.config is None else self.config.config_schema
+
+    @config_schema.setter
+    def config_schema(self, schema: Any) -> None:
+        self._outer_schema = schema
+
+    @cached_property
+    def config_field(self) -> ConfigField | None:
+        if self.config_schema is None:
+            return None
+        from opgrid.config import as_field
+
+        return as_field(self.config_schema)
 
     @cached_property
     def info(self) -> GraphInfo:

@@ -183,11 +183,12 @@ class _Walk:
         before = len(self.report.problems)
         value = given.get("config", ABSENT)
         while graph.config_fn is not None:
-            field = as_field(graph.config_schema) if graph.config_schema else None
+            field = graph.config_field
             checked = self._checked(field, value, f"{path}:config", at)
             if len(self.report.problems) > before:
                 return None
-            value = _through(graph, None if checked is ABSENT else checked)
+            outer = None if checked is ABSENT else checked
+            value = _through(graph, outer if field is None else field.load(outer))
             graph = graph.base
         mapping = graph.config
         if mapping is None:

@@ -39,7 +39,7 @@ def _ops(graph: GraphDefinition, own: Mapping[str, Any]) -> dict[str, Any]:
         if node.is_graph and definition.config is None:
             entry = _object({"ops": _ops(definition, mine.get("ops") or {}), "inputs": {"type": "object"}})
         else:
-            field = definition.config.config_field if node.is_graph else definition.config_field
+            field = definition.config_field
             entry = _entry(field, mine)
             entry["properties"] |= {"inputs": {"type": "object"}, "outputs": {}}
         description = getattr(definition, "description", None)

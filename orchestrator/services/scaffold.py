@@ -47,7 +47,7 @@ def _ops(graph: GraphDefinition, required_only: bool, own: dict[str, Any]) -> di
             if inner:
                 found[name] = {"ops": inner}
             continue
-        field = definition.config.config_field if node.is_graph else definition.config_field
+        field = definition.config_field
         entry = _entry(field, required_only, mine)
         if entry is not None:
             found[name] = entry

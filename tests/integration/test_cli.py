@@ -24,7 +24,9 @@ _CODE = {
     "jobs.py": """
         import time
         from pathlib import Path
-        from opgrid import (Config, ConfigurableResource, Definitions, job, mem_io_manager, op)
+        from opgrid import (
+            Config, ConfigurableResource, Definitions, job, mem_io_manager, op, static_partitioned_config
+        )
 
         class Greeting(Config):
             name: str = "you"
@@ -78,8 +80,16 @@ _CODE = {
         def needs_server():
             use()
 
+        @static_partitioned_config(partition_keys=["north", "south"])
+        def by_region(key):
+            return {"ops": {"greet": {"config": {"name": key}}}}
+
+        @job(config=by_region)
+        def regional():
+            greet(five())
+
         defs = Definitions(
-            jobs=[simple, fails, memory, sleeps, needs_server], resources={"server": Server(url="here")}
+            jobs=[simple, fails, memory, sleeps, needs_server, regional], resources={"server": Server(url="here")}
         )
     """,
     "broken.py": "import nothing_such_as_this",
@@ -251,7 +261,7 @@ def test_a_run_that_there_is_not(folder: Path, command: tuple[str, str]) -> None
 
 def test_jobs_are_listed_and_printed(folder: Path) -> None:
     listed = json.loads(opgrid(folder, "job", "list", "-f", "jobs.py", "--json").stdout)
-    assert [each["name"] for each in listed] == ["fails", "memory", "needs_server", "simple", "sleeps"]
+    assert [each["name"] for each in listed] == ["fails", "memory", "needs_server", "regional", "simple", "sleeps"]
     assert "simple  Greets.\n" in opgrid(folder, "job", "list", "-m", "jobs").stdout
     printed = opgrid(folder, "job", "print", "-f", "jobs.py", "-j", "simple").stdout
     assert "five" in printed
@@ -273,6 +283,20 @@ def test_a_job_runs_on_the_executor_that_is_chosen(folder: Path, executor: str) 
     assert "hello two" in [event.get("message") for event in shown["events"]]
     assert [run["run_id"]] == [each["run_id"] for each in runs(folder)]
     assert shown["run_id"] == json.loads(opgrid(folder, "run", "show", run["run_id"][:6], "--json").stdout)["run_id"]
+
+
+def test_a_run_for_a_partition(folder: Path) -> None:
+    ended = execute(folder, "-j", "regional", "--partition", "south", "--json", "--executor", "in_process")
+    assert ended.returncode == 0, ended.stderr
+    shown = json.loads(opgrid(folder, "run", "show", ended.result["run_id"], "--json").stdout)
+    assert shown["run_config"] == {"ops": {"greet": {"config": {"name": "south"}}}}
+    assert (shown["tags"]["opgrid/partition"], shown["tags"]["opgrid/partition_set"]) == (
+        "south",
+        "regional_partition_set",
+    )
+    ended = execute(folder, "-j", "regional", "--partition", "soth")
+    assert ended.returncode == 2
+    assert "Did you mean 'south'?" in ended.stderr
 
 
 def test_a_failed_run_exits_with_1_and_says_why(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,16 @@ from opgrid import (
     ConfigMapping,
     ConfigMappingFunctionError,
     ConfigurableResource,
+    Enum,
+    EnumValue,
     Field,
+    InitResourceContext,
+    InputContext,
     InvalidConfigError,
+    IOManager,
     JobDefinition,
     OpExecutionContext,
+    OutputContext,
     RunConfig,
     config_from_files,
     config_from_pkg_resources,
@@ -24,11 +32,16 @@ from opgrid import (
     configured,
     graph,
     in_process_executor,
+    io_manager,
     job,
     logger,
+    multiprocess_executor,
     op,
+    resource,
     validate_run_config,
 )
+from opgrid.definitions.run_config import resolve_run_config
+from orchestrator.services.scaffold import scaffold
 
 
 class Both(Config):
@@ -217,6 +230,24 @@ def test_a_graph_may_have_a_mapping_of_its_own() -> None:
     assert paths(outer, {"ops": {"narrow": {"config": {"n": "6"}}}}) == ["root:ops:narrow:config:n"]
 
 
+@pytest.mark.parametrize("processed", [None, True, False])
+def test_a_mapping_may_be_given_what_was_written(processed: bool | None) -> None:
+    class Mode(enum.Enum):
+        FAST = 1
+
+    seen: list[Any] = []
+
+    @config_mapping(
+        config_schema={"mode": Enum("mode", [EnumValue("FAST", Mode.FAST)])}, receive_processed_config_values=processed
+    )
+    def by_mode(outer: dict[str, Any]) -> dict[str, Any]:
+        seen.append(outer["mode"])
+        return {"ops": {"first": given(1), "inner": {"ops": {"second": given(2)}}}}
+
+    assert two(config=by_mode).execute_in_process(run_config={"mode": "FAST"}).success
+    assert set(seen) == ({"FAST"} if processed is False else {Mode.FAST})
+
+
 # ---- configured ----------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +278,96 @@ def test_a_configured_op_may_ask_for_less() -> None:
     assert paths(runs_both, {"ops": {"from_n": {"config": {"n": "x"}}}}) == ["root:ops:from_n:config:n"]
 
 
+def test_a_graph_with_its_config_given() -> None:
+    @graph(config=ConfigMapping(lambda n: {"second": {"config": {"a": n, "b": n}}}, config_schema=int))
+    def narrow() -> None:
+        second()
+
+    fixed = narrow.configured(3, name="fixed")
+
+    @configured(narrow)
+    def doubled(config: Simple) -> int:
+        return 2 * config.value
+
+    @job
+    def runs_both() -> None:
+        fixed()
+        doubled()
+
+    config = {"ops": {"doubled": {"config": {"value": 4}}}}
+    result = runs_both.execute_in_process(run_config=config)
+    assert (result.output_for_node("fixed.second"), result.output_for_node("doubled.second")) == ([3, 3], [8, 8])
+    assert paths(runs_both, {"ops": {"doubled": {"config": {"value": "x"}}}}) == ["root:ops:doubled:config:value"]
+    assert scaffold(runs_both, required_only=True)["ops"] == {"doubled": {"config": {"value": 0}}}
+    again = doubled.configured({"value": 5}, name="again")
+    assert again.to_job().execute_in_process().output_for_node("second") == [10, 10]
+
+
+def test_a_resource_a_logger_and_a_manager_with_their_config_given() -> None:
+    @resource({"url": str, "port": int})
+    def server(context: InitResourceContext) -> str:
+        return "{url}:{port}".format(**context.resource_config)
+
+    levels: list[Any] = []
+
+    @logger({"level": str})
+    def ours(context: Any) -> logging.Logger:
+        levels.append(context.logger_config["level"])
+        return logging.Logger("ours")
+
+    stored: dict[Any, Any] = {}
+
+    class Scaled(IOManager):
+        def __init__(self, factor: int) -> None:
+            self.factor = factor
+
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            stored[tuple(context.get_identifier())] = obj * self.factor
+
+        def load_input(self, context: InputContext) -> Any:
+            assert context.upstream_output is not None
+            return stored[tuple(context.upstream_output.get_identifier())]
+
+    @io_manager({"factor": int})
+    def scaled(context: InitResourceContext) -> IOManager:
+        return Scaled(context.resource_config["factor"])
+
+    @op(required_resource_keys={"server"})
+    def call(context: OpExecutionContext) -> str:
+        context.log.info("calling")
+        return str(context.resources.server)
+
+    @op
+    def show(text: str) -> str:
+        return text
+
+    @job(
+        resource_defs={
+            "server": configured(server, config_schema={"port": int})(lambda given: {"url": "here", **given}),
+            "io_manager": scaled.configured({"factor": 2}),
+        },
+        logger_defs={"ours": ours.configured({"level": "ERROR"})},
+    )
+    def calls() -> None:
+        show(call())
+
+    config = {"resources": {"server": {"config": {"port": 80}}}, "loggers": {"ours": {}}}
+    assert calls.execute_in_process(run_config=config).output_for_node("show") == "here:80here:80"
+    assert set(levels) == {"ERROR"}
+    assert paths(calls, {"resources": {"server": {"config": {"port": "80"}}}}) == ["root:resources:server:config:port"]
+
+
+def test_an_executor_with_its_config_given() -> None:
+    @job(executor_def=multiprocess_executor.configured({"max_concurrent": 3}))
+    def wide() -> None:
+        first()
+
+    found = resolve_run_config(wide, {"ops": {"first": given(1)}})
+    assert (found.executor.name, found.executor.config["max_concurrent"]) == ("multiprocess", 3)
+    more = {"ops": {"first": given(1)}, "execution": {"config": {"max_concurrent": 5}}}
+    assert resolve_run_config(wide, more).executor.config["max_concurrent"] == 5
+
+
 # ---- inputs from config --------------------------------------------------------------------------------------------
 
 
@@ -261,6 +382,8 @@ def test_inputs_come_from_config() -> None:
 
     inputs = {"number": 4, "text": {"value": "t"}, "anything": {"value": [1]}}
     assert adds.execute_in_process(run_config={"ops": {"add": {"inputs": inputs}}}).output_for_node("add") == "4 t [1]"
+    bare = {"ops": {"add": {"inputs": {**inputs, "anything": 3}}}}
+    assert paths(adds, bare) == ["root:ops:add:inputs:anything"]  # a value of any type says how it is written
     wrong = {"ops": {"add": {"inputs": {**inputs, "number": "x"}}}}
     assert paths(adds, wrong) == ["root:ops:add:inputs:number"]
     with pytest.raises(InvalidConfigError, match=r"'text'.*\n.*'anything'"):

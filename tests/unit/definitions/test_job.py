@@ -83,6 +83,7 @@ def test_a_job_carries_what_it_was_given() -> None:
     result = made.execute_in_process(tags={"mine": "yes"})
     assert result.run.brief.tags["r"] == "1"
     assert result.run.brief.tags["mine"] == "yes"
+    assert made.execute_in_process(tags={"r": "2"}).run.tags["r"] == "2"
     with pytest.raises(InvalidDefinitionError, match="nobody"):
         _owned_by("nobody")
 
@@ -262,6 +263,8 @@ def test_selections() -> None:
     assert {e.step for e in _selected(["branch+"])} >= {"branch", "after_yes"}
     with pytest.raises(InvalidSubsetError, match="'nothing'"):
         _selected(["nothing"])
+    result = mixed.execute_in_process(op_selection=["one"])
+    assert (result.run.job_name, result.job_def.name) == ("mixed", "mixed")
 
 
 def _selected(clauses: list[str]) -> Any:

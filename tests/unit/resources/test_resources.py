@@ -236,7 +236,8 @@ def test_a_resource_that_cannot_be_opened_fails_the_step_and_says_why() -> None:
         result = execute_job(uses, instance, executor="in_process")
         assert not result.success
         types = [event.TYPE for event in result.all_events]
-        assert EventType.RESOURCE_INIT_FAILURE in types
+        assert types.index(EventType.RESOURCE_INIT_FAILURE) < types.index(EventType.RUN_FAILURE)
+        assert result.is_node_untouched("after")
         failure = result.failure_data_for_node("use")
         assert failure is not None
         assert "not today" in repr(failure.error)

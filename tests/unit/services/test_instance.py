@@ -14,6 +14,7 @@ from opgrid import (
     AssetMaterialization,
     EventLogInvalidForRun,
     EventRecordsFilter,
+    HomeNotSetError,
     Instance,
     OpExecutionContext,
     RunsFilter,
@@ -61,6 +62,16 @@ def test_a_run_in_numbers() -> None:
         assert instance.get_run_step_stats(result.run_id, ["fail"]) == steps[1:]
         with pytest.raises(RunNotFoundError, match="other"):
             instance.get_run_stats("other")
+
+
+def test_an_instance_of_the_environment_needs_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPGRID_HOME", raising=False)
+    with pytest.raises(HomeNotSetError, match=r"OPGRID_HOME.*(Instance\.ephemeral|export|Set)"):
+        Instance.get()
+    monkeypatch.setenv("OPGRID_HOME", str(tmp_path / "home"))
+    with Instance.get() as instance:
+        assert instance.home == tmp_path / "home"
 
 
 def test_a_wiped_instance_has_no_runs() -> None:

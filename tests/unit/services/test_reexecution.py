@@ -131,6 +131,24 @@ def test_chosen_steps_use_the_outputs_of_the_parent(instance: Instance) -> None:
         assert again.output_for_node("total") == 0 + 101 + 2
 
 
+def test_an_output_of_the_parent_that_is_gone_is_named(instance: Instance) -> None:
+    failed = execute_job(wide, instance, _config(breaks=["1"]))
+    assert instance.home is not None
+    lost = [path for path in (instance.home / "storage").rglob("*") if path.is_file() and "shaky" in str(path)]
+    assert len(lost) == 2
+    for path in lost:
+        path.unlink()
+    options = ReexecutionOptions.from_failure(failed.run_id, instance)
+    again = execute_job(wide, instance, _config(), reexecution_options=options)
+    assert again.get_failed_step_keys() == {"total"}
+    failure = again.failure_data_for_node("total")
+    assert failure is not None
+    told = failure.error.to_string()
+    assert "'shaky[a]'" in told
+    assert "is gone" in told
+    assert failed.run_id in told
+
+
 def test_what_cannot_be_repeated_is_refused(instance: Instance) -> None:
     done = execute_job(wide, instance)
     with pytest.raises(InvariantViolationError, match="SUCCESS"):
