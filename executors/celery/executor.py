@@ -113,6 +113,7 @@ class CeleryExecutor(Executor):
         self._closed = False
         self._waker = Waker(self._leave_word)
         self._woken = False
+        self._rung = False  #: ``wake`` was called, though nobody may have been able to leave word
 
     @classmethod
     def create(cls, setup: ExecutorSetup) -> Self:
@@ -309,8 +310,9 @@ class CeleryExecutor(Executor):
                 self._send_more()
             except BrokerUnreachable as error:
                 self._go_blind(error, until)
+                self._woken |= self._rung
             if events or self._woken or time.monotonic() >= until:
-                self._woken = False
+                self._woken = self._rung = False
                 return Polled(events, f"{self._place}/{self._position}")
 
     def _let_gather(self, until: float) -> None:
@@ -377,6 +379,7 @@ class CeleryExecutor(Executor):
         ]
 
     def wake(self) -> None:
+        self._rung = True
         self._waker.ring()
 
     def _leave_word(self) -> None:

@@ -39,5 +39,5 @@ class Waker:
             self._bell.wait(3600.0)
             if self._closed:
                 return
-            with contextlib.suppress(BrokerUnreachable):  # then nothing is being waited for
+            with contextlib.suppress(BrokerUnreachable):  # then nobody reads
                 self._wake()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,20 @@ def test_what_is_given_back_twice_is_sent_again_once(executor: CeleryExecutor, w
     executor.poll(0.2)
     assert len(executor._flights) == 1
     assert worker.claim(at("a"), "c2", "another", b"") is Said.OK
+
+
+def test_who_waits_for_a_broker_that_is_away_is_woken(
+    executor: CeleryExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+
+    def away(block: float) -> list[AnyEvent]:
+        looked.set()
+        raise BrokerUnreachable(executor.url, "for a test")
+
+    monkeypatch.setattr(executor, "_read", away)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(executor.poll, 55.0)
+        assert looked.wait(20)
+        executor.wake()
+        assert list(waiting.result(30).events) == []
