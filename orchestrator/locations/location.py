@@ -58,8 +58,7 @@ class Location:
         self._out = 0  #: processes that answer, or are to
         self._version = 0
         self._has_come_back = False  #: the last of the idle ones, a moment ago
-        self._starting = 0  #: processes that are loading the code for a question
-        self._moved = 0.0  #: when a process last answered, or had started, monotonic: one that hangs holds up nobody
+        self._moved = 0.0  #: when a process last answered, or was begun, monotonic: one that hangs holds up nobody
         self._patience = _PATIENCE  #: who waits no longer than a new process takes to start loses nothing
 
     @property
@@ -131,25 +130,18 @@ class Location:
                         if process.alive:
                             self._out += 1
                             return process, self._version
-                until = begun + self._patience
-                if not self._starting:
-                    until = min(until, max(begun, self._moved) + _PATIENCE)
+                until = min(begun + self._patience, max(begun, self._moved) + _PATIENCE)
                 if not self._out or now >= until:
                     break
                 self._changed.wait((begun + _HESITATION if waited < _HESITATION else until) - now)
             version = self._version
             self._out += 1
-            self._starting += not apart
+            self._moved = time.monotonic()  # others may get along with the one that is about to start
         try:
             new, _ = self._started(_LOAD)
         except LocationBroken:
             self._put_back(None, version)
             raise
-        finally:
-            with self._changed:
-                self._starting -= not apart
-                self._moved = time.monotonic()
-                self._changed.notify_all()
         return new, version
 
     def _started(self, timeout: float) -> tuple[_Process, Answer]:

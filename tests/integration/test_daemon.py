@@ -85,11 +85,12 @@ def test_each_sensor_goes_its_way_whatever_the_others_do(service: Service) -> No
     assert "longer than 5 s" in hung.error.message
 
 
+@pytest.mark.timeout(500)  # four daemons that load their code
 def test_a_daemon_that_is_killed_launches_nothing_twice(service: Service) -> None:
     store, origin = service.store, f"sensor:{NAME}:numbers"
     for kill_at in (3, 8, 13):
         daemon = service.start("daemon", "run", "-f", str(FILE))
-        until(lambda at=kill_at: len(store.launched(origin)) >= at, 30, service.logs)  # type: ignore[misc]
+        until(lambda at=kill_at: len(store.launched(origin)) >= at, 100, service.logs)  # type: ignore[misc]
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
     service.start("daemon", "run", "-f", str(FILE))
@@ -149,6 +150,7 @@ def NAME(context): return SkipReason("nothing")
         service.close()
 
 
+@pytest.mark.timeout(300)  # a process for each of many commands
 def test_the_command_line_of_schedules_and_sensors(tmp_path: Path) -> None:
     service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
     code = ("-f", str(FILE))
