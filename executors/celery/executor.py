@@ -469,6 +469,10 @@ class CeleryExecutor(Executor):
         said = self._protocol.expire(flight.at, flight.lease, seal_events([event], self.ring))
         reach("expire after")
         flight.seen = now  # the event comes by the stream, like any other
+        if said is Said.STALE and flight.refused:  # it ended long ago, or there is a later attempt: no event comes
+            self._over[event.run_id, event.step] = event.attempt
+            self._flights.returns(flight)
+        flight.refused = said is Said.STALE
         _log.warning("Step %s, attempt %s: lease expired (%s).", flight.at.step, flight.at.attempt, said.value)
 
     def _fetch_back(self, flight: Flight) -> None:

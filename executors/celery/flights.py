@@ -34,6 +34,7 @@ class Flight:
     started: bool = False  #: it was heard to have begun
     lease: bytes = b""  #: as it was seen last
     seen: float = 0.0  #: since when it has read so
+    refused: bool = False  #: its lease was to end, and Redis said that there is none of this attempt
     suspected: bool = False  #: its message was not found once
     resend_after: float = 0.0
     resent: int = 0
@@ -117,7 +118,7 @@ class Flights:
         return self._in_line[line]
 
     def returns(self, flight: Flight) -> None:
-        """It is to be sent again."""
+        """It is to be sent again, or given up."""
         self._leaves(flight)
         self._disband(_id(flight.at))
 
@@ -192,7 +193,7 @@ class Flights:
             if not flight.claimed:
                 continue
             if lease != flight.lease:
-                flight.lease, flight.seen = lease, now
+                flight.lease, flight.seen, flight.refused = lease, now, False
             elif now - flight.seen >= self.lease_ttl:
                 dead.append(flight)
         return dead

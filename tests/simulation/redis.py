@@ -166,15 +166,19 @@ class Redis:
         self.leases[step] = Lease(attempt, claim, number)
         return "cancel" if self.marks.get(step, 0) >= attempt else "ok"
 
-    def expire(self, step: StepKey, attempt: int, lease: bytes, event: AnyEvent) -> None:
+    def expire(self, step: StepKey, attempt: int, lease: bytes, event: AnyEvent) -> bool:
+        """False where that attempt has ended, or its lease reads otherwise."""
         fence, seen, held = self.fences.get(step), self.leases.get(step), self.held(step, attempt)
-        if fence is None or fence.attempt != attempt or fence.ended:
-            return
+        if fence is None:
+            return True
+        if fence.attempt != attempt or fence.ended:
+            return False
         if lease not in (seen.text if seen else b"", held.text if held else b""):
-            return
+            return False
         self.tell(event)
         self.leases.pop(step, None)
         self.fences[step] = Fence(attempt, "-")
+        return True
 
     def cancel(self, step: StepKey, attempt: int, event: AnyEvent) -> bool:
         """Whether somebody works on it, who is told."""

@@ -297,9 +297,11 @@ class Worker:
         redis = self.world.redis
         for item in items:
             item.beats += 1
+            # Of several claims that were given back, the last one is known.
+            is_last = redis.returned.get(item.task.step) == item.claim and item.task.step not in redis.leases
             if self.world.mutant == "a beat takes back what was given back":
                 redis.returned.clear()
-            given_back = item.task.step not in redis.leases and item in (self.ride.given_back if self.ride else ())
+            given_back = is_last and item in (self.ride.given_back if self.ride else ())
             said = redis.beat(*item.at, item.beats)
             if given_back and item.task.step in redis.leases and not self.world.wipes:
                 raise Violated(f"{item.task.step} was given back, and has a lease again")

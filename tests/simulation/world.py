@@ -299,8 +299,12 @@ class Remote(Executor):
                 continue
             event = _lost(self.world, step, attempt, "silent")
             with self._reaching() as redis:
-                redis.expire(step, attempt, flight.lease, event)
+                is_open = redis.expire(step, attempt, flight.lease, event)
             flight.seen = now
+            if not is_open and flight.refused:
+                self.over[step] = attempt
+                self.flights.returns(flight)
+            flight.refused = not is_open
 
     def _start_over(self, generation: int, now: float) -> None:
         with self._reaching() as redis:
