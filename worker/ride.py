@@ -118,6 +118,7 @@ class Ride:
         self._stream: EventStream | None = None  #: of what runs
         self._made: dict[int, Made] = {}
         self._succeeded: dict[int, set[StepKey]] = {}
+        self._claims: dict[tuple[int, StepKey], str] = {}  #: with which each has succeeded
         self._failed: set[tuple[int, StepKey]] = set()  #: chain and step, of what has not succeeded here
         self._concluding: list[tuple[Ended, bool]] = []
         self._said: list[str] = []
@@ -199,6 +200,8 @@ class Ride:
 
     def _send_on(self, item: Item) -> None:
         """Put the rest of a chain into its queue, for any worker."""
+        if self._ended:
+            self._tell()  # nobody goes on elsewhere with what was not accepted
         rest = [each for each in self._items if each.chain == item.chain]
         self._items = deque(each for each in self._items if each.chain != item.chain)
         task = fulfilled(item.task, self._made.get(item.chain, {}), self._succeeded.get(item.chain, set()))
@@ -428,6 +431,10 @@ class Ride:
             self._means.pace.learn(self._kind(task), event.seconds)
             self._made.setdefault(item.chain, {}).update(made_of(event.outputs))
             self._succeeded.setdefault(item.chain, set()).add(task.step)
+            self._claims[item.chain, task.step] = item.claim
+            if item.after:
+                after = tuple((step, self._claims[item.chain, step]) for step in item.after)
+                event = msgspec.structs.replace(event, after=after)
             outputs = self._output_keys(task, event)
         else:
             self._failed.add((item.chain, task.step))

@@ -193,6 +193,8 @@ class StepSucceeded(StepEvent, frozen=True, kw_only=True, omit_defaults=True, ta
     TYPE = EventType.STEP_SUCCESS
     outputs: tuple[OutputRef, ...] = ()
     seconds: float = 0.0  #: in the step, from start to end
+    #: Steps before it in its message, whose outputs it took before they were accepted, each with its claim.
+    after: tuple[tuple[StepKey, str], ...] = ()
 
 
 class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.STEP_FAILURE.value):

@@ -34,6 +34,7 @@ class Step:
     due: float | None = None  #: when WAITING: the start of the next attempt
     delay: float = 0.0  #: and how long that was to be
     outputs: tuple[OutputRef, ...] = ()
+    earlier: tuple[OutputRef, ...] = ()  #: that it made before they were lost, and it ran again
     missing: int = 0  #: what it waits for: steps, and gates, that are not done
     blocked: bool = False  #: it will never run (only told in plans with trigger rules)
     waiters: list[Step] = field(default_factory=list)

@@ -247,6 +247,7 @@ class _Driver:
             if run is None:
                 continue
             machine = run.machine
+            event = machine.vetted(event)
             before = machine.status
             commands = machine.take(event, now)
             if commands is None:

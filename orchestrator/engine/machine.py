@@ -145,6 +145,20 @@ class RunMachine:
 
     # ---- a step: what its executor reports
 
+    def vetted(self, event: AnyEvent) -> AnyEvent:
+        """The event; a loss for the success of a step that went on with what a step before it in its message had made,
+        where that was not accepted in the end.
+        """
+        if not isinstance(event, StepSucceeded) or not event.after:
+            return event
+        for key, claim in event.after:
+            maker = self.steps.get(key)
+            refs = () if maker is None else (*maker.outputs, *maker.earlier)
+            if not any(ref.claim == claim for ref in refs):
+                cause = LossCause(f"it went on with what an attempt at {key!r} had made that was not accepted")
+                return StepLost(run_id=event.run_id, at=event.at, step=event.step, attempt=event.attempt, cause=cause)
+        return event
+
     def _step_started(self, event: StepStarted, now: float) -> list[Command] | None:
         step = self._out(event)
         if step is None or step.status is StepStatus.RUNNING:
@@ -156,6 +170,8 @@ class RunMachine:
         step = self._out(event)
         if step is None:
             return None
+        if step.again:
+            step.earlier += step.outputs
         step.outputs = event.outputs
         self._end(step, StepStatus.SUCCESS)
         self._expect_hooks(step)

@@ -81,6 +81,7 @@ class Ride:
     canceled: bool = False
     made: dict[int, Made] = field(default_factory=dict)
     succeeded: dict[int, set[StepKey]] = field(default_factory=dict)
+    claims: dict[tuple[int, StepKey], str] = field(default_factory=dict)
     failed: set[tuple[int, StepKey]] = field(default_factory=set)
 
     @classmethod
@@ -127,7 +128,7 @@ class Ride:
             if any((item.chain, step) in self.failed for step in item.after):
                 self.failed.add((item.chain, self.items.popleft().task.step))
                 continue
-            if item.after and not item.task.fused and not found and self.world.chance() < 0.1:
+            if item.after and not item.task.fused and not (found or self.ended) and self.world.chance() < 0.1:
                 self._send_on(item)
                 continue
             self.world.claims += 1
@@ -232,6 +233,7 @@ class Ride:
             world.redis.outputs |= {key, item.at}
             self.made.setdefault(item.chain, {}).update(made_of(event.outputs))
             self.succeeded.setdefault(item.chain, set()).add(task.step)
+            self.claims[item.chain, task.step] = item.claim
         else:
             self.failed.add((item.chain, task.step))
         self.ended.append(Ended(item, event, [event] if item.told else [self._start_of(item), event]))
@@ -252,7 +254,8 @@ class Ride:
         if result == "ok":
             keys = outcome.keys or ()
             refs = tuple(OutputRef(RUN, task.step, "result", key or None, task.attempt, item.claim) for key in keys)
-            return StepSucceeded(**common, outputs=refs, seconds=0.0001)
+            after = tuple((step, self.claims[item.chain, step]) for step in item.after)
+            return StepSucceeded(**common, outputs=refs, seconds=0.0001, after=after)
         return StepFailed(**common, error=ErrorInfo("Boom", result), allow_retries=result != "fatal")
 
 

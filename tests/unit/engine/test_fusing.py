@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from opgrid import DynamicOut, DynamicOutput, Out, graph, job, op
-from opgrid.contracts.events import RunStarted, StepSucceeded
+from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepSucceeded
 from opgrid.contracts.fusing import fulfilled, made_of, promise
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, Stored
 from opgrid.definitions.job import JobDefinition
@@ -50,7 +50,7 @@ def machine_of(made: JobDefinition) -> RunMachine:
     return RunMachine(RUN, compile(take(made, made.resolve(None), made.tags)))
 
 
-def launched(machine: RunMachine, event: RunStarted | StepSucceeded) -> list[StepTask]:
+def launched(machine: RunMachine, event: RunStarted | StepSucceeded | StepLost) -> list[StepTask]:
     commands = machine.take(event, 1.0) or []
     return machine.with_crews([command.task for command in commands if isinstance(command, Launch)])
 
@@ -117,6 +117,30 @@ def test_a_long_chain_is_sent_in_parts() -> None:
         (task,) = succeeded(machine, step)
         sent += bool(task.then)
     assert sent == 1
+
+
+def test_what_went_on_with_an_attempt_that_was_not_accepted_counts_as_lost() -> None:
+    @job
+    def two() -> None:
+        inc(one())
+
+    machine = machine_of(two)
+    started(machine)
+    key, follower = StepKey("one"), StepKey("inc")
+    machine.take(StepLost(run_id=RunId("r"), at=1.0, step=key, attempt=1, cause=LossCause("silent")), 1.0)
+    accepted = OutputRef(RunId("r"), key, "result", None, 2, "c2")
+    machine.take(StepSucceeded(run_id=RunId("r"), at=2.0, step=key, attempt=2, outputs=(accepted,)), 2.0)
+
+    def told(claim: str) -> StepSucceeded:
+        return StepSucceeded(run_id=RunId("r"), at=3.0, step=follower, attempt=1, after=((key, claim),))
+
+    assert machine.vetted(told("c2")) == told("c2")
+    lost = machine.vetted(told("c1"))
+    assert isinstance(lost, StepLost)
+    assert (lost.step, lost.attempt) == (follower, 1)
+    assert "'one'" in lost.cause.reason
+    (again,) = launched(machine, lost)
+    assert (again.step, again.attempt) == (follower, 2)
 
 
 def _fork(x):  # type: ignore[no-untyped-def]
