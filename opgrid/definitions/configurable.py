@@ -204,9 +204,23 @@ def config_model(owner: type[ConfigurableResourceFactory], nested: Mapping[str, 
         name: (field.annotation, field) for name, field in owner.model_fields.items() if name not in nested
     }
     made: type[Config] = pydantic.create_model(
-        f"{owner.__name__}", __base__=Config, __config__=None, __module__=owner.__module__, **fields
+        f"{owner.__name__}",
+        __base__=Config,
+        __config__=None,
+        __module__=owner.__module__,
+        __validators__=_validators(owner, set(fields)),
+        **fields,
     )
     return made
+
+
+def _validators(owner: type[ConfigurableResourceFactory], fields: set[str]) -> dict[str, Any]:
+    """Those of single fields: what the owner says of itself as a whole needs what is nested in it."""
+    return {
+        name: pydantic.field_validator(*kept, mode=each.info.mode, check_fields=False)(staticmethod(each.func))
+        for name, each in owner.__pydantic_decorators__.field_validators.items()
+        if (kept := [field for field in each.info.fields if field in fields])
+    }
 
 
 def nested_of(given: ConfigurableResourceFactory) -> dict[str, Any]:

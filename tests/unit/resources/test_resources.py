@@ -329,6 +329,40 @@ def test_variables_are_read_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -
         called(bound)
 
 
+def test_validators_of_its_fields_are_asked_at_launch_and_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Site(ConfigurableResource):
+        url: str
+        credentials: Credentials | None = None
+
+        @pydantic.field_validator("url", "credentials")
+        @classmethod
+        def _is_http(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+            if info.field_name == "url" and not value.startswith("http"):
+                raise ValueError("no http")
+            return value
+
+    @op
+    def visit(site: Site) -> str:
+        return site.url
+
+    @job(resource_defs={"site": Site(url=EnvVar("OUR_SITE"), credentials=Credentials(user="me"))})
+    def visits() -> None:
+        visit()
+
+    monkeypatch.setenv("OUR_SITE", "https://here")
+    assert visits.execute_in_process().output_for_node("visit") == "https://here"
+    monkeypatch.setenv("OUR_SITE", "ftp://here")
+    with pytest.raises(Exception, match="OUR_SITE.*no http"):
+        visits.execute_in_process()
+
+    @job(resource_defs={"site": Site.configure_at_launch()})
+    def asks() -> None:
+        visit()
+
+    with pytest.raises(InvalidConfigError, match="resources:site:config:url: .*no http"):
+        asks.execute_in_process(run_config={"resources": {"site": {"config": {"url": "ftp://here"}}}})
+
+
 def test_variables_inside_lists_and_dicts_are_read_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     class Cluster(ConfigurableResource):
         hosts: list[str]
