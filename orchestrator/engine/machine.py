@@ -154,7 +154,7 @@ class RunMachine:
         for key, claim in event.after:
             maker = self.steps.get(key)
             refs = () if maker is None else (*maker.outputs, *maker.earlier)
-            if not any(ref.claim == claim for ref in refs):
+            if refs and not any(ref.claim == claim for ref in refs):  # without outputs, nothing was taken
                 cause = LossCause(f"it went on with what an attempt at {key!r} had made that was not accepted")
                 return StepLost(run_id=event.run_id, at=event.at, step=event.step, attempt=event.attempt, cause=cause)
         return event

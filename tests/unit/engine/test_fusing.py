@@ -11,14 +11,14 @@ from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepSucceed
 from opgrid.contracts.fusing import fulfilled, made_of, promise
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, Stored
 from opgrid.definitions.job import JobDefinition
-from opgrid.ids import RunId, StepKey
+from opgrid.ids import StepKey
 from orchestrator.engine.commands import Launch
 from orchestrator.engine.machine import RunMachine
 from orchestrator.planner.compile import compile
 from orchestrator.planner.routing import BadTag
 from orchestrator.planner.snapshot import take
 
-RUN = RunId("r")
+RUN = RUN
 
 
 @op
@@ -127,12 +127,12 @@ def test_what_went_on_with_an_attempt_that_was_not_accepted_counts_as_lost() -> 
     machine = machine_of(two)
     started(machine)
     key, follower = StepKey("one"), StepKey("inc")
-    machine.take(StepLost(run_id=RunId("r"), at=1.0, step=key, attempt=1, cause=LossCause("silent")), 1.0)
-    accepted = OutputRef(RunId("r"), key, "result", None, 2, "c2")
-    machine.take(StepSucceeded(run_id=RunId("r"), at=2.0, step=key, attempt=2, outputs=(accepted,)), 2.0)
+    machine.take(StepLost(run_id=RUN, at=1.0, step=key, attempt=1, cause=LossCause("silent")), 1.0)
+    accepted = OutputRef(RUN, key, "result", None, 2, "c2")
+    machine.take(StepSucceeded(run_id=RUN, at=2.0, step=key, attempt=2, outputs=(accepted,)), 2.0)
 
     def told(claim: str) -> StepSucceeded:
-        return StepSucceeded(run_id=RunId("r"), at=3.0, step=follower, attempt=1, after=((key, claim),))
+        return StepSucceeded(run_id=RUN, at=3.0, step=follower, attempt=1, after=((key, claim),))
 
     assert machine.vetted(told("c2")) == told("c2")
     lost = machine.vetted(told("c1"))
@@ -141,6 +141,18 @@ def test_what_went_on_with_an_attempt_that_was_not_accepted_counts_as_lost() -> 
     assert "'one'" in lost.cause.reason
     (again,) = launched(machine, lost)
     assert (again.step, again.attempt) == (follower, 2)
+
+
+def test_of_what_made_nothing_nothing_was_taken() -> None:
+    @job
+    def two() -> None:
+        inc(one())
+
+    machine = machine_of(two)
+    started(machine)
+    machine.take(StepSucceeded(run_id=RUN, at=2.0, step=StepKey("one"), attempt=1), 2.0)
+    told = StepSucceeded(run_id=RUN, at=3.0, step=StepKey("inc"), attempt=1, after=((StepKey("one"), "c"),))
+    assert machine.vetted(told) is told
 
 
 def _fork(x):  # type: ignore[no-untyped-def]
