@@ -18,7 +18,7 @@ from orchestrator.planner.compile import compile
 from orchestrator.planner.routing import BadTag
 from orchestrator.planner.snapshot import take
 
-RUN = RUN
+RUN = RunId("r")
 
 
 @op
