@@ -335,7 +335,7 @@ def test_the_usual_limit_of_time(service: Service, worker: None, tmp_path: Path,
     allowed = service.launch(
         "two", executor, run_config=both(tmp_path / "allowed", 2.0), tags={"opgrid/max_runtime": "60"}
     )
-    assert service.ended(late, 30) is RunStatus.FAILURE
+    assert service.ended(late, 60) is RunStatus.FAILURE
     (failed,) = [event for event in service.store.read(late) if isinstance(event, RunFailed)]
     assert "limit of 2 s" in failed.reason
     assert service.ended(allowed, 30) is RunStatus.SUCCESS
