@@ -11,7 +11,7 @@ from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepSucceed
 from opgrid.contracts.fusing import fulfilled, made_of, promise
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, Stored
 from opgrid.definitions.job import JobDefinition
-from opgrid.ids import StepKey
+from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Launch
 from orchestrator.engine.machine import RunMachine
 from orchestrator.planner.compile import compile
