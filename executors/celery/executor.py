@@ -107,7 +107,7 @@ class CeleryExecutor(Executor):
         self._next_weighing = 0.0
         self._last_read = 0.0
         self._returned: list[Attempted] = []  #: by workers, and still to be taken back
-        self._over: dict[tuple[RunId, StepKey], int] = {}  #: attempts that had ended when they were submitted
+        self._over: dict[tuple[RunId, StepKey], int] = {}  #: attempts that Redis says have ended, and no end was read
         self._missed: set[tuple[str, str]] = set()  #: runs and queues, of which was said that nobody serves them
         self._blind_since: float | None = None
         self._closed = False

@@ -91,6 +91,7 @@ class Coordinator:
         self._stopped = threading.Event()
         self._hurry = threading.Event()  #: a run has ended that others wait for
         self._rang = False  #: it is one that was launched or canceled
+        self._hears = False  #: the bell reaches this process: not through every pooler, nor on every system
         self._are_queued = False
         self._renew_at = 0.0
 
@@ -115,16 +116,24 @@ class Coordinator:
     def _rest(self) -> float:
         if self._records or self._are_queued:
             return _LOOK
-        return _HEARING if self._holds(_QUEUE) else _IDLE
+        return _HEARING if self._hears else _IDLE
 
     def _listen(self) -> None:
-        """In a thread: where somebody has launched or canceled a run, the next turn is now."""
+        """In a thread: where somebody has launched or canceled a run, the next turn is now. It rings once itself, to
+        learn whether it hears.
+        """
+        has_rung = False
         while not self._stopped.is_set():
             if not self._holds(_QUEUE):
+                self._hears = has_rung = False
                 self._stopped.wait(_IDLE)
-            elif self._store.wait_for_bell(_LISTEN):
-                self._rang = True
+            elif self._store.wait_for_bell(_LISTEN if has_rung else 0.0):
+                self._hears = self._rang = True
                 self._hurry.set()
+            elif not has_rung:
+                has_rung = True
+                with contextlib.suppress(DatabaseUnreachable):  # the turns say so
+                    self._store.ring_bell()
 
     def run(self) -> None:
         """Until ``stop``."""

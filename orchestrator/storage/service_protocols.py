@@ -77,6 +77,10 @@ class ServiceStore(Store, Protocol):
         """
         ...
 
+    def ring_bell(self) -> None:
+        """For who wants to know whether it hears it. Raises DatabaseUnreachable."""
+        ...
+
     def open_runs(self) -> list[OpenRun]:
         """Those that have not ended, oldest first."""
         ...

@@ -220,6 +220,10 @@ class ServiceTables(Database):
     def wait_for_bell(self, timeout: float) -> bool:
         return self._bell.wait(timeout)
 
+    def ring_bell(self) -> None:
+        with self._writing(rings=True):
+            pass
+
     def open_runs(self) -> list[OpenRun]:
         """Those that have not ended, oldest first."""
         return [

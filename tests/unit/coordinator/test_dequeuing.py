@@ -17,7 +17,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import DatabaseUnreachable
 from opgrid.ids import RunId
-from orchestrator.coordinator.coordinator import Coordinator
+from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare
@@ -66,6 +66,21 @@ class Flaky:
         return self._store.dequeue(run_ids, at)
 
 
+class Deaf:
+    """A store whose bell rings, and is not heard."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store, self.waited = store, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def wait_for_bell(self, timeout: float) -> bool:
+        time.sleep(min(timeout, 0.02))
+        self.waited += 1
+        return False
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
     made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}", PoolSettings(granularity="run"))
@@ -82,11 +97,16 @@ def launch(store: SqlStore) -> RunId:
 @contextmanager
 def running(store: Any, limits: QueueLimits | None = None) -> Iterator[Started]:
     started: Any = Started()
-    coordinator = Coordinator(store, started, limits or QueueLimits(), None)
+    with going_on(Coordinator(store, started, limits or QueueLimits(), None)):
+        yield started
+
+
+@contextmanager
+def going_on(coordinator: Coordinator) -> Iterator[None]:
     thread = threading.Thread(target=coordinator.run)
     thread.start()
     try:
-        yield started
+        yield
     finally:
         coordinator.stop()
         thread.join()
@@ -157,3 +177,15 @@ def test_a_process_that_cannot_be_started_fails_its_run(store: SqlStore, tmp_pat
         thread.join()
     *_, last = store.read(run_id)
     assert "/nowhere/python cannot be started" in str(last)
+
+
+def test_who_hears_the_bell_looks_seldom_and_who_does_not_more_often(store: SqlStore) -> None:
+    started: Any = Started()
+    hearing = Coordinator(store, started, QueueLimits(), None)
+    with going_on(hearing):
+        eventually(lambda: hearing._rest() == _HEARING)
+    deaf = Deaf(store)
+    other = Coordinator(deaf, started, QueueLimits(), None)  # type: ignore[arg-type]
+    with going_on(other):
+        eventually(lambda: "queue" in store.held() and deaf.waited > 20)
+        assert other._rest() == _IDLE

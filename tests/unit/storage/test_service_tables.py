@@ -295,4 +295,6 @@ def test_who_waits_for_runs_is_told_by_other_processes(store: SqlStore, database
     assert store.wait_for_bell(20.0)
     other.dequeue([RunId("a")], 2.0)
     assert not store.wait_for_bell(0.05)
+    store.ring_bell()  # one may ring for oneself
+    assert store.wait_for_bell(20.0)
     other.close()
