@@ -13,7 +13,7 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -117,7 +117,7 @@ class RedisStore(IOManager):
         if stored is not None:
             return unpack(*stored, ref, context.io.keys)
         client, ring = self._client(context), context.io.keys
-        return self._patiently(lambda: self._read(client, key, ref, ring))
+        return self._patiently(lambda: self._read(client, key, ref, ring))()
 
     def read_ahead(self, io: IOSetup, refs: Sequence[OutputRef]) -> None:
         pending, url = io.pending, self.url or io.broker_url
@@ -201,8 +201,8 @@ class RedisStore(IOManager):
         pipe.execute()
         return len(names)
 
-    def _read(self, client: redis.Redis, key: str, ref: OutputRef, ring: KeyRing) -> Any:
-        """The value."""
+    def _read(self, client: redis.Redis, key: str, ref: OutputRef, ring: KeyRing) -> Callable[[], Any]:
+        """What makes the value of what was read: whatever that raises, it is not read again."""
         count = _chunks_of(ref)
         names = [key, *(f"{key}:{number}" for number in range(1, count))]
         first: Any = client.get(key)
@@ -214,15 +214,15 @@ class RedisStore(IOManager):
             )
         header, begin = _apart(key, first)
         if count == 1:
-            return unpack(header, begin, ref, ring)
+            return partial(unpack, header, begin, ref, ring)
         told = read_header(header, ref, ring)
         if told.size > self.max_bytes:
             raise PayloadRejected(f"{key} would take {told.size:,} bytes; {self.max_bytes:,} are allowed")
         if self._nearby is not None:
             found = self._nearby.find(told.checksum.hex(), told.raw)
             if found is not None:
-                return value_of(told, found)
-        return unpack(header, _gathered(client, names[1:], begin, told.size), ref, ring)
+                return partial(value_of, told, found)
+        return partial(unpack, header, _gathered(client, names[1:], begin, told.size), ref, ring)
 
     def _client(self, context: IOContext) -> redis.Redis:
         url = self.url or context.io.broker_url

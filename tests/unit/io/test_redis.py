@@ -229,3 +229,25 @@ def test_what_is_near_counts_for_nothing_without_its_header(
     client.set(key_of(stored), bytes(first))
     with pytest.raises(PayloadRejected):
         load(RedisStore(), around, stored)
+
+
+class Refuses:
+    """Cannot be unpickled, with an error that Redis might have raised."""
+
+    asked = 0
+
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    Refuses.asked += 1
+    raise redis.ConnectionError("not of the store")
+
+
+def test_what_a_value_raises_when_it_is_made_is_not_waited_for(around: Any) -> None:
+    stored = store(RedisStore(), around, Refuses())
+    Refuses.asked = 0
+    with pytest.raises(redis.ConnectionError, match="not of the store"):
+        load(RedisStore(), around, stored)
+    assert Refuses.asked == 1
