@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, NodeInfo, Wire
 from opgrid.contracts.tags import tags_of
 from opgrid.definitions.hooks import HookDefinition, check_hooks
-from opgrid.definitions.names import check_name, place_of_caller
+from opgrid.definitions.names import check_name, is_name, place_of_caller
 from opgrid.definitions.ports import In
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, InvariantViolationError, listed, nearest
@@ -28,6 +28,11 @@ _CURRENT: ContextVar[Composition | None] = ContextVar("opgrid_composition", defa
 def current() -> Composition | None:
     """The composition that is under way here."""
     return _CURRENT.get()
+
+
+#: What nothing was said about; shared by all nodes.
+_NO_TAGS: Final[dict[str, str]] = {}
+_NO_HOOKS: Final[frozenset[HookDefinition]] = frozenset()
 
 
 # ---- what can be called ----------------------------------------------------------------------------------
@@ -47,7 +52,7 @@ class Invocable:
 
     def alias(self, name: str) -> PendingInvocation:
         """The same under another name, for the next call."""
-        return PendingInvocation(self).alias(name)
+        return PendingInvocation(self, _alias(name, self))
 
     def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
         """With more tags, for the next call."""
@@ -89,19 +94,18 @@ class PendingInvocation:
         self,
         definition: Invocable,
         alias: str | None = None,
-        tags: dict[str, str] | None = None,
-        hooks: frozenset[HookDefinition] = frozenset(),
+        tags: dict[str, str] = _NO_TAGS,
+        hooks: frozenset[HookDefinition] = _NO_HOOKS,
         retry: RetryPolicy | None = None,
     ) -> None:
         self._definition = definition
         self._alias = alias
-        self._tags = tags or {}
+        self._tags = tags
         self._hooks = hooks
         self._retry = retry
 
     def alias(self, name: str) -> PendingInvocation:
-        check_name(name, f"an invocation of {self._definition.described()}")
-        return PendingInvocation(self._definition, name, self._tags, self._hooks, self._retry)
+        return PendingInvocation(self._definition, _alias(name, self._definition), self._tags, self._hooks, self._retry)
 
     def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
         more = tags_of(tags, f"an invocation of {self._definition.described()}")
@@ -120,13 +124,19 @@ class PendingInvocation:
         return self._definition
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        composition = current()
+        composition = _CURRENT.get()
         if composition is None:
             return self._definition(*args, **kwargs)
         return composition.invoke(self._definition, args, kwargs, self._alias, self._tags, self._hooks, self._retry)
 
     def __repr__(self) -> str:
         return f"<{self._definition.described()}, not yet called>"
+
+
+def _alias(name: str, definition: Invocable) -> str:
+    if not is_name(name):
+        check_name(name, f"an invocation of {definition.described()}")
+    return name
 
 
 class Node:
@@ -404,9 +414,6 @@ def _named_tuple(name: str, fields: list[str]) -> type[tuple[Any, ...]]:
 
 # ---- the composition -------------------------------------------------------------------------------------
 
-_NO_TAGS: Final[dict[str, str]] = {}
-_NO_HOOKS: Final[frozenset[HookDefinition]] = frozenset()
-
 
 class Composition:
     """The nodes of one graph while they are being added."""
@@ -475,8 +482,11 @@ class Composition:
         scope = ROOT
         for input_name, value in given.items():
             if value.__class__ is Handle:
-                wires[input_name] = self._wire(definition, shape, input_name, value)
-                its = value._scope
+                wire, its = value._wire, value._scope
+                plain = wire.__class__ is FromNode and shape is None and value._owner is self and value._key is None
+                if not plain:
+                    self._check_wire(definition, shape, input_name, value)
+                wires[input_name] = wire
             else:
                 wires[input_name], its = self._list(definition, input_name, value)
             if its is not scope:
@@ -489,12 +499,14 @@ class Composition:
             return self._graph_outputs(name, definition, shape, given)
         if scope.bases and (len(scope.bases) > 1 or scope.keys):
             self.meetings.add(scope)
-        return {
-            output: Handle(self, FromNode(name, output), scope, f"{name}.{output}" if out.is_dynamic else None)
-            for output, out in definition.outs.items()
-        }
+        handles: dict[str, Handle] = {}
+        for output, out in definition.outs.items():
+            key = f"{name}.{output}" if out.is_dynamic else None
+            handles[output] = Handle(self, FromNode(name, output), scope, key)
+        return handles
 
-    def _wire(self, definition: Invocable, shape: Shape | None, name: str, value: Handle) -> Wire:
+    def _check_wire(self, definition: Invocable, shape: Shape | None, name: str, value: Handle) -> None:
+        """Of what is not plainly an output of a node of this graph, passed to an op."""
         if value._owner is not self:
             self._foreign(definition, name, value)
         if shape is not None:
@@ -504,7 +516,6 @@ class Composition:
         wire = value._wire
         if wire.__class__ is FromGraphInput and wire.delivery is Delivery.WHOLE:
             self.used(wire.name, "value" if shape is None else shape.uses.get(name, "value"))
-        return wire
 
     def used(self, name: str, use: str) -> None:
         """An input of this graph is taken as a value, or as something that is dynamic."""

@@ -19,7 +19,7 @@ from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.hooks import HookDefinition, check_hooks
 from opgrid.definitions.names import check_name, check_owners
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
-from opgrid.definitions.structure import OpNode, UnsatisfiedInput, op_nodes, structure_of, unsatisfied_inputs
+from opgrid.definitions.structure import OpNode, UnsatisfiedInput, op_nodes, parts_of, structure_of, unsatisfied_inputs
 from opgrid.errors import (
     InvalidDefinitionError,
     InvalidSubsetError,
@@ -208,9 +208,10 @@ class JobDefinition:
         ``io_manager`` has a default and is not among them unless it is bound.
         """
         keys: set[str] = set()
-        for hook in {hook for hooks in {each.hooks for each in self.op_table.values()} for hook in hooks}:
+        ops, hooks = parts_of(self)
+        for hook in hooks:
             keys |= hook.required_resource_keys
-        for op in {each.op for each in self.op_table.values()}:
+        for op in ops:
             keys |= op.required_resource_keys
             keys |= {out.io_manager_key for out in op.outs.values() if not out.type.is_nothing}
             keys |= {port.input_manager_key for port in op.ins.values() if port.input_manager_key is not None}

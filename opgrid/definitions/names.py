@@ -41,6 +41,11 @@ RESERVED: Final = frozenset(
 )
 
 
+def is_name(name: object) -> bool:
+    """Whether it may name a definition."""
+    return isinstance(name, str) and _NAME.match(name) is not None and name not in RESERVED
+
+
 def check_name(name: object, what: str, where: str = "") -> str:
     """``name`` itself when it may name a definition; ``what`` says of what kind, for the error."""
     place = f" ({where})" if where else ""

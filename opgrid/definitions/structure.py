@@ -82,6 +82,25 @@ def _two_of_one_name(job: JobDefinition, known: Invocable, other: Invocable) -> 
     )
 
 
+def parts_of(job: JobDefinition) -> tuple[set[OpDefinition], set[HookDefinition]]:
+    """The ops and hooks of a job, each once. Looks into each graph once, however often it is used."""
+    ops: set[OpDefinition] = set()
+    hooks = set(job.hook_defs)
+    graphs = [job.graph]
+    seen = {job.graph}
+    for graph in graphs:
+        for node in graph.nodes.values():
+            if node.hook_defs:
+                hooks |= node.hook_defs
+        for definition in graph.node_defs:
+            if isinstance(definition, OpDefinition):
+                ops.add(definition)
+            elif isinstance(definition, GraphDefinition) and definition not in seen:
+                seen.add(definition)
+                graphs.append(definition)
+    return ops, hooks
+
+
 def op_nodes(job: JobDefinition) -> Iterator[OpNode]:
     """Every op of the job at its place, however deep."""
     yield from _inside(job.graph, "", frozenset(job.hook_defs), job.op_retry_policy)

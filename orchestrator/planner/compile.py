@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from opgrid.contracts.structure import Delivery, InputInfo, JobStructure, OpInfo
+from opgrid.contracts.structure import (
+    Delivery,
+    FanIn,
+    FromNode,
+    InputInfo,
+    JobStructure,
+    OutputInfo,
+    Retry,
+    TriggerRule,
+)
 from opgrid.errors import InvalidDefinitionError, listed
 from opgrid.ids import NodePath
 from orchestrator.planner import routing
 from orchestrator.planner.dynamic import Scope, joined, taken
-from orchestrator.planner.flatten import BadWire, Flat, Frame, Leaf, Link, Links, Origin, TopInput, flatten, hooks_of
+from orchestrator.planner.flatten import (
+    BadWire,
+    Frame,
+    Leaf,
+    Link,
+    Links,
+    Origin,
+    TopInput,
+    flatten,
+    follow,
+    hooks_of,
+)
 from orchestrator.planner.inputs import Unsatisfied, UnsatisfiedInputs, unwired
 from orchestrator.planner.known import among
-from orchestrator.planner.plan import NEVER, Feed, FromStep, FromSteps, InputSpec, KnownStep, Plan, StepSpec
+from orchestrator.planner.plan import NEVER, Feed, FromStep, FromSteps, InputSpec, KnownStep, Plan, StepSpec, upstream
 from orchestrator.planner.selection import Wiring, instances, read, select
 from orchestrator.planner.snapshot import JobSnapshot
 
@@ -49,26 +70,33 @@ def compile(
     a step selection everything runs that is not known, which is re-execution from failure; ``resume`` does the same
     within a step selection.
     """
-    flat = flatten(snapshot.structure)
-    leaves, origins = _wired(flat)
-    cut = _cut(origins, op_selection)
-    leaves = _ordered([leaf for leaf in leaves if leaf.path not in cut], origins, cut)
-    specs = _Specs(snapshot, origins, cut)
-    steps = {leaf.path: specs.of(leaf) for leaf in leaves}
+    structure = snapshot.structure
+    content = snapshot.hash  # the whole of it is text for a moment: before the steps are there, too
+    specs = _Specs(snapshot)
+    if op_selection or not _in_order(structure):
+        leaves = list(flatten(structure))
+        origins = _wired(structure, leaves)
+        specs.cut = cut = _cut(origins, op_selection)
+        for leaf in _ordered([leaf for leaf in leaves if leaf.path not in cut], origins, cut):
+            specs.add(leaf, origins[leaf.path])
+    else:  # one after the other: leaves and origins of a large job are never there all at once
+        for leaf in flatten(structure):
+            specs.add(leaf, _origins(structure, leaf))
+    steps = specs.steps
     if specs.missing:
-        raise UnsatisfiedInputs(snapshot.structure.name, specs.missing)
+        raise UnsatisfiedInputs(structure.name, specs.missing)
     plan = Plan(
-        snapshot.structure.name,
+        structure.name,
         tuple(steps.values()),
         retries="disabled" not in _retries(snapshot),
         max_runtime=specs.run.timeout,
-        snapshot=snapshot.hash,
+        snapshot=content,
     )
     if step_selection is None and known is None:
         return plan
     chosen = None
     if step_selection is not None:
-        wiring = Wiring({path: _sources(origins[path].values()) for path in steps})
+        wiring = Wiring({path: [wire.step for wire in upstream(spec)] for path, spec in steps.items()})
         chosen = instances(read(step_selection, wiring), {path: spec.scope for path, spec in steps.items()})
     return among(plan, chosen, known or (), resume)
 
@@ -77,22 +105,50 @@ def selected_ops(structure: JobStructure, op_selection: Sequence[str] | None) ->
     """The paths of the ops that a selection keeps; None for all. Raises NothingSelected."""
     if not op_selection:
         return None
-    _, origins = _wired(flatten(structure))
+    origins = _wired(structure, list(flatten(structure)))
     return frozenset(origins.keys() - _cut(origins, op_selection))
 
 
-Origins = dict[NodePath, dict[str, Origin]]
+#: What is at the other end of each input of an op, in their order.
+Origins = tuple[Origin, ...]
 
 
-def _wired(flat: Flat) -> tuple[list[Leaf], Origins]:
-    origins: Origins = {}
-    for leaf in flat.leaves:
-        inputs = {info.name: flat.origin(leaf, info.name) for info in leaf.op.inputs}
-        if len(leaf.node.wires) > len(inputs) or not leaf.node.wires.keys() <= inputs.keys():
-            strange = leaf.node.wires.keys() - inputs.keys()
-            raise BadWire(leaf.path, f"it has no input {listed(strange)}; its inputs are {listed(inputs)}.")
-        origins[leaf.path] = inputs
-    return flat.leaves, origins
+def _wired(structure: JobStructure, leaves: Iterable[Leaf]) -> dict[NodePath, Origins]:
+    return {leaf.path: _origins(structure, leaf) for leaf in leaves}
+
+
+def _origins(structure: JobStructure, leaf: Leaf) -> Origins:
+    """Raises BadWire."""
+    path, wires, frame = leaf.path, leaf.node.wires, leaf.frame
+    found: list[Origin] = []
+    followed = 0
+    for info in leaf.op.inputs:
+        wire = wires.get(info.name)
+        if wire is None:
+            found.append(None)
+        else:
+            followed += 1
+            found.append(follow(structure, frame, wire, path))
+    if followed < len(wires):
+        inputs = [info.name for info in leaf.op.inputs]
+        strange = wires.keys() - set(inputs)
+        raise BadWire(path, f"it has no input {listed(strange)}; its inputs are {listed(inputs)}.")
+    return tuple(found)
+
+
+def _in_order(structure: JobStructure) -> bool:
+    """Whether each node comes after all that it takes something from, as in every graph that opgrid composed: then so
+    do the ops when graphs are laid flat.
+    """
+    for graph in structure.graphs.values():
+        seen: set[str] = set()
+        for node in graph.nodes:
+            for wire in node.wires.values():
+                for source in wire.items if isinstance(wire, FanIn) else (wire,):
+                    if isinstance(source, FromNode) and source.node not in seen:
+                        return False
+            seen.add(node.name)
+    return True
 
 
 def _sources(origins: Iterable[Origin]) -> list[NodePath]:
@@ -106,16 +162,16 @@ def _sources(origins: Iterable[Origin]) -> list[NodePath]:
     return found
 
 
-def _cut(origins: Origins, op_selection: Sequence[str] | None) -> frozenset[NodePath]:
+def _cut(origins: Mapping[NodePath, Origins], op_selection: Sequence[str] | None) -> frozenset[NodePath]:
     if not op_selection:
         return frozenset()
-    wiring = Wiring({path: _sources(inputs.values()) for path, inputs in origins.items()})
+    wiring = Wiring({path: _sources(inputs) for path, inputs in origins.items()})
     return frozenset(origins.keys() - select(op_selection, wiring))
 
 
-def _ordered(leaves: list[Leaf], origins: Origins, cut: frozenset[NodePath]) -> list[Leaf]:
+def _ordered(leaves: list[Leaf], origins: Mapping[NodePath, Origins], cut: frozenset[NodePath]) -> list[Leaf]:
     """Topological order; the order of definition where that is one already."""
-    above = {leaf.path: [up for up in _sources(origins[leaf.path].values()) if up not in cut] for leaf in leaves}
+    above = {leaf.path: [up for up in _sources(origins[leaf.path]) if up not in cut] for leaf in leaves}
     seen: set[NodePath] = set()
     for path, sources in above.items():
         if not seen.issuperset(sources):
@@ -158,41 +214,67 @@ def _retries(snapshot: JobSnapshot) -> Mapping[str, object]:
     return retries if isinstance(retries, dict) else {}
 
 
+class _Manner(NamedTuple):
+    """How a step is run, whatever it takes in: the fields of its StepSpec from ``outputs`` on, in their order."""
+
+    outputs: tuple[OutputInfo, ...]
+    retry: Retry | None
+    timeout: float | None
+    start_timeout: float | None
+    recompute: bool
+    trigger: TriggerRule
+    pool: str | None
+    queue: str | None
+    priority: int
+    tags: dict[str, str]
+    executor: str | None
+    fuse: str
+    hooks: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class _Specs:
-    """Makes the steps of a plan, in topological order."""
+    """Makes the steps of a plan; those that a step takes something from have to be added before it."""
 
     snapshot: JobSnapshot
-    origins: Origins
-    cut: frozenset[NodePath]
+    cut: frozenset[NodePath] = frozenset()
     missing: list[Unsatisfied] = field(default_factory=list)
+    steps: dict[NodePath, StepSpec] = field(default_factory=dict)
     run: routing.Routing = field(init=False)
-    _scopes: dict[NodePath, Scope] = field(default_factory=dict)
-    _dynamic: dict[NodePath, Mapping[str, bool]] = field(default_factory=dict)
-    _outputs: dict[str, Mapping[str, bool]] = field(default_factory=dict)
+    _outputs: dict[str, Mapping[str, bool]] = field(default_factory=dict)  #: of an op: whether each is dynamic
+    _manners: dict[tuple[str, str], _Manner] = field(default_factory=dict)  #: by the paths of graphs and their ops
     _fused: dict[str, str] = field(default_factory=dict)  #: what is said of the steps of a graph, by its path
 
     def __post_init__(self) -> None:
         self.run = routing.of_run(self.snapshot.tags)
 
-    def of(self, leaf: Leaf) -> StepSpec:
-        op, node, path = leaf.op, leaf.node, leaf.path
+    def add(self, leaf: Leaf, origins: Origins) -> None:
+        op, path = leaf.op, leaf.path
         scopes: list[tuple[NodePath, Scope]] = []
         inputs: list[InputSpec] = []
-        for info in op.inputs:
-            feed = self._feed(leaf, info, self.origins[path][info.name], scopes)
+        for info, origin in zip(op.inputs, origins, strict=True):
+            feed = self._feed(leaf, info, origin, scopes)
             if feed is not None:
                 inputs.append(InputSpec(info.name, feed, info.nothing))
         scope = joined(path, scopes) if scopes else _UNMAPPED
-        self._scopes[path] = scope
-        self._dynamic[path] = self._outputs_of(node.definition, op)
+        self.steps[path] = StepSpec(path, op.name, scope, tuple(inputs), *self._manner(leaf))
+
+    def _manner(self, leaf: Leaf) -> _Manner:
+        """Invocations in one graph that nothing is said about of their own share it."""
+        node = leaf.node
+        if node.tags or node.retry is not None or node.hooks:
+            return self._manner_of(leaf)
+        at = (leaf.frame.path, node.definition)
+        found = self._manners.get(at)
+        if found is None:
+            found = self._manners[at] = self._manner_of(leaf)
+        return found
+
+    def _manner_of(self, leaf: Leaf) -> _Manner:
+        op, node = leaf.op, leaf.node
         tags = {**op.tags, **node.tags} if node.tags else op.tags
-        how = routing.of_step(tags, path) if tags else routing.Routing()
-        return StepSpec(
-            key=path,
-            op=op.name,
-            scope=scope,
-            inputs=tuple(inputs),
+        how = routing.of_step(tags, leaf.path) if tags else routing.Routing()
+        return _Manner(
             outputs=op.outputs,
             retry=node.retry or leaf.frame.retry or op.retry or self.snapshot.structure.retry,
             timeout=how.timeout or op.timeout,
@@ -249,11 +331,15 @@ class _Specs:
         return feed
 
     def _take(self, leaf: Leaf, link: Link, scopes: list[tuple[NodePath, Scope]]) -> FromStep:
-        dynamic = self._dynamic[link.step].get(link.output)
+        source = self.steps[link.step]
+        outputs = self._outputs.get(source.op)
+        if outputs is None:
+            outputs = self._outputs[source.op] = {output.name: output.dynamic for output in source.outputs}
+        dynamic = outputs.get(link.output)
         if dynamic is None:
-            known = listed(self._dynamic[link.step].keys())
+            known = listed(outputs.keys())
             raise BadWire(leaf.path, f"{link.step!r} has no output {link.output!r}; it has {known}.")
-        scope = self._scopes[link.step]
+        scope = source.scope
         if not dynamic and not link.deliveries:
             feed = FromStep(link.step, link.output)
         else:
@@ -269,10 +355,3 @@ class _Specs:
                 leaf.path, f"{link.step!r} is collected inside a list; give the collected list an input of its own."
             )
         return feed
-
-    def _outputs_of(self, definition: str, op: OpInfo) -> Mapping[str, bool]:
-        """Output name -> dynamic; one table per op."""
-        found = self._outputs.get(definition)
-        if found is None:
-            found = self._outputs[definition] = {output.name: output.dynamic for output in op.outputs}
-        return found

@@ -33,11 +33,8 @@ class Frame:
     node: NodeInfo | None = None  #: this invocation, as its parent has it
     hooks: tuple[str, ...] = ()  #: of this graph and all around it
     retry: Retry | None = None  #: of the nearest invocation that has one
-    nodes: dict[str, NodeInfo] = field(default_factory=dict)
-    children: dict[str, Frame] = field(default_factory=dict)
-
-    def inside(self, name: str) -> NodePath:
-        return NodePath(f"{self.path}.{name}" if self.path else name)
+    paths: dict[str, NodePath] = field(default_factory=dict)  #: of the ops right inside, by name
+    children: dict[str, Frame] = field(default_factory=dict)  #: the graphs right inside, by name
 
 
 class Leaf(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -89,36 +86,27 @@ class BadWire(InvalidDefinitionError):
         return f"The wiring of {self.step!r} is wrong: {self.problem}"
 
 
-@dataclass(slots=True)
-class Flat:
-    """A job without its graphs."""
+def flatten(structure: JobStructure) -> Iterator[Leaf]:
+    """A job without its graphs: leaves in the order of definition, those of a nested graph where it stands.
 
-    structure: JobStructure
-    leaves: list[Leaf]
-    root: Frame
-
-    def origin(self, leaf: Leaf, input_name: str) -> Origin:
-        wire = leaf.node.wires.get(input_name)
-        return None if wire is None else follow(self.structure, leaf.frame, wire, leaf.path)
-
-
-def flatten(structure: JobStructure) -> Flat:
-    """Leaves come in the order of definition, those of a nested graph where it stands."""
+    A wire can be followed when the leaves that it may lead to have been given.
+    """
     graph = _graph(structure, structure.graph, structure.name)
     root = Frame(graph, "", hooks=_union(structure.hooks, graph.hooks))
-    return Flat(structure, list(_walk(structure, root, (structure.graph,))), root)
+    return _walk(structure, root, (structure.graph,))
 
 
 def follow(structure: JobStructure, frame: Frame, wire: Wire, at: str) -> Origin:
     """The source of a wire; ``at`` names the consumer in errors."""
     if isinstance(wire, FromNode):
-        node = frame.nodes.get(wire.node)
-        if node is None:
-            raise BadWire(at, f"there is no node {wire.node!r} beside it.{nearest(wire.node, frame.nodes)}")
-        if not node.is_graph:
-            link = Link(frame.inside(wire.node), wire.output)
-            return link if wire.delivery is Delivery.WHOLE else link.then(wire.delivery)
-        return _taken(_graph_output(structure, frame.children[wire.node], wire.output, at), wire.delivery, at)
+        path = frame.paths.get(wire.node)
+        if path is not None:
+            return Link(path, wire.output, () if wire.delivery is Delivery.WHOLE else (wire.delivery,))
+        child = frame.children.get(wire.node)
+        if child is None:
+            beside = [*frame.paths, *frame.children]
+            raise BadWire(at, f"there is no node {wire.node!r} beside it.{nearest(wire.node, beside)}")
+        return _taken(_graph_output(structure, child, wire.output, at), wire.delivery, at)
     if isinstance(wire, FromGraphInput):
         if frame.parent is None or frame.node is None:
             return TopInput(wire.name)
@@ -157,11 +145,9 @@ def _taken(origin: Origin, delivery: Delivery, at: str) -> Origin:
 
 
 def _walk(structure: JobStructure, frame: Frame, around: tuple[str, ...]) -> Iterator[Leaf]:
-    frame.nodes = {node.name: node for node in frame.graph.nodes}
-    if len(frame.nodes) < len(frame.graph.nodes):
-        raise InvalidDefinitionError(f"The graph {frame.graph.name!r} has two nodes of the same name.")
+    prefix = f"{frame.path}." if frame.path else ""
     for node in frame.graph.nodes:
-        path = frame.inside(node.name)
+        path = NodePath(prefix + node.name)  # of a node at the top, its name itself
         if node.is_graph:
             if node.definition in around:
                 raise InvalidDefinitionError(f"The graph {node.definition!r} contains itself, at {path!r}.")
@@ -176,7 +162,10 @@ def _walk(structure: JobStructure, frame: Frame, around: tuple[str, ...]) -> Ite
                 raise InvalidDefinitionError(
                     f"The node {path!r} is an invocation of {node.definition!r}, which is not there."
                 )
+            frame.paths[node.name] = path
             yield Leaf(path, node, op, frame)
+    if len(frame.paths) + len(frame.children) < len(frame.graph.nodes) or frame.paths.keys() & frame.children.keys():
+        raise InvalidDefinitionError(f"The graph {frame.graph.name!r} has two nodes of the same name.")
 
 
 def _graph(structure: JobStructure, key: str, at: str) -> GraphInfo:

@@ -75,7 +75,7 @@ def _subset(instance: Instance, parent: RunRecord) -> list[str] | None:
     plan = Plan.from_json(instance.store.content(parent.plan))
     whole = JobSnapshot.from_json(instance.store.content(parent.snapshot)).structure
     taken = {spec.key for spec in plan.steps}
-    return sorted(taken) if len(taken) < len(flatten(whole).leaves) else None
+    return sorted(taken) if len(taken) < len(list(flatten(whole))) else None
 
 
 def _check_failed(parent: RunRecord) -> None:

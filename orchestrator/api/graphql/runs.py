@@ -120,7 +120,7 @@ class Batch:
     def sizes(self) -> dict[str, int]:
         """How many ops the jobs have, by the hash of their snapshot."""
         found = self.backend.store.contents(record.snapshot for record in self.records)
-        return {hash: len(flatten(JobSnapshot.from_json(body).structure).leaves) for hash, body in found.items()}
+        return {hash: len(list(flatten(JobSnapshot.from_json(body).structure))) for hash, body in found.items()}
 
     @functools.cached_property
     def plans(self) -> dict[str, Plan]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,8 @@ import pydantic
 import pytest
 
 from opgrid import Config, InvalidConfigError, JobDefinition, OpExecutionContext, job, op, validate_run_config
+from orchestrator.planner.compile import compile
+from orchestrator.planner.snapshot import take
 
 
 def _best(tries: int, work: Callable[[], object]) -> float:
@@ -41,6 +45,56 @@ def test_ten_thousand_ops_are_composed_within_a_second() -> None:
         return chain
 
     assert _best(3, compose) < 1.0
+
+
+def _chained(count: int) -> JobDefinition:
+    @op
+    def first() -> int:
+        return 1
+
+    @op
+    def following(number: int) -> int:
+        return number
+
+    @job
+    def chain() -> None:
+        number = first()
+        for at in range(count - 1):
+            number = following.alias(f"at_{at}")(number)
+
+    return chain
+
+
+def test_a_node_costs_a_few_calls_however_many_there_are() -> None:
+    def calls(count: int) -> int:
+        made = 0
+
+        def counted(frame: object, event: str, argument: object) -> None:
+            nonlocal made
+            made += event in ("call", "c_call")
+
+        sys.setprofile(counted)
+        try:
+            _ = _chained(count).structure
+        finally:
+            sys.setprofile(None)
+        return made
+
+    few, many = calls(100), calls(2000)
+    assert (many - few) / 1900 < 25
+
+
+def test_a_node_and_its_step_weigh_less_than_a_kibibyte() -> None:
+    _chained(10).structure  # what it imports
+    tracemalloc.start()
+    try:
+        made = _chained(2000)
+        plan = compile(take(made, made.resolve()))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(plan.steps) == 2000
+    assert kept / 2000 < 1024
 
 
 _NAMES = [f"field_{number}" for number in range(200)]
