@@ -3,6 +3,10 @@
 ``<base>/<run>/<step>/<output>[/<mapping key>]/<attempt>[.<claim>]``, each part percent-encoded. A file is written
 under another name and then renamed, so that it is there whole or not at all, and it is found by the reference of an
 accepted attempt only: what a lost attempt left behind is never read.
+
+What reads a large file where it was written, since that machine was started, maps it. Its manifest says which file the
+writer has closed, and when that changed last; while the kernel says the same, what is in it is what was hashed, and is
+not hashed again. The header and its signature are looked at as ever.
 """
 
 from __future__ import annotations
@@ -11,20 +15,27 @@ import contextlib
 import os
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged
 from opgrid.io.context import InputContext, IOContext, OutputContext
+from opgrid.io.hashing import Hashing
 from opgrid.io.kept import path_part
+from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
-from opgrid.io.payload import Packed, pack, unpack
+from opgrid.io.pages import LARGE, is_ours_alone, mapped, room
+from opgrid.io.payload import Packed, opened, pack, plain, read_header, unpack, value_of
 from opgrid.io.serializers import Segment, Serializer, serializer
 
 HEAD: Final = struct.Struct(">4sI")
-MAGIC: Final = b"OGF1"
+MAGIC: Final = b"OGF1"  #: the body follows its header
+ALIGNED: Final = b"OGF2"  #: the body begins where arrays may begin
+_ALIGN: Final = 64
 _LARGEST_HEADER: Final = 1 << 20
 _SMALL: Final = 1 << 16  #: bytes that are read at once
+_PIECE: Final = 4 << 20  #: bytes that are read before they are hashed
 
 
 class FilesystemStore(IOManager):
@@ -42,21 +53,21 @@ class FilesystemStore(IOManager):
 
     @staticmethod
     def write_to(path: str, obj: Any, context: OutputContext, how: Serializer) -> None:
-        packed = pack(obj, context.output_ref, context.io.keys, how)
-        write_file(path, packed)
-        context.manifest = {"size": packed.size}
+        packed = pack(plain(obj, how), context.output_ref, context.io.keys)
+        mark = write_file(path, packed, to_map=packed.size >= LARGE)
+        context.manifest = {"size": packed.size, "file": mark} if mark else {"size": packed.size}
 
     @staticmethod
     def read_from(path: str, context: InputContext) -> Any:
-        ref = context.output_ref
+        ref, ring = context.output_ref, context.io.keys
+        mark = ref.manifest.get("file") if isinstance(ref.manifest, dict) else None
         try:
-            header, body = read_file(path)
+            return read_file(path, ref, ring, mark)
         except FileNotFoundError:
             raise OutputGone(
                 f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: "
                 f"there is no file {path}."
             ) from None
-        return unpack(header, body, ref, context.io.keys)
 
     def _path(self, context: IOContext, ref: OutputRef) -> str:
         base = self.base_dir or f"{context.io.home}/storage"
@@ -71,19 +82,51 @@ def relative_path(ref: OutputRef) -> str:
     return f"{path_part(ref.run_id)}/{path_part(ref.step)}/{path_part(ref.output)}/{file}"
 
 
-def write_file(path: str, packed: Packed) -> None:
+def write_file(path: str, packed: Packed, to_map: bool = False) -> str:
+    """Gives the mark by which this machine knows a file again that is to be mapped; "" for none."""
     temporary = f"{path}.{os.getpid()}.part"
-    parts: list[Segment] = [HEAD.pack(MAGIC, len(packed.header)), packed.header, *packed.body]
     _make_folder(path.rpartition("/")[0])
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        _write_all(handle, parts)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        try:
+            if packed.size >= LARGE:
+                _write_large(handle, packed, ALIGNED if to_map else MAGIC)
+            else:
+                _write_all(handle, [HEAD.pack(MAGIC, len(packed.header)), packed.header, *packed.body])
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        os.rename(temporary, path)
+        return _mark(os.fstat(handle)) if to_map else ""
     finally:
         os.close(handle)
-    os.rename(temporary, path)
+
+
+def _write_large(handle: int, packed: Packed, magic: bytes) -> None:
+    """The body first: it is hashed meanwhile."""
+    end = HEAD.size + packed.header_size
+    os.lseek(handle, _aligned(end) if magic == ALIGNED else end, os.SEEK_SET)
+    _write_all(handle, packed.body)
+    os.lseek(handle, 0, os.SEEK_SET)
+    _write_all(handle, [HEAD.pack(magic, len(packed.header)), packed.header])
+
+
+def _mark(about: os.stat_result) -> str:
+    """The time of change is the kernel's to set: nobody writes to a file and leaves it as it was."""
+    started = _started()
+    if not started or not is_ours_alone(about):
+        return ""
+    return f"{started}:{about.st_dev}:{about.st_ino}:{about.st_ctime_ns}:{about.st_size}"
+
+
+@lru_cache(maxsize=1)
+def _started() -> str:
+    """Names the time since this machine was started; "" where that cannot be had."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _make_folder(path: str) -> None:
@@ -107,30 +150,49 @@ def _write_all(handle: int, parts: Sequence[Segment]) -> None:
             view = view[os.write(handle, view) :]
 
 
-def read_file(path: str) -> tuple[bytes, Segment]:
+def read_file(path: str, ref: OutputRef, ring: KeyRing, mark: str | None = None) -> Any:
+    """The value; ``mark``: what its writer was given. Raises what ``unpack`` does, and FileNotFoundError."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         first = os.read(handle, _SMALL)
-        size = len(first) if len(first) < _SMALL else os.fstat(handle).st_size
-        start = HEAD.size + head_of(first[: HEAD.size], size, path)
-        if size == len(first):
-            return first[HEAD.size : start], first[start:]
+        about = None if len(first) < _SMALL else os.fstat(handle)
+        size = len(first) if about is None else about.st_size
+        end, start = places(first, size, path)
+        if about is None:
+            return unpack(first[HEAD.size : end], first[start:], ref, ring)
         if start > len(first):
             first += os.read(handle, start - len(first))
-        body = bytearray(size - start)
-        view, at = memoryview(body), len(first) - start
-        view[:at] = first[start:]
-        while at < len(body) and (count := os.readv(handle, [view[at:]])):
-            at += count
-        return first[HEAD.size : start], body
+        told = read_header(first[HEAD.size : end], ref, ring)
+        if mark and size == start + told.size and mark == _mark(about) and (file := mapped(handle, size)) is not None:
+            return value_of(told, file[start:])
+        return opened(told, ref, *_read_hashing(handle, first[start:], size - start))
     finally:
         os.close(handle)
 
 
-def head_of(data: bytes, size: int, path: str) -> int:
-    """The length of the header that follows. Raises PayloadDamaged for what is no file of ours."""
-    if len(data) == HEAD.size:
-        magic, length = HEAD.unpack(data)
-        if magic == MAGIC and length <= min(size, _LARGEST_HEADER):
-            return int(length)
+def _read_hashing(handle: int, begin: bytes, size: int) -> tuple[Segment, bytes]:
+    body = room(size)
+    view, at, hashed = memoryview(body), len(begin), 0
+    view[:at] = begin
+    with Hashing() as hashing:
+        while at < size and (count := os.readv(handle, [view[at : at + _PIECE]])):
+            at += count
+            hashing.update(view[hashed:at])
+            hashed = at
+        hashing.update(view[hashed:])
+    return body, hashing.digest()
+
+
+def places(begin: bytes, size: int, path: str) -> tuple[int, int]:
+    """Where the header ends and where the body starts. Raises PayloadDamaged for what is no file of ours."""
+    if len(begin) >= HEAD.size:
+        magic, length = HEAD.unpack_from(begin)
+        end = HEAD.size + length
+        start = _aligned(end) if magic == ALIGNED else end
+        if magic in (MAGIC, ALIGNED) and start <= min(size, _LARGEST_HEADER):
+            return end, start
     raise PayloadDamaged(f"{path} is no file of an opgrid IO manager")
+
+
+def _aligned(at: int) -> int:
+    return at + (-at % _ALIGN)

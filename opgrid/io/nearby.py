@@ -9,27 +9,36 @@ cache of bounded size: nothing in it is needed, and all that goes wrong with it 
 
 from __future__ import annotations
 
-import mmap
 import os
 import secrets
 import stat
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from opgrid.io.pages import LARGE, is_ours_alone, mapped
 from opgrid.io.serializers import Segment
 
 #: The folder: OPGRID_IO_NEARBY; ``off`` for none.
 FOLDER: Final = f"/dev/shm/opgrid-{os.geteuid()}"
 OFF: Final = "off"
 #: Bytes below which Redis is as quick.
-LEAST: Final = 1 << 20
+LEAST: Final = LARGE
 #: Bytes that lie there at most: OPGRID_IO_NEARBY_BYTES.
 MOST: Final = 256 << 20
 #: Seconds after which a value is thrown away by whoever writes next.
 _AGE: Final = 600.0
+
+
+class Kept:
+    """A value that is written there."""
+
+    def __init__(self) -> None:
+        self.name = ""  #: under which it is to be found; "": it is not
+        self.path: Path | None = None  #: once it is whole
 
 
 class Nearby:
@@ -39,10 +48,46 @@ class Nearby:
         self.folder = folder
         self.most = most
 
-    def keep(self, name: str, body: Sequence[Segment], size: int) -> None:
-        """Leave a value there for others, if there is room. Raises nothing."""
-        if not LEAST <= size <= self.most // 2:
-            return
+    @contextmanager
+    def keeping(self, body: Sequence[Segment], size: int) -> Iterator[Kept]:
+        """Writes a value there, if there is room, by a thread beside the caller: others find it once the caller is done
+        and has named it. Raises nothing.
+        """
+        kept = Kept()
+        writer = threading.Thread(target=self._write, args=(kept, body, size), daemon=True)
+        started = False
+        if LEAST <= size <= self.most // 2:
+            with suppress(RuntimeError):  # no more threads
+                writer.start()
+                started = True
+        try:
+            yield kept
+        finally:
+            if started:
+                writer.join()
+            if kept.path is not None:
+                with suppress(OSError):
+                    if kept.name:
+                        kept.path.rename(self.folder / kept.name)
+                with suppress(OSError):
+                    kept.path.unlink()
+
+    def find(self, name: str, size: int) -> memoryview | None:
+        """The bytes, as a copy of one's own where they are written to. They stay while they are used."""
+        if size < LEAST:
+            return None
+        with suppress(OSError):
+            if not self._is_ours():
+                return None
+            handle = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if os.fstat(handle).st_size == size:
+                    return mapped(handle, size)
+            finally:
+                os.close(handle)
+        return None
+
+    def _write(self, kept: Kept, body: Sequence[Segment], size: int) -> None:
         with suppress(OSError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._is_ours():
@@ -52,34 +97,20 @@ class Nearby:
             if space.f_bavail * space.f_frsize < 2 * size:
                 return
             path = self.folder / f".{secrets.token_hex(8)}"
-            try:
-                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as file:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as file:
+                try:
                     for part in body:
                         view = memoryview(part).cast("B")
                         while view:
                             view = view[file.write(view) :]
-                path.rename(self.folder / name)
-            finally:
-                path.unlink(missing_ok=True)
-
-    def find(self, name: str, size: int) -> memoryview | None:
-        """The bytes, as a copy of one's own where they are written to. They stay while they are used."""
-        if size < LEAST:
-            return None
-        with suppress(OSError, ValueError):
-            if not self._is_ours():
-                return None
-            handle = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                if os.fstat(handle).st_size == size:
-                    return memoryview(mmap.mmap(handle, size, access=mmap.ACCESS_COPY))
-            finally:
-                os.close(handle)
-        return None
+                except BaseException:
+                    path.unlink()
+                    raise
+            kept.path = path
 
     def _is_ours(self) -> bool:
         found = os.lstat(self.folder)
-        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        return stat.S_ISDIR(found.st_mode) and is_ours_alone(found)
 
     def _make_room(self, size: int) -> None:
         """What is old goes, and the oldest where there is too much."""

@@ -9,6 +9,7 @@ tells damage, for which the value is made again, from a header that somebody wro
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,9 @@ from typing import Any, Final, NamedTuple
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import PayloadDamaged, PayloadRejected
 from opgrid.io.envelope import open_sealed, seal
+from opgrid.io.hashing import BESIDE, Hashing
 from opgrid.io.keys import KeyRing
+from opgrid.io.pages import room
 from opgrid.io.serializers import Segment, Serializer, serializer
 
 PURPOSE: Final = "payload"
@@ -26,41 +29,71 @@ _ALIGN: Final = 64
 _PADDING: Final = bytes(_ALIGN)
 _COMPRESS_FROM: Final = 8 * 1024
 _SAMPLE: Final = 64 * 1024
+#: Bytes from which on threads share the work of compressing, and how many at most.
+_COMPRESS_BESIDE: Final = 8 << 20
+_MOST_THREADS: Final = 4
 _SIZES: Final = struct.Struct(">QQ")
 _CRC: Final = struct.Struct(">I")
 
 
-class Packed(NamedTuple):
-    header: bytes
+class Plain(NamedTuple):
+    """A value as bytes."""
+
+    how: str  #: name of the serializer
     body: list[Segment]  #: to be written one behind the other
     size: int  #: of the body
-    checksum: str
-    raw: list[Segment]  #: the body before it was compressed
-    raw_size: int
+    lengths: list[int]  #: of the segments in it
 
 
-def pack(value: object, ref: OutputRef, ring: KeyRing, how: Serializer, compress: bool = False) -> Packed:
+class Packed:
+    """A value that is ready to be written. A large body is hashed by a thread meanwhile: write it before its header
+    is asked for.
+    """
+
+    __slots__ = ("_before", "_behind", "_checksum", "_header", "_ring", "body", "size")
+
+    def __init__(self, plain: Plain, compression: str, body: list[Segment], size: int, ref: OutputRef, ring: KeyRing):
+        self.body = body
+        self.size = size
+        self._ring = ring
+        self._before = [*_identity(ref), plain.how.encode(), compression.encode(), _SIZES.pack(plain.size, size)]
+        self._behind = struct.pack(f">{len(plain.lengths)}Q", *plain.lengths)
+        self._header = b""
+        self._checksum: bytes | Hashing = Hashing.of(body) if size >= BESIDE else _sha256(body)
+
+    @property
+    def checksum(self) -> bytes:
+        if isinstance(self._checksum, Hashing):
+            self._checksum = self._checksum.digest()
+        return self._checksum
+
+    @property
+    def header(self) -> bytes:
+        if not self._header:
+            self._header = self._sealed(self.checksum)
+        return self._header
+
+    @property
+    def header_size(self) -> int:
+        """Known before the header is."""
+        return len(self._sealed(bytes(hashlib.sha256().digest_size)))
+
+    def _sealed(self, checksum: bytes) -> bytes:
+        sealed = seal(PURPOSE, [*self._before, checksum, self._behind], self._ring)
+        return _CRC.pack(zlib.crc32(sealed)) + sealed
+
+
+def plain(value: object, how: Serializer) -> Plain:
     segments = how.dumps(value)
     lengths = [_length(segment) for segment in segments]
     body = segments if len(segments) == 1 else list(_laid_out(segments, lengths))
-    plain, raw = body, sum(map(_length, body))
-    compression, size = "", raw
-    if compress and raw >= _COMPRESS_FROM and (smaller := _compressed(body)) is not None:
-        compression, body, size = "zstd", [smaller], len(smaller)
-    digest = hashlib.sha256()
-    for part in body:
-        digest.update(part)
-    checksum = digest.digest()
-    fields = [
-        *_identity(ref),
-        how.name.encode(),
-        compression.encode(),
-        _SIZES.pack(raw, size),
-        checksum,
-        struct.pack(f">{len(lengths)}Q", *lengths),
-    ]
-    sealed = seal(PURPOSE, fields, ring)
-    return Packed(_CRC.pack(zlib.crc32(sealed)) + sealed, body, size, checksum.hex(), plain, raw)
+    return Plain(how.name, body, sum(map(_length, body)), lengths)
+
+
+def pack(plain: Plain, ref: OutputRef, ring: KeyRing, compress: bool = False) -> Packed:
+    if compress and plain.size >= _COMPRESS_FROM and (smaller := _compressed(plain)) is not None:
+        return Packed(plain, "zstd", [smaller], len(smaller), ref, ring)
+    return Packed(plain, "", plain.body, plain.size, ref, ring)
 
 
 class Header(NamedTuple):
@@ -93,10 +126,14 @@ def unpack(header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
     """The value. PayloadRejected names what is wrong, PayloadDamaged where it is no more than damage; nothing was
     unpickled then.
     """
-    told = read_header(header, ref, ring)
+    return opened(read_header(header, ref, ring), ref, body)
+
+
+def opened(told: Header, ref: OutputRef, body: Segment, checksum: bytes | None = None) -> Any:
+    """``unpack`` from a header that was read; ``checksum``: of the body, where it was hashed while it came."""
     if _length(body) != told.size:
         raise PayloadDamaged(f"{_named(ref)}: {_length(body)} bytes are stored where {told.size} were written")
-    if hashlib.sha256(body).digest() != told.checksum:
+    if (checksum or hashlib.sha256(body).digest()) != told.checksum:
         raise PayloadDamaged(f"{_named(ref)}: the bytes were damaged or changed after they were written")
     if told.compression:
         body = _decompressed(body, told.raw)
@@ -148,23 +185,34 @@ def _segments(body: Segment, lengths: Sequence[int]) -> list[Segment]:
     return found
 
 
-def _compressed(body: Sequence[Segment]) -> bytes | None:
+def _compressed(plain: Plain) -> bytes | None:
     """None where it does not pay: told by a sample, so that what is already dense costs next to nothing."""
     import zstandard
 
     compressor = zstandard.ZstdCompressor(level=1)
-    largest = max(body, key=_length)
+    largest = max(plain.body, key=_length)
     sample = bytes(memoryview(largest)[:_SAMPLE])
     if len(compressor.compress(sample)) > 0.8 * len(sample):
         return None
-    stream = compressor.compressobj(size=sum(_length(part) for part in body))
-    return b"".join([*(stream.compress(part) for part in body), stream.flush()])
+    if plain.size >= _COMPRESS_BESIDE:
+        compressor = zstandard.ZstdCompressor(level=1, threads=min(_MOST_THREADS, os.cpu_count() or 1))
+    stream = compressor.compressobj(size=plain.size)
+    return b"".join([*(stream.compress(part) for part in plain.body), stream.flush()])
 
 
-def _decompressed(body: Segment, raw: int) -> bytearray:
+def _sha256(body: Sequence[Segment]) -> bytes:
+    if len(body) == 1:
+        return hashlib.sha256(body[0]).digest()
+    digest = hashlib.sha256()
+    for part in body:
+        digest.update(part)
+    return digest.digest()
+
+
+def _decompressed(body: Segment, raw: int) -> Segment:
     import zstandard
 
-    out = bytearray(raw)
+    out = room(raw)
     view, at = memoryview(out), 0
     try:
         with zstandard.ZstdDecompressor().stream_reader(body) as reader:

@@ -22,11 +22,13 @@ from urllib.parse import quote
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, IOContext, OutputContext
+from opgrid.io.hashing import Hashing
 from opgrid.io.kept import batches, index_of
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
-from opgrid.io.nearby import FOLDER, MOST, OFF, Nearby
-from opgrid.io.payload import Packed, pack, read_header, unpack, value_of
+from opgrid.io.nearby import FOLDER, LEAST, MOST, OFF, Nearby
+from opgrid.io.pages import room
+from opgrid.io.payload import Header, Packed, opened, pack, plain, read_header, value_of
 from opgrid.io.pending import Pending, Store, add_to
 from opgrid.io.serializers import Segment, serializer
 from opgrid.io.setup import IOSetup
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHUNK: Final = 1 << 20
+#: Bytes of which large buffers are cut: a quarter of the time goes, of what sockets take for whole chunks.
+_PIECE: Final = 1 << 18
+_AT_ONCE: Final = 8 << 20  #: bytes that go in one round trip
 #: Seconds that a value stays if nobody cleans up: OPGRID_IO_TTL.
 TTL: Final = 7 * 24 * 3600
 #: Bytes of one value: OPGRID_IO_MAX_BYTES.
@@ -81,12 +86,21 @@ class RedisStore(IOManager):
         self._ahead: Mapping[str, bytes] = {}
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
-        ref = context.output_ref
-        packed = pack(obj, ref, context.io.keys, serializer(self.serializer), self.compress)
+        ref, value = context.output_ref, plain(obj, serializer(self.serializer))
+        if self._nearby is None or value.size < LEAST:
+            self._store(context, ref, pack(value, ref, context.io.keys, self.compress))
+            return
+        with self._nearby.keeping(value.body, value.size) as kept:
+            packed = pack(value, ref, context.io.keys, self.compress)
+            if self._store(context, ref, packed):
+                kept.name = packed.checksum.hex()
+
+    def _store(self, context: OutputContext, ref: OutputRef, packed: Packed) -> bool:
+        """Whether its header is in Redis, or will be."""
         if self.spill_to is not None and packed.size > self.spill_above:
             spill(self.spill_to, ref, packed)
             context.manifest = {"size": packed.size, "chunks": 0}
-            return
+            return False
         if packed.size > self.max_bytes:
             raise ValueError(
                 f"Output {ref.output!r} of step {ref.step!r} takes {packed.size:,} bytes; the Redis IO manager "
@@ -98,16 +112,15 @@ class RedisStore(IOManager):
         if not self._put_off(context, key, ref, packed):
             client = self._client(context)
             chunks = self._patiently(lambda: self._write(client, key, ref, packed))
-            if self._nearby is not None:
-                self._nearby.keep(packed.checksum, packed.raw, packed.raw_size)
         self._recent.keep(key, packed)
         context.manifest = {"size": packed.size, "chunks": chunks}
+        return True
 
     def load_input(self, context: InputContext) -> Any:
         ref = context.output_ref
         key = key_of(ref)
         if not _chunks_of(ref):
-            return unpack(*spilled(self._spilled_to(ref), ref), ref, context.io.keys)
+            return spilled(self._spilled_to(ref), ref, context.io.keys)
         stored = self._recent.find(key)
         if stored is None:
             waiting = self._ahead.get(key)
@@ -115,7 +128,7 @@ class RedisStore(IOManager):
                 waiting = context.io.pending.find(key)
             stored = None if waiting is None else _apart(key, waiting)
         if stored is not None:
-            return unpack(*stored, ref, context.io.keys)
+            return self._value(*stored, ref, context.io.keys)
         client, ring = self._client(context), context.io.keys
         return self._patiently(lambda: self._read(client, key, ref, ring))()
 
@@ -134,8 +147,7 @@ class RedisStore(IOManager):
         io = context.io
         if io.pending is None or packed.size > _CACHED_BYTES or self.url not in (None, io.broker_url):
             return False
-        (value,) = _chunks(packed)
-        store = Store(key, bytes(value), index_of(ref.run_id), self.ttl)
+        store = Store(key, _first(packed), index_of(ref.run_id), self.ttl)
         if not io.pending.put(store):
             self._write_all(io.pending, self._client(context))
             return io.pending.put(store)
@@ -184,18 +196,21 @@ class RedisStore(IOManager):
         return self.spill_to
 
     def _write(self, client: redis.Redis, key: str, ref: OutputRef, packed: Packed) -> int:
+        """The header last: while the body is on its way, its checksum is computed."""
         index = index_of(ref.run_id)
-        names: list[str] = []
+        names = [key]
         pipe = client.pipeline(transaction=False)
-        waiting = 0
-        for number, chunk in enumerate(_chunks(packed)):
-            name = f"{key}:{number}" if number else key
-            names.append(name)
-            pipe.set(name, chunk, ex=self.ttl)
-            waiting += len(chunk)
-            if waiting >= 8 * CHUNK:
-                pipe.execute()
-                waiting = 0
+        if packed.size > CHUNK:
+            waiting = 0
+            for chunk in _chunks(packed.body):
+                name = f"{key}:{len(names)}"
+                names.append(name)
+                pipe.set(name, chunk, ex=self.ttl)
+                waiting += len(chunk)
+                if waiting >= _AT_ONCE:
+                    pipe.execute()
+                    waiting = 0
+        pipe.set(key, _first(packed), ex=self.ttl)
         pipe.sadd(index, *names)
         pipe.expire(index, self.ttl)
         pipe.execute()
@@ -204,7 +219,6 @@ class RedisStore(IOManager):
     def _read(self, client: redis.Redis, key: str, ref: OutputRef, ring: KeyRing) -> Callable[[], Any]:
         """What makes the value of what was read: whatever that raises, it is not read again."""
         count = _chunks_of(ref)
-        names = [key, *(f"{key}:{number}" for number in range(1, count))]
         first: Any = client.get(key)
         if first is None:
             raise OutputGone(
@@ -214,15 +228,25 @@ class RedisStore(IOManager):
             )
         header, begin = _apart(key, first)
         if count == 1:
-            return partial(unpack, header, begin, ref, ring)
+            return partial(self._value, header, begin, ref, ring)
         told = read_header(header, ref, ring)
         if told.size > self.max_bytes:
             raise PayloadRejected(f"{key} would take {told.size:,} bytes; {self.max_bytes:,} are allowed")
-        if self._nearby is not None:
-            found = self._nearby.find(told.checksum.hex(), told.raw)
-            if found is not None:
-                return partial(value_of, told, found)
-        return partial(unpack, header, _gathered(client, names[1:], begin, told.size), ref, ring)
+        near = self._near(told)
+        if near is not None:
+            return partial(value_of, told, near)
+        names = [f"{key}:{number}" for number in range(1, count)]
+        return partial(opened, told, ref, *_gathered(client, key, begin, names, told.size))
+
+    def _value(self, header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
+        told = read_header(header, ref, ring)
+        near = self._near(told)
+        return opened(told, ref, body) if near is None else value_of(told, near)
+
+    def _near(self, told: Header) -> memoryview | None:
+        if self._nearby is None or told.raw < LEAST:
+            return None
+        return self._nearby.find(told.checksum.hex(), told.raw)
 
     def _client(self, context: IOContext) -> redis.Redis:
         url = self.url or context.io.broker_url
@@ -282,25 +306,24 @@ def _chunks_of(ref: OutputRef) -> int:
 # ---- bytes -----------------------------------------------------------------------------------------------------------
 
 
-def _chunks(packed: Packed) -> Iterator[bytes | bytearray | memoryview]:
-    """The header with the first bytes, then pieces of at most a chunk: small segments together, large ones cut
-    without a copy.
-    """
+def _first(packed: Packed) -> bytes:
+    """The header, and the body where both make one chunk."""
     begin = _HEAD.pack(len(packed.header)) + packed.header
-    if packed.size <= CHUNK:
-        yield b"".join((begin, *packed.body))
-        return
-    yield begin
+    return begin if packed.size > CHUNK else b"".join((begin, *packed.body))
+
+
+def _chunks(body: Iterable[Segment]) -> Iterator[Segment]:
+    """Small segments together, large ones cut without a copy."""
     small = bytearray()
-    for segment in packed.body:
+    for segment in body:
         view = memoryview(segment).cast("B")
         if small and len(small) + len(view) > CHUNK:
             yield small
             small = bytearray()
-        if len(view) < CHUNK:
+        if len(view) < _PIECE:
             small += view
             continue
-        for start, end in pairwise([*range(0, len(view), CHUNK), len(view)]):
+        for start, end in pairwise([*range(0, len(view), _PIECE), len(view)]):
             yield view[start:end]
     if small:
         yield small
@@ -314,24 +337,32 @@ def _apart(key: str, first: bytes) -> tuple[bytes, bytes]:
     return first[_HEAD.size : _HEAD.size + length], first[_HEAD.size + length :]
 
 
-def _gathered(client: redis.Redis, names: Sequence[str], begin: bytes, size: int) -> bytearray:
-    body = bytearray(size)
-    body[: len(begin)] = begin
-    at = len(begin)
-    for batch in batches(names, 8):
-        pipe = client.pipeline(transaction=False)
-        for name in batch:
-            pipe.get(name)
-        for name, chunk in zip(batch, pipe.execute(), strict=True):
-            if chunk is None:
-                raise OutputGone(f"{name}, a part of an output, is gone from Redis")
+def _gathered(client: redis.Redis, key: str, begin: bytes, names: Sequence[str], size: int) -> tuple[Segment, bytes]:
+    """The body and its checksum, which is computed while it comes."""
+    body = room(size)
+    view, at = memoryview(body), 0
+    with Hashing() as hashing:
+
+        def take(name: str, chunk: bytes) -> None:
+            nonlocal at
             if at + len(chunk) > size:
                 raise PayloadDamaged(f"{name} is longer than what was written")
-            body[at : at + len(chunk)] = chunk
+            view[at : at + len(chunk)] = chunk
+            hashing.update(chunk)
             at += len(chunk)
+
+        take(key, begin)
+        for batch in batches(names, _AT_ONCE // _PIECE):
+            pipe = client.pipeline(transaction=False)
+            for name in batch:
+                pipe.get(name)
+            for name, chunk in zip(batch, pipe.execute(), strict=True):
+                if chunk is None:
+                    raise OutputGone(f"{name}, a part of an output, is gone from Redis")
+                take(name, chunk)
     if at != size:
-        raise PayloadDamaged(f"{names[0]} and its followers hold {at:,} bytes where {size:,} were written")
-    return body
+        raise PayloadDamaged(f"{key} and its followers hold {at:,} bytes where {size:,} were written")
+    return body, hashing.digest()
 
 
 def nearby() -> Nearby | None:

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, SettingsError
-from opgrid.io.filesystem import HEAD, MAGIC, head_of, read_file, relative_path, write_file
-from opgrid.io.payload import Packed
-from opgrid.io.serializers import Segment
+from opgrid.io.filesystem import HEAD, MAGIC, places, read_file, relative_path, write_file
+from opgrid.io.keys import KeyRing
+from opgrid.io.payload import Packed, unpack
 
 _BLOCK: Final = 8 << 20
 
@@ -26,12 +26,12 @@ def spill(base: str, ref: OutputRef, packed: Packed) -> None:
             file.write(part)
 
 
-def spilled(base: str, ref: OutputRef) -> tuple[bytes, Segment]:
-    """Header and body. Raises OutputGone where it is gone."""
+def spilled(base: str, ref: OutputRef, ring: KeyRing) -> Any:
+    """The value. Raises OutputGone where it is gone, and what ``unpack`` does."""
     path = _path(base, ref)
     try:
         if not _is_remote(base):
-            return read_file(path)
+            return read_file(path, ref, ring)
         with _open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
@@ -39,8 +39,8 @@ def spilled(base: str, ref: OutputRef) -> tuple[bytes, Segment]:
             f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: there is "
             f"nothing at {path}."
         ) from None
-    length = head_of(data[: HEAD.size], len(data), path)
-    return data[HEAD.size : HEAD.size + length], memoryview(data)[HEAD.size + length :]
+    end, start = places(data, len(data), path)
+    return unpack(data[HEAD.size : end], memoryview(data)[start:], ref, ring)
 
 
 def _path(base: str, ref: OutputRef) -> str:

@@ -36,7 +36,7 @@ from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey, split_step_key, step_key
 from opgrid.io.kept import path_part
 from opgrid.io.keys import KeyRing
-from opgrid.io.payload import pack, unpack
+from opgrid.io.payload import pack, plain, unpack
 from opgrid.io.serializers import serializer
 
 COUNT = int(os.environ.get("OPGRID_FUZZ", "3000"))
@@ -99,7 +99,7 @@ EVENTS = [
 TASKS = [StepTask(RUN, StepKey("b"), NodePath("b"), 3, inputs=(TaskInput("x", Stored(REF)),))]
 BRIEF = RunBrief(RUN, JobRef("job", "hash", "place"), ExecutorChoice("celery", {"queue": "q"}), tags={"a": "b"})
 DISPATCH, _ = sign_tasks(hash_of(b"brief"), TASKS, RING)
-PACKED = pack({"value": [1, 2, 3]}, REF, RING, serializer("cloudpickle"))
+PACKED = pack(plain({"value": [1, 2, 3]}, serializer("cloudpickle")), REF, RING)
 BODY = b"".join(bytes(part) for part in PACKED.body)
 HEADER_SIZE = len(PACKED.header)
 
@@ -162,7 +162,7 @@ def test_a_bomb_that_nobody_signed_does_not_go_off() -> None:
 
     bomb = pickle.dumps(Bomb())
     stranger = KeyRing(b"x" * 32)
-    forged = pack(0, REF, stranger, serializer("cloudpickle"))
+    forged = pack(plain(0, serializer("cloudpickle")), REF, stranger)
     for header in (forged.header, PACKED.header, b"", bomb):
         with pytest.raises(PayloadRejected):
             unpack(header, bomb, REF, RING)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import resource
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +14,8 @@ BODY = os.urandom(LEAST)
 
 
 def keep(nearby: Nearby, name: str, body: bytes = BODY) -> None:
-    nearby.keep(name, [body[:100], memoryview(body)[100:]], len(body))
+    with nearby.keeping([body[:100], memoryview(body)[100:]], len(body)) as kept:
+        kept.name = name
 
 
 def names(nearby: Nearby) -> set[str]:
@@ -87,3 +91,41 @@ def test_a_value_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     nearby = Nearby(tmp_path / "near")
     keep(nearby, "a/b")  # no such folder: it cannot be moved there
     assert names(nearby) == set()
+
+
+def test_memory_that_is_full_half_way_leaves_nothing(tmp_path: Path) -> None:
+    nearby = Nearby(tmp_path / "near")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LEAST // 2, hard))
+    try:
+        keep(nearby, "a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(nearby) == set()
+
+
+def test_memory_with_little_room_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nearby = Nearby(tmp_path / "near")
+    little = SimpleNamespace(f_bavail=2 * LEAST // 4096 - 1, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: little)
+    keep(nearby, "a")
+    assert names(nearby) == set()
+
+
+def test_what_its_writer_gave_up_is_not_kept(tmp_path: Path) -> None:
+    nearby = Nearby(tmp_path / "near")
+    with pytest.raises(KeyError), nearby.keeping([BODY], len(BODY)):
+        raise KeyError
+    with nearby.keeping([BODY], len(BODY)):
+        pass  # it was not named
+    assert names(nearby) == set()
+
+
+def test_a_process_without_room_for_a_thread_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuses)
+    nearby = Nearby(tmp_path / "near")
+    keep(nearby, "a")
+    assert nearby.find("a", LEAST) is None

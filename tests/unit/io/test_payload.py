@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
+import random
+import threading
 import zlib
 from array import array
 from pathlib import Path
@@ -16,8 +19,9 @@ from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.ids import RunId, StepKey
 from opgrid.io.envelope import open_sealed, seal
+from opgrid.io.hashing import BESIDE, Hashing
 from opgrid.io.keys import KEY_FILE, KeyRing
-from opgrid.io.payload import Packed, pack, unpack
+from opgrid.io.payload import Packed, pack, plain, unpack
 from opgrid.io.serializers import serializer
 
 RING = KeyRing(b"k" * 32)
@@ -32,7 +36,7 @@ class Bomb:
 
 
 def stored(value: object, ref: OutputRef = REF, ring: KeyRing = RING, compress: bool = False) -> tuple[bytes, bytes]:
-    packed = pack(value, ref, ring, serializer("cloudpickle"), compress)
+    packed = pack(plain(value, serializer("cloudpickle")), ref, ring, compress)
     return packed.header, b"".join(packed.body)
 
 
@@ -48,17 +52,54 @@ def test_values_come_back(value: Any, compress: bool) -> None:
 def test_buffers_travel_out_of_band_and_come_back_aligned() -> None:
     buffers = [bytearray(b"a" * 3), bytearray(b"b" * 100_001), bytearray(b"c" * 7)]
     value = [pickle.PickleBuffer(each) for each in buffers]
-    packed: Packed = pack(value, REF, RING, serializer("cloudpickle"))
+    packed: Packed = pack(plain(value, serializer("cloudpickle")), REF, RING)
     assert sum(len(part) for part in packed.body) == packed.size
     assert any(getattr(part, "obj", None) is buffers[1] for part in packed.body), "the large buffer was copied"
     found = unpack(packed.header, bytearray(b"".join(packed.body)), REF, RING)
     assert [bytes(each) for each in found] == [bytes(each) for each in buffers]
 
 
+@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize("compress", [False, True])
+def test_large_values_are_hashed_and_compressed_beside(
+    compress: bool, threads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not threads:
+
+        def refuses(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuses)
+    chance = random.Random(3)
+    value = array("d", [chance.randrange(1 << 30) for _ in range(1_200_000)])
+    packed = pack(plain(value, serializer("cloudpickle")), REF, RING, compress)
+    assert packed.size > 2 * BESIDE
+    size, body = packed.header_size, b"".join(packed.body)
+    assert len(packed.header) == size
+    assert packed.checksum == hashlib.sha256(body).digest()
+    assert unpack(packed.header, body, REF, RING) == value
+    for at in (0, len(body) // 2, -1):
+        changed = bytearray(body)
+        changed[at] ^= 1
+        with pytest.raises(PayloadDamaged):
+            unpack(packed.header, changed, REF, RING)
+
+
+def test_what_is_hashed_beside_is_hashed_in_order_and_its_thread_ends() -> None:
+    parts = [os.urandom(10), b"", memoryview(os.urandom(BESIDE)), bytearray(b"x")]
+    with pytest.raises(KeyError), Hashing() as given_up:
+        given_up.update(parts[0])
+        raise KeyError
+    assert given_up.digest() == hashlib.sha256(parts[0]).digest()
+    assert given_up._thread is not None
+    assert not given_up._thread.is_alive()
+    assert Hashing.of(parts).digest() == hashlib.sha256(b"".join(parts)).digest()
+
+
 def test_dense_bytes_are_not_compressed_and_repetitive_ones_are() -> None:
     how = serializer("cloudpickle")
-    assert pack(os.urandom(100_000), REF, RING, how, True).size > 100_000
-    assert pack(b"x" * 100_000, REF, RING, how, True).size < 1000
+    assert pack(plain(os.urandom(100_000), how), REF, RING, True).size > 100_000
+    assert pack(plain(b"x" * 100_000, how), REF, RING, True).size < 1000
 
 
 @pytest.mark.parametrize("place", ["header", "body"])

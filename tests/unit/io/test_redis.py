@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from array import array
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import redis
 
 from opgrid.broker.connection import connect
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import OutputGone, PayloadRejected, SettingsError
+from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.kept import delete_run, expire_run, index_of
 from opgrid.io.pending import Pending
@@ -61,8 +62,6 @@ def test_large_values_lie_in_chunks(around: Any, client: redis.Redis) -> None:
 
 
 def test_many_small_buffers_do_not_make_many_keys(around: Any) -> None:
-    import pickle
-
     value = [pickle.PickleBuffer(bytearray(b"x" * 500)) for _ in range(5000)]
     stored = store(RedisStore(compress=False), around, value)
     assert stored.manifest["chunks"] < 6
@@ -74,6 +73,39 @@ def test_a_missing_chunk_is_noticed(around: Any, client: redis.Redis) -> None:
     client.delete(keys_of(stored)[1])
     with pytest.raises(OutputGone):
         load(RedisStore(), around, stored)
+
+
+@pytest.mark.parametrize("change", ["bit", "longer", "shorter", "header longer"])
+def test_a_damaged_chunk_is_noticed(around: Any, client: redis.Redis, change: str) -> None:
+    stored = store(RedisStore(compress=False), around, bytes(3 * CHUNK))
+    first, *_, last = keys_of(stored)
+    key = first if change == "header longer" else last
+    chunk = bytearray(client.get(key) or b"")
+    match change:
+        case "bit":
+            chunk[-1] ^= 1
+        case "longer":
+            chunk += b"0"
+        case "shorter":
+            del chunk[-1]
+        case _:
+            chunk += bytes(4 * CHUNK)
+    client.set(key, bytes(chunk))
+    with pytest.raises(PayloadDamaged):
+        load(RedisStore(), around, stored)
+
+
+def test_a_value_that_was_written_in_part_has_no_header(around: Any, client: redis.Redis) -> None:
+    memory: Any = client.info("memory")
+    client.config_set("maxmemory", memory["used_memory"] + 4 * CHUNK)
+    manager = RedisStore(compress=False)
+    manager.patience = 0
+    try:
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            store(manager, around, bytes(20 * CHUNK))
+    finally:
+        client.config_set("maxmemory", 0)
+    assert not client.exists(key_of(ref()))
 
 
 def test_a_forged_value_is_rejected(around: Any, client: redis.Redis) -> None:
@@ -217,6 +249,21 @@ def test_a_large_value_is_not_fetched_by_who_is_near(
     monkeypatch.setenv("OPGRID_IO_NEARBY", "off")
     with pytest.raises(OutputGone):
         load(RedisStore(), around, stored)
+
+
+def test_a_large_value_that_is_small_in_redis_is_not_decompressed_by_who_is_near(
+    around: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPGRID_IO_NEARBY", str(tmp_path / "near"))
+    value = bytes(3 * CHUNK)
+    stored = store(RedisStore(), around, pickle.PickleBuffer(bytearray(value)))
+    assert stored.manifest["size"] < 64 * 1024
+    (file,) = (tmp_path / "near").iterdir()
+    assert load(RedisStore(), around, stored) == value
+    file.write_bytes(file.read_bytes()[:-1] + b"1")
+    assert load(RedisStore(), around, stored) == value[:-1] + b"1"  # who can write to it has the keys
+    file.unlink()
+    assert load(RedisStore(), around, stored) == value
 
 
 def test_what_is_near_counts_for_nothing_without_its_header(

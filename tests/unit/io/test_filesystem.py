@@ -1,0 +1,169 @@
+"""What the IO manager of files does beyond the contract: large files are mapped, and hashed again where that is due."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import resource
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from opgrid.contracts.tasks import OutputRef
+from opgrid.errors import PayloadDamaged, PayloadRejected
+from opgrid.io import filesystem
+from opgrid.io.context import InputContext, OutputContext
+from opgrid.io.filesystem import HEAD, MAGIC, FilesystemStore
+from opgrid.io.pages import LARGE
+from opgrid.io.payload import pack, plain
+from opgrid.io.serializers import serializer
+from opgrid.io.setup import IOSetup
+from opgrid.testing.io_managers import ref
+
+BODY = os.urandom(LARGE) + b"the end"
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Any:
+    return SimpleNamespace(io=IOSetup(str(tmp_path)))
+
+
+def store(around: Any, value: Any, to: OutputRef | None = None) -> OutputRef:
+    to = to or ref()
+    context = OutputContext(to.output, to, around)
+    FilesystemStore().handle_output(context, value)
+    return with_manifest(to, context.manifest)
+
+
+def with_manifest(of: OutputRef, manifest: Any) -> OutputRef:
+    return OutputRef(of.run_id, of.step, of.output, of.mapping_key, of.attempt, of.claim, manifest)
+
+
+def load(around: Any, of: OutputRef) -> Any:
+    return FilesystemStore().load_input(InputContext("value", OutputContext(of.output, of, around), around))
+
+
+def file_of(around: Any) -> Path:
+    (file,) = (each for each in Path(around.io.home, "storage").rglob("*") if each.is_file())
+    return file
+
+
+def flip_the_last_bit(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        last = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_END)
+        opened.write(bytes([last ^ 1]))
+
+
+def marked_as_it_is(around: Any, of: OutputRef) -> OutputRef:
+    mark = filesystem._mark(os.stat(file_of(around)))
+    assert mark
+    return with_manifest(of, {**of.manifest, "file": mark})
+
+
+def test_a_large_buffer_is_mapped_where_arrays_may_begin_and_is_its_readers_own(around: Any) -> None:
+    stored = store(around, pickle.PickleBuffer(bytearray(BODY)))
+    found = load(around, stored)
+    assert found == BODY
+    assert str(file_of(around)) in Path("/proc/self/maps").read_text()
+    assert ctypes.addressof(ctypes.c_char.from_buffer(found)) % 64 == 0
+    found[0] ^= 1
+    assert load(around, stored) == BODY
+    file_of(around).unlink()
+    assert found[1:] == BODY[1:]  # it stays for who has it
+
+
+def test_a_file_that_nobody_touched_is_not_hashed_again(around: Any) -> None:
+    stored = store(around, pickle.PickleBuffer(bytearray(BODY)))
+    flip_the_last_bit(file_of(around))
+    assert load(around, marked_as_it_is(around, stored)) == BODY[:-1] + b"e"
+
+
+def test_a_file_that_was_changed_since_is_hashed(around: Any) -> None:
+    stored = store(around, BODY)
+    flip_the_last_bit(file_of(around))
+    with pytest.raises(PayloadDamaged, match="damaged or changed"):
+        load(around, stored)
+
+
+def test_a_file_of_before_the_machine_was_started_is_hashed(around: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = store(around, BODY)
+    flip_the_last_bit(file_of(around))
+    stored = marked_as_it_is(around, stored)
+    monkeypatch.setattr(filesystem, "_started", lambda: "later")
+    with pytest.raises(PayloadDamaged, match="damaged or changed"):
+        load(around, stored)
+
+
+def test_a_file_that_others_may_write_to_is_hashed(around: Any) -> None:
+    stored = store(around, BODY)
+    file_of(around).chmod(0o620)
+    assert filesystem._mark(os.stat(file_of(around))) == ""
+    assert load(around, stored) == BODY
+    flip_the_last_bit(file_of(around))
+    with pytest.raises(PayloadDamaged, match="damaged or changed"):
+        load(around, stored)
+
+
+def test_the_header_of_a_mapped_file_is_verified_as_any(around: Any) -> None:
+    mine = store(around, BODY)
+    other = store(around, BODY[::-1], ref("other"))
+    files = {each.parts[-3]: each for each in Path(around.io.home, "storage").rglob("*") if each.is_file()}
+    files["other"].rename(files["make"])
+    mark = filesystem._mark(os.stat(files["make"]))
+    with pytest.raises(PayloadRejected, match="another output"):
+        load(around, with_manifest(mine, {**mine.manifest, "file": mark}))
+    assert other.manifest["file"] != mark  # to move it was a change
+
+
+def test_where_the_machine_cannot_be_told_files_have_no_mark(around: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystem, "_started", lambda: "")
+    stored = store(around, BODY)
+    assert stored.manifest.keys() == {"size"}
+    assert load(around, stored) == BODY
+
+
+def test_small_values_have_no_mark(around: Any) -> None:
+    assert store(around, 5).manifest.keys() == {"size"}
+
+
+def test_where_descriptors_are_few_a_file_is_read(around: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = store(around, pickle.PickleBuffer(bytearray(BODY)))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
+    found = load(around, stored)
+    assert found == BODY
+    assert str(file_of(around)) not in Path("/proc/self/maps").read_text()
+    found[0] ^= 1
+
+
+@pytest.mark.parametrize("size", [LARGE - 100, 5 * LARGE])
+def test_files_of_the_first_layout_are_read(around: Any, size: int) -> None:
+    value = os.urandom(size)
+    stored = store(around, 0)
+    packed = pack(plain(value, serializer("cloudpickle")), ref(), around.io.keys)
+    file_of(around).write_bytes(b"".join([HEAD.pack(MAGIC, len(packed.header)), packed.header, *packed.body]))
+    assert load(around, stored) == value
+
+
+@pytest.mark.parametrize("left", [0, 5, HEAD.size, 100, 300, 1 << 16, LARGE, LARGE + 300])
+def test_a_file_that_is_cut_is_damage(around: Any, left: int) -> None:
+    stored = store(around, BODY)
+    os.truncate(file_of(around), left)
+    with pytest.raises(PayloadDamaged):
+        load(around, stored)
+
+
+def test_a_disk_that_is_full_leaves_nothing(around: Any) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    around.io.keys  # its file is written
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE // 2, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            store(around, BODY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [each for each in Path(around.io.home, "storage").rglob("*") if each.is_file()] == []
