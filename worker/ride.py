@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,7 @@ from opgrid.broker.messages import CeleryMessages, label, seal_events, seal_retu
 from opgrid.broker.pace import Pace
 from opgrid.broker.scripts import RUN_TTL, Attempt, Exchanged, Finished, Protocol, Said, Wanted
 from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
-from opgrid.contracts.fusing import Made, fulfilled, made_of
+from opgrid.contracts.fusing import Made, following, fulfilled, made_of
 from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable
@@ -173,7 +173,8 @@ class Ride:
         while self._items and count < _AHEAD:
             item = self._items[0]
             if any((item.chain, step) in self._failed for step in item.after):
-                self._failed.add((item.chain, self._items.popleft().task.step))
+                self._failed.add((item.chain, item.task.step))
+                self._unwanted.append(self._items.popleft())
                 continue
             if item.after and not item.task.fused and time.monotonic() - self._since > _LONGEST:
                 if found or self._window or self._running is not None:
@@ -202,12 +203,15 @@ class Ride:
         """Put the rest of a chain into its queue, for any worker."""
         if self._ended:
             self._tell()  # nobody goes on elsewhere with what was not accepted
-        rest = [each for each in self._items if each.chain == item.chain]
+        behind = [each for each in self._items if each.chain == item.chain and each is not item]
+        going = following(item.task.step, _waits(behind))
+        rest = [each for each in behind if each.task.step in going]
+        self._unwanted += [each for each in behind if each.task.step not in going]
         self._items = deque(each for each in self._items if each.chain != item.chain)
         task = fulfilled(item.task, self._made.get(item.chain, {}), self._succeeded.get(item.chain, set()))
         if task is None:
             return
-        task = msgspec.structs.replace(task, then=tuple(each.task for each in rest[1:]))
+        task = msgspec.structs.replace(task, then=tuple(each.task for each in rest))
         dispatch, beside = sign_tasks(self._content, [task], self._means.ring)
         shown = label(self._scope.brief.job.name, [task])
         key, message = self._means.messages.build(dispatch, shown, self._queue, task.priority)
@@ -483,7 +487,7 @@ class Ride:
                     self._exchange(self._ahead())
                 return
             try:
-                self._give_back(self._running.chain)
+                self._give_back(self._running)
                 if self._ended or self._unwanted:
                     self._tell()
             except BrokerUnreachable as error:
@@ -494,12 +498,25 @@ class Ride:
             self._flushed = now
         stream.flush()
 
-    def _give_back(self, chain: int) -> None:
-        """All but the chain of what runs: nobody else could go on with that."""
+    def _give_back(self, running: Item) -> None:
+        """All but those that wait for what runs: nobody else could go on with them."""
         waiting = [*self._window, *self._items]
-        self._unwanted += [item for item in waiting if item.chain != chain]
-        self._window = deque(item for item in self._window if item.chain == chain)
-        self._items = deque(item for item in self._items if item.chain == chain)
+        chain = [item for item in waiting if item.chain == running.chain]
+        if running.task.fused:
+            kept = {item.task.step for item in chain}
+        else:
+            kept = following(running.task.step, _waits(chain), self._succeeded.get(running.chain, ()))
+
+        def stays(item: Item) -> bool:
+            return item.chain == running.chain and item.task.step in kept
+
+        self._unwanted += [item for item in waiting if not stays(item)]
+        self._window = deque(item for item in self._window if stays(item))
+        self._items = deque(item for item in self._items if stays(item))
+
+
+def _waits(items: Iterable[Item]) -> Iterator[tuple[StepKey, Sequence[StepKey]]]:
+    return ((item.task.step, item.after) for item in items)
 
 
 def _refs_of(source: Source) -> Sequence[OutputRef]:

@@ -98,9 +98,9 @@ class Backlog:
         again, seconds, steps = waiting[0].again, 0.0, 0
         while waiting and waiting[0].again == again:
             task = waiting[0].task
-            expected = pace.expect(kind_of(waiting[0]))
+            each = expected(pace, kind_of(waiting[0]))
             together = 1 + len(task.then)
-            seconds += _WORTH if expected is None else (expected + _COST) * together
+            seconds += _WORTH if each is None else each * together
             steps += together
             if parcel and (task.alone or seconds > _WORTH or steps > _MOST):
                 break
@@ -163,6 +163,15 @@ class Backlog:
             del self._lines[line]
 
 
-def kind_of(waiting: Waiting) -> tuple[str, str]:
-    """Steps of one kind are expected to take equally long."""
+Kind = tuple[str, str]
+
+
+def kind_of(waiting: Waiting) -> Kind:
+    """Steps of one kind, of a job and an op, are expected to take equally long."""
     return waiting.brief.job.name, waiting.task.op or waiting.task.node
+
+
+def expected(pace: Pace, kind: Kind) -> float | None:
+    """Seconds that such a step takes with what it costs beside its op; None where none was seen."""
+    seconds = pace.expect(kind)
+    return None if seconds is None else seconds + _COST

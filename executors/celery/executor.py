@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any, Final, Self
 
 import cloudpickle
 import msgspec
 
-from executors.celery.backlog import Backlog, Line, Parcel, Waiting
+from executors.celery.backlog import Backlog, Line, Parcel, Waiting, expected
 from executors.celery.flights import Flight, Flights
 from executors.celery.settings import CelerySettings
 from executors.celery.waking import Waker
@@ -45,6 +45,7 @@ from opgrid.contracts.events import (
     StepSucceeded,
 )
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
+from opgrid.contracts.fusing import out_with
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
@@ -79,6 +80,7 @@ class CeleryExecutor(Executor):
 
     crosses_processes = True
     fuses = True
+    sooner_alone = 0.016  #: what it takes to tell the coordinator, and to get the next message
     default_io = "redis"
 
     def __init__(self, setup: ExecutorSetup, settings: CelerySettings, keys: Keys, ring: KeyRing) -> None:
@@ -129,13 +131,19 @@ class CeleryExecutor(Executor):
         executor._waker.listen()
         return executor
 
+    def expects(self, job: str, op: str) -> float | None:
+        return expected(self._pace, (job, op))
+
     # ---- submitting ------------------------------------------------------------------------------------------------
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         self._mind_memory()
         content, brief = self._stored_brief(run)
         travelling = []
+        beside = {mate.step for task in tasks for mate in out_with(task)[1:]}
         for task in tasks:
+            if task.step in beside:
+                continue
             known = self._flights.get(task.run_id, task.step)
             if known is not None and known.at.attempt == task.attempt:
                 known.task = task
@@ -202,8 +210,9 @@ class CeleryExecutor(Executor):
                 large[self.keys.tasks(content, dispatch.tasks)] = beside
             queue, priority = parcel[0].line
             key, message = self._messages.build(dispatch, label(brief.job.name, tasks), queue, priority)
-            outgoing.append(Outgoing(key, message, [(task.step, task.attempt) for task in tasks]))
-            mates += [(mate.step, mate.attempt) for task in tasks for mate in task.then]
+            members = [(each.step, each.attempt) for task in tasks for each in out_with(task)]
+            outgoing.append(Outgoing(key, message, members))
+            mates += [(mate.step, mate.attempt) for task in tasks for mate in task.then if mate.after]
         if mates:
             outgoing.append(Outgoing(ABOARD, b"", mates))
         try:
@@ -221,17 +230,19 @@ class CeleryExecutor(Executor):
                 self._backlog.put_back(parcel)
             raise
         for parcel in parcels:
-            self._depart(brief, parcel, [next(said) for _ in parcel], now)
+            self._depart(brief, parcel, said, now)
 
-    def _depart(self, brief: RunBrief, parcel: Parcel, said: Sequence[Said], now: float) -> None:
+    def _depart(self, brief: RunBrief, parcel: Parcel, said: Iterator[Said], now: float) -> None:
+        """``said``: what was answered about its steps, and those that are out with them."""
         order = self._flights.new_order()
-        for each, answer in zip(parcel, said, strict=True):
-            if answer is Said.STALE:
-                self._over[each.task.run_id, each.task.step] = each.task.attempt
-                continue
-            flight = self._flights.departs(self._at(brief, each.task), each.task, each.line, now, order)
-            flight.since = each.since
-            self._flights.delay(flight, each.resent, now)
+        for each in parcel:
+            for task in out_with(each.task):
+                if next(said) is Said.STALE:
+                    self._over[task.run_id, task.step] = task.attempt
+                    continue
+                flight = self._flights.departs(self._at(brief, task), task, each.line, now, order)
+                flight.since = each.since
+                self._flights.delay(flight, each.resent, now)
 
     def _tell_backlog(self) -> None:
         """For who looks at the fleet, or scales it."""
@@ -550,6 +561,8 @@ class CeleryExecutor(Executor):
     def _take_back(self) -> None:
         """What workers had and have not begun. It waits here until that was possible."""
         returned = dict.fromkeys(self._returned)  # one may have come back twice
+        for run_id, step, _ in returned:
+            self._flights.lets_go(run_id, step)
         flights = [self._flights.get(run_id, step) for run_id, step, _ in returned]
         pairs = zip(flights, returned, strict=True)
         self._back_to_backlog(
@@ -566,8 +579,10 @@ class CeleryExecutor(Executor):
             if flight.task is None or known is None:
                 continue  # it is about to be submitted, by whoever has taken over
             _, content, brief = known
-            times = flight.resent + resent
-            self._backlog.put_back([Waiting(brief, content, flight.task, flight.line, flight.since, True, times)])
+            task, times = flight.task, flight.resent + resent
+            if len(out_with(task)) > 1:  # the others come back, or not, on their own
+                task = msgspec.structs.replace(task, then=())
+            self._backlog.put_back([Waiting(brief, content, task, flight.line, flight.since, True, times)])
 
     # ---- when Redis goes away, or comes back with less than it had -------------------------------------------------
 

@@ -126,6 +126,12 @@ class Flights:
         """Whether it has travelled with a step that it waited for, and its message with it."""
         return task.attempt == 1 and (task.run_id, task.step) in self._leaders
 
+    def lets_go(self, run_id: RunId, step: StepKey) -> None:
+        """It does not travel any more with one that it waited for: whoever submits it has it sent."""
+        leader = self._leaders.pop((run_id, step), None)
+        if leader is not None:
+            self._crews[leader[0]].remove(step)
+
     def mates(self, run_id: RunId, step: StepKey) -> list[StepKey]:
         """Those that travel with this one and wait for it."""
         return self._crews.get((run_id, step), [])

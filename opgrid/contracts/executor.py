@@ -37,6 +37,8 @@ class Executor(ABC):
     crosses_processes: bool = True
     #: Tasks may come with others to go on with (``StepTask.then``); these are submitted, too, when it is their turn.
     fuses: bool = False
+    #: Seconds of work that are done sooner one after the other by one process than side by side by several.
+    sooner_alone: float = 0.0
     #: The IO manager that stands behind ``io_manager`` where the job binds none.
     default_io: str = "filesystem"
 
@@ -50,6 +52,10 @@ class Executor(ABC):
 
     @abstractmethod
     def poll(self, timeout: float) -> Polled: ...
+
+    def expects(self, job: str, op: str) -> float | None:
+        """Seconds that a step of this op takes here, with what goes with it; None: nothing is known of it."""
+        return None
 
     def acknowledge(self, position: Position) -> None:  # noqa: B027 (optional)
         """All events up to ``position`` are durable: they need not be kept."""

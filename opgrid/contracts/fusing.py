@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -24,6 +24,11 @@ def made_of(refs: Iterable[OutputRef]) -> Made:
     return {(ref.step, ref.output): ref for ref in refs}
 
 
+def out_with(task: StepTask) -> list[StepTask]:
+    """The steps that are out once its message is: those that travel with it and wait for none of the others."""
+    return [task, *(mate for mate in task.then if not mate.after)]
+
+
 def fulfilled(task: StepTask, made: Made, succeeded: set[StepKey]) -> StepTask | None:
     """The task with what was promised to it; None while a step that it needs has not succeeded, or did not yield what
     it needs.
@@ -37,6 +42,19 @@ def fulfilled(task: StepTask, made: Made, succeeded: set[StepKey]) -> StepTask |
             return None
         inputs.append(msgspec.structs.replace(given, source=source))
     return msgspec.structs.replace(task, inputs=tuple(inputs), after=())
+
+
+def following(
+    step: StepKey, others: Iterable[tuple[StepKey, Sequence[StepKey]]], done: Collection[StepKey] = ()
+) -> set[StepKey]:
+    """Of others, each with those that it waits for: the ones that wait for this step, or for such a one, and for
+    nothing else that is not done.
+    """
+    found = {step}
+    for other, after in others:
+        if not found.isdisjoint(after) and all(each in found or each in done for each in after):
+            found.add(other)
+    return found - {step}
 
 
 def _kept(source: Source, made: Made) -> Source | None:

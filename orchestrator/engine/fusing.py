@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from opgrid.contracts.status import StepStatus
@@ -9,10 +11,14 @@ from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.ids import NodePath, StepKey
 from orchestrator.engine.gates import asks
 from orchestrator.engine.instances import Step
-from orchestrator.planner.plan import NEVER, upstream
+from orchestrator.planner.plan import NEVER, StepSpec, upstream
 
 #: Steps that are sent along with their leaders; more would wait long for a crew that was lost.
-LARGEST_CREW: Final = 200
+LARGEST_CREW: Final = 500
+
+
+#: Seconds that a step is expected to take; None: nothing is known of it.
+Expect = Callable[[StepSpec], float | None]
 
 
 def crew(leaders: list[Step]) -> list[Step]:
@@ -20,24 +26,77 @@ def crew(leaders: list[Step]) -> list[Step]:
 
     Without a word of their author: one chain, in which each step feeds only the next. With one, all of their group.
     """
-    leader = leaders[0]
-    group = leader.spec.fuse
-    if group == NEVER or leader.spec.pool is not None or asks(leader.spec):
+    if not _may_lead(leaders[0]):
         return []
-    aboard = list(leaders)
-    paths = {step.spec.key for step in leaders}
-    missing: dict[StepKey, int] = {}
-    for step in aboard:  # grows while it is walked
+    group = leaders[0].spec.fuse
+    aboard = _Aboard(leaders)
+    for step in aboard.steps:  # grows while it is walked
         if not group and any(waiter is not step.waiters[0] for waiter in step.waiters):
             break
         for waiter in step.waiters:
-            missing[waiter.key] = missing.get(waiter.key, waiter.missing) - 1
-            if missing[waiter.key] or len(aboard) > LARGEST_CREW:
-                continue
-            if _alike(waiter, leader) and _whole(waiter, paths):
-                aboard.append(waiter)
-                paths.add(waiter.spec.key)
-    return aboard[len(leaders) :]
+            if aboard.is_next(waiter):
+                aboard.take(waiter)
+    return aboard.steps[len(leaders) :]
+
+
+def small_crew(leaders: list[Step], expect: Expect, most: float) -> list[Step]:
+    """All that comes after ``leaders``, where that is sooner done in one place: steps that could run side by side take
+    less than ``most`` seconds together, those that come after them, too, and so on. Empty where it is not known to be
+    so, or something of it waits for others as well.
+    """
+    room = [most]
+
+    def fits(step: Step, depth: int) -> bool:
+        if depth == len(room):
+            room.append(most)
+        seconds = expect(step.spec)
+        room[depth] -= inf if seconds is None else seconds
+        return room[depth] >= 0
+
+    if not all(_may_lead(leader) and fits(leader, 0) for leader in leaders):
+        return []
+    aboard = _Aboard(leaders)
+    waiting: set[StepKey] = set()
+    depths = dict.fromkeys((step.key for step in leaders), 0)
+    for step in aboard.steps:  # grows while it is walked
+        for waiter in step.waiters:
+            waiting.add(waiter.key)
+            if aboard.is_next(waiter):
+                # The last of those that it waits for is the one that is most steps behind the leaders.
+                depths[waiter.key] = depths[step.key] + 1
+                if not fits(waiter, depths[waiter.key]):
+                    return []
+                aboard.take(waiter)
+                waiting.discard(waiter.key)
+    return aboard.steps[len(leaders) :] if aboard.is_full or not waiting else []
+
+
+class _Aboard:
+    """Steps that travel together."""
+
+    def __init__(self, leaders: list[Step]) -> None:
+        self.steps = list(leaders)
+        self._most = len(leaders) + LARGEST_CREW
+        self._leader = leaders[0]
+        self._paths = {step.spec.key for step in leaders}
+        self._missing: dict[StepKey, int] = {}
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.steps) >= self._most
+
+    def is_next(self, step: Step) -> bool:
+        """Once more it was met as one that waits for somebody aboard: whether it can come now."""
+        missing = self._missing[step.key] = self._missing.get(step.key, step.missing) - 1
+        return not missing and not self.is_full and _alike(step, self._leader) and _whole(step, self._paths)
+
+    def take(self, step: Step) -> None:
+        self.steps.append(step)
+        self._paths.add(step.spec.key)
+
+
+def _may_lead(step: Step) -> bool:
+    return step.spec.fuse != NEVER and step.spec.pool is None and not asks(step.spec)
 
 
 def _alike(step: Step, leader: Step) -> bool:

@@ -32,6 +32,7 @@ from opgrid.errors import UnknownExecutor
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.clock import Clock, SteadyClock
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
+from orchestrator.engine.fusing import Expect
 from orchestrator.engine.gates import Gates, GateStore, asks
 from orchestrator.engine.inbox import AddRun, CancelRun, Inbox
 from orchestrator.engine.limits import Admission, from_config
@@ -80,6 +81,11 @@ class LiveRun:
 
     def executor_of(self, name: str | None) -> str:
         return name or self.brief.executor.name
+
+    def expectation_of(self, executor: Executor) -> Expect:
+        """What steps of this run take there."""
+        job = self.brief.job.name
+        return lambda spec: executor.expects(job, spec.op or spec.key)
 
     def executors(self) -> set[str]:
         return {self.executor_of(spec.executor) for spec in self.machine.plan.steps if spec.runs}
@@ -349,8 +355,9 @@ class _Driver:
         self._freed.clear()
         for (_, name), (run, tasks) in batches.items():
             tasks.sort(key=lambda task: -task.priority)
-            if self._executors[name].fuses and run.limits is None:
-                tasks = run.machine.with_crews(tasks)
+            executor = self._executors[name]
+            if executor.fuses and run.limits is None:
+                tasks = run.machine.with_crews(tasks, run.expectation_of(executor), executor.sooner_alone)
             self._outboxes[name].put(Submit(run.brief, tasks))
 
     def _finish(self, run: LiveRun) -> None:

@@ -42,7 +42,7 @@ from opgrid.contracts.tasks import OutputRef, StepTask, TaskInput
 from opgrid.errors import listed
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
-from orchestrator.engine.fusing import crew, way
+from orchestrator.engine.fusing import Expect, crew, small_crew, way
 from orchestrator.engine.instances import Absent, Instances, Step
 from orchestrator.engine.retries import granted, share_of
 from orchestrator.planner.plan import NEVER, KnownStep, Plan
@@ -384,24 +384,37 @@ class RunMachine:
         note = StepDispatched(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt)
         return [Note(note), Launch(self._task(step, inputs=inputs))]
 
-    def with_crews(self, tasks: Sequence[StepTask]) -> list[StepTask]:
+    def with_crews(
+        self, tasks: Sequence[StepTask], expect: Expect = lambda spec: None, sooner_alone: float = 0.0
+    ) -> list[StepTask]:
         """The tasks, some with further steps that may travel with them, or with others of these tasks. Steps that are
-        no task yet are not out before those that they wait for are accepted.
+        no task yet are not out before those that they wait for are accepted. ``expect``, ``sooner_alone``: what their
+        executor says of ``Executor.expects`` and ``Executor.sooner_alone``.
         """
         groups: dict[object, list[StepTask]] = {}
         for task in tasks:
             step = self.steps[task.step]
-            together = step.spec.fuse not in ("", NEVER) and task.attempt == 1
-            groups.setdefault(way(step) if together else task.id, []).append(task)
-        return [task for group in groups.values() for task in self._with_crew(group)]
+            together = task.attempt == 1 and (step.spec.fuse or (sooner_alone and not step.aboard and not step.again))
+            groups.setdefault(way(step) if together and step.spec.fuse != NEVER else task.id, []).append(task)
+        found: list[StepTask] = []
+        for group in groups.values():
+            leaders = [self.steps[task.step] for task in group]
+            if leaders[0].spec.fuse or not sooner_alone:
+                found += self._with_crew(group, crew(leaders))
+            elif aboard := small_crew(leaders, expect, sooner_alone):
+                found += self._with_crew(group, aboard)
+            else:
+                for task, leader in zip(group, leaders, strict=True):
+                    found += self._with_crew([task], small_crew([leader], expect, sooner_alone) or crew([leader]))
+        return found
 
-    def _with_crew(self, group: list[StepTask]) -> list[StepTask]:
+    def _with_crew(self, group: list[StepTask], aboard: list[Step]) -> list[StepTask]:
         leaders = [self.steps[task.step] for task in group]
         first, others = group[0], group[1:]
         if leaders[0].again or (leaders[0].aboard and first.attempt == 1):
             return group
         promised = {step.key for step in leaders}
-        members = [task for step in crew(leaders) if (task := self._promised(step, promised)) is not None]
+        members = [task for step in aboard if (task := self._promised(step, promised)) is not None]
         if not members and not others:
             return group
         for step in leaders[1:]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.fusing import out_with
 from opgrid.contracts.tasks import StepTask
 from opgrid.ids import StepKey
 
@@ -71,7 +72,7 @@ class Redis:
         said, self.is_over = [], False
         for message in messages:
             is_sent = False
-            for task in message:
+            for task in (each for first in message for each in out_with(first)):
                 known, step = self.fences.get(task.step), task.step
                 same = known is not None and known.attempt == task.attempt
                 if known is not None and (known.attempt > task.attempt or (same and known.ended)):

@@ -8,6 +8,7 @@ process dies, and gives the rest back.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from opgrid.contracts.events import (
     StepStarted,
     StepSucceeded,
 )
-from opgrid.contracts.fusing import Made, fulfilled, made_of
+from opgrid.contracts.fusing import Made, following, fulfilled, made_of
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, Stored
 from opgrid.ids import StepKey
 from tests.property.runs import RUN
@@ -126,7 +127,8 @@ class Ride:
         while self.items and len(found) < most:
             item = self.items[0]
             if any((item.chain, step) in self.failed for step in item.after):
-                self.failed.add((item.chain, self.items.popleft().task.step))
+                self.failed.add((item.chain, item.task.step))
+                self.unwanted.append(self.items.popleft())
                 continue
             if item.after and not item.task.fused and not (found or self.ended) and self.world.chance() < 0.1:
                 self._send_on(item)
@@ -138,11 +140,14 @@ class Ride:
 
     def _send_on(self, item: Item) -> None:
         """It has taken long: the rest of the chain is for any worker."""
-        rest = [each for each in self.items if each.chain == item.chain]
+        behind = [each for each in self.items if each.chain == item.chain and each is not item]
+        going = following(item.task.step, _waits(behind))
+        rest = [each for each in behind if each.task.step in going]
+        self.unwanted += [each for each in behind if each.task.step not in going]
         self.items = deque(each for each in self.items if each.chain != item.chain)
         task = self._ready(item)
         if task is not None:
-            then = tuple(each.task for each in rest[1:])
+            then = tuple(each.task for each in rest)
             self.world.redis.queue.append((msgspec.structs.replace(task, then=then),))
 
     def _exchange(self) -> None:
@@ -212,10 +217,14 @@ class Ride:
         if world.now >= self.until or self.canceled:
             self._end(item)
         elif world.chance() < 0.7:  # another thread sees that it is slow
-            waiting = [each for each in (*self.window, *self.items) if each.chain != item.chain]
-            self.unwanted += waiting
-            self.window = deque(each for each in self.window if each.chain == item.chain)
-            self.items = deque(each for each in self.items if each.chain == item.chain)
+            waiting = [*self.window, *self.items]
+            chain = [each for each in waiting if each.chain == item.chain]
+            if not item.task.fused:
+                steps = following(item.task.step, _waits(chain), self.succeeded.get(item.chain, ()))
+                chain = [each for each in chain if each.task.step in steps]
+            self.unwanted += [each for each in waiting if each not in chain]
+            self.window = deque(each for each in self.window if each in chain)
+            self.items = deque(each for each in self.items if each in chain)
             if self.ended or self.unwanted:
                 self._exchange()
             if not item.told:
@@ -344,6 +353,10 @@ class Worker:
         for item in death.blamed:
             event = lost_of(self.world, item, "its process ended")
             redis.exchange([Finished(item.at, [event], False)], [], None, [])
+
+
+def _waits(items: Iterable[Item]) -> Iterator[tuple[StepKey, tuple[StepKey, ...]]]:
+    return ((item.task.step, item.after) for item in items)
 
 
 def inputs_of(task: StepTask) -> list[OutputRef]:

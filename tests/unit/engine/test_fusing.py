@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from opgrid import DynamicOut, DynamicOutput, Out, graph, job, op
 from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepSucceeded
-from opgrid.contracts.fusing import fulfilled, made_of, promise
+from opgrid.contracts.fusing import following, fulfilled, made_of, promise
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, Stored
 from opgrid.definitions.job import JobDefinition
 from opgrid.ids import RunId, StepKey
@@ -50,13 +50,20 @@ def machine_of(made: JobDefinition) -> RunMachine:
     return RunMachine(RUN, compile(take(made, made.resolve(None), made.tags)))
 
 
-def launched(machine: RunMachine, event: RunStarted | StepSucceeded | StepLost) -> list[StepTask]:
-    commands = machine.take(event, 1.0) or []
-    return machine.with_crews([command.task for command in commands if isinstance(command, Launch)])
+def launched(
+    machine: RunMachine,
+    event: RunStarted | StepSucceeded | StepLost,
+    seconds: Mapping[str, float] | None = None,
+) -> list[StepTask]:
+    """``seconds``: what is known of ops, where steps of 0.1 s together are sooner done by one process."""
+    tasks = [command.task for command in machine.take(event, 1.0) or [] if isinstance(command, Launch)]
+    if seconds is None:
+        return machine.with_crews(tasks)
+    return machine.with_crews(tasks, lambda spec: seconds.get(spec.op), 0.1)
 
 
-def started(machine: RunMachine) -> list[StepTask]:
-    return launched(machine, RunStarted(run_id=RUN, at=1.0))
+def started(machine: RunMachine, seconds: Mapping[str, float] | None = None) -> list[StepTask]:
+    return launched(machine, RunStarted(run_id=RUN, at=1.0), seconds)
 
 
 def succeeded(machine: RunMachine, step: str, *refs: OutputRef) -> list[StepTask]:
@@ -106,14 +113,14 @@ def test_a_long_chain_is_sent_in_parts() -> None:
     @job
     def long() -> None:
         x = one()
-        for _ in range(300):
+        for _ in range(600):
             x = inc(x)
 
     machine = machine_of(long)
     (task,) = started(machine)
-    assert len(task.then) == 200
+    assert len(task.then) == 500
     sent = 0
-    for step in ["one", "inc", *(f"inc_{number}" for number in range(2, 300))]:
+    for step in ["one", "inc", *(f"inc_{number}" for number in range(2, 600))]:
         (task,) = succeeded(machine, step)
         sent += bool(task.then)
     assert sent == 1
@@ -253,3 +260,76 @@ def test_promises_are_kept_by_what_was_made() -> None:
     kept = fulfilled(mate, made_of([made]), {StepKey("both")})
     assert kept is not None
     assert kept.inputs[0].source == Gathered((made,))
+
+
+# ---- what is short travels together, whatever its shape
+
+
+@job
+def lattice() -> None:
+    values = [one.alias(f"at_0_{place}")() for place in range(4)]
+    for layer in range(1, 4):
+        values = [add.alias(f"at_{layer}_{at}")(values[at], values[(at + 1) % 4]) for at in range(4)]
+
+
+def test_layers_of_short_steps_travel_together() -> None:
+    first, *others = started(machine_of(lattice), {"one": 0.02, "add": 0.02})
+    assert [(task.step, task.then) for task in others] == [(f"at_0_{place}", ()) for place in range(1, 4)]
+    assert aboard(first) == [
+        *(task.step for task in others),
+        *(f"at_{layer}_{at}" for layer in (1, 2, 3) for at in range(4)),
+    ]
+    done = {first.step}
+    for mate in first.then:  # each comes behind those that it needs
+        assert done.issuperset(mate.after)
+        done.add(mate.step)
+    assert not any(mate.fused for mate in first.then)
+
+
+@pytest.mark.parametrize("seconds", [{"one": 0.02, "add": 0.03}, {"one": 0.03, "add": 0.02}, {"one": 0.02}])
+def test_layers_that_take_longer_or_nobody_knows_how_long_go_to_several(seconds: dict[str, float]) -> None:
+    tasks = started(machine_of(lattice), seconds)
+    assert [(task.step, task.then) for task in tasks] == [(f"at_0_{place}", ()) for place in range(4)]
+
+
+def test_what_others_wait_for_as_well_goes_step_by_step() -> None:
+    machine = machine_of(lattice)
+    started(machine)
+    known = {"one": 0.001, "add": 0.001}
+    for place in range(3):
+        done = StepSucceeded(
+            run_id=RUN,
+            at=1.0,
+            step=StepKey(f"at_0_{place}"),
+            attempt=1,
+            outputs=(OutputRef(RUN, StepKey(f"at_0_{place}"), claim="c"),),
+        )
+        assert [aboard(task) for task in launched(machine, done, known)] == [[]] * (place > 0)
+
+
+def test_one_leader_takes_along_what_forks_and_meets_again() -> None:
+    @job
+    def diamonds() -> None:
+        for number in range(20):
+            x = one.alias(f"top_{number}")()
+            add(inc(x), inc(x))
+
+    tasks = started(machine_of(diamonds), {"one": 0.03, "inc": 0.03, "add": 0.03})
+    assert [len(task.then) for task in tasks] == [3] * 20
+
+
+def test_what_has_travelled_once_does_not_lead_others() -> None:
+    machine = machine_of(lattice)
+    known = {"one": 0.02, "add": 0.02}
+    for task in started(machine, known):
+        done = StepSucceeded(
+            run_id=RUN, at=1.0, step=task.step, attempt=1, outputs=(OutputRef(RUN, task.step, claim="c"),)
+        )
+        assert all(not each.then for each in launched(machine, done, known))
+
+
+def test_of_others_those_follow_that_wait_for_nothing_else() -> None:
+    a, b, c, d, e = (StepKey(each) for each in "abcde")
+    others = [(b, (a,)), (c, (b, e)), (d, (b,)), (StepKey("f"), ())]
+    assert following(a, others) == {b, d}
+    assert following(a, others, done=[e]) == {b, c, d}

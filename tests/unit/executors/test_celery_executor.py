@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from executors.celery.executor import CeleryExecutor
@@ -47,6 +48,12 @@ def worker(redis_url: str, executor: CeleryExecutor) -> Iterator[Protocol]:
     made = Protocol(redis_url, executor.keys, "worker")
     yield made
     made.close()
+
+
+def messages(executor: CeleryExecutor, worker: Protocol) -> int:
+    """That wait for a worker."""
+    lists = executor.keys.queue_lists("opgrid")
+    return sum(int(worker.client.llen(each)) for each in lists)  # type: ignore[arg-type]
 
 
 def heard(executor: CeleryExecutor, kind: type[AnyEvent], step: str) -> AnyEvent:
@@ -132,3 +139,37 @@ def test_who_waits_for_a_broker_that_is_away_is_woken(
         assert looked.wait(20)
         executor.wake()
         assert list(waiting.result(30).events) == []
+
+
+def test_steps_that_are_out_together_are_one_message(executor: CeleryExecutor, worker: Protocol) -> None:
+    after = msgspec.structs.replace(task("c"), after=(StepKey("a"), StepKey("b")))
+    executor.submit(BRIEF, [msgspec.structs.replace(task("a"), then=(task("b"), after)), task("b")])
+    assert messages(executor, worker) == 1
+    assert {flight.at.step for flight in executor._flights} == {"a", "b"}
+    for step in "ab":
+        assert worker.claim(at(step), f"c-{step}", "w", b"") is Said.OK
+
+
+def test_who_is_given_back_before_it_was_out_is_sent_when_it_is(executor: CeleryExecutor, worker: Protocol) -> None:
+    after = msgspec.structs.replace(task("c"), after=(StepKey("a"),))
+    executor.submit(BRIEF, [msgspec.structs.replace(task("a"), then=(after,))])
+    assert worker.claim(at("a"), "c-a", "w", b"") is Said.OK
+    worker.exchange(RUN, STREAM, "w", notice=seal_returned([(RUN, StepKey("c"), 1)], executor.ring))
+    executor.poll(0.2)
+    assert messages(executor, worker) == 1
+    executor.submit(BRIEF, [task("c")])
+    assert messages(executor, worker) == 2
+    assert worker.claim(at("c"), "c-c", "w", b"") is Said.OK
+
+
+def test_a_message_that_was_lost_is_not_sent_again_with_what_is_sent_on_its_own(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    executor.submit(BRIEF, [msgspec.structs.replace(task("a"), then=(task("b"),)), task("b")])
+    worker.client.delete(*executor.keys.queue_lists("opgrid"))
+    until = time.monotonic() + 20
+    while not messages(executor, worker) and time.monotonic() < until:
+        executor.poll(0.1)
+    flights = {flight.at.step: flight for flight in executor._flights}
+    assert flights.keys() == {"a", "b"}
+    assert not any(flight.task.then for flight in flights.values() if flight.task is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,18 @@ import pytest
 
 from opgrid import JobDefinition, job, op
 from opgrid.broker.keys import Keys
-from opgrid.broker.messages import CeleryMessages, open_events
+from opgrid.broker.messages import CeleryMessages, open_events, open_returned
 from opgrid.broker.scripts import Exchanged, Outgoing, Protocol
-from opgrid.contracts.events import StepStarted, StepSucceeded
+from opgrid.contracts.events import RunStarted, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import NodePath, StepKey
 from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending
 from opgrid.steps.scope import RunScope
-from orchestrator.services.launching import Request, prepare
+from orchestrator.engine.commands import Launch
+from orchestrator.engine.machine import RunMachine
+from orchestrator.services.launching import Prepared, Request, prepare
 from worker import ride as ride_module
 from worker.cancellation import Stoppable
 from worker.event_stream import Flusher
@@ -86,6 +88,14 @@ class Rides:
     def ride(self, what: JobDefinition, seconds: float) -> str:
         """All steps of a run in one message; they are expected to take so long."""
         prepared = prepare(Request(what, executor="celery"))
+        op_name = what.nodes[0].name
+        self.steps = [op_name, *(f"{op_name}_{number}" for number in range(2, _STEPS + 1))]
+        run_id = prepared.brief.run_id
+        tasks = [StepTask(run_id, StepKey(each), NodePath(each), op=op_name) for each in self.steps]
+        return self.run(prepared, tasks, {op_name: seconds})
+
+    def run(self, prepared: Prepared, tasks: Sequence[StepTask], seconds: Mapping[str, float]) -> str:
+        """``seconds``: that an op is expected to take."""
         brief = msgspec.structs.replace(prepared.brief, stream="test")
         slot, pending = Slot.create(slot_path(self.folder, 1)), Pending()
         means = Means(
@@ -100,17 +110,15 @@ class Rides:
             "w:1",
             self.flusher.look_now,
         )
-        op_name = what.nodes[0].name
-        means.pace.learn((what.name, op_name), seconds)
-        self.steps = [op_name, *(f"{op_name}_{number}" for number in range(2, _STEPS + 1))]
-        tasks = [StepTask(brief.run_id, StepKey(each), NodePath(each), op=op_name) for each in self.steps]
-        members = [(task.step, task.attempt) for task in tasks]
+        for name, each in seconds.items():
+            means.pace.learn((prepared.job.name, name), each)
+        members = [(each.step, each.attempt) for task in tasks for each in (task, *task.then)]
         self.protocol.publish(brief.run_id, "test", [Outgoing("", b"", members)])
         scope = RunScope(
             brief, prepared.job, home=str(self.folder), broker_url=self.url, keys=self.ring, pending=pending
         )
         with scope:
-            ride = Ride(means, scope, "content", "q", tasks)
+            ride = Ride(means, scope, "c" * 32, "q", tasks)
             self.flusher.watch(ride.look_after)
             try:
                 return ride.run()
@@ -119,7 +127,13 @@ class Rides:
 
     def events(self) -> list[Any]:
         entries: Any = self.protocol.client.xrange(self.keys.events("test"))
-        return [event for _, fields in entries for event in open_events(fields[b"d"], self.ring)]
+        return [event for _, fields in entries if b"d" in fields for event in open_events(fields[b"d"], self.ring)]
+
+    def given_back(self) -> list[str]:
+        """Steps that the coordinator was told to send elsewhere."""
+        entries: Any = self.protocol.client.xrange(self.keys.events("test"))
+        back = [each for _, fields in entries if b"r" in fields for each in open_returned(fields[b"r"], self.ring)]
+        return [step for _, step, _ in back]
 
 
 @pytest.fixture
@@ -155,3 +169,63 @@ def test_a_redis_that_is_gone_for_a_while_beside_a_step_loses_nothing(rides: Rid
     assert rides.ride(naps, 0.01) == f"STEP_SUCCESS x{_STEPS}"
     assert rides.protocol.failures_beside == 0
     assert_each_once(rides)
+
+
+@op
+def plus(left: int, right: int) -> int:
+    return left + right
+
+
+@op
+def long_nap() -> int:
+    time.sleep(0.3)
+    return 1
+
+
+@job
+def meshed() -> None:
+    slow, quick = long_nap(), blink()
+    plus.alias("twice")(slow, slow)
+    plus.alias("both")(slow, quick)
+    plus.alias("beside")(quick, quick)
+
+
+def crew_of(prepared: Prepared) -> list[StepTask]:
+    """All steps as one message, as if they were known to be short."""
+    machine = RunMachine(prepared.brief.run_id, prepared.plan)
+    commands = machine.take(RunStarted(run_id=prepared.brief.run_id, at=0.0), 0.0) or []
+    launches = [command.task for command in commands if isinstance(command, Launch)]
+    first, *_ = machine.with_crews(launches, lambda spec: 0.0, 1.0)
+    return [first]
+
+
+def test_steps_of_any_shape_run_one_after_the_other(rides: Rides) -> None:
+    prepared = prepare(Request(meshed, executor="celery"))
+    assert rides.run(prepared, crew_of(prepared), {}) == "STEP_SUCCESS x5"
+    events = {event.step: event for event in rides.events() if isinstance(event, StepSucceeded)}
+    claims = {step: event.outputs[0].claim for step, event in events.items()}
+    assert dict(events["both"].after) == {step: claims[step] for step in ("long_nap", "blink")}
+    assert rides.given_back() == []
+
+
+def test_what_does_not_wait_for_a_slow_step_is_given_back_from_its_crew(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ride_module, "SLOW", 0.05)
+    prepared = prepare(Request(meshed, executor="celery"))
+    tasks = crew_of(prepared)
+    assert [task.step for task in (tasks[0], *tasks[0].then)] == ["long_nap", "blink", "twice", "both", "beside"]
+    assert rides.run(prepared, tasks, {}) == "STEP_SUCCESS x2"
+    assert {event.step for event in rides.events() if isinstance(event, StepSucceeded)} == {"long_nap", "twice"}
+    assert sorted(rides.given_back()) == ["beside", "blink", "both"]
+
+
+def test_after_a_while_a_crew_goes_back_into_the_queue_and_the_rest_to_who_sent_it(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ride_module, "_LONGEST", 0.0)
+    monkeypatch.setattr(ride_module, "_AHEAD", 1)
+    prepared = prepare(Request(meshed, executor="celery"))
+    assert rides.run(prepared, crew_of(prepared), {}) == "STEP_SUCCESS x2, sent on"
+    assert {event.step for event in rides.events() if isinstance(event, StepSucceeded)} == {"long_nap", "blink"}
+    assert sorted(rides.given_back()) == ["beside", "both"]
