@@ -46,6 +46,7 @@ class InProcessExecutor(Executor):
     """
 
     crosses_processes = False
+    one_host = True
     fuses = True
     default_io = "filesystem"
 
@@ -254,7 +255,13 @@ class InProcessExecutor(Executor):
             setup = self._setup
             local = setup.local if isinstance(setup.local, LocalRun) else None
             found = self._scopes[brief.run_id] = RunScope(
-                brief, self._job(brief), home=setup.home, broker_url=setup.broker_url, lifetime="run", local=local
+                brief,
+                self._job(brief),
+                home=setup.home,
+                broker_url=setup.broker_url,
+                lifetime="run",
+                local=local,
+                one_host=setup.one_host,
             )
         return found
 

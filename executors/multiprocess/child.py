@@ -201,7 +201,7 @@ class Child:
         if found is None:
             brief, setup = self._briefs[run_id], self._setup
             found = self._scopes[run_id] = RunScope(
-                brief, self._job_of(brief), home=setup.home, broker_url=setup.broker_url
+                brief, self._job_of(brief), home=setup.home, broker_url=setup.broker_url, one_host=setup.one_host
             )
         return found
 

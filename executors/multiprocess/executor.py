@@ -67,6 +67,7 @@ class MultiprocessExecutor(Executor):
     """
 
     crosses_processes = True
+    one_host = True
     fuses = True
     default_io = "filesystem"
 
@@ -240,10 +241,11 @@ class MultiprocessExecutor(Executor):
         self._children.add(child)
         self._selector.register(child.channel, selectors.EVENT_READ, child)
         setup = self._setup
+        told = frames.Setup(setup.home, setup.broker_url, setup.code, setup.one_host)
         try:
             if setup.code is None:
                 frames.send(child.channel, frames.JOB, self._job_by_value())
-            frames.send(child.channel, frames.SETUP, _encode(frames.Setup(setup.home, setup.broker_url, setup.code)))
+            frames.send(child.channel, frames.SETUP, _encode(told))
         except ConnectionError:
             pass  # it died already: its end is heard like any other
 

@@ -36,6 +36,7 @@ class Setup(msgspec.Struct, frozen=True, omit_defaults=True):
     home: str
     broker_url: str | None = None
     code: CodeTarget | None = None
+    one_host: bool = False
 
 
 class After(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -35,6 +35,8 @@ class Executor(ABC):
 
     #: Steps run in processes other than the one that submits: values cannot be handed over in memory.
     crosses_processes: bool = True
+    #: Its processes are all on the host of the one that submits: what one writes to an open file, the others see.
+    one_host: bool = False
     #: Tasks may come with others to go on with (``StepTask.then``); these are submitted, too, when it is their turn.
     fuses: bool = False
     #: Seconds of work that are done sooner one after the other by one process than side by side by several.
@@ -94,3 +96,4 @@ class ExecutorSetup(NamedTuple):
     broker_url: str | None
     stream: str  #: where remote workers report for this coordinator
     local: object | None = None  #: LocalRun: what a run holds in its caller's own process (``opgrid.steps.scope``)
+    one_host: bool = False  #: so is every executor that its runs use

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from opgrid.errors import PayloadRejected
@@ -18,9 +19,14 @@ MAGIC: Final = b"OG1"
 _U32 = struct.Struct(">I")
 
 
-def seal(purpose: str, fields: Sequence[bytes], ring: KeyRing) -> bytes:
+@lru_cache(maxsize=64)
+def _start(purpose: str) -> bytes:
     name = purpose.encode()
-    parts = [MAGIC, bytes([len(name)]), name, ring.active]
+    return MAGIC + bytes([len(name)]) + name
+
+
+def seal(purpose: str, fields: Sequence[bytes], ring: KeyRing) -> bytes:
+    parts = [_start(purpose), ring.active]
     for field in fields:
         parts.append(_U32.pack(len(field)))
         parts.append(field)
@@ -30,22 +36,20 @@ def seal(purpose: str, fields: Sequence[bytes], ring: KeyRing) -> bytes:
 
 def open_sealed(data: bytes, purpose: str, ring: KeyRing) -> list[bytes]:
     """The fields, once their signature was found good. Raises PayloadRejected and nothing else."""
-    name = purpose.encode()
-    start = MAGIC + bytes([len(name)]) + name
+    start = _start(purpose)
     head = len(start) + ID_SIZE
     if len(data) < head + MAC_SIZE or not data.startswith(start):
         raise PayloadRejected(f"no signed {purpose}: the bytes do not begin as one")
     body, mac = data[:-MAC_SIZE], data[-MAC_SIZE:]
     ring.verify(purpose, data[len(start) : head], mac, body)
-    fields = []
+    fields, read = [], _U32.unpack_from
     at, end = head, len(body)
     while at < end:
         if at + 4 > end:
             raise PayloadRejected(f"the signed {purpose} is cut short")
-        (size,) = _U32.unpack_from(body, at)
-        at += 4
-        if at + size > end:
+        start_of = at + 4
+        at = start_of + read(body, at)[0]
+        if at > end:
             raise PayloadRejected(f"the signed {purpose} is cut short")
-        fields.append(body[at : at + size])
-        at += size
+        fields.append(body[start_of:at])
     return fields

@@ -2,7 +2,8 @@
 
 ``<base>/<run>/<step>/<output>[/<mapping key>]/<attempt>[.<claim>]``, each part percent-encoded. A file is written
 under another name and then renamed, so that it is there whole or not at all, and it is found by the reference of an
-accepted attempt only: what a lost attempt left behind is never read.
+accepted attempt only: what a lost attempt left behind is never read. Below the home, small values of a run whose
+steps are all on one host share files: see :mod:`opgrid.io.bundles`.
 
 What reads a large file where it was written, since that machine was started, maps it. Its manifest says which file the
 writer has closed, and when that changed last; while the kernel says the same, what is in it is what was hashed, and is
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged
+from opgrid.io.bundles import Place, read_once
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.hashing import Hashing
 from opgrid.io.kept import path_part
@@ -46,16 +48,36 @@ class FilesystemStore(IOManager):
         self.serializer = serializer
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
-        self.write_to(self._path(context, context.output_ref), obj, context, serializer(self.serializer))
+        ref, how = context.output_ref, serializer(self.serializer)
+        bundles = context.io.bundles if self.base_dir is None else None
+        packed = pack(plain(obj, how), ref, context.io.keys)
+        if bundles is None or packed.size >= _SMALL:
+            _write(f"{self._base(context)}/{relative_path(ref)}", packed, context)
+            return
+        place = bundles.put(self._folder(context, ref), b"".join(_parts(packed)))
+        context.manifest = {"size": packed.size, "in": place}
+        if len(packed.body) == 1 and isinstance(packed.body[0], bytes):
+            bundles.remember(place, how.name, packed.body[0])
 
     def load_input(self, context: InputContext) -> Any:
-        return self.read_from(self._path(context, context.output_ref), context)
+        ref = context.output_ref
+        told = ref.manifest.get("in") if isinstance(ref.manifest, dict) else None
+        if told is None:
+            return self.read_from(f"{self._base(context)}/{relative_path(ref)}", context)
+        place, bundles, folder = Place.of(told), context.io.bundles, self._folder(context, ref)
+        if bundles is not None and (found := bundles.remembered(place)) is not None:
+            name, body = found
+            return serializer(name).loads([body])
+        try:
+            data = read_once(folder, place) if bundles is None else bundles.read(folder, place)
+        except FileNotFoundError:
+            raise _gone(ref, f"{folder}/{place.bundle}") from None
+        end, start = places(data, len(data), f"{folder}/{place.bundle}")
+        return unpack(data[HEAD.size : end], data[start:], ref, context.io.keys)
 
     @staticmethod
     def write_to(path: str, obj: Any, context: OutputContext, how: Serializer) -> None:
-        packed = pack(plain(obj, how), context.output_ref, context.io.keys)
-        mark = write_file(path, packed, to_map=packed.size >= LARGE)
-        context.manifest = {"size": packed.size, "file": mark} if mark else {"size": packed.size}
+        _write(path, pack(plain(obj, how), context.output_ref, context.io.keys), context)
 
     @staticmethod
     def read_from(path: str, context: InputContext) -> Any:
@@ -64,14 +86,25 @@ class FilesystemStore(IOManager):
         try:
             return read_file(path, ref, ring, mark)
         except FileNotFoundError:
-            raise OutputGone(
-                f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: "
-                f"there is no file {path}."
-            ) from None
+            raise _gone(ref, path) from None
 
-    def _path(self, context: IOContext, ref: OutputRef) -> str:
-        base = self.base_dir or f"{context.io.home}/storage"
-        return f"{base}/{relative_path(ref)}"
+    def _base(self, context: IOContext) -> str:
+        return self.base_dir or f"{context.io.home}/storage"
+
+    def _folder(self, context: IOContext, ref: OutputRef) -> str:
+        return f"{self._base(context)}/{path_part(ref.run_id)}"
+
+
+def _write(path: str, packed: Packed, context: OutputContext) -> None:
+    mark = write_file(path, packed, to_map=packed.size >= LARGE)
+    context.manifest = {"size": packed.size, "file": mark} if mark else {"size": packed.size}
+
+
+def _gone(ref: OutputRef, path: str) -> OutputGone:
+    return OutputGone(
+        f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: there is no "
+        f"file {path}."
+    )
 
 
 def relative_path(ref: OutputRef) -> str:
@@ -92,7 +125,7 @@ def write_file(path: str, packed: Packed, to_map: bool = False) -> str:
             if packed.size >= LARGE:
                 _write_large(handle, packed, ALIGNED if to_map else MAGIC)
             else:
-                _write_all(handle, [HEAD.pack(MAGIC, len(packed.header)), packed.header, *packed.body])
+                _write_all(handle, _parts(packed))
         except BaseException:
             os.unlink(temporary)
             raise
@@ -127,6 +160,10 @@ def _started() -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def _parts(packed: Packed) -> list[Segment]:
+    return [HEAD.pack(MAGIC, len(packed.header)), packed.header, *packed.body]
 
 
 def _make_folder(path: str) -> None:

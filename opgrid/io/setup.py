@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from opgrid.io.bundles import Bundles
 from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending
 
@@ -12,7 +13,7 @@ from opgrid.io.pending import Pending
 class IOSetup:
     """Opens nothing until a manager asks for it."""
 
-    __slots__ = ("_keys", "broker_url", "home", "pending")
+    __slots__ = ("_keys", "broker_url", "bundles", "home", "pending")
 
     def __init__(
         self,
@@ -20,10 +21,12 @@ class IOSetup:
         broker_url: str | None = None,
         keys: KeyRing | None = None,
         pending: Pending | None = None,
+        bundles: Bundles | None = None,
     ) -> None:
         self.home = home
         self.broker_url = broker_url
         self.pending = pending  #: where small values for the broker wait to be written; None: they are written at once
+        self.bundles = bundles  #: where small values share files; None: each has its own
         self._keys = keys
 
     @classmethod

@@ -19,6 +19,7 @@ from opgrid.definitions.ports import In, Out
 from opgrid.definitions.structure import OpNode
 from opgrid.definitions.types import Type
 from opgrid.doors import through
+from opgrid.io.bundles import Bundles
 from opgrid.io.context import Port
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
@@ -128,10 +129,12 @@ class RunScope:
         local: LocalRun | None = None,
         keys: KeyRing | None = None,
         pending: Pending | None = None,
+        one_host: bool = False,
     ) -> None:
+        """``one_host``: so are all processes that run steps of this run, and small values may share files."""
         self.brief = brief
         self.job = job
-        self.io = IOSetup(home, broker_url, keys, pending)
+        self.io = IOSetup(home, broker_url, keys, pending, Bundles() if one_host else None)
         self.lifetime = lifetime
         self.local = local
         self.opened: dict[str, Any] = {}  #: resources that live as long as the run
@@ -203,7 +206,11 @@ class RunScope:
     def close(self) -> None:
         """May be called twice. Errors of resources that end are logged by their own stack, the last one is raised."""
         self.opened = {}
-        self.stack.close()
+        try:
+            self.stack.close()
+        finally:
+            if self.io.bundles is not None:
+                self.io.bundles.close()
 
     def __enter__(self) -> Self:
         return self

@@ -174,10 +174,12 @@ def make_executors(
     names = {choice.name} | {spec.executor for spec in plan.steps if spec.executor and spec.runs}
     made: dict[str, Executor] = {}
     try:
-        for name in sorted(names):
+        classes = {name: executor_class(name) for name in sorted(names)}
+        one_host = all(each.one_host for each in classes.values())
+        for name, each in classes.items():
             config: dict[str, object] = dict(choice.config) if name == choice.name else {}
-            setup = ExecutorSetup(config, str(home), code, job, broker_url, stream, local)
-            made[name] = executor_class(name).create(setup)
+            setup = ExecutorSetup(config, str(home), code, job, broker_url, stream, local, one_host)
+            made[name] = each.create(setup)
     except BaseException:
         close_all(made)
         raise

@@ -1,0 +1,133 @@
+"""Small values of a run, many in one file: to make a file, and folders for it, costs several times a quick step.
+
+A process appends to bundles of its own, so that no two write to one, and a value is in its file before its step is
+reported. Where it lies is told by the manifest of its output: nothing searches a bundle, and what a lost attempt left
+in it is never read. Readers may be other processes of the same host; across hosts, a shared folder need not show what
+was written to a file that is still open, so only executors whose steps stay on one host use them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from opgrid.errors import PayloadDamaged
+
+#: No folder of a step has such a name: there, this character is encoded.
+_MARK: Final = "+"
+#: Bundles of others that are kept open for reading.
+_OPEN: Final = 16
+#: Bytes of values that the process which wrote them need not read again, and what the bookkeeping of each takes.
+_RECENT: Final = 4 << 20
+_BESIDE: Final = 512
+
+
+class Place(NamedTuple):
+    """Where a value lies, as its manifest says it."""
+
+    bundle: str  #: the name of the file, in the folder of its run
+    at: int
+    length: int
+
+    @classmethod
+    def of(cls, told: Any) -> Place:
+        """Raises PayloadDamaged for what is no place."""
+        match told:
+            case [str(name), int(at), int(length)] if name[:1] == _MARK and name[1:].isalnum() and at >= 0 < length:
+                return cls(name, at, length)
+        raise PayloadDamaged(f"{told!r} is no place in a bundle")
+
+
+class Bundles:
+    """Of one run in one process, for several threads. Opens nothing until there is something to write or read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._mine: dict[str, _Bundle] = {}  #: by folder
+        self._others: OrderedDict[str, int] = OrderedDict()  #: descriptors, by path
+        self._recent: OrderedDict[tuple[str, int], tuple[str, bytes]] = OrderedDict()
+        self._held = 0
+
+    def put(self, folder: str, data: bytes) -> Place:
+        """Write a value below ``folder``, which need not exist."""
+        with self._lock:
+            bundle = self._mine.get(folder)
+            if bundle is None:
+                bundle = self._mine[folder] = _Bundle(folder)
+            return Place(bundle.name, bundle.append(data), len(data))
+
+    def read(self, folder: str, place: Place) -> bytes:
+        """Raises FileNotFoundError where the bundle is gone."""
+        path = f"{folder}/{place.bundle}"
+        with self._lock:
+            mine = self._mine.get(folder)
+            if mine is not None and mine.name == place.bundle:
+                return os.pread(mine.handle, place.length, place.at)
+            handle = self._others.get(path)
+            if handle is None:
+                handle = self._others[path] = _open(path)
+                if len(self._others) > _OPEN:
+                    os.close(self._others.popitem(last=False)[1])
+            return os.pread(handle, place.length, place.at)
+
+    def remember(self, place: Place, how: str, body: bytes) -> None:
+        """What this process has just written: it was signed here, and need not be looked at again. ``how``: the name of
+        the serializer. Bytes, so that each reader has its own copy.
+        """
+        with self._lock:
+            self._recent[place.bundle, place.at] = how, body
+            self._held += len(body) + _BESIDE
+            while self._held > _RECENT:
+                _, (_, old) = self._recent.popitem(last=False)
+                self._held -= len(old) + _BESIDE
+
+    def remembered(self, place: Place) -> tuple[str, bytes] | None:
+        return self._recent.get((place.bundle, place.at))
+
+    def close(self) -> None:
+        """May be called twice, and used again."""
+        with self._lock:
+            for handle in (*(each.handle for each in self._mine.values()), *self._others.values()):
+                with suppress(OSError):
+                    os.close(handle)
+            self._mine.clear()
+            self._others.clear()
+            self._recent.clear()
+            self._held = 0
+
+
+def read_once(folder: str, place: Place) -> bytes:
+    """For who reads few values. Raises FileNotFoundError where the bundle is gone."""
+    handle = _open(f"{folder}/{place.bundle}")
+    try:
+        return os.pread(handle, place.length, place.at)
+    finally:
+        os.close(handle)
+
+
+class _Bundle:
+    __slots__ = ("handle", "name", "size")
+
+    def __init__(self, folder: str) -> None:
+        os.makedirs(folder, exist_ok=True)
+        self.name = _MARK + secrets.token_hex(8)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self.handle = os.open(f"{folder}/{self.name}", flags, 0o600)
+        self.size = 0
+
+    def append(self, data: bytes) -> int:
+        """Where it begins. What a disk that is full has cut short is written over by what comes next."""
+        start = at = self.size
+        while data:
+            count = os.pwrite(self.handle, data, at)
+            at, data = at + count, data[count:]
+        self.size = at
+        return start
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
