@@ -190,6 +190,7 @@ def test_what_a_process_has_not_begun_can_be_canceled(one: Conversation, tmp_pat
 def test_what_is_behind_a_step_that_is_canceled_runs(one: Conversation, tmp_path: Path) -> None:
     long, *behind = vary(one, "long", "1", "2")
     one.wait(long, StepStarted)
+    eventually(lambda: begun(tmp_path)[1:] == [long.step], one)  # its body, too
     one.executor.cancel(one.brief.run_id, [(long.step, long.attempt)])
     assert isinstance(one.end_of(long), StepCanceled)
     assert all(isinstance(one.end_of(task), StepSucceeded) for task in behind)
