@@ -474,7 +474,7 @@ class World:
         self.claims = 0
         self.ahead = self.rng.choice([1, 2, 6])  #: messages
         self.expected = self.rng.choice([0.0001, 0.0001, 0.005, 1.0])  #: seconds that a step is thought to take
-        self.knows = self.rng.random() < 0.7  #: that, before it has sent any
+        self.knows = seed % 3 != 1  #: that, before it has sent any
         self.used: dict[tuple[StepKey, int], list[list[OutputRef]]] = {}  #: inputs of each that began
         self.excused: Counter[tuple[StepKey, int]] = Counter()  #: of beginning twice: its worker was harmed
         self.lost: Counter[StepKey] = Counter()
