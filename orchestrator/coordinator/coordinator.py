@@ -31,7 +31,9 @@ from orchestrator.coordinator.shards import (
     pools_of,
     run_pools,
     take,
+    within,
 )
+from orchestrator.engine.loop import LiveRun
 from orchestrator.storage.records import RunRecord, RunsFilter
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import OpenRun
@@ -168,11 +170,10 @@ class Coordinator:
         rows = self._store.open_runs()
         self._forget(rows)
         self._learn_tags(rows)
-        if self._holds(_QUEUE) and self._dequeue(rows):
-            rows = self._store.open_runs()
+        if self._holds(_QUEUE):
+            rows = self._dequeue(rows)
+        self._begin_all([row for row in rows if row.status in _GOING and row.run_id not in self._begun])
         for row in rows:
-            if row.status in _GOING and self._holds(row.shard) and row.run_id not in self._begun:
-                self._begin(row)
             if row.cancel is not None and row.run_id not in self._asked:
                 self._cancel(row)
         self._children.look()
@@ -231,17 +232,17 @@ class Coordinator:
 
     # ---- the queue -------------------------------------------------------------------------------------------------
 
-    def _dequeue(self, rows: list[OpenRun]) -> bool:
-        """Whether something has changed by it."""
+    def _dequeue(self, rows: list[OpenRun]) -> list[OpenRun]:
+        """The runs as they are then."""
         queued = frozenset(row.run_id for row in rows if row.status is RunStatus.QUEUED)
         going = frozenset(row.run_id for row in rows if row.status in _GOING)
         self._are_queued = bool(queued)
         if not queued:
-            return False
+            return rows
         pools = self._run_pools([row.run_id for row in rows])
         of_now = queued, going, self._retagged, pools.limits
         if of_now == self._chosen:
-            return False
+            return rows
         records = self._records_of([row.run_id for row in rows])
         choice: Choice = choose(
             [record for record in records if record.run_id in queued],
@@ -250,11 +251,13 @@ class Coordinator:
             pools,
             self._turns,
         )
+        started: set[RunId] = set()
         for start in range(0, len(choice.start), _AT_ONCE):
             for run_id in self._store.dequeue(choice.start[start : start + _AT_ONCE], time.time()):
                 self._turns[self._records[run_id].job] = next(self._number)
+                started.add(run_id)
         self._chosen = of_now  # it is looked at again when any of that has changed
-        return bool(choice.start)
+        return [row._replace(status=RunStatus.STARTING) if row.run_id in started else row for row in rows]
 
     def _run_pools(self, run_ids: list[RunId]) -> RunPools:
         if self._store.pooling.granularity == "run":
@@ -262,10 +265,6 @@ class Coordinator:
                 if record.run_id not in self._pools:
                     self._pools[record.run_id] = pools_of(plan_of(self._store, record))
         return run_pools(self._store, self._pools)
-
-    def _record(self, run_id: RunId) -> RunRecord | None:
-        self._records_of([run_id])
-        return self._records.get(run_id)
 
     def _records_of(self, run_ids: Sequence[RunId]) -> list[RunRecord]:
         """In this order, without those that are gone."""
@@ -296,10 +295,19 @@ class Coordinator:
 
     # ---- runs ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, row: OpenRun) -> None:
-        record = self._record(row.run_id)
-        if record is None:
-            return
+    def _begin_all(self, rows: Sequence[OpenRun]) -> None:
+        rows = [row for row in rows if self._holds(row.shard)]
+        records = {record.run_id: record for record in self._records_of([row.run_id for row in rows])}
+        starting: dict[str, list[LiveRun]] = {}
+        try:
+            for row in rows:
+                if row.run_id in records:
+                    self._begin(row, records[row.run_id], starting)
+        finally:  # also where the database has gone meanwhile
+            for shard, runs in starting.items():
+                self._shards[shard].start(runs)
+
+    def _begin(self, row: OpenRun, record: RunRecord, starting: dict[str, list[LiveRun]]) -> None:
         try:
             plan = plan_of(self._store, record)
             reach("planned")
@@ -307,8 +315,11 @@ class Coordinator:
                 self._begin_here(record)
             elif self._make_executor is None:
                 self._refuse(record, "it needs Celery workers, and this service has no broker. Set OPGRID_BROKER_URL.")
-            elif row.status is RunStatus.STARTING:
-                self._shards[row.shard].add(record, plan)  # those that were started before, it found itself
+            elif (
+                row.status is RunStatus.STARTING
+            ):  # its log says no more than that; what was driven, its shard has found
+                run = LiveRun.new(record.brief, within(plan, self._max_runtime))
+                starting.setdefault(row.shard, []).append(run)
         except DatabaseUnreachable:
             raise  # it is begun at a later turn
         except (OpGridError, msgspec.ValidationError, KeyError) as error:

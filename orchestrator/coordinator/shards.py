@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -65,14 +66,21 @@ def take(store: ServiceStore, names: Iterable[str]) -> Iterator[tuple[str, Lease
         yield name, lease
 
 
-@lru_cache(maxsize=8)
-def _plan(content: bytes) -> Plan:
-    """Runs of one job have one plan, and nobody changes it."""
-    return Plan.from_json(content)
+#: The last plans that runs had, by their hash: runs of one job have one plan, and nobody changes it.
+_plans: OrderedDict[str, Plan] = OrderedDict()
+_PLANS: Final = 8
 
 
 def plan_of(store: ServiceStore, record: RunRecord) -> Plan:
-    return _plan(store.content(record.plan))
+    """For any thread."""
+    found = _plans.pop(record.plan, None)
+    if found is None:
+        found = Plan.from_json(store.content(record.plan))
+    _plans[record.plan] = found
+    while len(_plans) > _PLANS:
+        with contextlib.suppress(KeyError):  # another thread was faster
+            _plans.popitem(last=False)
+    return found
 
 
 def pools_of(plan: Plan) -> frozenset[str]:
@@ -135,10 +143,9 @@ class Shard:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def add(self, record: RunRecord, plan: Plan) -> None:
-        """A run that is about to start."""
-        plan = within(plan, self._max_runtime)
-        self._inbox.add(resume(record.brief, plan, self._store.read(record.run_id), {}, time.time()))
+    def start(self, runs: Sequence[LiveRun]) -> None:
+        """Runs that are STARTING: they come in one turn, which is one transaction."""
+        self._inbox.add(runs)
 
     def cancel(self, run_id: RunId, reason: str) -> None:
         self._inbox.request_cancel(run_id, reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,11 +21,11 @@ class CancelRun(NamedTuple):
     reason: str
 
 
-class AddRun(NamedTuple):
-    run: LiveRun
+class AddRuns(NamedTuple):
+    runs: Sequence[LiveRun]
 
 
-Request = CancelRun | AddRun
+Request = CancelRun | AddRuns
 
 
 class Inbox:
@@ -47,8 +47,8 @@ class Inbox:
     def request_cancel_all(self, reason: str = "") -> None:
         self._post(CancelRun(None, reason))
 
-    def add(self, run: LiveRun) -> None:
-        self._post(AddRun(run))
+    def add(self, runs: Sequence[LiveRun]) -> None:
+        self._post(AddRuns(runs))
 
     def close(self) -> None:
         """The loop ends once its runs have."""

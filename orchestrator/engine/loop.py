@@ -34,7 +34,7 @@ from orchestrator.engine.clock import Clock, SteadyClock
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
 from orchestrator.engine.fusing import Expect
 from orchestrator.engine.gates import Gates, GateStore, asks
-from orchestrator.engine.inbox import AddRun, CancelRun, Inbox
+from orchestrator.engine.inbox import AddRuns, CancelRun, Inbox
 from orchestrator.engine.limits import Admission, from_config
 from orchestrator.engine.log import RunLog
 from orchestrator.engine.machine import RunMachine
@@ -157,8 +157,8 @@ class _Driver:
             if name not in self._executors:
                 raise UnknownExecutor("executor", name, sorted(self._executors), f"what drives run {run.run_id}")
         machine = run.machine
-        if run.run_id in self._live:
-            return
+        if run.run_id in self._live or run.run_id in self._results:
+            return  # it was found before it was announced
         if machine.finished:
             self._results[run.run_id] = machine.status
             return
@@ -220,8 +220,9 @@ class _Driver:
                     now = self._clock()
                     wanted = [run_id] if run_id is not None else list(self._live)
                     events.extend(RunCanceling(run_id=each, at=now, reason=reason) for each in wanted)
-                case AddRun(run):
-                    self.join(run)
+                case AddRuns(runs):
+                    for run in runs:
+                        self.join(run)
                 case _:
                     assert_never(request)
         return events

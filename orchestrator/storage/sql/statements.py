@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 from sqlalchemy import (
@@ -43,6 +43,11 @@ _encode = msgspec.json.Encoder().encode
 
 #: What a tick changes of where a schedule or sensor stands; whether it runs is for people to say.
 _TICKED = ("ticked", "completed", "cursor", "last_run_key")
+
+
+#: What is said of a run when it is stored.
+_LATER: Final = frozenset({"id", "owner", "owner_expires", "cancel", "retagged"})
+_NEW_RUN: Final = tuple(name for name in runs.c.keys() if name not in _LATER)  # noqa: SIM118 - columns, not a dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,9 @@ class Statements:
     tick_instigator: Prepared
     upsert_pool: Prepared
     upsert_report: Prepared
-    upsert_tag: Prepared
+    insert_run: Prepared
+    tag_run: Prepared  #: ``tag`` is ``said`` of the run ``of``, over what was said before
+    epoch: Prepared  #: of the lease ``lease``, locked until the transaction ends
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
     set_owner: Prepared  #: of the run ``of``
     set_status: Prepared  #: ``status_now`` of the run ``of``; ``started_at`` and ``ended_at`` where they are not None
@@ -155,14 +162,17 @@ def statements_for(dialect: Dialect) -> Statements:
         set_={name: state.excluded[name] for name in _TICKED},
     )
     upsert_pool = pool.on_conflict_do_update(index_elements=[pools.c.name], set_={"slots": pool.excluded.slots})
-    report, tag = upsert(reports), upsert(run_tags)
+    report, tag = upsert(reports), upsert(run_tags).inline()
     upsert_report = report.on_conflict_do_update(
         index_elements=[reports.c.name], set_={"at": report.excluded.at, "body": report.excluded.body}
     )
-    upsert_tag = tag.on_conflict_do_update(
+    tagged = select(runs.c.id).where(runs.c.run_id == bindparam("of")).scalar_subquery()
+    tag_run = tag.values(run=tagged, key=bindparam("tag"), value=bindparam("said")).on_conflict_do_update(
         index_elements=[run_tags.c.run, run_tags.c.key], set_={"value": tag.excluded.value}
     )
+    insert_run = insert(runs).inline()
     # SQLite's writing transactions exclude each other: it has no row locks, and SQLAlchemy leaves them out there.
+    epoch = select(leases.c.epoch).where(leases.c.name == bindparam("lease"))
     owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
     set_status = (
@@ -187,7 +197,9 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(tick_instigator, dialect, *instigators.c.keys()),
         Prepared.of(upsert_pool, dialect, *pools.c.keys()),
         Prepared.of(upsert_report, dialect, *reports.c.keys()),
-        Prepared.of(upsert_tag, dialect, *run_tags.c.keys()),
+        Prepared.of(insert_run, dialect, *_NEW_RUN),
+        Prepared.of(tag_run, dialect),
+        Prepared.of(epoch.with_for_update(), dialect),
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
         Prepared.of(set_status, dialect),

@@ -206,8 +206,9 @@ class SqlStore(ServiceTables, Database):
                 connection.execute(
                     update(runs).where(runs.c.run_id == run_id).values(brief=brief, retagged=runs.c.retagged + 1)
                 )
-                number = connection.execute(select(runs.c.id).where(runs.c.run_id == run_id)).scalar_one()
-                SqlTurn(connection, self._statements).insert_tags(number, tags)
+                turn = SqlTurn(connection, self._statements)
+                turn.tag(RunId(run_id), tags)
+                turn.write()
 
     def end_run(self, run_id: str, status: RunStatus, events: Sequence[AnyEvent], at: float) -> bool:
         with self._writing() as connection:

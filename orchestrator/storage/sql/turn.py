@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection
 
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus
@@ -16,7 +16,6 @@ from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import ROOT_TAG, RunRecord
 from orchestrator.storage.sql.statements import Row, Statements
-from orchestrator.storage.sql.tables import leases, runs
 
 _LONGEST_KEY = 255
 _TYPES: dict[type, str] = {kind: kind.TYPE.value for kind in get_args(AnyEvent)}
@@ -30,12 +29,14 @@ class SqlTurn:
         self._statements = statements
         self._events: list[Row] = []
         self._told: dict[RunId, list[AnyEvent]] = {}
+        self._contents: dict[str, bytes] = {}
+        self._runs: list[Mapping[str, Any]] = []
+        self._tags: list[Mapping[str, Any]] = []
+        self._statuses: list[Mapping[str, Any]] = []
 
     def insert_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent]) -> None:
-        stored = [{"hash": record.plan, "body": plan}, {"hash": record.snapshot, "body": snapshot}]
-        self._statements.keep_content(self._connection, *stored)
-        stored_as = self._connection.execute(
-            insert(runs),
+        self._contents |= {record.plan: plan, record.snapshot: snapshot}
+        self._runs.append(
             {
                 "run_id": record.run_id,
                 "job": record.job,
@@ -49,19 +50,16 @@ class SqlTurn:
                 "ended": record.ended,
                 "epoch": 0,
                 "shard": record.brief.stream,
-            },
+            }
         )
-        (number,) = stored_as.inserted_primary_key or (0,)
         root = record.root_run_id
-        self.insert_tags(number, record.tags if root is None else {**record.tags, ROOT_TAG: root})
+        self.tag(record.run_id, record.tags if root is None else {**record.tags, ROOT_TAG: root})
         if first:
             self.append(record.run_id, first)
 
-    def insert_tags(self, number: int, tags: Mapping[str, str]) -> None:
-        """Of a run that had none of these yet, by its number."""
-        rows = [{"run": number, "key": key[:_LONGEST_KEY], "value": str(value)} for key, value in tags.items()]
-        if rows:
-            self._statements.upsert_tag(self._connection, *rows)
+    def tag(self, run_id: RunId, tags: Mapping[str, str]) -> None:
+        """Over those that the run has."""
+        self._tags += [{"of": run_id, "tag": key[:_LONGEST_KEY], "said": str(value)} for key, value in tags.items()]
 
     def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
         self._told.setdefault(run_id, []).extend(events)
@@ -83,7 +81,7 @@ class SqlTurn:
         started = at if status is RunStatus.STARTED else None
         ended = at if status.is_final else None
         now = {"of": run_id, "status_now": status.value, "started_at": started, "ended_at": ended}
-        self._statements.set_status(self._connection, now)
+        self._statuses.append(now)
 
     def set_position(self, stream: str, position: str) -> None:
         self._statements.upsert_position(self._connection, {"stream": stream, "position": position})
@@ -93,10 +91,17 @@ class SqlTurn:
         return row is not None and row.epoch == epoch
 
     def holds(self, name: str, epoch: int) -> bool:
-        query = select(leases.c.epoch).where(leases.c.name == name).with_for_update()
-        return self._connection.execute(query).scalar_one_or_none() == epoch
+        return self._statements.epoch(self._connection, {"lease": name}).scalar_one_or_none() == epoch
 
     def write(self) -> None:
+        for statement, rows in (
+            (self._statements.keep_content, [{"hash": hash, "body": self._contents[hash]} for hash in self._contents]),
+            (self._statements.insert_run, self._runs),
+            (self._statements.tag_run, self._tags),
+            (self._statements.set_status, self._statuses),
+        ):
+            if rows:
+                statement(self._connection, *rows)
         if self._events:
             self._statements.insert_events(self._connection, self._events)
         steps = [

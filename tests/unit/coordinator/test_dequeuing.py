@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 
 from opgrid import job, op
+from opgrid.contracts.executor import Executor, Polled
 from opgrid.contracts.status import RunStatus
-from opgrid.contracts.tasks import CodeTarget
+from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
 from opgrid.errors import DatabaseUnreachable
 from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
+from orchestrator.coordinator.shards import SHARDS
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
@@ -32,6 +35,15 @@ def nothing() -> None: ...
 @job
 def plain() -> None:
     nothing()
+
+
+@op
+def unpooled() -> None: ...
+
+
+@job
+def simple() -> None:
+    unpooled()
 
 
 class Started:
@@ -81,6 +93,44 @@ class Deaf:
         return False
 
 
+class Counted:
+    """A store, and how often each of its methods was called."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store, self.calls = store, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not callable(found):
+            return found
+
+        def counted(*args: Any, **more: Any) -> Any:
+            self.calls[name] += 1
+            return found(*args, **more)
+
+        return counted
+
+
+class Nowhere(Executor):
+    """Takes steps, and never tells of them."""
+
+    crosses_processes = True
+
+    def __init__(self, taken: list[RunId]) -> None:
+        self._taken, self._rung = taken, threading.Event()
+
+    def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
+        self._taken.append(run.run_id)
+
+    def poll(self, timeout: float) -> Polled:
+        self._rung.wait(timeout)
+        self._rung.clear()
+        return Polled((), "")
+
+    def wake(self) -> None:
+        self._rung.set()
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
     made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}", PoolSettings(granularity="run"))
@@ -124,6 +174,21 @@ def test_it_is_tried_again_after_a_failure(store: SqlStore, error: Exception) ->
     run_id = launch(store)
     with running(Flaky(store, error)) as started:
         eventually(lambda: started.runs == [run_id])
+
+
+def test_runs_that_are_started_together_cost_each_shard_one_transaction(store: SqlStore) -> None:
+    code = CodeTarget(module=__name__)
+    runs = store.launch([queued(prepare(Request(simple, executor="celery", code=code))) for _ in range(30)])
+    counted, taken = Counted(store), list[RunId]()
+    children: Any = Started()
+    coordinator = Coordinator(counted, children, QueueLimits(-1), lambda name: Nowhere(taken))  # type: ignore[arg-type]
+    with going_on(coordinator):
+        eventually(lambda: len(taken) == 30)
+    assert sorted(taken) == sorted(runs)
+    assert counted.calls["dequeue"] == 1
+    assert counted.calls["turn"] <= SHARDS
+    assert counted.calls["content"] <= 1  # their plan is the same
+    assert counted.calls["read"] == counted.calls["events"] == 0  # they have just been started
 
 
 def test_a_pool_that_gets_a_limit_lets_runs_go(store: SqlStore) -> None:

@@ -254,10 +254,27 @@ def test_a_loop_with_an_open_inbox_takes_runs_while_it_runs(clock: FakeClock, lo
 
     def body(task: StepTask) -> None:
         if task.run_id == RUN:
-            inbox.add(second)
+            inbox.add([second])
             inbox.close()
 
     executor = FakeExecutor(clock, {"s0": body})
     first = LiveRun.new(brief(), compile(snapshot(chain(2))))
     statuses = drive([first], {"fake": executor}, log, clock=clock, inbox=inbox)
     assert statuses == {RUN: RunStatus.SUCCESS, RunId("run-2"): RunStatus.SUCCESS}
+
+
+def test_a_run_that_is_announced_after_its_end_is_not_driven_again(clock: FakeClock, log: MemoryLog) -> None:
+    inbox = Inbox(open=True)
+    plan = compile(snapshot(chain(1)))
+
+    def body(task: StepTask) -> None:
+        if task.run_id == RunId("run-2"):
+            inbox.add([LiveRun.new(brief(), plan)])
+            inbox.close()
+        else:
+            inbox.add([LiveRun.new(brief(RunId("run-2")), plan)])
+
+    executor = FakeExecutor(clock, {"s0": body})
+    statuses = drive([LiveRun.new(brief(), plan)], {"fake": executor}, log, clock=clock, inbox=inbox)
+    assert statuses == {RUN: RunStatus.SUCCESS, RunId("run-2"): RunStatus.SUCCESS}
+    assert sum(isinstance(event, RunStarted) for event in log.events[RUN]) == 1

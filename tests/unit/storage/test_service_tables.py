@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+import msgspec
 import pytest
+from sqlalchemy import event
 
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import ErrorInfo, RunCanceling, RunEnqueued, RunFailed
@@ -15,7 +18,7 @@ from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DeleteDynamicPartitionsRequest
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import RunRecord, RunsFilter
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
 from orchestrator.storage.sql.store import SqlStore
 
@@ -39,6 +42,45 @@ STATE = Instigator("here", "sensor", InstigatorKind.SENSOR)
 
 def tick(**more: object) -> Tick:
     return Tick("here", "sensor", InstigatorKind.SENSOR, 1.0, TickStatus.SUCCESS, 2.0, **more)  # type: ignore[arg-type]
+
+
+@contextmanager
+def statements(store: SqlStore) -> Iterator[list[str]]:
+    """What the database is told; one that is told of many rows at once counts as one."""
+    said: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *more: object) -> None:
+        said.append(statement)
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        event.remove(store._engine, "before_cursor_execute", note)
+
+
+def test_many_runs_are_launched_and_started_in_a_few_statements(store: SqlStore) -> None:
+    runs = [new(f"r{number}") for number in range(50)]
+    with statements(store) as said:
+        store.launch(runs)
+    assert len(said) < 8
+    with statements(store) as said:
+        assert len(store.dequeue([each.record.run_id for each in runs], 2.0)) == 50
+    assert len(said) < 8
+    assert [row.status for row in store.open_runs()] == [RunStatus.STARTING] * 50
+
+
+def test_tags_of_runs_that_are_launched_together_are_theirs(store: SqlStore) -> None:
+    tagged = []
+    for number, each in enumerate((new("a"), new("b"), new("c"))):
+        brief = msgspec.structs.replace(each.record.brief, tags={"n": str(number)} if number else {})
+        tagged.append(dataclasses.replace(each, record=dataclasses.replace(each.record, brief=brief)))
+    store.launch(tagged)
+    assert [run.run_id for run in store.runs(RunsFilter(tags={"n": "2"}))] == ["c"]
+    store.add_tags("a", {"n": "2"})
+    store.add_tags("b", {"n": "3"})
+    assert {run.run_id for run in store.runs(RunsFilter(tags={"n": "2"}))} == {"a", "c"}
+    assert not store.runs(RunsFilter(tags={"n": "1"}))
 
 
 def test_a_key_launches_once(store: SqlStore) -> None:
