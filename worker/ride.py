@@ -84,9 +84,12 @@ class Item:
     """One step of the message."""
 
     task: StepTask
+    at: Attempt
     chain: int  #: what those before it in its chain have made is at hand
     after: tuple[StepKey, ...]  #: that must have succeeded before it
     claim: str = ""
+    asked: Claim | None = None  #: as it is written down while Redis is asked for it
+    held: Claim | None = None  #: and when it is ours
     told: bool = False  #: its start was told when it was claimed
 
 
@@ -108,9 +111,13 @@ class Ride:
         self._means = means
         self._scope = scope
         self._content, self._queue = content, queue
+        stream = scope.brief.stream
         self._items = deque(
-            Item(task, chain, task.after) for chain, first in enumerate(tasks) for task in (first, *first.then)
+            Item(task, Attempt(task.run_id, stream, task.step, task.attempt), chain, task.after)
+            for chain, first in enumerate(tasks)
+            for task in (first, *first.then)
         )
+        self._pid = os.getpid()
         self._window: deque[Item] = deque()  #: claimed, not begun
         self._ended: list[Ended] = []
         self._unwanted: list[Item] = []  #: to be given back
@@ -228,7 +235,7 @@ class Ride:
         self._beside = False
         at_once = self._running is None and not self._window
         for place, item in enumerate(wanted):
-            item.claim = secrets.token_hex(8)
+            self._name(item)
             item.told = at_once and not place
         said = self._settle(wanted)
         for item, word in zip(wanted, said, strict=True):
@@ -244,14 +251,15 @@ class Ride:
         if self._running is not None and self._running not in held:
             held.append(self._running)
         held += self._window
-        claims = [self._claim(item, taken=True) for item in held] + [self._claim(item, taken=False) for item in asked]
-        self._means.slot.hold(claims)
+        claims = [item.held for item in held] + [item.asked for item in asked]
+        self._means.slot.hold([claim for claim in claims if claim is not None])
 
-    def _claim(self, item: Item, taken: bool) -> Claim:
-        return Claim(*self._at(item), item.claim, self._means.owner, item.task.timeout, taken, bool(item.after))
-
-    def _at(self, item: Item) -> Attempt:
-        return Attempt(item.task.run_id, self._scope.brief.stream, item.task.step, item.task.attempt)
+    def _name(self, item: Item) -> None:
+        """Give it a claim of its own."""
+        item.claim = claim = secrets.token_hex(8)
+        owner, timeout, follows = self._means.owner, item.task.timeout, bool(item.after)
+        item.asked = Claim(*item.at, claim, owner, timeout, False, follows)
+        item.held = Claim(*item.at, claim, owner, timeout, True, follows)
 
     # ---- telling ---------------------------------------------------------------------------------------------------
 
@@ -284,7 +292,7 @@ class Ride:
         unwanted, stored = list(self._unwanted), means.pending.waiting()
         notice, returned = b"", list[tuple[str, str]]()
         if unwanted:
-            returned = [(self._at(item).field, item.claim) for item in unwanted if item.claim]
+            returned = [(item.at.field, item.claim) for item in unwanted if item.claim]
             tasks = [(item.task.run_id, item.task.step, item.task.attempt) for item in unwanted]
             notice = seal_returned(tasks, means.ring)
         events = [event for each in ended for event in each.events]
@@ -298,11 +306,11 @@ class Ride:
             means.owner,
             stored=stored,
             fetch=self._to_fetch(wanted),
-            finished=[Finished(self._at(each.item), each.item.claim, each.outputs) for each in ended],
+            finished=[Finished(each.item.at, each.item.claim, each.outputs) for each in ended],
             events=seal_events(events, means.ring) if events else b"",
             returned=returned,
             notice=notice,
-            wanted=[Wanted(self._at(item), item.claim, self._started(item)) for item in wanted],
+            wanted=[Wanted(item.at, item.claim, self._started(item)) for item in wanted],
         )
         if ended:
             reach("finish after")
@@ -337,7 +345,7 @@ class Ride:
             attempt=task.attempt,
             claim=item.claim,
             worker=self._means.settings.name,
-            pid=os.getpid(),
+            pid=self._pid,
         )
 
     def _accept(self, said: Sequence[Said]) -> None:
@@ -379,7 +387,7 @@ class Ride:
     def _alone(self, ended: Ended) -> Said:
         sealed = seal_events(ended.events, self._means.ring)
         try:
-            return self._means.protocol.finish(self._at(ended.item), ended.item.claim, sealed, ended.outputs)
+            return self._means.protocol.finish(ended.item.at, ended.item.claim, sealed, ended.outputs)
         except BrokerUnreachable:
             return Said.UNKNOWN
 
@@ -387,7 +395,7 @@ class Ride:
 
     def _attempt(self, item: Item) -> None:
         means, task = self._means, item.task
-        stream = EventStream(self._at(item), item.claim, means.protocol, means.ring)
+        stream = EventStream(item.at, item.claim, means.protocol, means.ring)
         if not item.told:
             stream.emit(self._start_of(item))
         with self._lock:

@@ -90,6 +90,11 @@ def plain(value: object, how: Serializer) -> Plain:
     return Plain(how.name, body, sum(map(_length, body)), lengths)
 
 
+def again(plain: Plain) -> Any:
+    """The value; for bytes that never left this process, in one piece."""
+    return serializer(plain.how).loads(_segments(plain.body[0], plain.lengths))
+
+
 def pack(plain: Plain, ref: OutputRef, ring: KeyRing, compress: bool = False) -> Packed:
     if compress and plain.size >= _COMPRESS_FROM and (smaller := _compressed(plain)) is not None:
         return Packed(plain, "zstd", [smaller], len(smaller), ref, ring)
@@ -176,7 +181,7 @@ def _laid_out(segments: Sequence[Segment], lengths: Sequence[int]) -> Iterator[S
 def _segments(body: Segment, lengths: Sequence[int]) -> list[Segment]:
     if len(lengths) == 1:
         return [body]
-    view = memoryview(body)
+    view = memoryview(bytearray(body) if isinstance(body, bytes) else body)  # readers may change what they get
     found: list[Segment] = []
     at = 0
     for length in lengths:

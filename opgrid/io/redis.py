@@ -28,7 +28,7 @@ from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
 from opgrid.io.nearby import FOLDER, LEAST, MOST, OFF, Nearby
 from opgrid.io.pages import room
-from opgrid.io.payload import Header, Packed, opened, pack, plain, read_header, value_of
+from opgrid.io.payload import Header, Packed, Plain, again, opened, pack, plain, read_header, value_of
 from opgrid.io.pending import Pending, Store, add_to
 from opgrid.io.serializers import Segment, serializer
 from opgrid.io.setup import IOSetup
@@ -88,14 +88,14 @@ class RedisStore(IOManager):
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         ref, value = context.output_ref, plain(obj, serializer(self.serializer))
         if self._nearby is None or value.size < LEAST:
-            self._store(context, ref, pack(value, ref, context.io.keys, self.compress))
+            self._store(context, ref, value, pack(value, ref, context.io.keys, self.compress))
             return
         with self._nearby.keeping(value.body, value.size) as kept:
             packed = pack(value, ref, context.io.keys, self.compress)
-            if self._store(context, ref, packed):
+            if self._store(context, ref, value, packed):
                 kept.name = packed.checksum.hex()
 
-    def _store(self, context: OutputContext, ref: OutputRef, packed: Packed) -> bool:
+    def _store(self, context: OutputContext, ref: OutputRef, value: Plain, packed: Packed) -> bool:
         """Whether its header is in Redis, or will be."""
         if self.spill_to is not None and packed.size > self.spill_above:
             spill(self.spill_to, ref, packed)
@@ -112,7 +112,7 @@ class RedisStore(IOManager):
         if not self._put_off(context, key, ref, packed):
             client = self._client(context)
             chunks = self._patiently(lambda: self._write(client, key, ref, packed))
-        self._recent.keep(key, packed)
+        self._recent.keep(key, value)
         context.manifest = {"size": packed.size, "chunks": chunks}
         return True
 
@@ -121,14 +121,14 @@ class RedisStore(IOManager):
         key = key_of(ref)
         if not _chunks_of(ref):
             return spilled(self._spilled_to(ref), ref, context.io.keys)
-        stored = self._recent.find(key)
-        if stored is None:
-            waiting = self._ahead.get(key)
-            if waiting is None and context.io.pending is not None:
-                waiting = context.io.pending.find(key)
-            stored = None if waiting is None else _apart(key, waiting)
-        if stored is not None:
-            return self._value(*stored, ref, context.io.keys)
+        recent = self._recent.find(key)
+        if recent is not None:
+            return again(recent)
+        waiting = self._ahead.get(key)
+        if waiting is None and context.io.pending is not None:
+            waiting = context.io.pending.find(key)
+        if waiting is not None:
+            return self._value(*_apart(key, waiting), ref, context.io.keys)
         client, ring = self._client(context), context.io.keys
         return self._patiently(lambda: self._read(client, key, ref, ring))()
 
@@ -258,21 +258,21 @@ class RedisStore(IOManager):
 
 
 class _Recent:
-    """Small values that this process stored lately: its next step need not ask Redis. Bytes, so that each reader
-    has its own copy.
+    """Small values that this process stored lately: its next step need not ask Redis, nor check what never left the
+    process. Bytes, so that each reader has its own copy.
     """
 
     def __init__(self) -> None:
-        self._values: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()
+        self._values: OrderedDict[str, Plain] = OrderedDict()
 
-    def keep(self, key: str, packed: Packed) -> None:
-        if packed.size > _CACHED_BYTES:
+    def keep(self, key: str, value: Plain) -> None:
+        if value.size > _CACHED_BYTES:
             return
-        self._values[key] = packed.header, b"".join(packed.body)
+        self._values[key] = value._replace(body=[b"".join(value.body)])
         if len(self._values) > _CACHED_VALUES:
             self._values.popitem(last=False)
 
-    def find(self, key: str) -> tuple[bytes, Segment] | None:
+    def find(self, key: str) -> Plain | None:
         return self._values.get(key)
 
 
@@ -280,8 +280,10 @@ class _Recent:
 
 
 def key_of(ref: OutputRef) -> str:
-    mapped = () if ref.mapping_key is None else (ref.mapping_key,)
-    parts = (ref.step, ref.output, *mapped, str(ref.attempt), ref.claim or "-")
+    key, claim = ref.mapping_key, ref.claim or "-"
+    if key is None and _PLAIN(ref.step + ref.output + claim):  # as nearly all are
+        return f"{index_of(ref.run_id)}:{ref.step}:{ref.output}:{ref.attempt}:{claim}"
+    parts = (ref.step, ref.output, *(() if key is None else (key,)), str(ref.attempt), claim)
     return f"{index_of(ref.run_id)}:{':'.join(map(_quoted, parts))}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ import redis
 from opgrid.broker.connection import connect
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsError
+from opgrid.ids import RunId, StepKey
 from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.kept import delete_run, expire_run, index_of
 from opgrid.io.pending import Pending
@@ -249,6 +251,37 @@ def test_a_large_value_is_not_fetched_by_who_is_near(
     monkeypatch.setenv("OPGRID_IO_NEARBY", "off")
     with pytest.raises(OutputGone):
         load(RedisStore(), around, stored)
+
+
+@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("here", [True, False])
+def test_what_a_reader_changes_is_its_own(around: Any, here: bool, compress: bool) -> None:
+    manager = RedisStore(compress=compress)
+    stored = store(manager, around, pickle.PickleBuffer(bytearray(20_000)))
+    readers = manager if here else RedisStore()
+    found = load(readers, around, stored)
+    found[0] = 1
+    assert load(readers, around, stored)[0] == 0
+
+
+def test_what_was_stored_here_is_read_here_though_redis_is_without_it(around: Any, client: redis.Redis) -> None:
+    manager = RedisStore()
+    stored = store(manager, around, [1, 2])
+    client.delete(key_of(stored))
+    found = load(manager, around, stored)
+    found.append(3)
+    assert load(manager, around, stored) == [1, 2]
+    with pytest.raises(OutputGone):
+        load(RedisStore(), around, stored)
+
+
+@pytest.mark.parametrize("step", ["plain", "a:b", "ä/ö", "mapped[k1,k2]", "50%"])
+@pytest.mark.parametrize("mapping_key", [None, "k", "k:1"])
+def test_keys_name_one_output_each(step: str, mapping_key: str | None) -> None:
+    made = OutputRef(RunId("r"), StepKey(step), "result", mapping_key, 2, "c1")
+    mapped = () if mapping_key is None else (mapping_key,)
+    parts = (step, "result", *mapped, "2", "c1")
+    assert key_of(made) == ":".join([index_of("r"), *(quote(part, safe="[],") for part in parts)])
 
 
 def test_a_large_value_that_is_small_in_redis_is_not_decompressed_by_who_is_near(
