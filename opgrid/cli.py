@@ -62,11 +62,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     143 ended by SIGINT and SIGTERM.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    if args[:1] and args[0].startswith("_"):
-        from opgrid.doors import through
-
-        through(args[0][1:])(args[1:])
-        return
     try:
         root.main(args, prog_name="opgrid", standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -14,7 +14,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -290,7 +289,7 @@ def _stranger(folder: Path, name: str) -> Path | None:
     return None
 
 
-class _OurPackages(MetaPathFinder):
+class _OurPackages:
     """Finds the top-level packages that are ours beside this one."""
 
     def find_spec(

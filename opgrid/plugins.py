@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from opgrid.contracts.executor import Executor
 from opgrid.errors import UnknownExecutor
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 EXECUTORS = "opgrid.executors"
 IO_MANAGERS = "opgrid.io_managers"
@@ -30,4 +33,6 @@ def executor_names() -> list[str]:
 
 
 def _named(group: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
     return {entry.name: entry for entry in entry_points(group=group)}

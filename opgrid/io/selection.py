@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.contracts.executor import Executor
@@ -37,6 +36,8 @@ def manager_class(name: str) -> type[IOManager]:
         module, attribute = _BUILT_IN[name]
         found: Any = getattr(import_module(module), attribute)
     else:
+        from importlib.metadata import entry_points
+
         entries = {entry.name: entry for entry in entry_points(group=IO_MANAGERS)}
         if name not in entries:
             raise UnknownName("IO manager", name, {*_BUILT_IN, *entries})

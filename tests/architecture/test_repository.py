@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from opgrid.doors import GROUP, KNOWN
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
@@ -111,6 +113,23 @@ def test_help_stays_light() -> None:
     )
 
     assert not loaded & {"celery", "redis", "sqlalchemy", "pydantic", "orchestrator", "worker", "executors"}
+
+
+def test_a_child_of_a_pool_stays_light() -> None:
+    """It is started in each run: neither the command line nor the installation's metadata is read for it."""
+    loaded = loaded_by(
+        "import runpy\nsys.argv = ['opgrid', '_pool-child', 'no descriptor']\ntry:\n    runpy.run_module('opgrid', "
+        "run_name='__main__', alter_sys=True)\nexcept ValueError as error:\n    assert 'no descriptor' in str(error)\n"
+        "assert 'executors.multiprocess.child' in sys.modules\nassert 'importlib.metadata' not in sys.modules\n"
+    )
+
+    assert not loaded & {"click", "email", "pydantic", "redis", "celery", "sqlalchemy", "orchestrator", "worker"}
+
+
+def test_doors_that_are_known_beforehand_lead_where_the_installation_says() -> None:
+    entries = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
+
+    assert {name: entries[name] for name in KNOWN} == KNOWN
 
 
 def loaded_by(code: str) -> set[str]:
