@@ -1,5 +1,5 @@
-"""``python -m opgrid`` is ``opgrid``. With a name that begins with ``_``, it is a process that opgrid starts for itself,
-which needs nothing of the command line: to import that takes half as long as a child of a pool takes to start.
+"""``python -m opgrid`` is ``opgrid``. With a name that begins with ``_``, it is a process that opgrid starts for itself
+and needs nothing of the command line: to import that takes half as long as a child of a pool takes to start.
 """
 
 import sys

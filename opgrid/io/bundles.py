@@ -49,7 +49,7 @@ class Bundles:
         self._lock = threading.Lock()
         self._mine: dict[str, _Bundle] = {}  #: by folder
         self._others: OrderedDict[str, int] = OrderedDict()  #: descriptors, by path
-        self._recent: OrderedDict[tuple[str, int], tuple[str, bytes]] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, int], tuple[Any, int]] = OrderedDict()
         self._held = 0
 
     def put(self, folder: str, data: bytes) -> Place:
@@ -74,19 +74,19 @@ class Bundles:
                     os.close(self._others.popitem(last=False)[1])
             return os.pread(handle, place.length, place.at)
 
-    def remember(self, place: Place, how: str, body: bytes) -> None:
-        """What this process has just written: it was signed here, and need not be looked at again. ``how``: the name of
-        the serializer. Bytes, so that each reader has its own copy.
-        """
+    def remember(self, place: Place, value: object, size: int) -> None:
+        """What this process has just written: it never left it, and need not be read and checked."""
         with self._lock:
-            self._recent[place.bundle, place.at] = how, body
-            self._held += len(body) + _BESIDE
+            self._recent[place.bundle, place.at] = value, size
+            self._held += size + _BESIDE
             while self._held > _RECENT:
-                _, (_, old) = self._recent.popitem(last=False)
-                self._held -= len(old) + _BESIDE
+                _, (_, size) = self._recent.popitem(last=False)
+                self._held -= size + _BESIDE
 
-    def remembered(self, place: Place) -> tuple[str, bytes] | None:
-        return self._recent.get((place.bundle, place.at))
+    def remembered(self, place: Place) -> Any:
+        """None for what is to be read."""
+        found = self._recent.get((place.bundle, place.at))
+        return None if found is None else found[0]
 
     def close(self) -> None:
         """May be called twice, and used again."""

@@ -28,7 +28,7 @@ from opgrid.io.kept import path_part
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
 from opgrid.io.pages import LARGE, is_ours_alone, mapped, room
-from opgrid.io.payload import Packed, opened, pack, plain, read_header, unpack, value_of
+from opgrid.io.payload import Packed, again, opened, pack, plain, read_header, unpack, value_of
 from opgrid.io.serializers import Segment, Serializer, serializer
 
 HEAD: Final = struct.Struct(">4sI")
@@ -50,14 +50,14 @@ class FilesystemStore(IOManager):
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         ref, how = context.output_ref, serializer(self.serializer)
         bundles = context.io.bundles if self.base_dir is None else None
-        packed = pack(plain(obj, how), ref, context.io.keys)
+        value = plain(obj, how)
+        packed = pack(value, ref, context.io.keys)
         if bundles is None or packed.size >= _SMALL:
             _write(f"{self._base(context)}/{relative_path(ref)}", packed, context)
             return
         place = bundles.put(self._folder(context, ref), b"".join(_parts(packed)))
         context.manifest = {"size": packed.size, "in": place}
-        if len(packed.body) == 1 and isinstance(packed.body[0], bytes):
-            bundles.remember(place, how.name, packed.body[0])
+        bundles.remember(place, value._replace(body=[b"".join(value.body)]), value.size)
 
     def load_input(self, context: InputContext) -> Any:
         ref = context.output_ref
@@ -66,8 +66,7 @@ class FilesystemStore(IOManager):
             return self.read_from(f"{self._base(context)}/{relative_path(ref)}", context)
         place, bundles, folder = Place.of(told), context.io.bundles, self._folder(context, ref)
         if bundles is not None and (found := bundles.remembered(place)) is not None:
-            name, body = found
-            return serializer(name).loads([body])
+            return again(found)
         try:
             data = read_once(folder, place) if bundles is None else bundles.read(folder, place)
         except FileNotFoundError:
