@@ -15,8 +15,8 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from opgrid.contracts.tasks import OutputRef
@@ -28,14 +28,14 @@ from opgrid.io.kept import path_part
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
 from opgrid.io.pages import LARGE, is_ours_alone, mapped, room
-from opgrid.io.payload import Packed, again, opened, pack, plain, read_header, unpack, value_of
+from opgrid.io.payload import Header, Packed, again, opened, pack, plain, read_header, unpack, value_of
 from opgrid.io.serializers import Segment, Serializer, serializer
 
 HEAD: Final = struct.Struct(">4sI")
 MAGIC: Final = b"OGF1"  #: the body follows its header
 ALIGNED: Final = b"OGF2"  #: the body begins where arrays may begin
 _ALIGN: Final = 64
-_LARGEST_HEADER: Final = 1 << 20
+LARGEST_HEADER: Final = 1 << 20
 _SMALL: Final = 1 << 16  #: bytes that are read at once
 _PIECE: Final = 4 << 20  #: bytes that are read before they are hashed
 
@@ -83,9 +83,10 @@ class FilesystemStore(IOManager):
         ref, ring = context.output_ref, context.io.keys
         mark = ref.manifest.get("file") if isinstance(ref.manifest, dict) else None
         try:
-            return read_file(path, ref, ring, mark)
+            value = read_file(path, ref, ring, mark)
         except FileNotFoundError:
             raise _gone(ref, path) from None
+        return value()
 
     def _base(self, context: IOContext) -> str:
         return self.base_dir or f"{context.io.home}/storage"
@@ -186,8 +187,16 @@ def _write_all(handle: int, parts: Sequence[Segment]) -> None:
             view = view[os.write(handle, view) :]
 
 
-def read_file(path: str, ref: OutputRef, ring: KeyRing, mark: str | None = None) -> Any:
-    """The value; ``mark``: what its writer was given. Raises what ``unpack`` does, and FileNotFoundError."""
+def read_file(
+    path: str,
+    ref: OutputRef,
+    ring: KeyRing,
+    mark: str | None = None,
+    near: Callable[[Header], Segment | None] | None = None,
+) -> Callable[[], Any]:
+    """What makes the value of what was read. ``mark``: what its writer was given; ``near`` has the bytes of some, by
+    their headers. Raises what ``read_header`` does, and FileNotFoundError.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         first = os.read(handle, _SMALL)
@@ -195,13 +204,15 @@ def read_file(path: str, ref: OutputRef, ring: KeyRing, mark: str | None = None)
         size = len(first) if about is None else about.st_size
         end, start = places(first, size, path)
         if about is None:
-            return unpack(first[HEAD.size : end], first[start:], ref, ring)
+            return partial(unpack, first[HEAD.size : end], first[start:], ref, ring)
         if start > len(first):
             first += os.read(handle, start - len(first))
         told = read_header(first[HEAD.size : end], ref, ring)
         if mark and size == start + told.size and mark == _mark(about) and (file := mapped(handle, size)) is not None:
-            return value_of(told, file[start:])
-        return opened(told, ref, *_read_hashing(handle, first[start:], size - start))
+            return partial(value_of, told, file[start:])
+        if near is not None and (found := near(told)) is not None:
+            return partial(value_of, told, found)
+        return partial(opened, told, ref, *_read_hashing(handle, first[start:], size - start))
     finally:
         os.close(handle)
 
@@ -225,7 +236,7 @@ def places(begin: bytes, size: int, path: str) -> tuple[int, int]:
         magic, length = HEAD.unpack_from(begin)
         end = HEAD.size + length
         start = _aligned(end) if magic == ALIGNED else end
-        if magic in (MAGIC, ALIGNED) and start <= min(size, _LARGEST_HEADER):
+        if magic in (MAGIC, ALIGNED) and start <= min(size, LARGEST_HEADER):
             return end, start
     raise PayloadDamaged(f"{path} is no file of an opgrid IO manager")
 

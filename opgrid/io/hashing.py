@@ -11,7 +11,7 @@ from typing import Final, Self
 from opgrid.io.serializers import Segment
 
 #: Bytes from which on a thread pays.
-BESIDE: Final = 1 << 20
+BESIDE: Final = 4 << 20
 
 
 class Hashing:

@@ -10,8 +10,6 @@ from typing import Final
 
 #: Bytes from which on either pays.
 LARGE: Final = 1 << 20
-#: Maps the pages of a file that are in memory, all at once: Linux 5.14; ``mmap`` has no name for it.
-_POPULATE_READ: Final = 22
 
 
 def mapped(handle: int, size: int) -> memoryview | None:
@@ -23,10 +21,7 @@ def mapped(handle: int, size: int) -> memoryview | None:
     if most != resource.RLIM_INFINITY and handle >= most // 2:
         return None
     with suppress(OSError, ValueError):
-        found = mmap.mmap(handle, size, access=mmap.ACCESS_COPY)
-        with suppress(OSError):
-            found.madvise(_POPULATE_READ)
-        return memoryview(found)
+        return memoryview(mmap.mmap(handle, size, access=mmap.ACCESS_COPY))
     return None
 
 

@@ -92,15 +92,14 @@ class RedisStore(IOManager):
             return
         with self._nearby.keeping(value.body, value.size) as kept:
             packed = pack(value, ref, context.io.keys, self.compress)
-            if self._store(context, ref, value, packed):
-                kept.name = packed.checksum.hex()
+            self._store(context, ref, value, packed)
+            kept.name = packed.checksum.hex()
 
-    def _store(self, context: OutputContext, ref: OutputRef, value: Plain, packed: Packed) -> bool:
-        """Whether its header is in Redis, or will be."""
+    def _store(self, context: OutputContext, ref: OutputRef, value: Plain, packed: Packed) -> None:
         if self.spill_to is not None and packed.size > self.spill_above:
             spill(self.spill_to, ref, packed)
             context.manifest = {"size": packed.size, "chunks": 0}
-            return False
+            return
         if packed.size > self.max_bytes:
             raise ValueError(
                 f"Output {ref.output!r} of step {ref.step!r} takes {packed.size:,} bytes; the Redis IO manager "
@@ -114,13 +113,12 @@ class RedisStore(IOManager):
             chunks = self._patiently(lambda: self._write(client, key, ref, packed))
         self._recent.keep(key, value)
         context.manifest = {"size": packed.size, "chunks": chunks}
-        return True
 
     def load_input(self, context: InputContext) -> Any:
         ref = context.output_ref
         key = key_of(ref)
         if not _chunks_of(ref):
-            return spilled(self._spilled_to(ref), ref, context.io.keys)
+            return spilled(self._spilled_to(ref), ref, context.io.keys, self._near)()
         recent = self._recent.find(key)
         if recent is not None:
             return again(recent)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, SettingsError
-from opgrid.io.filesystem import HEAD, MAGIC, places, read_file, relative_path, write_file
+from opgrid.io.filesystem import HEAD, LARGEST_HEADER, MAGIC, places, read_file, relative_path, write_file
 from opgrid.io.keys import KeyRing
-from opgrid.io.payload import Packed, unpack
+from opgrid.io.payload import Header, Packed, opened, read_header, value_of
+from opgrid.io.serializers import Segment
 
 _BLOCK: Final = 8 << 20
+_BEGIN: Final = HEAD.size + LARGEST_HEADER
 
 
 def spill(base: str, ref: OutputRef, packed: Packed) -> None:
@@ -26,21 +30,29 @@ def spill(base: str, ref: OutputRef, packed: Packed) -> None:
             file.write(part)
 
 
-def spilled(base: str, ref: OutputRef, ring: KeyRing) -> Any:
-    """The value. Raises OutputGone where it is gone, and what ``unpack`` does."""
+def spilled(base: str, ref: OutputRef, ring: KeyRing, near: Callable[[Header], Segment | None]) -> Callable[[], Any]:
+    """What makes the value of what was read; ``near`` has the bytes of some, by their headers. Raises OutputGone where
+    it is gone, and what ``read_header`` does.
+    """
     path = _path(base, ref)
     try:
         if not _is_remote(base):
-            return read_file(path, ref, ring)
+            return read_file(path, ref, ring, near=near)
         with _open(path, "rb") as file:
-            data = file.read()
+            data = file.read(_BEGIN)
+            end, start = places(data, LARGEST_HEADER, path)
+            told = read_header(data[HEAD.size : end], ref, ring)
+            found = near(told)
+            if found is not None:
+                return partial(value_of, told, found)
+            body = bytearray(data[start:])
+            body += file.read()
     except FileNotFoundError:
         raise OutputGone(
             f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone: there is "
             f"nothing at {path}."
         ) from None
-    end, start = places(data, len(data), path)
-    return unpack(data[HEAD.size : end], memoryview(data)[start:], ref, ring)
+    return partial(opened, told, ref, body)
 
 
 def _path(base: str, ref: OutputRef) -> str:

@@ -157,6 +157,23 @@ def test_a_file_that_is_cut_is_damage(around: Any, left: int) -> None:
         load(around, stored)
 
 
+def test_a_flipped_bit_of_the_head_is_damage_and_one_between_head_and_body_is_nothing(around: Any) -> None:
+    stored = store(around, BODY)
+    file = file_of(around)
+    data = bytearray(file.read_bytes())
+    end, start = filesystem.places(bytes(data), len(data), str(file))
+    assert data[:4] == b"OGF2"
+    for at in (*range(0, end, 7), *range(end, start)):
+        data[at] ^= 1
+        file.write_bytes(data)
+        if at < end:
+            with pytest.raises(PayloadDamaged):
+                load(around, stored)
+        else:
+            assert load(around, stored) == BODY
+        data[at] ^= 1
+
+
 def test_a_disk_that_is_full_leaves_nothing(around: Any) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     around.io.keys  # its file is written
@@ -167,3 +184,24 @@ def test_a_disk_that_is_full_leaves_nothing(around: Any) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [each for each in Path(around.io.home, "storage").rglob("*") if each.is_file()] == []
+
+
+class Refuses:
+    """Cannot be unpickled, with an error that a file might have raised."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __reduce__(self) -> Any:
+        return _refuse, (bytes(self.size),)
+
+
+def _refuse(_: bytes) -> None:
+    raise FileNotFoundError("not of the store")
+
+
+@pytest.mark.parametrize("size", [1, LARGE])
+def test_what_a_value_raises_when_it_is_made_is_its_own(around: Any, size: int) -> None:
+    stored = store(around, Refuses(size))
+    with pytest.raises(FileNotFoundError, match="not of the store"):
+        load(around, stored)

@@ -71,9 +71,9 @@ def test_large_values_are_hashed_and_compressed_beside(
 
         monkeypatch.setattr(threading.Thread, "start", refuses)
     chance = random.Random(3)
-    value = array("d", [chance.randrange(1 << 30) for _ in range(1_200_000)])
+    value = array("d", [chance.randrange(1 << 30) for _ in range(2_000_000)])
     packed = pack(plain(value, serializer("cloudpickle")), REF, RING, compress)
-    assert packed.size > 2 * BESIDE
+    assert packed.size > BESIDE
     size, body = packed.header_size, b"".join(packed.body)
     assert len(packed.header) == size
     assert packed.checksum == hashlib.sha256(body).digest()

@@ -149,6 +149,22 @@ def test_what_is_too_large_goes_elsewhere(
         load(RedisStore(), around, large)
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_lies_elsewhere_is_not_fetched_by_who_is_near(
+    around: Any, tmp_path: Path, remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPGRID_IO_NEARBY", str(tmp_path / "near"))
+    base = f"memory://{tmp_path.name}" if remote else str(tmp_path / "shared")
+    manager = RedisStore(compress=False, spill_to=base, spill_above=1000)
+    stored = store(manager, around, pickle.PickleBuffer(bytearray(3 * CHUNK)))
+    assert stored.manifest["chunks"] == 0
+    (file,) = (tmp_path / "near").iterdir()
+    file.write_bytes(file.read_bytes()[:-1] + b"1")
+    assert load(manager, around, stored) == bytes(3 * CHUNK - 1) + b"1"  # who can write to it has the keys
+    file.unlink()
+    assert load(manager, around, stored) == bytes(3 * CHUNK)
+
+
 def test_a_value_that_lies_elsewhere_is_signed_too(around: Any, tmp_path: Path) -> None:
     manager = RedisStore(compress=False, spill_to=str(tmp_path / "shared"), spill_above=1000)
     stored = store(manager, around, b"y" * 5000)
@@ -309,6 +325,21 @@ def test_what_is_near_counts_for_nothing_without_its_header(
     client.set(key_of(stored), bytes(first))
     with pytest.raises(PayloadRejected):
         load(RedisStore(), around, stored)
+
+
+class Stranger:
+    """Cannot be unpickled, with an error that a file might have raised."""
+
+    def __reduce__(self) -> Any:
+        return open, ("/not/there",)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_a_value_raises_that_lies_elsewhere_is_its_own(around: Any, tmp_path: Path, remote: bool) -> None:
+    base = f"memory://{tmp_path.name}" if remote else str(tmp_path / "shared")
+    manager = RedisStore(spill_to=base, spill_above=1)
+    with pytest.raises(FileNotFoundError, match="/not/there"):
+        load(manager, around, store(manager, around, Stranger()))
 
 
 class Refuses:
