@@ -29,6 +29,7 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import RunScope
+from orchestrator.cli.memory import collect_rarely
 from orchestrator.planner.compile import compile
 from orchestrator.planner.snapshot import take
 from orchestrator.services.execute import drive_here
@@ -76,6 +77,7 @@ class Durable:
         self._stamp = Stamp()
         self._store = SqlStore(self._database)
         self._closing.callback(self._store.close)
+        collect_rarely()  # as the service and the command line do
         return self
 
     def __exit__(

@@ -17,6 +17,9 @@ from opgrid.errors import DatabaseUnreachable, SettingsError
 #: Milliseconds after which PostgreSQL ends a transaction whose process does nothing: one that is frozen, or cut off,
 #: would hold up all others with its locks.
 _IDLE_IN_TRANSACTION: Final = 8000
+#: Pages of SQLite's write-ahead log, 16 MiB of it, after which what is in it goes to its place and to the disk: whoever
+#: commits has to wait for that.
+_LOG_PAGES: Final = 4000
 
 
 def open_engine(url: str) -> Engine:
@@ -66,7 +69,7 @@ def _make_folder(folder: Path) -> None:
 def _configure(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun below, not by the driver
     cursor = connection.cursor()
-    for pragma in ("busy_timeout=30000", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=30000", "synchronous=NORMAL", "foreign_keys=ON", f"wal_autocheckpoint={_LOG_PAGES}"):
         cursor.execute(f"PRAGMA {pragma}")
     _write_ahead(cursor)
     cursor.close()
