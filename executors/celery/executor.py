@@ -33,7 +33,7 @@ from opgrid.broker.messages import (
 )
 from opgrid.broker.pace import Pace
 from opgrid.broker.presence import alive, announce_backlog
-from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Outgoing, Protocol, Said
+from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said
 from opgrid.contracts.events import (
     AnyEvent,
     EngineNote,
@@ -51,7 +51,7 @@ from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
 from opgrid.ids import RunId, StepKey
 from opgrid.io.envelope import seal
-from opgrid.io.kept import expire_run
+from opgrid.io.kept import expire_run, index_of
 from opgrid.io.keys import KeyRing
 
 _START: Final = "0-0"
@@ -687,12 +687,11 @@ class CeleryExecutor(Executor):
         gone = self._flights.forget(run_id)
         self._missed = {each for each in self._missed if each[0] != run_id}
         try:
-            stream = known[2].stream if known is not None else self.stream
-            self._protocol.release(run_id, stream, [flight.at.step for flight in gone])
-            with reaching(self.url):
-                if known is not None:
-                    self._protocol.client.expire(self.keys.brief(known[1]), self.settings.lease_seconds)
-                expire_run(self._protocol.client, run_id, self.settings.retention)
+            stream, content = (known[2].stream, known[1]) if known is not None else (self.stream, "")
+            living = Living(index_of(run_id), self.settings.retention, content, self.settings.lease_seconds)
+            if not self._protocol.release(run_id, stream, [flight.at.step for flight in gone], living):
+                with reaching(self.url):
+                    expire_run(self._protocol.client, run_id, self.settings.retention)
         except BrokerUnreachable as error:
             _log.warning("What run %s holds in Redis stays until its time is over: %s", run_id, error)
         reach("release after")

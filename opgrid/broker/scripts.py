@@ -213,8 +213,16 @@ _RELEASE: Final = """
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'end', 1)
 redis.call('EXPIRE', KEYS[1], ARGV[1])
-for i = 2, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
-return 'ok'
+for i = 4, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
+local left, index = '0', KEYS[3]
+if index then
+  local page = redis.call('SSCAN', index, 0, 'COUNT', 500)
+  left = page[1]
+  for _, key in ipairs(page[2]) do redis.call('EXPIRE', key, ARGV[2]) end
+  redis.call('EXPIRE', index, ARGV[2])
+end
+if KEYS[4] then redis.call('EXPIRE', KEYS[4], ARGV[3]) end
+return left
 """
 
 #: Outputs of one step that the script is told of.
@@ -292,6 +300,15 @@ class Outgoing(NamedTuple):
     queue: str  #: key of the list
     message: bytes  #: empty: only fences are set
     members: Sequence[tuple[str, int]]  #: step, attempt
+
+
+class Living(NamedTuple):
+    """What of a run lives on when it is released, and for how many seconds."""
+
+    values: str  #: key of the set of the keys of its values
+    values_ttl: int
+    brief: str = ""  #: hash
+    brief_ttl: int = 0
 
 
 class Wanted(NamedTuple):
@@ -471,11 +488,18 @@ class Protocol:
         args += [queue, message, note, failure, by]
         return self._said(_refuse, self._keys(at), args)
 
-    def release(self, run_id: str, stream: str, steps: Iterable[str] = ()) -> None:
-        """Forget a run; what still works on it is told that it is stale."""
-        args: list[Value] = [TOMBSTONE_TTL, *(lease_field(run_id, step) for step in steps)]
+    def release(self, run_id: str, stream: str, steps: Iterable[str] = (), living: Living | None = None) -> bool:
+        """Forget a run; what still works on it is told that it is stale. Where it has more values than one call can
+        give a time to live, the answer is False, and the caller has to.
+        """
+        keys = [self.keys.run(run_id), self.keys.leases(stream)]
+        args: list[Value] = [TOMBSTONE_TTL, 0, 0]
+        if living is not None:
+            keys += [living.values, *([self.keys.brief(living.brief)] if living.brief else ())]
+            args[1:] = [living.values_ttl, living.brief_ttl]
         with reaching(self.url):
-            _release(self.client, [self.keys.run(run_id), self.keys.leases(stream)], args)
+            left = _release(self.client, keys, [*args, *(lease_field(run_id, step) for step in steps)])
+        return bool(left == b"0")
 
     def _keys(self, at: Attempt) -> list[str]:
         return [self.keys.run(at.run_id), self.keys.leases(at.stream), self.keys.events(at.stream)]

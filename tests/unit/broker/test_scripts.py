@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from opgrid.broker.keys import Keys
-from opgrid.broker.scripts import Attempt, Beat, Finished, Outgoing, Protocol, Said, Wanted
+from opgrid.broker.scripts import Attempt, Beat, Finished, Living, Outgoing, Protocol, Said, Wanted
 from opgrid.io.pending import Store
 
 RUN, STREAM = "run-1", "s"
@@ -164,6 +164,20 @@ def test_a_released_run_takes_nothing_more(protocol: Protocol) -> None:
     assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
     assert protocol.claim(FIRST, "c2", "w", b"late") is Said.GONE
     assert not protocol.client.exists(protocol.keys.leases(STREAM))
+
+
+def test_what_a_released_run_leaves_lives_for_its_time(protocol: Protocol) -> None:
+    client, brief = protocol.client, protocol.keys.brief("b")
+    client.set(brief, b"brief")
+    for count, all_told in ((3, True), (3000, False)):
+        for number in range(count):
+            client.set(f"value-{number}", b"x")
+            client.sadd("index", f"value-{number}")
+        assert protocol.release(RUN, STREAM, [], Living("index", 60, "b", 30)) is all_told
+        told = sum(client.ttl(f"value-{number}") == 60 for number in range(count))
+        assert told == count if all_told else 0 < told < count  # no call takes long
+    assert client.ttl("index") == 60
+    assert client.ttl(brief) == 30
 
 
 def test_a_worker_with_other_code_hands_back_until_patience_ends(protocol: Protocol) -> None:
