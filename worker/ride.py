@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -56,7 +57,7 @@ _BESIDE: Final = 0.002
 #: Seconds after which a step counts as slow.
 SLOW: Final = 0.05
 _FLUSH_EVERY: Final = 0.5  #: seconds between what a slow step tells while it runs
-#: Seconds after which a chain of steps goes back into the queue: what was queued before it is not to wait longer.
+#: Seconds after which a chain of steps goes back into the queue, if something waits there: that is not to wait longer.
 _LONGEST: Final = 1.0
 
 _log = logging.getLogger("opgrid.worker")
@@ -186,8 +187,10 @@ class Ride:
             if item.after and not item.task.fused and time.monotonic() - self._since > _LONGEST:
                 if found or self._window or self._running is not None:
                     break  # what goes on with the chain elsewhere needs all that it has made here
-                self._send_on(item)
-                continue
+                if not self._is_single_file(item) or self._others_wait():
+                    self._send_on(item)
+                    continue
+                self._since = time.monotonic()
             expected = self._expected(item)
             if count and (expected is None or not self._fits(count, seconds, expected)):
                 break
@@ -205,6 +208,21 @@ class Ride:
 
     def _kind(self, task: StepTask) -> tuple[str, str]:
         return self._scope.brief.job.name, task.op or task.node
+
+    def _is_single_file(self, item: Item) -> bool:
+        """Whether no two steps of what is left of its chain could run at the same time."""
+        left = [each for each in self._items if each.chain == item.chain]
+        return all(before.task.step in each.after for before, each in pairwise(left))
+
+    def _others_wait(self) -> bool:
+        """Whether there is something to take from a queue that this worker serves."""
+        means = self._means
+        with reaching(means.settings.broker_url):
+            pipe = means.protocol.client.pipeline(transaction=False)
+            for queue in {self._queue, *means.settings.queues}:
+                for name in means.keys.queue_lists(queue):
+                    pipe.llen(name)
+            return any(pipe.execute())
 
     def _send_on(self, item: Item) -> None:
         """Put the rest of a chain into its queue, for any worker."""

@@ -99,6 +99,7 @@ class CeleryExecutor(Executor):
         self._next_count = 0.0
         self._told_backlog = False
         self._sent: dict[RunId, tuple[RunBrief, str, RunBrief]] = {}  #: the brief given, the hash and brief stored
+        self._unstored: dict[str, bytes] = {}  #: briefs that are stored with the first message, by hash
         self._job: str | None = None  #: the hash of the job, when it travels by value
         self._position = _START
         self._acknowledged = self._trimmed = _START
@@ -138,7 +139,7 @@ class CeleryExecutor(Executor):
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         self._mind_memory()
-        content, brief = self._stored_brief(run)
+        content, brief = self._brief_of(run)
         travelling = []
         beside = {mate.step for task in tasks for mate in out_with(task)[1:]}
         for task in tasks:
@@ -223,7 +224,10 @@ class CeleryExecutor(Executor):
                         pipe.set(name, data, ex=RUN_TTL)
                     pipe.execute()
             reach("publish before")
-            said = iter(self._protocol.publish(brief.run_id, brief.stream, outgoing, parcels[0][0].again))
+            unstored = self._unstored.get(content)
+            first = None if unstored is None else (content, unstored)
+            said = iter(self._protocol.publish(brief.run_id, brief.stream, outgoing, parcels[0][0].again, first))
+            self._unstored.pop(content, None)
             reach("publish after")
         except BrokerUnreachable:
             for parcel in reversed(parcels):
@@ -279,7 +283,17 @@ class CeleryExecutor(Executor):
         return task.priority or (given if isinstance(given, int) else 0) or self.settings.priority
 
     def _stored_brief(self, run: RunBrief) -> tuple[str, RunBrief]:
-        """The brief as workers get it, and its hash; stored when it was not yet."""
+        """As ``_brief_of``, and it is stored at once."""
+        content, brief = self._brief_of(run)
+        data = self._unstored.get(content)
+        if data is not None:
+            with reaching(self.url):
+                self._protocol.client.set(self.keys.brief(content), data, ex=RUN_TTL)
+            del self._unstored[content]
+        return content, brief
+
+    def _brief_of(self, run: RunBrief) -> tuple[str, RunBrief]:
+        """The brief as workers get it, and its hash."""
         known = self._sent.get(run.run_id)
         if known is not None and known[0] is run:
             return known[1], known[2]
@@ -288,8 +302,7 @@ class CeleryExecutor(Executor):
             job = msgspec.structs.replace(brief.job, value=self._stored_job())
             brief = msgspec.structs.replace(brief, job=job)
         content, data = encode_run(brief)
-        with reaching(self.url):
-            self._protocol.client.set(self.keys.brief(content), data, ex=RUN_TTL)
+        self._unstored[content] = data
         self._sent[run.run_id] = run, content, brief
         self._flights.briefs[run.run_id] = brief
         return content, brief
@@ -682,6 +695,8 @@ class CeleryExecutor(Executor):
     def release(self, run_id: RunId) -> None:
         reach("release before")
         known = self._sent.pop(run_id, None)
+        if known is not None:
+            self._unstored.pop(known[1], None)
         self._backlog.forget(run_id)
         self._over = {step: attempt for step, attempt in self._over.items() if step[0] != run_id}
         gone = self._flights.forget(run_id)

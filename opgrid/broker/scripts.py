@@ -42,7 +42,8 @@ end
 """
 
 _PUBLISH: Final = """
-local again, said, i = ARGV[1] == '1', {}, 4
+local again, said, i = ARGV[1] == '1', {}, 5
+if KEYS[3] then redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[3]) end
 while i <= #ARGV do
   local queue, message, members, push = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), false
   i = i + 3
@@ -354,16 +355,28 @@ class Protocol:
     def close(self) -> None:
         self.client.close()
 
-    def publish(self, run_id: str, stream: str, outgoing: Sequence[Outgoing], again: bool = False) -> list[Said]:
+    def publish(
+        self,
+        run_id: str,
+        stream: str,
+        outgoing: Sequence[Outgoing],
+        again: bool = False,
+        brief: tuple[str, bytes] | None = None,
+    ) -> list[Said]:
         """Set fences and push messages: SENT, KNOWN or STALE for each member. ``again``: the known too, unless
-        claimed. A message of which no member is SENT is not pushed.
+        claimed. A message of which no member is SENT is not pushed. ``brief``: its hash and what it says, which is
+        stored first.
         """
-        args: list[Value] = [int(again), run_id, RUN_TTL]
+        keys = [self.keys.run(run_id), self.keys.leases(stream)]
+        args: list[Value] = [int(again), run_id, RUN_TTL, b""]
+        if brief is not None:
+            keys.append(self.keys.brief(brief[0]))
+            args[3] = brief[1]
         for queue, message, members in outgoing:
             args += [queue, message, len(members)]
             for member in members:
                 args += member
-        return self._all_said(_publish, [self.keys.run(run_id), self.keys.leases(stream)], args)
+        return self._all_said(_publish, keys, args)
 
     def claim(self, at: Attempt, claim: str, owner: str, started: bytes) -> Said:
         """OK, or why not: GONE, STALE, DONE, CANCELED, TAKEN."""

@@ -34,7 +34,7 @@ from orchestrator.coordinator.shards import (
     within,
 )
 from orchestrator.engine.loop import LiveRun
-from orchestrator.storage.records import RunRecord, RunsFilter
+from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import OpenRun
 
@@ -256,6 +256,7 @@ class Coordinator:
             for run_id in self._store.dequeue(choice.start[start : start + _AT_ONCE], time.time()):
                 self._turns[self._records[run_id].job] = next(self._number)
                 started.add(run_id)
+        self._are_queued = len(started) < len(queued)
         self._chosen = of_now  # it is looked at again when any of that has changed
         return [row._replace(status=RunStatus.STARTING) if row.run_id in started else row for row in rows]
 
@@ -273,8 +274,8 @@ class Coordinator:
 
     def _read(self, run_ids: Sequence[RunId]) -> None:
         for start in range(0, len(run_ids), _AT_ONCE):
-            wanted = RunsFilter(run_ids=tuple(run_ids[start : start + _AT_ONCE]))
-            self._records.update({record.run_id: record for record in self._store.runs(wanted)})
+            found = self._store.records(run_ids[start : start + _AT_ONCE])
+            self._records.update({record.run_id: record for record in found})
 
     def _forget(self, rows: list[OpenRun]) -> None:
         there = {row.run_id for row in rows}

@@ -41,6 +41,10 @@ class ServiceStore(Store, Protocol):
         """Oldest first."""
         ...
 
+    def records(self, run_ids: Sequence[RunId]) -> list[RunRecord]:
+        """In any order, without those that are gone."""
+        ...
+
     def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
         """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
         ...

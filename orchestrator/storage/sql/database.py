@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,10 +59,10 @@ class Database:
         if rings:
             self._bell.after_commit()
 
-    def _all(self, query: Any) -> Sequence[Any]:
+    def _all(self, query: Any, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
         try:
             with self._read.connect() as connection:
-                return connection.execute(query).all()
+                return connection.execute(query, parameters).all()
         except DBAPIError as error:
             raise unreachable(self._engine, error) from error
 

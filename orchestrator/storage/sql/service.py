@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, or_, select, text, union_all, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, text, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import (
@@ -75,6 +75,9 @@ _OPEN_RUNS = (
     .where(runs.c.status.in_(_OPEN))
     .order_by(runs.c.id)
 )
+_THESE = runs.c.run_id.in_(bindparam("these", expanding=True))
+_RECORDS = select(runs).where(_THESE)
+_STILL_QUEUED = select(runs.c.run_id).where(_THESE, runs.c.status == RunStatus.QUEUED.value).with_for_update()
 _INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _AT_ONCE = 500  #: runs that one statement names
@@ -142,12 +145,15 @@ class ServiceTables(Database):
             query = query.where(runs.c.shard == shard)
         return [record_of(row) for row in self._all(query)]
 
+    def records(self, run_ids: Sequence[RunId]) -> list[RunRecord]:
+        """In any order, without those that are gone."""
+        return [record_of(row) for row in self._all(_RECORDS, {"these": list(run_ids)})] if run_ids else []
+
     def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
         """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
         reach("dequeue before")
         with self._writing() as connection:
-            query = select(runs.c.run_id).where(runs.c.run_id.in_(run_ids), runs.c.status == RunStatus.QUEUED.value)
-            still = set(connection.execute(query.with_for_update()).scalars())
+            still = set(connection.execute(_STILL_QUEUED, {"these": list(run_ids)}).scalars())
             moved = [run_id for run_id in run_ids if run_id in still]
             turn = SqlTurn(connection, self._statements)
             for run_id in moved:

@@ -156,6 +156,13 @@ def test_redis_that_lost_everything_takes_leases_and_ends_once_it_was_told_the_f
     assert protocol.finish(FIRST, "c1", b"done") is Said.OK
 
 
+def test_a_brief_is_stored_with_the_first_message(protocol: Protocol) -> None:
+    said = protocol.publish(RUN, STREAM, [Outgoing("queue", b"a1", [("a", 1)])], brief=("b", b"what it says"))
+    assert said == [Said.SENT]
+    assert protocol.client.get(protocol.keys.brief("b")) == b"what it says"
+    assert protocol.client.ttl(protocol.keys.brief("b")) > 1000
+
+
 def test_a_released_run_takes_nothing_more(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     protocol.claim(FIRST, "c1", "w", b"started")

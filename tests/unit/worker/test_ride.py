@@ -190,6 +190,16 @@ def meshed() -> None:
     plus.alias("beside")(quick, quick)
 
 
+@op
+def more(number: int) -> int:
+    return number + 1
+
+
+@job
+def lined_up() -> None:
+    more(more(more(blink())))
+
+
 def crew_of(prepared: Prepared) -> list[StepTask]:
     """All steps as one message, as if they were known to be short."""
     machine = RunMachine(prepared.brief.run_id, prepared.plan)
@@ -218,6 +228,23 @@ def test_what_does_not_wait_for_a_slow_step_is_given_back_from_its_crew(
     assert rides.run(prepared, tasks, {}) == "STEP_SUCCESS x2"
     assert {event.step for event in rides.events() if isinstance(event, StepSucceeded)} == {"long_nap", "twice"}
     assert sorted(rides.given_back()) == ["beside", "blink", "both"]
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_after_a_while_a_chain_goes_back_into_the_queue_if_another_waits_there(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch, waiting: bool
+) -> None:
+    monkeypatch.setattr(ride_module, "_LONGEST", 0.0)
+    monkeypatch.setattr(ride_module, "_AHEAD", 1)
+    lists = rides.keys.queue_lists("q")
+    if waiting:
+        rides.protocol.client.lpush(lists[0], b"another")
+    prepared = prepare(Request(lined_up, executor="celery"))
+    (chain,) = crew_of(prepared)
+    assert len(chain.then) == 3
+    said = rides.run(prepared, [chain], {})
+    assert said == ("STEP_SUCCESS, sent on" if waiting else "STEP_SUCCESS x4")
+    assert sum(int(rides.protocol.client.llen(name)) for name in lists) == (2 if waiting else 0)  # type: ignore[arg-type]
 
 
 def test_after_a_while_a_crew_goes_back_into_the_queue_and_the_rest_to_who_sent_it(
