@@ -180,11 +180,11 @@ def test_what_a_released_run_leaves_lives_for_its_time(protocol: Protocol) -> No
         for number in range(count):
             client.set(f"value-{number}", b"x")
             client.sadd("index", f"value-{number}")
-        assert protocol.release(RUN, STREAM, [], Living("index", 60, "b", 30)) is all_told
-        told = sum(client.ttl(f"value-{number}") == 60 for number in range(count))
+        assert protocol.release(RUN, STREAM, [], Living("index", 6000, "b", 3000)) is all_told
+        told = sum(client.ttl(f"value-{number}") > 5000 for number in range(count))
         assert told == count if all_told else 0 < told < count  # no call takes long
-    assert client.ttl("index") == 60
-    assert client.ttl(brief) == 30
+    assert client.ttl("index") > 5000
+    assert 2000 < client.ttl(brief) <= 3000
 
 
 def test_a_worker_with_other_code_hands_back_until_patience_ends(protocol: Protocol) -> None:
