@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from math import inf
 from typing import Final, NamedTuple, Self
 
@@ -31,11 +32,13 @@ from opgrid.steps.runner import Terminal, run_step, timed_out
 from opgrid.steps.scope import LocalRun, RunScope
 
 #: Quick steps run one after another in one poll, for so many seconds: its caller commits once for all of them.
-_TURN: Final = 0.01
+_TURN: Final = 0.025
 #: Seconds from which on a step is to be seen while it runs.
 _SLOW: Final = 0.02
 _BESIDE: Final = 256  #: async steps at once
 _BREATH: Final = 0.005  #: seconds that a poll waits at least while only async steps run
+
+_NO_DEADLINE: Final = nullcontext()
 
 _log = logging.getLogger("opgrid.in_process")
 
@@ -213,7 +216,8 @@ class InProcessExecutor(Executor):
 
     def _run(self, task: StepTask, scope: RunScope) -> Terminal:
         started = time.time()
-        with deadline(task.timeout), run_step(task, scope, self._sink) as outcome:
+        limit = _NO_DEADLINE if task.timeout is None else deadline(task.timeout)
+        with limit, run_step(task, scope, self._sink) as outcome:
             if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
                 at = self._events.index(outcome.event)
                 self._events[at] = outcome.event = timed_out(task, time.time() - started)

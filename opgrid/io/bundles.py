@@ -42,6 +42,11 @@ class Place(NamedTuple):
         raise PayloadDamaged(f"{told!r} is no place in a bundle")
 
 
+#: A value as bytes: the name of its serializer, the bytes in one piece, the lengths of its segments. Thousands of these
+#: are held: tuples of what holds nothing itself, which the garbage collector does not walk.
+Kept = tuple[str, bytes, tuple[int, ...]]
+
+
 class Bundles:
     """Of one run in one process, for several threads. Opens nothing until there is something to write or read."""
 
@@ -49,7 +54,7 @@ class Bundles:
         self._lock = threading.Lock()
         self._mine: dict[str, _Bundle] = {}  #: by folder
         self._others: OrderedDict[str, int] = OrderedDict()  #: descriptors, by path
-        self._recent: OrderedDict[tuple[str, int], tuple[Any, int]] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, int], Kept] = OrderedDict()
         self._held = 0
 
     def put(self, folder: str, data: bytes) -> Place:
@@ -74,19 +79,18 @@ class Bundles:
                     os.close(self._others.popitem(last=False)[1])
             return os.pread(handle, place.length, place.at)
 
-    def remember(self, place: Place, value: object, size: int) -> None:
+    def remember(self, place: Place, kept: Kept) -> None:
         """What this process has just written: it never left it, and need not be read and checked."""
         with self._lock:
-            self._recent[place.bundle, place.at] = value, size
-            self._held += size + _BESIDE
+            self._recent[place.bundle, place.at] = kept
+            self._held += len(kept[1]) + _BESIDE
             while self._held > _RECENT:
-                _, (_, size) = self._recent.popitem(last=False)
-                self._held -= size + _BESIDE
+                _, (_, old, _) = self._recent.popitem(last=False)
+                self._held -= len(old) + _BESIDE
 
-    def remembered(self, place: Place) -> Any:
+    def remembered(self, place: Place) -> Kept | None:
         """None for what is to be read."""
-        found = self._recent.get((place.bundle, place.at))
-        return None if found is None else found[0]
+        return self._recent.get((place.bundle, place.at))
 
     def close(self) -> None:
         """May be called twice, and used again."""

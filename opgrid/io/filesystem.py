@@ -57,7 +57,7 @@ class FilesystemStore(IOManager):
             return
         place = bundles.put(self._folder(context, ref), b"".join(_parts(packed)))
         context.manifest = {"size": packed.size, "in": place}
-        bundles.remember(place, value._replace(body=[b"".join(value.body)]), value.size)
+        bundles.remember(place, (value.how, b"".join(value.body), tuple(value.lengths)))
 
     def load_input(self, context: InputContext) -> Any:
         ref = context.output_ref
@@ -66,7 +66,7 @@ class FilesystemStore(IOManager):
             return self.read_from(f"{self._base(context)}/{relative_path(ref)}", context)
         place, bundles, folder = Place.of(told), context.io.bundles, self._folder(context, ref)
         if bundles is not None and (found := bundles.remembered(place)) is not None:
-            return again(found)
+            return again(*found)
         try:
             data = read_once(folder, place) if bundles is None else bundles.read(folder, place)
         except FileNotFoundError:
@@ -163,7 +163,8 @@ def _started() -> str:
 
 
 def _parts(packed: Packed) -> list[Segment]:
-    return [HEAD.pack(MAGIC, len(packed.header)), packed.header, *packed.body]
+    header = packed.header
+    return [HEAD.pack(MAGIC, len(header)), header, *packed.body]
 
 
 def _make_folder(path: str) -> None:

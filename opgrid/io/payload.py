@@ -90,9 +90,9 @@ def plain(value: object, how: Serializer) -> Plain:
     return Plain(how.name, body, sum(map(_length, body)), lengths)
 
 
-def again(plain: Plain) -> Any:
-    """The value; for bytes that never left this process, in one piece."""
-    return serializer(plain.how).loads(_segments(plain.body[0], plain.lengths))
+def again(how: str, body: Segment, lengths: Sequence[int]) -> Any:
+    """The value; for bytes that never left this process."""
+    return serializer(how).loads(_segments(body, lengths))
 
 
 def pack(plain: Plain, ref: OutputRef, ring: KeyRing, compress: bool = False) -> Packed:

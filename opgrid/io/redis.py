@@ -121,7 +121,7 @@ class RedisStore(IOManager):
             return spilled(self._spilled_to(ref), ref, context.io.keys, self._near)()
         recent = self._recent.find(key)
         if recent is not None:
-            return again(recent)
+            return again(recent.how, recent.body[0], recent.lengths)
         waiting = self._ahead.get(key)
         if waiting is None and context.io.pending is not None:
             waiting = context.io.pending.find(key)

@@ -149,7 +149,7 @@ class RunMachine:
         """The event; a loss for the success of a step that went on with what a step before it in its message had made,
         where that was not accepted in the end.
         """
-        if not isinstance(event, StepSucceeded) or not event.after:
+        if type(event) is not StepSucceeded or not event.after:
             return event
         for key, claim in event.after:
             maker = self.steps.get(key)
