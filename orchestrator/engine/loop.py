@@ -199,18 +199,21 @@ class _Driver:
     # ---- one turn
 
     def _gather(self) -> tuple[list[AnyEvent], list[Heard]]:
-        events = self._requested()
-        events.extend(self._next)
-        self._next.clear()
+        events = self._at_hand()
         heard = [] if events else self._ears.wait(self._patience())
         if not events:
-            events = (
-                self._requested()
-            )  # before what was heard: a step that an interrupt ended was canceled with its run
+            events = self._at_hand()  # before what was heard: a step that an interrupt ended was canceled with its run
         for entry in heard:
             events.extend(entry.polled.events)
         events.extend(self._due())
         return events, heard
+
+    def _at_hand(self) -> list[AnyEvent]:
+        """Also the starts of runs that have come: they are recorded with the word that woke us, in one transaction."""
+        events = self._requested()
+        events.extend(self._next)
+        self._next.clear()
+        return events
 
     def _requested(self) -> list[AnyEvent]:
         events: list[AnyEvent] = []

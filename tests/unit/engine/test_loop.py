@@ -15,6 +15,7 @@ from opgrid.contracts.events import (
     StepSucceeded,
     StepUpForRetry,
 )
+from opgrid.contracts.executor import Polled
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Retry
 from opgrid.contracts.tasks import Gathered, StepTask
@@ -261,6 +262,24 @@ def test_a_loop_with_an_open_inbox_takes_runs_while_it_runs(clock: FakeClock, lo
     first = LiveRun.new(brief(), compile(snapshot(chain(2))))
     statuses = drive([first], {"fake": executor}, log, clock=clock, inbox=inbox)
     assert statuses == {RUN: RunStatus.SUCCESS, RunId("run-2"): RunStatus.SUCCESS}
+
+
+def test_a_run_that_comes_while_the_loop_waits_starts_in_that_turn(clock: FakeClock, log: MemoryLog) -> None:
+    plan = compile(snapshot(chain(1)))
+    inbox = Inbox(open=True)
+
+    class Woken(FakeExecutor):
+        def poll(self, timeout: float) -> Polled:
+            if self.taken:
+                return super().poll(timeout)
+            inbox.add([LiveRun.new(brief(), plan)])
+            inbox.close()
+            self.taken += 1
+            return Polled((), "1")  # it has read the word that woke it
+
+    drive([], {"fake": Woken(clock)}, log, clock=clock, inbox=inbox)
+    assert log.positions == {"fake": "2"}
+    assert log.turns == 2  # it has started, and its step with it; both have ended
 
 
 def test_a_run_that_is_announced_after_its_end_is_not_driven_again(clock: FakeClock, log: MemoryLog) -> None:
