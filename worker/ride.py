@@ -59,6 +59,8 @@ SLOW: Final = 0.05
 _FLUSH_EVERY: Final = 0.5  #: seconds between what a slow step tells while it runs
 #: Seconds after which a chain of steps goes back into the queue, if something waits there: that is not to wait longer.
 _LONGEST: Final = 1.0
+#: The same where nothing does: a worker that drains is to come to an end.
+_LONGEST_ALONE: Final = 5.0
 
 _log = logging.getLogger("opgrid.worker")
 
@@ -131,6 +133,7 @@ class Ride:
         self._concluding: list[tuple[Ended, bool]] = []
         self._said: list[str] = []
         self._since = time.monotonic()
+        self._patient_until = self._since + _LONGEST
         self._begun = self._flushed = 0.0
         self._beside = False  #: the other thread is to tell of what has ended, and to claim
         self._lock = threading.RLock()  #: of all of this: a second thread looks after slow steps
@@ -184,13 +187,14 @@ class Ride:
                 self._failed.add((item.chain, item.task.step))
                 self._unwanted.append(self._items.popleft())
                 continue
-            if item.after and not item.task.fused and time.monotonic() - self._since > _LONGEST:
+            now = time.monotonic()
+            if item.after and not item.task.fused and now > self._patient_until:
                 if found or self._window or self._running is not None:
                     break  # what goes on with the chain elsewhere needs all that it has made here
-                if not self._is_single_file(item) or self._others_wait():
+                if now - self._since > _LONGEST_ALONE or not self._is_single_file(item) or self._others_wait():
                     self._send_on(item)
                     continue
-                self._since = time.monotonic()
+                self._patient_until = now + _LONGEST
             expected = self._expected(item)
             if count and (expected is None or not self._fits(count, seconds, expected)):
                 break

@@ -230,11 +230,12 @@ def test_what_does_not_wait_for_a_slow_step_is_given_back_from_its_crew(
     assert sorted(rides.given_back()) == ["beside", "blink", "both"]
 
 
-@pytest.mark.parametrize("waiting", [True, False])
-def test_after_a_while_a_chain_goes_back_into_the_queue_if_another_waits_there(
-    rides: Rides, monkeypatch: pytest.MonkeyPatch, waiting: bool
+@pytest.mark.parametrize(("waiting", "alone"), [(True, 60.0), (False, 60.0), (False, 0.0)])
+def test_after_a_while_a_chain_goes_back_into_the_queue_and_later_where_nothing_waits_there(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch, waiting: bool, alone: float
 ) -> None:
     monkeypatch.setattr(ride_module, "_LONGEST", 0.0)
+    monkeypatch.setattr(ride_module, "_LONGEST_ALONE", alone)
     monkeypatch.setattr(ride_module, "_AHEAD", 1)
     lists = rides.keys.queue_lists("q")
     if waiting:
@@ -243,8 +244,9 @@ def test_after_a_while_a_chain_goes_back_into_the_queue_if_another_waits_there(
     (chain,) = crew_of(prepared)
     assert len(chain.then) == 3
     said = rides.run(prepared, [chain], {})
-    assert said == ("STEP_SUCCESS, sent on" if waiting else "STEP_SUCCESS x4")
-    assert sum(int(rides.protocol.client.llen(name)) for name in lists) == (2 if waiting else 0)  # type: ignore[arg-type]
+    goes = waiting or not alone
+    assert said == ("STEP_SUCCESS, sent on" if goes else "STEP_SUCCESS x4")
+    assert sum(int(rides.protocol.client.llen(name)) for name in lists) == waiting + goes  # type: ignore[arg-type]
 
 
 def test_after_a_while_a_crew_goes_back_into_the_queue_and_the_rest_to_who_sent_it(
