@@ -179,6 +179,13 @@ class Arena:
         pid = self.store.held()["queue"].owner.split(":")[1]
         return next(each for each in self.processes if str(each.pid) == pid)
 
+    def busiest(self) -> tuple[subprocess.Popen[bytes], int]:
+        """The orchestrator that has most shards, and how many."""
+        owners = [lease.owner.split(":")[1] for name, lease in self.store.held().items() if name in all_shards()]
+        counts = {each: owners.count(str(each.pid)) for each in self.processes}
+        found = max(counts, key=lambda each: counts[each])
+        return found, counts[found]
+
     def _end_worker(self, worker: WorkerProcess) -> None:
         family = descendants(worker.pid)
         worker.kill()
