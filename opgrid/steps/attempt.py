@@ -80,6 +80,11 @@ class Attempt:
 
         return StepLogger(self)
 
+    def end(self) -> None:
+        """What was made for user code refers back to it: it goes at once then, and need not be found as a cycle."""
+        self._context = None
+        self.__dict__.pop("log", None)
+
     @property
     def whose(self) -> str:
         """For messages: the step, and where its op is defined."""

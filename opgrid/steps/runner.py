@@ -68,12 +68,15 @@ class Outcome:
     def close(self) -> None:
         """End the resources that live as long as the step. May be called twice."""
         attempt, self._attempt = self._attempt, None
-        if attempt is not None and attempt.stack is not None:
+        if attempt is None:
+            return
+        if attempt.stack is not None:
             stack, attempt.stack = attempt.stack, None
             try:
                 stack.close()
             except Exception as error:  # the outcome stands: what a resource does at its end cannot change it
                 attempt.log.error("A resource of step %r raised when it was closed.", attempt.task.step, exc_info=error)
+        attempt.end()
 
     def __enter__(self) -> Self:
         return self

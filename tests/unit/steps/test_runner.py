@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -542,3 +544,46 @@ def test_failure_hooks_wait_for_the_last_retry(bench: BenchMaker) -> None:
     assert trace == []
     b.do(b.task("fail", attempt=2, retry_number=1))
     assert trace == [("mourn", "fail", "KeyError")]
+
+
+def test_what_a_step_held_is_let_go_when_it_ends() -> None:
+    """Without the garbage collector: large values would wait for it."""
+    held: list[weakref.ref[Any]] = []
+
+    @op
+    def says(context: OpExecutionContext) -> int:
+        context.log.info("here")
+        held.append(weakref.ref(context._attempt))
+        return 1
+
+    @op
+    def takes(context: OpExecutionContext, number: int) -> None:
+        held.append(weakref.ref(context._attempt))
+
+    @job
+    def lets_go() -> None:
+        takes(says())
+
+    gc.disable()
+    try:
+        assert lets_go.execute_in_process().success
+        assert [ref() for ref in held] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_context_that_is_kept_still_answers() -> None:
+    kept: list[OpExecutionContext] = []
+
+    @op
+    def keeps(context: OpExecutionContext) -> None:
+        kept.append(context)
+
+    @job
+    def keeping() -> None:
+        keeps()
+
+    keeping.execute_in_process()
+    (context,) = kept
+    context.log.info("too late for the log, and no error")
+    assert context.step_key == "keeps"
