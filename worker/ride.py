@@ -437,7 +437,7 @@ class Ride:
                 canceled = means.stoppable.asked
             event = outcome.event
             seconds = time.monotonic() - self._begun
-            if isinstance(event, StepCanceled):
+            if type(event) is StepCanceled:
                 started.end_all()
                 if not canceled and task.timeout is not None and seconds >= task.timeout:
                     event = timed_out(task, seconds)

@@ -242,7 +242,7 @@ class _Sink:
 
     def emit(self, event: AnyEvent) -> None:
         self._held.append(event)
-        if isinstance(event, LogMessage):
+        if type(event) is LogMessage:
             self.flush(frames.TOLD)
 
     def flush(self, kind: bytes) -> None:
