@@ -10,7 +10,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self, assert_never
+from typing import Final, Protocol, Self, assert_never
 
 import msgspec
 
@@ -46,6 +46,8 @@ from orchestrator.planner.plan import Plan, StepSpec
 Watch = Callable[[Sequence[AnyEvent]], None]
 
 _NEVER = 3600.0
+#: Runs that have ended and are known as such, of whoever goes on for ever.
+_REMEMBERED: Final = 10_000
 #: Seconds that a turn vouches for what is told to executors: whoever is frozen for longer asks again before it acts.
 TRUST = 8.0
 
@@ -160,7 +162,7 @@ class _Driver:
         if run.run_id in self._live or run.run_id in self._results:
             return  # it was found before it was announced
         if machine.finished:
-            self._results[run.run_id] = machine.status
+            self._over(run)
             return
         self._live[run.run_id] = run
         if run.pools and self._pools is not None:
@@ -365,7 +367,7 @@ class _Driver:
             self._outboxes[name].put(Submit(run.brief, tasks))
 
     def _finish(self, run: LiveRun) -> None:
-        self._results[run.run_id] = run.machine.status
+        self._over(run)
         del self._live[run.run_id]
         if run.pools and self._pools is not None:
             self._pools.keep_slots(run.run_id, ())
@@ -373,6 +375,11 @@ class _Driver:
             self._outboxes[name].put(Release(run.run_id))
         if self._inbox.on_end is not None:
             self._inbox.on_end()
+
+    def _over(self, run: LiveRun) -> None:
+        self._results[run.run_id] = run.machine.status
+        if self._inbox.open and len(self._results) > _REMEMBERED:
+            del self._results[next(iter(self._results))]
 
     def _ask_pools(self) -> None:
         """Of what is to be launched, hold back what its pool has no slot for."""

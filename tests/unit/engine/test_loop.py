@@ -21,6 +21,7 @@ from opgrid.contracts.structure import Retry
 from opgrid.contracts.tasks import Gathered, StepTask
 from opgrid.errors import UnknownExecutor
 from opgrid.ids import RunId
+from orchestrator.engine import loop
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
 from orchestrator.planner.compile import compile
@@ -297,3 +298,24 @@ def test_a_run_that_is_announced_after_its_end_is_not_driven_again(clock: FakeCl
     statuses = drive([LiveRun.new(brief(), plan)], {"fake": executor}, log, clock=clock, inbox=inbox)
     assert statuses == {RUN: RunStatus.SUCCESS, RunId("run-2"): RunStatus.SUCCESS}
     assert sum(isinstance(event, RunStarted) for event in log.events[RUN]) == 1
+
+
+def test_a_loop_that_goes_on_for_ever_forgets_runs_that_have_ended(
+    clock: FakeClock, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_REMEMBERED", 2)
+    inbox = Inbox(open=True)
+    plan = compile(snapshot(chain(1)))
+
+    def body(task: StepTask) -> None:
+        number = int(task.run_id.split("-")[1])
+        if number == 6:
+            inbox.close()
+        else:
+            inbox.add([LiveRun.new(brief(RunId(f"run-{number + 1}")), plan)])
+
+    executor = FakeExecutor(clock, {"s0": body})
+    statuses = drive([LiveRun.new(brief(RunId("run-0")), plan)], {"fake": executor}, log, clock=clock, inbox=inbox)
+    assert len(log.statuses) == 7
+    assert RunId("run-0") not in statuses
+    assert len(statuses) <= 4
