@@ -67,6 +67,7 @@ class Type:
         "loader",
         "metadata",
         "name",
+        "needs_context",
         "required_resource_keys",
         "typing_type",
     )
@@ -98,6 +99,7 @@ class Type:
         self.key = key if key is not None else given
         self.is_builtin = is_builtin
         self.is_nothing = False
+        self.needs_context = True
         self.description = description
         self.loader = loader
         self.required_resource_keys = frozenset(required_resource_keys or ())
@@ -247,7 +249,9 @@ def _scalar(name: str, python_type: type) -> Type:
         )
 
     loader = TypeLoader(_load_plain, schema=_scalar_schema(python_type))
-    return Type(check, name, name, is_builtin=True, loader=loader, kind="scalar", typing_type=python_type)
+    made = Type(check, name, name, is_builtin=True, loader=loader, kind="scalar", typing_type=python_type)
+    made.needs_context = False
+    return made
 
 
 def _any() -> Type:

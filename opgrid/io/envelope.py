@@ -17,6 +17,7 @@ from opgrid.io.keys import ID_SIZE, MAC_SIZE, KeyRing
 
 MAGIC: Final = b"OG1"
 _U32 = struct.Struct(">I")
+_SHORT: Final = [_U32.pack(size) for size in range(256)]
 
 
 @lru_cache(maxsize=64)
@@ -28,7 +29,7 @@ def _start(purpose: str) -> bytes:
 def seal(purpose: str, fields: Sequence[bytes], ring: KeyRing) -> bytes:
     parts = [_start(purpose), ring.active]
     for field in fields:
-        parts.append(_U32.pack(len(field)))
+        parts.append(_SHORT[len(field)] if len(field) < len(_SHORT) else _U32.pack(len(field)))
         parts.append(field)
     body = b"".join(parts)
     return body + ring.sign(purpose, body)

@@ -278,11 +278,13 @@ class _Recent:
 
 
 def key_of(ref: OutputRef) -> str:
-    key, claim = ref.mapping_key, ref.claim or "-"
-    if key is None and _PLAIN(ref.step + ref.output + claim):  # as nearly all are
-        return f"{index_of(ref.run_id)}:{ref.step}:{ref.output}:{ref.attempt}:{claim}"
-    parts = (ref.step, ref.output, *(() if key is None else (key,)), str(ref.attempt), claim)
-    return f"{index_of(ref.run_id)}:{':'.join(map(_quoted, parts))}"
+    step: str = ref.step
+    output, key, claim = ref.output, ref.mapping_key, ref.claim or "-"
+    if not _PLAIN(step + output + (key or "") + claim):  # as nearly all are
+        step, output, claim = _quoted(step), _quoted(output), _quoted(claim)
+        key = None if key is None else _quoted(key)
+    mapped = "" if key is None else f":{key}"
+    return f"{index_of(ref.run_id)}:{step}:{output}{mapped}:{ref.attempt}:{claim}"
 
 
 def keys_of(ref: OutputRef) -> list[str]:

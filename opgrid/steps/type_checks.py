@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def check(type: Type, attempt: Attempt, value: Any, place: str) -> tuple[dict[str, Any], TypeCheckDidNotPass | None]:
     """The outcome as data for the event, and the error to raise once the event is out."""
     try:
-        found = type.check(attempt.context, value)
+        found = type.check(attempt.context if type.needs_context else None, value)
     except Exception as error:
         raise TypeCheckError(
             f"The type check of {type.display_name!r} raised, on {place} of {attempt.whose}."
