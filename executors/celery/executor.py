@@ -141,7 +141,8 @@ class CeleryExecutor(Executor):
         self._mind_memory()
         content, brief = self._brief_of(run)
         travelling = []
-        beside = {mate.step for task in tasks for mate in out_with(task)[1:]}
+        beside = {mate.step for task in tasks if task.then for mate in out_with(task)[1:]}
+        now, lines = time.monotonic(), dict[tuple[str | None, int], Line]()
         for task in tasks:
             if task.step in beside:
                 continue
@@ -151,7 +152,10 @@ class CeleryExecutor(Executor):
             elif self._flights.is_aboard(task):
                 travelling.append(task)
             else:
-                self._backlog.put(Waiting(brief, content, task, self._line(brief, task), time.monotonic()))
+                line = lines.get((task.queue, task.priority))
+                if line is None:
+                    line = lines[task.queue, task.priority] = self._line(brief, task)
+                self._backlog.put(Waiting(brief, content, task, line, now))
         for start in range(0, len(travelling), _BATCH):
             self._follow(brief, travelling[start : start + _BATCH])
         self._dispatch()

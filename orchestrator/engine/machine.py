@@ -391,12 +391,15 @@ class RunMachine:
         no task yet are not out before those that they wait for are accepted. ``expect``, ``sooner_alone``: what their
         executor says of ``Executor.expects`` and ``Executor.sooner_alone``.
         """
+        found: list[StepTask] = []
         groups: dict[object, list[StepTask]] = {}
         for task in tasks:
             step = self.steps[task.step]
+            if not step.waiters and step.spec.fuse in ("", NEVER):
+                found.append(task)  # nobody goes on from it: most of a fan-out is such
+                continue
             together = task.attempt == 1 and (step.spec.fuse or (sooner_alone and not step.aboard and not step.again))
             groups.setdefault(way(step) if together and step.spec.fuse != NEVER else task.id, []).append(task)
-        found: list[StepTask] = []
         for group in groups.values():
             leaders = [self.steps[task.step] for task in group]
             if leaders[0].spec.fuse or not sooner_alone:
