@@ -266,7 +266,7 @@ class _Recent:
     def keep(self, key: str, value: Plain) -> None:
         if value.size > _CACHED_BYTES:
             return
-        self._values[key] = value._replace(body=[b"".join(value.body)])
+        self._values[key] = Plain(value.how, [b"".join(value.body)], value.size, value.lengths)
         if len(self._values) > _CACHED_VALUES:
             self._values.popitem(last=False)
 
