@@ -9,6 +9,7 @@ was written to a file that is still open, so only executors whose steps stay on 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 from collections import OrderedDict
@@ -19,6 +20,10 @@ from opgrid.errors import PayloadDamaged
 
 #: No folder of a step has such a name: there, this character is encoded.
 _MARK: Final = "+"
+_NAME: Final = re.compile(r"\+[0-9a-f]{16}").fullmatch
+#: Beyond these no value begins, and none is longer: more than its header and what is still small take.
+_FARTHEST: Final = 1 << 62
+_LONGEST: Final = 2 << 20
 #: Bundles of others that are kept open for reading.
 _OPEN: Final = 16
 #: Bytes of values that the process which wrote them need not read again, and what the bookkeeping of each takes.
@@ -37,7 +42,7 @@ class Place(NamedTuple):
     def of(cls, told: Any) -> Place:
         """Raises PayloadDamaged for what is no place."""
         match told:
-            case [str(name), int(at), int(length)] if name[:1] == _MARK and name[1:].isalnum() and at >= 0 < length:
+            case [str(name), int(at), int(length)] if _NAME(name) and 0 <= at < _FARTHEST and 0 < length <= _LONGEST:
                 return cls(name, at, length)
         raise PayloadDamaged(f"{told!r} is no place in a bundle")
 
@@ -61,7 +66,9 @@ class Bundles:
         """Write a value below ``folder``, which need not exist."""
         with self._lock:
             bundle = self._mine.get(folder)
-            if bundle is None:
+            if bundle is None or not bundle.is_there():
+                if bundle is not None:
+                    bundle.close()
                 bundle = self._mine[folder] = _Bundle(folder)
             return Place(bundle.name, bundle.append(data), len(data))
 
@@ -70,7 +77,7 @@ class Bundles:
         path = f"{folder}/{place.bundle}"
         with self._lock:
             mine = self._mine.get(folder)
-            if mine is not None and mine.name == place.bundle:
+            if mine is not None and mine.name == place.bundle and mine.is_there():
                 return os.pread(mine.handle, place.length, place.at)
             handle = self._others.get(path)
             if handle is None:
@@ -95,7 +102,9 @@ class Bundles:
     def close(self) -> None:
         """May be called twice, and used again."""
         with self._lock:
-            for handle in (*(each.handle for each in self._mine.values()), *self._others.values()):
+            for bundle in self._mine.values():
+                bundle.close()
+            for handle in self._others.values():
                 with suppress(OSError):
                     os.close(handle)
             self._mine.clear()
@@ -114,14 +123,34 @@ def read_once(folder: str, place: Place) -> bytes:
 
 
 class _Bundle:
-    __slots__ = ("handle", "name", "size")
+    __slots__ = ("_file", "_process", "handle", "name", "size")
 
     def __init__(self, folder: str) -> None:
         os.makedirs(folder, exist_ok=True)
         self.name = _MARK + secrets.token_hex(8)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.handle = os.open(f"{folder}/{self.name}", flags, 0o600)
+        about = os.fstat(self.handle)
+        self._file = about.st_dev, about.st_ino
+        self._process = os.getpid()
         self.size = 0
+
+    def is_there(self) -> bool:
+        """Whether what is appended will be found: user code may have removed the file, closed its descriptor, or
+        forked: then two processes would write to one place.
+        """
+        try:
+            about = os.fstat(self.handle)
+        except OSError:
+            return False
+        return about.st_nlink > 0 and (about.st_dev, about.st_ino) == self._file and os.getpid() == self._process
+
+    def close(self) -> None:
+        """The descriptor may be another file's by now."""
+        with suppress(OSError):
+            about = os.fstat(self.handle)
+            if (about.st_dev, about.st_ino) == self._file:
+                os.close(self.handle)
 
     def append(self, data: bytes) -> int:
         """Where it begins. What a disk that is full has cut short is written over by what comes next."""

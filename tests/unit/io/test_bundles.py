@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,7 +110,26 @@ def test_another_outputs_place_is_refused(tmp_path: Path, bundles: Bundles) -> N
         load(tmp_path, None, replace(a, manifest=b.manifest))
 
 
-@pytest.mark.parametrize("place", [["../x", 0, 9], ["+a/b", 0, 9], ["+ab", -1, 9], ["+ab", 0, 0], ["+ab"], "+ab", 5])
+NAME = "+" + 16 * "a"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ["../x", 0, 9],
+        ["+aaaaaaa/aaaaaaaa", 0, 9],
+        [NAME + "a", 0, 9],
+        [NAME + "\n", 0, 9],
+        [NAME, -1, 9],
+        [NAME, 1 << 63, 9],
+        [NAME, 0, 0],
+        [NAME, 0, 1 << 40],
+        [NAME, 0, 1 << 80],
+        [NAME],
+        NAME,
+        5,
+    ],
+)
 def test_what_is_no_place_leads_nowhere(tmp_path: Path, place: Any) -> None:
     with pytest.raises(PayloadDamaged, match="no place"):
         load(tmp_path, None, replace(MAKE, manifest={"size": 1, "in": place}))
@@ -149,6 +169,55 @@ def test_what_a_full_disk_cut_short_is_written_over(
     monkeypatch.undo()
     third = bundles.put(str(tmp_path), b"third")
     assert [read_once(str(tmp_path), place) for place in (first, third)] == [b"first", b"third"]
+
+
+def test_who_has_lost_its_file_takes_another(tmp_path: Path, bundles: Bundles) -> None:
+    """Else a value that is made again for its loss would be lost again."""
+    store(tmp_path, bundles, MAKE, "lost")
+    shutil.rmtree(tmp_path / "storage")
+    again = store(tmp_path, bundles, MAKE, "again")
+    assert load(tmp_path, None, again) == "again"
+
+
+def test_a_descriptor_that_became_another_files_is_left_alone(tmp_path: Path, bundles: Bundles) -> None:
+    """User code may close what it does not know: then its own file has that number."""
+    folder = str(tmp_path / "run")
+    first = bundles.put(folder, b"first")
+    about = os.stat(f"{folder}/{first.bundle}")
+    (handle,) = [each for each in range(3, 256) if _file_of(each) == (about.st_dev, about.st_ino)]
+    others = os.open(tmp_path / "others", os.O_RDWR | os.O_CREAT)
+    try:
+        os.dup2(others, handle)
+        second = bundles.put(folder, b"second")
+        assert [bundles.read(folder, place) for place in (first, second)] == [b"first", b"second"]
+        bundles.close()
+        assert os.fstat(handle).st_size == 0
+    finally:
+        os.close(others)
+        os.close(handle)
+
+
+def _file_of(handle: int) -> tuple[int, int] | None:
+    try:
+        about = os.fstat(handle)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
+def test_a_fork_writes_to_a_file_of_its_own(tmp_path: Path, bundles: Bundles) -> None:
+    folder = str(tmp_path / "run")
+    bundles.put(folder, b"first")
+    child = os.fork()
+    if not child:
+        try:
+            bundles.put(folder, b"of the fork")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    second = bundles.put(folder, b"second")
+    assert read_once(folder, second) == b"second"
+    assert len(os.listdir(folder)) == 2
 
 
 def test_what_is_remembered_has_a_bound(tmp_path: Path, bundles: Bundles) -> None:
