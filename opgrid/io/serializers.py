@@ -24,6 +24,10 @@ class Serializer(Protocol):
     def loads(self, segments: Sequence[Segment]) -> Any: ...
 
 
+#: Buffers of one value that are out of band, at most: a header names the length of each.
+_MOST_BUFFERS: Final = 65_536
+
+
 class CloudPickle:
     """Everything that cloudpickle takes, classes and functions of notebooks included."""
 
@@ -35,7 +39,14 @@ class CloudPickle:
         import cloudpickle
 
         buffers: list[pickle.PickleBuffer] = []
-        head: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+
+        def stays(buffer: pickle.PickleBuffer) -> bool:
+            if len(buffers) >= _MOST_BUFFERS:
+                return True
+            buffers.append(buffer)
+            return False
+
+        head: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=stays)
         return [head, *(buffer.raw() for buffer in buffers)]
 
     def loads(self, segments: Sequence[Segment]) -> Any:

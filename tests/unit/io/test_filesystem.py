@@ -65,6 +65,13 @@ def marked_as_it_is(around: Any, of: OutputRef) -> OutputRef:
     return with_manifest(of, {**of.manifest, "file": mark})
 
 
+def test_a_value_of_very_many_buffers_comes_back(around: Any) -> None:
+    """Its header names the length of each, and has a limit."""
+    value = [pickle.PickleBuffer(bytearray(b"%d" % n)) for n in range(140_000)]
+    found = load(around, store(around, value))
+    assert [bytes(each) for each in found] == [b"%d" % n for n in range(140_000)]
+
+
 def test_a_large_buffer_is_mapped_where_arrays_may_begin_and_is_its_readers_own(around: Any) -> None:
     stored = store(around, pickle.PickleBuffer(bytearray(BODY)))
     found = load(around, stored)
