@@ -1,0 +1,103 @@
+"""Short steps of any shape that share a message on their way to a Celery worker: on a real one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executors.celery import executor as celery_executor
+from opgrid import OpExecutionContext, RetryPolicy, execute_job, fleet_for_test, job, op
+from opgrid.contracts.events import AnyEvent, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.tasks import StepTask
+
+pytestmark = pytest.mark.celery
+
+_BEFORE, _WIDTH, _LAYERS = 20, 4, 8
+#: In the middle, with some that wait for it and some that do not.
+_MIDDLE = "at_2_1"
+
+
+@op(config_schema={"what": str, "folder": str}, retry_policy=RetryPolicy(max_retries=1))
+def unit(context: OpExecutionContext, values: list[int]) -> int:
+    """In the middle something happens, once."""
+    mark = Path(context.op_config["folder"]) / context.op_config["what"]
+    if context.step_key == _MIDDLE and not mark.exists():
+        mark.touch()
+        match mark.name:
+            case "slow":
+                time.sleep(1.5)
+            case "fails":
+                raise ValueError("on purpose")
+            case "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+    return sum(values)
+
+
+@op
+def nothing() -> int:
+    return 1
+
+
+@job
+def mesh() -> None:
+    value = nothing()
+    for number in range(_BEFORE):  # shows how quick such a step is
+        value = unit.alias(f"before_{number}")([value])
+    values = [unit.alias(f"at_0_{at}")([value]) for at in range(_WIDTH)]
+    for layer in range(1, _LAYERS):
+        values = [unit.alias(f"at_{layer}_{at}")([values[at], values[(at + 1) % _WIDTH]]) for at in range(_WIDTH)]
+    unit.alias("last")(values)
+
+
+_STEPS = 1 + _BEFORE + _WIDTH * _LAYERS + 1
+_RESULT = _WIDTH * 2 ** (_LAYERS - 1)
+
+
+@pytest.fixture
+def crews(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many steps have travelled with others, in each message."""
+    found: list[int] = []
+    whole = celery_executor.sign_tasks
+
+    def told(content: str, tasks: Sequence[StepTask], *more: Any) -> Any:
+        found.extend(len(task.then) for task in tasks)
+        return whole(content, tasks, *more)
+
+    monkeypatch.setattr(celery_executor, "sign_tasks", told)
+    return found
+
+
+@pytest.mark.parametrize("what", ["nothing", "slow", "fails", "dies"])
+def test_steps_of_any_shape_travel_together_and_come_to_their_end(what: str, tmp_path: Path, crews: list[int]) -> None:
+    names = [f"before_{number}" for number in range(_BEFORE)] + ["last"]
+    names += [f"at_{layer}_{at}" for layer in range(_LAYERS) for at in range(_WIDTH)]
+    config = {"ops": {name: {"config": {"what": what, "folder": str(tmp_path)}} for name in names}}
+    with (
+        fleet_for_test(concurrency=2) as fleet,
+        execute_job(mesh, fleet.instance, run_config=config, executor="celery") as result,
+    ):
+        assert result.output_for_node("last") == _RESULT
+        events = result.all_events
+    assert max(crews) >= _WIDTH * _LAYERS
+    starts = Counter(event.step for event in events if isinstance(event, StepStarted))
+    assert len(starts) == _STEPS
+    assert starts.pop(_MIDDLE) == (2 if what == "fails" else 1)  # the start of one that dies at once is not told
+    assert set(starts.values()) == {1}
+    assert [event.step for event in events if isinstance(event, StepLost)] == [_MIDDLE] * (what == "dies")
+    ends = _ends(events)
+    if what == "slow":  # what does not wait for it goes on elsewhere
+        assert ends["at_2_3"] < ends[_MIDDLE] - 0.5
+        assert ends["at_3_2"] < ends[_MIDDLE] - 0.5
+
+
+def _ends(events: Sequence[AnyEvent]) -> dict[str, float]:
+    ends = [event for event in events if isinstance(event, StepSucceeded)]
+    assert max(Counter(event.step for event in ends).values()) == 1
+    return {event.step: event.at for event in ends}
