@@ -162,6 +162,7 @@ class Ride:
                     if task is not None:
                         item.task = task
                         self._running = item
+                        self._begun = self._flushed = time.monotonic()
                         if self._beside:
                             self._means.look_now()
                         return item
@@ -422,7 +423,6 @@ class Ride:
             stream.emit(self._start_of(item))
         with self._lock:
             self._stream = stream
-            self._begun = self._flushed = time.monotonic()
         means.slot.begin(item.claim, self._begun)
         outcome: Outcome | None = None
         event: Terminal

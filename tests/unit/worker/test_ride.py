@@ -164,6 +164,18 @@ def test_between_short_steps_nobody_else_wakes(rides: Rides) -> None:
     assert_each_once(rides)
 
 
+def test_a_step_is_not_slow_before_it_begins(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Ride._attempt
+
+    def looked_at_first(ride: Ride, item: ride_module.Item) -> None:
+        ride.look_after()
+        whole(ride, item)
+
+    monkeypatch.setattr(Ride, "_attempt", looked_at_first)
+    assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
+    assert not rides.given_back()
+
+
 def test_a_redis_that_is_gone_for_a_while_beside_a_step_loses_nothing(rides: Rides) -> None:
     rides.protocol.failures_beside = 3
     assert rides.ride(naps, 0.01) == f"STEP_SUCCESS x{_STEPS}"
