@@ -41,7 +41,9 @@ def fulfilled(task: StepTask, made: Made, succeeded: set[StepKey]) -> StepTask |
         if source is None:
             return None
         inputs.append(msgspec.structs.replace(given, source=source))
-    return msgspec.structs.replace(task, inputs=tuple(inputs), after=())
+    if any(_kept(source, made) is None for source in task.needs):
+        return None
+    return msgspec.structs.replace(task, inputs=tuple(inputs), after=(), needs=())
 
 
 def following(

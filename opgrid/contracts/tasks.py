@@ -77,6 +77,7 @@ class StepTask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     executor: str | None = None  #: None: the run's executor
     then: tuple[StepTask, ...] = ()  #: steps of the same run to go on with, in this order, where it was
     after: tuple[StepKey, ...] = ()  #: steps of the same message that must have succeeded before
+    needs: tuple[Source, ...] = ()  #: outputs of theirs that inputs of type Nothing wait for, and that may not come
     fused: bool = False  #: stays with the steps that it was sent with, however long they take
     alone: bool = False  #: it shares its message with no other
     op: str = ""  #: name of its op: what else ran of it tells how long it may take

@@ -182,6 +182,23 @@ class Instances:
                 found.append(TaskInput(given.name, source))
         return tuple(found)
 
+    def needs(self, step: Step, promised: Collection[StepKey]) -> tuple[Source, ...]:
+        """What inputs of type Nothing wait for, of steps that are only promised: outputs that these may not yield."""
+        found: list[Source] = []
+        for given in step.spec.inputs:
+            if given.nothing and isinstance(given.feed, FromStep | FromSteps):
+                feeds = given.feed.items if isinstance(given.feed, FromSteps) else (given.feed,)
+                if any(feed.delivery is _COLLECTED for feed in feeds):
+                    continue  # none that is only promised
+                refs = [ref for feed in feeds if (ref := self._one(feed, step, promised)) is not None]
+                if not any(ref.attempt or self._is_sure(ref) for ref in refs):
+                    found.append(Gathered(tuple(refs)))
+        return tuple(found)
+
+    def _is_sure(self, ref: OutputRef) -> bool:
+        """Whether the step yields it if it succeeds."""
+        return any(out.required for out in self.steps[ref.step].spec.outputs if out.name == ref.output)
+
     def agrees(self, step: Step) -> bool:
         """Whether the trigger rule of a ready step lets it run."""
         if not step.ruled:

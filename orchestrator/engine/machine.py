@@ -439,7 +439,9 @@ class RunMachine:
         after = dict.fromkeys(source.key for source in sources if source.key in promised)
         step.aboard = True
         promised.add(step.key)
-        return msgspec.structs.replace(self._task(step, inputs=inputs), after=tuple(after), fused=bool(step.spec.fuse))
+        needs = self._instances.needs(step, promised)
+        task = self._task(step, inputs=inputs)
+        return msgspec.structs.replace(task, after=tuple(after), needs=needs, fused=bool(step.spec.fuse))
 
     def out(self) -> list[StepKey]:
         """Steps of which an attempt is still to report its end."""

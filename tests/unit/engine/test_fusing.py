@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from opgrid import DynamicOut, DynamicOutput, Out, graph, job, op
+from opgrid import DynamicOut, DynamicOutput, In, Nothing, Out, graph, job, op
 from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepSucceeded
 from opgrid.contracts.fusing import following, fulfilled, made_of, promise
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, Stored
@@ -260,6 +260,52 @@ def test_promises_are_kept_by_what_was_made() -> None:
     kept = fulfilled(mate, made_of([made]), {StepKey("both")})
     assert kept is not None
     assert kept.inputs[0].source == Gathered((made,))
+
+
+@op(ins={"before": In(Nothing)})
+def behind() -> int:
+    return 1
+
+
+@op(out={"a": Out(is_required=False), "b": Out(is_required=False), "c": Out()})
+def some():  # type: ignore[no-untyped-def]
+    yield from ()
+
+
+@pytest.mark.parametrize(
+    ("before", "yielded", "runs"),
+    [("a", "bc", False), ("a", "a", True), ("c", "c", True), ("ab", "c", False), ("ab", "b", True), ("ac", "c", True)],
+)
+def test_what_waits_for_an_output_alone_needs_it_to_be_yielded(before: str, yielded: str, runs: bool) -> None:
+    @job
+    def ordered() -> None:
+        outs = dict(zip("abc", some(), strict=True))
+        wanted = [outs[name] for name in before]
+        behind(wanted if len(wanted) > 1 else wanted[0])
+
+    machine = machine_of(ordered)
+    ((mate,),) = [task.then for task in started(machine)]
+    made = [OutputRef(RUN, StepKey("some"), name, claim="c") for name in yielded]
+    assert (fulfilled(mate, made_of(made), {StepKey("some")}) is not None) is runs
+    assert [task.step for task in succeeded(machine, "some", *made)] == ["behind"] * runs
+
+
+def test_what_waits_for_all_of_a_fan_out_may_travel_behind_another() -> None:
+    @op(ins={"before": In(Nothing)})
+    def last(x: int) -> int:
+        return x
+
+    @job
+    def both() -> None:
+        x = one()
+        inc.alias("other")(x)
+        last(before=parts().map(inc).collect(), x=inc.alias("late")(x))
+
+    machine = machine_of(both)
+    started(machine)
+    succeeded(machine, "parts", OutputRef(RUN, StepKey("parts"), mapping_key="a"))
+    succeeded(machine, "inc[a]")
+    assert [aboard(task) for task in succeeded(machine, "one")] == [[], ["last"]]
 
 
 # ---- what is short travels together, whatever its shape
