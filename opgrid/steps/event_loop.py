@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opgrid.errors import ExecutionInterruptedError
 
@@ -24,8 +24,17 @@ def event_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None or _loop.is_closed():
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="opgrid-event-loop", daemon=True).start()
+            threading.Thread(target=_go_on, args=(_loop,), name="opgrid-event-loop", daemon=True).start()
         return _loop
+
+
+def _go_on(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue  # of a task, which has it too: that ends a step, and not the loop of all others
+        return
 
 
 def run(body: Coroutine[Any, Any, Any]) -> Any:
@@ -38,7 +47,7 @@ def run(body: Coroutine[Any, Any, Any]) -> Any:
     thread = threading.get_ident()
     _running[thread] = future
     try:
-        return future.result()
+        result = future.result()
     except CancelledError as canceled:
         cleaned.wait(_CLEANING)
         raise ExecutionInterruptedError("The step was canceled.") from canceled
@@ -48,6 +57,9 @@ def run(body: Coroutine[Any, Any, Any]) -> Any:
         raise
     finally:
         _running.pop(thread, None)
+    if type(result) is _Canceled:
+        raise result.error
+    return result
 
 
 def cancel(thread: int) -> None:
@@ -70,9 +82,20 @@ def iterate(body: AsyncIterator[Any]) -> Iterator[Any]:
             run(_close(body))
 
 
+class _Canceled(NamedTuple):
+    """A body raised this on its own: nobody has canceled it."""
+
+    error: asyncio.CancelledError
+
+
 async def _tell(body: Coroutine[Any, Any, Any], cleaned: threading.Event) -> Any:
     try:
         return await body
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return _Canceled(error)
     finally:
         cleaned.set()
 

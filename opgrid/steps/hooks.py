@@ -12,6 +12,7 @@ from opgrid.contracts.tasks import StepTask
 from opgrid.errors import HookExecutionError, SubprocessError
 from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.context import HookContext
+from opgrid.steps.interrupts import by_keyboard
 from opgrid.steps.resources import open_resources
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def run_hooks_elsewhere(
         attempt.stack = stack
         try:
             open_resources(attempt, hooks_only=True)
-        except Exception as problem:
+        except BaseException as problem:
+            if by_keyboard(problem):
+                raise
             for hook in node.hooks:
                 _errored(attempt, hook, problem)
             return
@@ -73,7 +76,9 @@ def _run(attempt: Attempt, hook: HookDefinition, success: bool, error: BaseExcep
     call: Any = hook.fn
     try:
         call(HookContext(attempt, hook, error))
-    except Exception as problem:
+    except BaseException as problem:
+        if by_keyboard(problem):
+            raise
         _errored(attempt, hook, problem)
     else:
         attempt.sink.emit(
@@ -81,7 +86,7 @@ def _run(attempt: Attempt, hook: HookDefinition, success: bool, error: BaseExcep
         )
 
 
-def _errored(attempt: Attempt, hook: HookDefinition, problem: Exception) -> None:
+def _errored(attempt: Attempt, hook: HookDefinition, problem: BaseException) -> None:
     task = attempt.task
     told = HookExecutionError(f"Hook {hook.name!r} raised after step {task.step!r}.")
     told.__cause__ = problem

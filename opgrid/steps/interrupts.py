@@ -109,6 +109,16 @@ def forget() -> None:
     _asked, _pending = False, None
 
 
+def is_one(error: BaseException) -> bool:
+    """Whether somebody interrupts the step that raised this."""
+    return by_keyboard(error) or isinstance(error, ExecutionInterruptedError)
+
+
+def by_keyboard(error: BaseException) -> bool:
+    """A KeyboardInterrupt where no SIGINT arrives is an error of user code like any other."""
+    return isinstance(error, KeyboardInterrupt) and callable(signal.getsignal(signal.SIGINT))
+
+
 def asked() -> bool:
     """Whether the step that runs is to end: it was told so, or its time is over. For any thread of it."""
     return _asked

@@ -20,7 +20,7 @@ from opgrid.contracts.metadata import metadata_to_json
 from opgrid.contracts.tasks import PythonLogs, StepTask
 from opgrid.crash_points import reach
 from opgrid.definitions.events import Failure, RetryRequested
-from opgrid.errors import ExecutionInterruptedError, TypeCheckDidNotPass, UserCodeExecutionError
+from opgrid.errors import TypeCheckDidNotPass, UserCodeExecutionError
 from opgrid.steps import interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.call import call_op
@@ -74,7 +74,9 @@ class Outcome:
             stack, attempt.stack = attempt.stack, None
             try:
                 stack.close()
-            except Exception as error:  # the outcome stands: what a resource does at its end cannot change it
+            except BaseException as error:  # the outcome stands: what a resource does at its end cannot change it
+                if interrupts.by_keyboard(error):
+                    raise
                 attempt.log.error("A resource of step %r raised when it was closed.", attempt.task.step, exc_info=error)
         attempt.end()
 
@@ -86,7 +88,9 @@ class Outcome:
 
 
 def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "") -> Outcome:
-    """Run one attempt; its last event is the outcome's. Raises KeyboardInterrupt alone, after it was reported."""
+    """Run one attempt; its last event is the outcome's. Raises KeyboardInterrupt alone, after it was reported, and that
+    only where the keyboard interrupts this process.
+    """
     started = time.monotonic()
     attempt: Attempt | None = None
     error: BaseException | None = None
@@ -106,20 +110,21 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
             outputs=tuple(attempt.refs),
             seconds=time.monotonic() - started,
         )
-    except (KeyboardInterrupt, ExecutionInterruptedError) as interrupt:
-        error = interrupt
-        event = StepCanceled(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt)
     except InputsGone as gone:
         error = gone
         cause = LossCause(str(gone))
         event = StepLost(
             run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause, gone=gone.refs
         )
-    except (Exception, SystemExit) as raised:
-        error = _users(raised)
-        event = _failed(task, raised, time.monotonic() - started)
-        if scope.local is not None:
-            scope.local.errors[task.step, task.attempt] = error
+    except BaseException as raised:  # whatever user code raises, its attempt has ended
+        if interrupts.is_one(raised):
+            error = raised
+            event = StepCanceled(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt)
+        else:
+            error = _users(raised)
+            event = _failed(task, raised, time.monotonic() - started)
+            if scope.local is not None:
+                scope.local.errors[task.step, task.attempt] = error
     finally:
         if token is not None:
             if scope.listens:
@@ -127,7 +132,7 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
             CURRENT.reset(token)
     sink.emit(event)
     outcome = Outcome(event, attempt, error)
-    if isinstance(error, KeyboardInterrupt):
+    if error is not None and interrupts.by_keyboard(error):
         outcome.close()
         raise error
     return outcome

@@ -9,6 +9,7 @@ import pytest
 from opgrid import (
     Config,
     HookContext,
+    HookDefinition,
     InvalidDefinitionError,
     RetryPolicy,
     build_hook_context,
@@ -41,6 +42,11 @@ def on_failure(context: HookContext) -> None:
 @success_hook(name="breaks", required_resource_keys=set())
 def breaking(context: HookContext) -> None:
     raise RuntimeError("in the hook")
+
+
+@success_hook(name="leaves", required_resource_keys=set())
+def leaving(context: HookContext) -> None:
+    raise SystemExit("in the hook")
 
 
 class Settings(Config):
@@ -97,8 +103,9 @@ def test_a_hook_of_a_graph_is_called_for_what_is_inside() -> None:
     assert seen == [("success", "inner.fine")]
 
 
-def test_a_hook_that_raises_fails_nothing() -> None:
-    @job(hooks={breaking})
+@pytest.mark.parametrize("hook", [breaking, leaving])
+def test_a_hook_that_raises_fails_nothing(hook: HookDefinition) -> None:
+    @job(hooks={hook})
     def broken() -> None:
         fine()
 

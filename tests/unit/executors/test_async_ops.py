@@ -117,6 +117,39 @@ def test_a_failure_and_a_retry_are_those_of_one_step() -> None:
         mixed.execute_in_process()
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError("by itself")])
+def test_what_a_body_raises_that_would_end_an_event_loop_ends_its_step_alone(error: BaseException) -> None:
+    @op(timeout=20.0)
+    async def leaves() -> None:
+        raise error
+
+    @op(timeout=20.0)
+    async def leaves_by_a_task() -> None:
+        async def inner() -> None:
+            raise error
+
+        await asyncio.create_task(inner())
+
+    @op(timeout=20.0)
+    async def stays() -> int:
+        await asyncio.sleep(0)
+        return 1
+
+    @job
+    def three() -> None:
+        leaves()
+        leaves_by_a_task()
+        stays()
+
+    result = three.execute_in_process(raise_on_error=False)
+    assert result.get_failed_step_keys() == {"leaves", "leaves_by_a_task"}
+    assert result.output_for_node("stays") == 1
+    for name in ("leaves", "leaves_by_a_task"):
+        failure = result.failure_data_for_node(name)
+        assert failure is not None
+        assert failure.error.kind == type(error).__name__
+
+
 def test_a_timeout_ends_what_waits() -> None:
     ended: list[str] = []
 

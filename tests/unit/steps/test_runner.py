@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,6 +187,29 @@ def test_interrupts_cancel_and_a_keyboard_interrupt_goes_on(bench: BenchMaker) -
         b.run("ctrl_c")
     assert b.sink.types[-1] is EventType.STEP_CANCELED
     assert b.sink.types.count(EventType.STEP_CANCELED) == 2
+
+
+class Odd(BaseException):
+    """No Exception."""
+
+
+@pytest.mark.parametrize("error", [Odd("on purpose"), KeyboardInterrupt("on purpose")])
+def test_whatever_an_op_raises_fails_its_step(bench: BenchMaker, error: BaseException) -> None:
+    @op
+    def raises() -> None:
+        raise error
+
+    @job
+    def tested() -> None:
+        raises()
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a worker: no keyboard interrupts it
+    try:
+        failed = bench(tested).run("raises").event
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert isinstance(failed, StepFailed)
+    assert (failed.error.kind, failed.error.message) == (type(error).__name__, "on purpose")
 
 
 # ---- context and config ----------------------------------------------------------------------------------------------
