@@ -6,6 +6,10 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from opgrid.io.kept import index_of
+from opgrid.io.keys import KeyRing
+from opgrid.io.parcels import Entry, Parcel
+
 #: Bytes that wait at most; what comes then is written at once.
 _MOST: Final = 4 << 20
 
@@ -35,6 +39,7 @@ class Pending:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Store] = {}
+        self._open: Parcel | None = None  #: takes further small values
         self._fetched: Mapping[str, bytes] = {}
         self._before: Mapping[str, bytes] = {}
         self._size = 0
@@ -49,12 +54,35 @@ class Pending:
             self._waiting[store.key] = store
             return True
 
+    def add(self, run_id: str, seconds: int, ring: KeyRing, entry: Entry) -> tuple[Parcel, int] | None:
+        """The parcel that takes a small value, and its place there; None where there is no room."""
+        with self._lock:
+            if self._size + len(entry.body) > _MOST:
+                return None
+            parcel = self._open
+            if parcel is None or parcel.is_full or parcel.run_id != run_id or parcel.seconds != seconds:
+                self._close()
+                parcel = self._open = Parcel(run_id, seconds, ring)
+            self._size += len(entry.body)
+            return parcel, parcel.add(entry)
+
+    def _close(self) -> None:
+        """What comes next goes into another parcel."""
+        parcel, self._open = self._open, None
+        if parcel is not None:
+            store = Store(parcel.key, parcel.sealed(), index_of(parcel.run_id), parcel.seconds)
+            self._waiting[store.key] = store
+            self._size += len(store.value) - parcel.size
+
     @property
     def is_half_full(self) -> bool:
         return self._size * 2 > _MOST
 
     def find(self, key: str) -> bytes | None:
         """What is still to be written, or was fetched ahead."""
+        if self._open is not None and self._open.key == key:
+            with self._lock:
+                self._close()
         found = self._waiting.get(key)
         if found is not None:
             return found.value
@@ -68,6 +96,7 @@ class Pending:
 
     def waiting(self) -> list[Store]:
         with self._lock:
+            self._close()
             return list(self._waiting.values())
 
     def written(self, stores: list[Store]) -> None:

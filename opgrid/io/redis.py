@@ -1,8 +1,9 @@
 """Values in Redis: signed, checksummed, compressed where it pays, in chunks that Redis handles well.
 
 ``<deployment>:io:<run>:<step>:<output>[:<mapping key>]:<attempt>:<claim>``, each part percent-encoded, holds the
-header and the first chunk; ``...:1``, ``...:2`` hold the others, and the set ``<deployment>:io:<run>`` names the keys
-of a run. A time to live is the net under what nobody cleans up; what removes values is in :mod:`opgrid.io.kept`.
+header and the first chunk; ``...:1``, ``...:2`` hold the others. Small values share keys (:mod:`opgrid.io.parcels`);
+the set ``<deployment>:io:<run>`` names all keys of a run. A time to live is the net under what nobody cleans up; what
+removes values is in :mod:`opgrid.io.kept`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
 from opgrid.io.nearby import FOLDER, LEAST, MOST, OFF, Nearby
 from opgrid.io.pages import room
+from opgrid.io.parcels import LARGEST as LARGEST_TOGETHER
+from opgrid.io.parcels import Entry, Parcels, Place, taken_from
+from opgrid.io.parcels import opened as opened_parcel
 from opgrid.io.payload import Header, Packed, Plain, again, opened, pack, plain, read_header, value_of
 from opgrid.io.pending import Pending, Store, add_to
 from opgrid.io.serializers import Segment, serializer
@@ -83,10 +87,13 @@ class RedisStore(IOManager):
         self.patience = _setting("OPGRID_IO_PATIENCE", PATIENCE)
         self._nearby = nearby()
         self._recent = _Recent()
+        self._parcels = Parcels()
         self._ahead: Mapping[str, bytes] = {}
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         ref, value = context.output_ref, plain(obj, serializer(self.serializer))
+        if value.size <= LARGEST_TOGETHER and self._posted(context, ref, value):
+            return
         if self._nearby is None or value.size < LEAST:
             self._store(context, ref, value, pack(value, ref, context.io.keys, self.compress))
             return
@@ -116,6 +123,9 @@ class RedisStore(IOManager):
 
     def load_input(self, context: InputContext) -> Any:
         ref = context.output_ref
+        place = Place.of(ref)
+        if place is not None:
+            return self._from_parcel(context, ref, place)
         key = key_of(ref)
         if not _chunks_of(ref):
             return spilled(self._spilled_to(ref), ref, context.io.keys, self._near)()
@@ -139,6 +149,46 @@ class RedisStore(IOManager):
         client = client_of(url, os.getpid())
         values: Any = self._patiently(lambda: client.mget(keys))
         self._ahead = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+
+    def _posted(self, context: OutputContext, ref: OutputRef, value: Plain) -> bool:
+        """Whether it goes with others, which the process that runs the step writes before the step is reported."""
+        io = context.io
+        pending = io.pending
+        if pending is None or self.url not in (None, io.broker_url) or value.size > self._least_limit():
+            return False
+        entry = Entry.of(ref, value.how, value.lengths, value.body)
+        found = pending.add(ref.run_id, self.ttl, io.keys, entry)
+        if found is None:
+            self._write_all(pending, self._client(context))
+            found = pending.add(ref.run_id, self.ttl, io.keys, entry)
+            if found is None:
+                return False
+        parcel, at = found
+        if not at:
+            self._parcels.keep(parcel.key, parcel.entries)
+        context.manifest = {"size": value.size, "in": parcel.name, "at": at}
+        return True
+
+    def _least_limit(self) -> int:
+        return self.max_bytes if self.spill_to is None else min(self.max_bytes, self.spill_above)
+
+    def _from_parcel(self, context: InputContext, ref: OutputRef, place: Place) -> Any:
+        key = place.key(ref.run_id)
+        entries = self._parcels.find(key)
+        if entries is None:
+            io = context.io
+            data: Any = self._ahead.get(key)
+            if data is None and io.pending is not None:
+                data = io.pending.find(key)
+            if data is None:
+                client = self._client(context)
+                data = self._patiently(lambda: client.get(key))
+                if data is None:
+                    raise _gone(ref)
+            entries = opened_parcel(data, ref.run_id, place.parcel, io.keys)
+            self._parcels.keep(key, entries)
+        entry = taken_from(entries, place.at, ref)
+        return again(entry.how, entry.body, entry.lengths)
 
     def _put_off(self, context: OutputContext, key: str, ref: OutputRef, packed: Packed) -> bool:
         """Whether the process that runs the step writes it, with others, before the step is reported."""
@@ -165,12 +215,18 @@ class RedisStore(IOManager):
 
     def to_fetch(self, refs: Iterable[OutputRef]) -> list[str]:
         """Keys of small values that this process does not have, for who can read many at once."""
-        keys = {
-            key_of(ref)
-            for ref in refs
-            if isinstance(ref.manifest, dict) and ref.manifest.get("chunks") == 1 and _size_of(ref) <= _CACHED_BYTES
-        }
-        return [key for key in keys if self._recent.find(key) is None]
+        keys: dict[str, None] = {}
+        for ref in refs:
+            place = Place.of(ref)
+            if place is not None:
+                key = place.key(ref.run_id)
+                if self._parcels.find(key) is None:
+                    keys[key] = None
+            elif isinstance(ref.manifest, dict) and ref.manifest.get("chunks") == 1 and _size_of(ref) <= _CACHED_BYTES:
+                key = key_of(ref)
+                if self._recent.find(key) is None:
+                    keys[key] = None
+        return list(keys)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """A Redis that is away for a while, or full, fails no step: what was begun is begun anew."""
@@ -219,11 +275,7 @@ class RedisStore(IOManager):
         count = _chunks_of(ref)
         first: Any = client.get(key)
         if first is None:
-            raise OutputGone(
-                f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone from "
-                "Redis: its time to "
-                f"live is over, or Redis lost its data."
-            )
+            raise _gone(ref)
         header, begin = _apart(key, first)
         if count == 1:
             return partial(self._value, header, begin, ref, ring)
@@ -289,8 +341,18 @@ def key_of(ref: OutputRef) -> str:
 
 def keys_of(ref: OutputRef) -> list[str]:
     """All that hold one output; they exist before it is reported. None for one that was too large for Redis."""
+    place = Place.of(ref)
+    if place is not None:
+        return [place.key(ref.run_id)]
     key = key_of(ref)
     return [f"{key}:{number}" if number else key for number in range(_chunks_of(ref))]
+
+
+def _gone(ref: OutputRef) -> OutputGone:
+    return OutputGone(
+        f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}, attempt {ref.attempt}) is gone from Redis: "
+        "its time to live is over, or Redis lost its data."
+    )
 
 
 def _quoted(part: str) -> str:

@@ -36,6 +36,7 @@ from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey, split_step_key, step_key
 from opgrid.io.kept import path_part
 from opgrid.io.keys import KeyRing
+from opgrid.io.parcels import Entry, Parcel, opened
 from opgrid.io.payload import pack, plain, unpack
 from opgrid.io.serializers import serializer
 
@@ -102,6 +103,9 @@ DISPATCH, _ = sign_tasks(hash_of(b"brief"), TASKS, RING)
 PACKED = pack(plain({"value": [1, 2, 3]}, serializer("cloudpickle")), REF, RING)
 BODY = b"".join(bytes(part) for part in PACKED.body)
 HEADER_SIZE = len(PACKED.header)
+PARCEL = Parcel(RUN, 60, RING)
+for _number in range(3):
+    PARCEL.add(Entry.of(REF, "json", [1], [b"%d" % _number]))
 
 
 def _dispatch(data: bytes) -> list[StepTask]:
@@ -127,6 +131,7 @@ TARGETS = {
     "values": Target(
         [PACKED.header + BODY], lambda data: unpack(data[:HEADER_SIZE], data[HEADER_SIZE:], REF, RING), True
     ),
+    "values that share a key": Target([PARCEL.sealed()], lambda data: opened(data, RUN, PARCEL.name, RING), True),
     "briefs": Target([encode_run(BRIEF)[1]], decode_brief, False),
     "the log": Target([msgspec.json.encode(EVENTS)], decode_events, False),
 }
@@ -151,6 +156,7 @@ def test_what_was_not_changed_is_not_refused() -> None:
     for name in ("events", "briefs", "the log"):
         assert TARGETS[name].decode(TARGETS[name].seeds[0])
     assert unpack(PACKED.header, BODY, REF, RING) == {"value": [1, 2, 3]}
+    assert opened(PARCEL.sealed(), RUN, PARCEL.name, RING) == PARCEL.entries
     verify_dispatch(DISPATCH, RING)
 
 

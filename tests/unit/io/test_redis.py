@@ -217,22 +217,24 @@ def test_a_redis_that_is_away_is_waited_for(around: Any, monkeypatch: pytest.Mon
         store(manager, around, "value")
 
 
+@pytest.mark.parametrize("size", [100, 3000])
 def test_what_finds_no_room_to_wait_makes_all_go_at_once(
-    tmp_path: Path, redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("opgrid.io.pending._MOST", 2_000)
+    monkeypatch.setattr("opgrid.io.pending._MOST", 5 * size)
     waiting = Pending()
     around = SimpleNamespace(io=IOSetup(str(tmp_path), redis_url, pending=waiting))
-    manager = RedisStore()
+    manager = RedisStore(compress=False)
     monkeypatch.setattr(manager, "_write", None)  # none is written on its own
-    stored = [store(manager, around, number, ref(mapping_key=str(number))) for number in range(50)]
+    values = [bytes([number]) * size for number in range(20)]
+    stored = [store(manager, around, value, ref(mapping_key=str(at))) for at, value in enumerate(values)]
+    keys = {key for each in stored for key in keys_of(each)}
     left = {each.key for each in waiting.waiting()}
-    written = {key_of(each) for each in stored} - left
-    assert left
-    assert written
-    assert client.exists(*written) == len(written)
+    written = keys - left
+    assert left < keys
+    assert client.exists(*written) == len(written) > 2
     assert client.scard(index_of(stored[0].run_id)) == len(written)
-    assert [load(RedisStore(), around, each) for each in stored] == list(range(50))
+    assert [load(RedisStore(), around, each) for each in stored] == values
 
 
 def test_many_values_are_read_at_once(around: Any, client: redis.Redis) -> None:

@@ -1,0 +1,157 @@
+"""Small values that a process stores within one turn share a key in Redis: a *parcel*, signed and written once.
+
+The manifest of an output names its parcel and its place there; each entry says which output of which attempt it is,
+so that no reader takes one for another. A parcel is never changed once it was written.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from opgrid.contracts.tasks import OutputRef
+from opgrid.errors import PayloadDamaged, PayloadRejected
+from opgrid.io.envelope import open_sealed, seal
+from opgrid.io.kept import index_of
+from opgrid.io.keys import KeyRing
+
+PURPOSE: Final = "parcel"
+#: Bytes of a value that goes with others: who wants it reads all of them.
+LARGEST: Final = 1024
+#: Bytes and values that a parcel takes.
+_FULL: Final = 32 * 1024
+_MANY: Final = 500
+#: Values that a reader keeps.
+_KEPT: Final = 10_000
+_CRC_SIZE: Final = 4
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One value, and whose it is."""
+
+    step: str
+    output: str
+    mapping_key: str | None
+    attempt: int
+    claim: str
+    how: str  #: name of the serializer
+    lengths: tuple[int, ...]  #: of the segments
+    body: bytes
+
+    @classmethod
+    def of(
+        cls, ref: OutputRef, how: str, lengths: Sequence[int], body: Sequence[bytes | bytearray | memoryview]
+    ) -> Entry:
+        whole = bytes(body[0]) if len(body) == 1 else b"".join(body)
+        return cls(ref.step, ref.output, ref.mapping_key, ref.attempt, ref.claim, how, tuple(lengths), whole)
+
+    def belongs_to(self, ref: OutputRef) -> bool:
+        return (
+            self.step == ref.step
+            and self.output == ref.output
+            and self.mapping_key == ref.mapping_key
+            and self.attempt == ref.attempt
+            and self.claim == ref.claim
+        )
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Entry]).decode
+
+
+class Place(NamedTuple):
+    """Where a value lies, as its manifest says it."""
+
+    parcel: str
+    at: int
+
+    @classmethod
+    def of(cls, ref: OutputRef) -> Place | None:
+        """None for a value that has keys of its own."""
+        manifest = ref.manifest
+        if type(manifest) is not dict:
+            return None
+        name, at = manifest.get("in"), manifest.get("at")
+        if type(name) is not str or type(at) is not int or at < 0:
+            return None
+        return cls(name, at)
+
+    def key(self, run_id: str) -> str:
+        """No key of an output looks like it: there, this character is encoded."""
+        return f"{index_of(run_id)}:+{self.parcel}"
+
+
+class Parcel:
+    """On its way; for one run."""
+
+    __slots__ = ("_ring", "entries", "key", "name", "run_id", "seconds", "size")
+
+    def __init__(self, run_id: str, seconds: int, ring: KeyRing) -> None:
+        self.run_id = run_id
+        self.seconds = seconds  #: to live
+        self.name = secrets.token_hex(8)
+        self.key = Place(self.name, 0).key(run_id)
+        self.entries: list[Entry] = []
+        self.size = 0  #: of the values
+        self._ring = ring
+
+    @property
+    def is_full(self) -> bool:
+        return self.size >= _FULL or len(self.entries) >= _MANY
+
+    def add(self, entry: Entry) -> int:
+        """Its place."""
+        self.entries.append(entry)
+        self.size += len(entry.body)
+        return len(self.entries) - 1
+
+    def sealed(self) -> bytes:
+        sealed = seal(PURPOSE, [self.run_id.encode(), self.name.encode(), _encode(self.entries)], self._ring)
+        return zlib.crc32(sealed).to_bytes(_CRC_SIZE) + sealed
+
+
+def opened(data: bytes, run_id: str, name: str, ring: KeyRing) -> list[Entry]:
+    """Raises PayloadRejected, and PayloadDamaged for what is no more than damage; nothing is unpickled."""
+    sealed = data[_CRC_SIZE:]
+    if data[:_CRC_SIZE] != zlib.crc32(sealed).to_bytes(_CRC_SIZE):
+        raise PayloadDamaged(f"values of run {run_id} that were stored together: their bytes were damaged")
+    match open_sealed(sealed, PURPOSE, ring):
+        case [whose, named, packed] if whose == run_id.encode() and named == name.encode():
+            try:
+                return _decode(packed)
+            except msgspec.MsgspecError as error:
+                raise PayloadRejected(f"no parcel of values: {error}") from error
+    raise PayloadRejected(f"what is stored there is no parcel {name} of run {run_id}")
+
+
+def taken_from(entries: Sequence[Entry], at: int, ref: OutputRef) -> Entry:
+    """Raises PayloadRejected where the place is another output's."""
+    if at >= len(entries) or not entries[at].belongs_to(ref):
+        raise PayloadRejected(
+            f"Output {ref.output!r} of step {ref.step!r} (run {ref.run_id}): what is stored there belongs to "
+            "another output"
+        )
+    return entries[at]
+
+
+class Parcels:
+    """Those that this process has written or read lately, by their keys."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, Sequence[Entry]] = OrderedDict()
+
+    def find(self, key: str) -> Sequence[Entry] | None:
+        return self._entries.get(key)
+
+    def keep(self, key: str, entries: Sequence[Entry]) -> None:
+        if key in self._entries:
+            return
+        self._entries[key] = entries
+        count = sum(map(len, self._entries.values()))
+        while count > _KEPT and len(self._entries) > 1:
+            count -= len(self._entries.popitem(last=False)[1])
