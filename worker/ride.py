@@ -121,6 +121,8 @@ class Ride:
             for task in (first, *first.then)
         )
         self._pid = os.getpid()
+        #: Whether values lie in the Redis of the broker, unless an output says otherwise.
+        self._keeps = scope.brief.io == "redis" and DEFAULT_KEY not in scope.job.resource_defs
         self._window: deque[Item] = deque()  #: claimed, not begun
         self._ended: list[Ended] = []
         self._unwanted: list[Item] = []  #: to be given back
@@ -315,7 +317,7 @@ class Ride:
         unwanted, stored = list(self._unwanted), means.pending.waiting()
         notice, returned = b"", list[tuple[str, str]]()
         if unwanted:
-            returned = [(item.at.field, item.claim) for item in unwanted if item.claim]
+            returned = [(item.task.step, item.claim) for item in unwanted if item.claim]
             tasks = [(item.task.run_id, item.task.step, item.task.attempt) for item in unwanted]
             notice = seal_returned(tasks, means.ring)
         events = [event for each in ended for event in each.events]
@@ -329,7 +331,7 @@ class Ride:
             means.owner,
             stored=stored,
             fetch=self._to_fetch(wanted),
-            finished=[Finished(each.item.at, each.item.claim, each.outputs) for each in ended],
+            finished=_told(ended),
             events=seal_events(events, means.ring) if events else b"",
             returned=returned,
             notice=notice,
@@ -347,10 +349,9 @@ class Ride:
 
     def _to_fetch(self, wanted: Sequence[Item]) -> list[str]:
         """Small values that they are going to load."""
-        scope = self._scope
-        if scope.brief.io != "redis" or DEFAULT_KEY in scope.job.resource_defs:
+        if not self._keeps:
             return []
-        store = scope.default_io
+        store = self._scope.default_io
         if not isinstance(store, RedisStore):
             return []
         refs = [ref for item in wanted for given in item.task.inputs for ref in _refs_of(given.source)]
@@ -497,12 +498,13 @@ class Ride:
 
     def _output_keys(self, task: StepTask, event: StepSucceeded) -> list[str]:
         """What has to be in this Redis for the outcome to be accepted."""
-        scope = self._scope
-        if scope.brief.io != "redis" or DEFAULT_KEY in scope.job.resource_defs:
+        if not self._keeps:
             return []
-        outs = scope.node(task.node).outs
-        refs = [ref for ref in event.outputs if ref.manifest is not None]
-        return [key for ref in refs if outs[ref.output].io_manager_key == DEFAULT_KEY for key in keys_of(ref)]
+        outs, keys = self._scope.node(task.node).outs, list[str]()
+        for ref in event.outputs:
+            if ref.manifest is not None and outs[ref.output].io_manager_key == DEFAULT_KEY:
+                keys += keys_of(ref)
+        return keys
 
     # ---- while a step takes long -----------------------------------------------------------------------------------
 
@@ -547,6 +549,16 @@ class Ride:
 
 def _waits(items: Iterable[Item]) -> Iterator[tuple[StepKey, Sequence[StepKey]]]:
     return ((item.task.step, item.after) for item in items)
+
+
+def _told(ended: Sequence[Ended]) -> list[Finished]:
+    """Values that share a key are asked for once: all of these ends are accepted, or none."""
+    seen: set[str] = set()
+    told = []
+    for each in ended:
+        told.append(Finished(each.item.at, each.item.claim, [key for key in each.outputs if key not in seen]))
+        seen.update(each.outputs)
+    return told
 
 
 def _refs_of(source: Source) -> Sequence[OutputRef]:

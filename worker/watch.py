@@ -264,7 +264,7 @@ class Watch:
         """What the process had claimed ahead, or had not told of yet, is sent again as the same attempt."""
         for at, claim in [(each.at, each.claim) for each in claims]:
             returned = seal_returned([(RunId(at.run_id), StepKey(at.step), at.attempt)], self.ring)
-            self.protocol.exchange(at.run_id, at.stream, "", returned=[(at.field, claim)], notice=returned)
+            self.protocol.exchange(at.run_id, at.stream, "", returned=[(at.step, claim)], notice=returned)
             self.beats.pop(claim, None)
 
     def _tell(self, death: Death, claim: Claim) -> None:

@@ -506,7 +506,7 @@ class CeleryExecutor(Executor):
     def _fetch_back(self, flight: Flight) -> None:
         at, claim = flight.at, flight.lease.split(b" ")[1].decode()
         notice = seal_returned([(RunId(at.run_id), StepKey(at.step), at.attempt)], self.ring)
-        self._protocol.exchange(at.run_id, at.stream, "", returned=[(at.field, claim)], notice=notice)
+        self._protocol.exchange(at.run_id, at.stream, "", returned=[(at.step, claim)], notice=notice)
         _log.warning("Step %s, attempt %s: its worker is silent and had not begun it.", at.step, at.attempt)
 
     def _search(self, now: float) -> None:

@@ -22,22 +22,40 @@ from opgrid.broker.keys import Keys, lease_field
 from opgrid.io.kept import batches
 from opgrid.io.pending import Store, add_to
 
-#: Shared by the scripts: a fence apart into attempt and the claim that ended it (nil while open).
+#: Shared by the scripts: a fence apart into attempt and the claim that ended it (nil while open); fields of a hash that
+#: are read or changed in one go, a thousand a time, for a call costs more than what it does.
 _FENCE: Final = """
-local function fence(run, step)
-  local text = redis.call('HGET', run, 'f:' .. step)
+local function parsed(text)
   if not text then return nil, nil end
+  local open = tonumber(text)
+  if open then return open, nil, false end
   local attempt, by = string.match(text, '^(%d+) x (.*)$')
-  if attempt then return tonumber(attempt), by end
+  if attempt then return tonumber(attempt), by, false end
   return tonumber(string.match(text, '^%d+')), nil, string.sub(text, -1) == '~'
+end
+local function fence(run, step)
+  return parsed(redis.call('HGET', run, 'f:' .. step))
 end
 -- The claim that holds a lease, and the lease; with an attempt, one of an earlier attempt is none: a Redis that was
 -- rolled back may still have it.
-local function holder(leases, field, attempt)
-  local text = redis.call('HGET', leases, field)
+local function held(text, attempt)
   if not text then return nil, nil end
-  if attempt and tonumber(string.match(text, '^%d+')) < attempt then return nil, nil end
-  return string.match(text, '^%d+ (%S+)'), text
+  local at, claim = string.match(text, '^(%d+) (%S+)')
+  if attempt and tonumber(at) < attempt then return nil, nil end
+  return claim, text
+end
+local function holder(leases, field, attempt)
+  return held(redis.call('HGET', leases, field), attempt)
+end
+local function all(command, key, list)
+  local found = {}
+  for first = 1, #list, 1000 do
+    local answer = redis.call(command, key, unpack(list, first, math.min(first + 999, #list)))
+    if command == 'HMGET' then
+      for at, text in ipairs(answer) do found[first + at - 1] = text end
+    end
+  end
+  return found
 end
 """
 
@@ -95,60 +113,78 @@ return said
 
 #: What has ended is told, all of it or nothing; then leases are given back; then further attempts are claimed.
 _EXCHANGE: Final = """
-local owner, events, notice = ARGV[1], ARGV[2], ARGV[3]
-local ended, back, wanted = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local said, open, all, i = {}, {}, true, 7
-for _ = 1, ended do
-  local step, attempt, claim, field = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
-  local outputs = tonumber(ARGV[i + 4])
-  local at, by = fence(KEYS[1], step)
-  local word = 'ok'
-  if not at then
-    word = redis.call('HEXISTS', KEYS[1], 'end') == 1 and 'stale' or 'unknown'
-  elseif at ~= attempt or by ~= claim then
-    local who = holder(KEYS[2], field, attempt)
-    if at ~= attempt or by or (who and who ~= claim) then word = 'stale' end
-    if word == 'ok' and outputs > 0 and redis.call('EXISTS', unpack(ARGV, i + 5, i + 4 + outputs)) < outputs then
-      word = 'missing'
-    end
-    open[#open + 1] = i
+local owner, prefix, events, notice = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local ended, back, wanted = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local said, i = {}, 8
+if ended > 0 then
+  local at_of, names, fields = {}, {}, {}
+  for n = 1, ended do
+    at_of[n], names[n], fields[n] = i, 'f:' .. ARGV[i], prefix .. ARGV[i]
+    i = i + 4 + tonumber(ARGV[i + 3])
   end
-  all = all and word == 'ok'
-  said[#said + 1] = word
-  i = i + 5 + outputs
-end
-if all and #open > 0 then
-  redis.call('XADD', KEYS[3], '*', 'd', events)
-  for _, k in ipairs(open) do
-    redis.call('HDEL', KEYS[2], ARGV[k + 3])
-    redis.call('HSET', KEYS[1], 'f:' .. ARGV[k], ARGV[k + 1] .. ' x ' .. ARGV[k + 2])
+  local fences, leases = all('HMGET', KEYS[1], names), all('HMGET', KEYS[2], fields)
+  local good, over, free = true, {}, {}
+  for n, k in ipairs(at_of) do
+    local attempt, claim, outputs = tonumber(ARGV[k + 1]), ARGV[k + 2], tonumber(ARGV[k + 3])
+    local at, by = parsed(fences[n])
+    local word = 'ok'
+    if not at then
+      word = redis.call('HEXISTS', KEYS[1], 'end') == 1 and 'stale' or 'unknown'
+    elseif at ~= attempt or by ~= claim then
+      local who = held(leases[n], attempt)
+      if at ~= attempt or by or (who and who ~= claim) then word = 'stale' end
+      if word == 'ok' and outputs > 0 and redis.call('EXISTS', unpack(ARGV, k + 4, k + 3 + outputs)) < outputs then
+        word = 'missing'
+      end
+      over[#over + 1] = names[n]
+      over[#over + 1] = ARGV[k + 1] .. ' x ' .. claim
+      free[#free + 1] = fields[n]
+    end
+    good = good and word == 'ok'
+    said[n] = word
+  end
+  if good and #free > 0 then
+    redis.call('XADD', KEYS[3], '*', 'd', events)
+    all('HDEL', KEYS[2], free)
+    all('HSET', KEYS[1], over)
   end
 end
 for _ = 1, back do
-  if holder(KEYS[2], ARGV[i]) == ARGV[i + 1] then
-    redis.call('HDEL', KEYS[2], ARGV[i])
-    redis.call('HSET', KEYS[1], 'b:' .. string.match(ARGV[i], '/(.*)$'), ARGV[i + 1])
+  if holder(KEYS[2], prefix .. ARGV[i]) == ARGV[i + 1] then
+    redis.call('HDEL', KEYS[2], prefix .. ARGV[i])
+    redis.call('HSET', KEYS[1], 'b:' .. ARGV[i], ARGV[i + 1])
   end
   i = i + 2
 end
 if notice ~= '' then redis.call('XADD', KEYS[3], '*', 'r', notice) end
-for _ = 1, wanted do
-  local step, attempt, claim, field = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
-  local at, by = fence(KEYS[1], step)
-  local mark = redis.call('HGET', KEYS[1], 'c:' .. step)
-  local who, lease = holder(KEYS[2], field, attempt)
-  local word = 'ok'
-  if not at then word = 'gone'
-  elseif at ~= attempt then word = 'stale'
-  elseif by then word = 'done'
-  elseif mark and tonumber(mark) >= attempt then word = 'canceled'
-  elseif who ~= claim and lease then word = 'taken'
-  elseif who ~= claim then
-    redis.call('HSET', KEYS[2], field, attempt .. ' ' .. claim .. ' 0 ' .. owner)
-    if ARGV[i + 4] ~= '' then redis.call('XADD', KEYS[3], '*', 'd', ARGV[i + 4]) end
+if wanted > 0 then
+  local names, fields = {}, {}
+  for n = 1, wanted do
+    local step = ARGV[i + 4 * n - 4]
+    names[2 * n - 1], names[2 * n], fields[n] = 'f:' .. step, 'c:' .. step, prefix .. step
   end
-  said[#said + 1] = word
-  i = i + 5
+  local known, leases, taken, got = all('HMGET', KEYS[1], names), all('HMGET', KEYS[2], fields), {}, {}
+  for n = 1, wanted do
+    local field, attempt, claim = fields[n], tonumber(ARGV[i + 1]), ARGV[i + 2]
+    local at, by = parsed(known[2 * n - 1])
+    local mark = known[2 * n]
+    local who, lease = held(leases[n], attempt)
+    local word = 'ok'
+    if not at then word = 'gone'
+    elseif at ~= attempt then word = 'stale'
+    elseif by then word = 'done'
+    elseif mark and tonumber(mark) >= attempt then word = 'canceled'
+    elseif (who ~= claim and lease) or taken[field] then word = 'taken'
+    elseif who ~= claim then
+      taken[field] = true
+      got[#got + 1] = field
+      got[#got + 1] = attempt .. ' ' .. claim .. ' 0 ' .. owner
+      if ARGV[i + 3] ~= '' then redis.call('XADD', KEYS[3], '*', 'd', ARGV[i + 3]) end
+    end
+    said[#said + 1] = word
+    i = i + 4
+  end
+  all('HSET', KEYS[2], got)
 end
 return said
 """
@@ -410,21 +446,22 @@ class Protocol:
         wanted: Sequence[Wanted] = (),
     ) -> Exchanged:
         """Everything that a worker has to say about attempts of one run, in this order and one round trip: values are
-        stored; what has ended is reported, all of it or nothing; leases (field, claim) are given back and the
+        stored; what has ended is reported, all of it or nothing; leases (step, claim) are given back and the
         coordinator is told so; further attempts are claimed. ``fetch``: keys of values to read meanwhile.
         """
         keys = [self.keys.run(run_id), self.keys.leases(stream), self.keys.events(stream)]
-        args: list[Value] = [owner, events, notice, len(finished), len(returned), len(wanted)]
+        args: list[Value] = [owner, lease_field(run_id, ""), events, notice]
+        args += [len(finished), len(returned), len(wanted)]
         with reaching(self.url):
             if any(len(each.outputs) > _MANY for each in finished):
                 finished = self._with_few_outputs(stored, finished)
                 stored = ()
             for at, claim, outputs in finished:
-                args += [at.step, at.attempt, claim, at.field, len(outputs), *outputs]
+                args += [at.step, at.attempt, claim, len(outputs), *outputs]
             for pair in returned:
                 args += pair
             for at, claim, started in wanted:
-                args += [at.step, at.attempt, claim, at.field, started]
+                args += [at.step, at.attempt, claim, started]
             answer, fetched = self._store_and_call(stored, fetch, keys, args)
         said = [Said(word.decode()) for word in answer]
         return Exchanged(said[: len(finished)], said[len(finished) :], fetched)

@@ -252,7 +252,7 @@ def test_one_exchange_stores_tells_gives_back_and_claims(protocol: Protocol) -> 
         fetch=["out:1", "none"],
         finished=[Finished(FIRST, "c1", ["out:1"])],
         events=b"done",
-        returned=[(OTHER.field, "c2")],
+        returned=[(OTHER.step, "c2")],
         notice=b"back",
         wanted=[Wanted(OTHER, "c3", b"started b")],
     )
@@ -278,9 +278,9 @@ def test_what_has_ended_is_told_together_or_not_at_all(protocol: Protocol) -> No
 def test_only_its_holder_gives_a_lease_back(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     protocol.claim(FIRST, "c1", "w", b"started")
-    protocol.exchange(RUN, STREAM, "v", returned=[(FIRST.field, "c9")], notice=b"back")
+    protocol.exchange(RUN, STREAM, "v", returned=[(FIRST.step, "c9")], notice=b"back")
     assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.TAKEN
-    protocol.exchange(RUN, STREAM, "w", returned=[(FIRST.field, "c1")], notice=b"back")
+    protocol.exchange(RUN, STREAM, "w", returned=[(FIRST.step, "c1")], notice=b"back")
     assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.OK
     assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
 
@@ -288,7 +288,7 @@ def test_only_its_holder_gives_a_lease_back(protocol: Protocol) -> None:
 def test_a_beat_that_was_on_its_way_brings_no_lease_back_that_was_given_back(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     protocol.claim(FIRST, "c1", "w", b"started")
-    protocol.exchange(RUN, STREAM, "w", returned=[(FIRST.field, "c1")], notice=b"back")
+    protocol.exchange(RUN, STREAM, "w", returned=[(FIRST.step, "c1")], notice=b"back")
     assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.STALE]
     assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.OK
     protocol.client.delete(protocol.keys.leases(STREAM))

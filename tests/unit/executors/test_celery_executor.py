@@ -105,7 +105,7 @@ def test_what_is_read_counts_though_what_came_back_with_it_cannot_be_canceled_ye
         RUN,
         STREAM,
         "w",
-        returned=[(at("b").field, "c-b")],
+        returned=[(at("b").step, "c-b")],
         notice=seal_returned([(RUN, StepKey("b"), 1)], executor.ring),
     )
     assert worker.finish(at("a"), "c-a", seal_events([done], executor.ring)) is Said.OK
@@ -118,7 +118,7 @@ def test_what_is_given_back_twice_is_sent_again_once(executor: CeleryExecutor, w
     assert worker.claim(at("a"), "c1", "w", b"") is Said.OK
     notice = seal_returned([(RUN, StepKey("a"), 1)], executor.ring)
     for _ in range(2):
-        worker.exchange(RUN, STREAM, "w", returned=[(at("a").field, "c1")], notice=notice)
+        worker.exchange(RUN, STREAM, "w", returned=[(at("a").step, "c1")], notice=notice)
     executor.poll(0.2)
     assert len(executor._flights) == 1
     assert worker.claim(at("a"), "c2", "another", b"") is Said.OK
