@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select, update
 
+from opgrid.broker.connection import connect
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.ids import RunId
@@ -58,11 +59,31 @@ class Service:
         return run.status
 
     def ended(self, run_id: str, seconds: float = 60.0) -> RunStatus:
-        until(lambda: self.status(run_id).is_final, seconds, lambda: self.logs())
+        until(lambda: self.status(run_id).is_final, seconds, lambda: self.all_of(run_id))
         return self.status(run_id)
 
     def logs(self) -> str:
         return "\n".join(f"--- {path.name}\n{path.read_text()}" for path in sorted(self.home.rglob("*.log")))
+
+    def all_of(self, run_id: RunId | str) -> str:
+        """What there is to say about a run that does not end."""
+        lines = [repr(self.store.run(RunId(run_id))), repr(self.store.held())]
+        lines += map(repr, self.store.read(RunId(run_id)))
+        if url := self.environ.get("OPGRID_BROKER_URL"):
+            with connect(url) as client:
+                for key in sorted(client.scan_iter()):
+                    match client.type(key):
+                        case b"hash":
+                            lines.append(f"{key!r}: {client.hgetall(key)!r}")
+                        case b"list":
+                            lines.append(f"{key!r}: {client.llen(key)} entries")
+                        case b"stream":
+                            lines.append(f"{key!r}: {client.xinfo_stream(key)!r}")
+                        case kind:
+                            lines.append(f"{key!r}: {kind!r}")
+        for process in self._started:
+            lines.append(f"{process.args!r}: {process.poll()}")
+        return "\n".join([*lines, self.logs()])
 
     def close(self) -> None:
         for process in self._started:
