@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Final, get_args
 
@@ -27,15 +28,14 @@ _log = logging.getLogger("opgrid.worker")
 class EventStream:
     """The sink of one attempt. Events may come from any thread; the last one is left to whoever ends the attempt."""
 
-    __slots__ = ("_accepted", "_events", "_lock", "_protocol", "_ring", "_sending", "_stale", "at", "claim")
+    __slots__ = ("_accepted", "_events", "_protocol", "_ring", "_sending", "_stale", "at", "claim")
 
     def __init__(self, at: Attempt, claim: str, protocol: Protocol, ring: KeyRing) -> None:
         self.at = at
         self.claim = claim
         self._protocol = protocol
         self._ring = ring
-        self._events: list[AnyEvent] = []
-        self._lock = threading.Lock()  # of the list
+        self._events: deque[AnyEvent] = deque()
         self._sending = threading.Lock()  # keeps what is sent in order
         self._accepted = False
         self._stale = False
@@ -43,11 +43,10 @@ class EventStream:
     def emit(self, event: AnyEvent) -> None:
         if type(event) in _ENDS:
             return
-        with self._lock:
-            if len(self._events) < _KEEP:
-                self._events.append(event)
-            full = len(self._events) >= _FLUSH_AT
-        if full:
+        waiting = len(self._events)
+        if waiting < _KEEP:
+            self._events.append(event)
+        if waiting + 1 >= _FLUSH_AT:
             self.flush()
 
     def flush(self) -> None:
@@ -64,8 +63,7 @@ class EventStream:
                     self._stale = self._protocol.report(self.at, self.claim, sealed) is Said.STALE
             except BrokerUnreachable as error:
                 _log.warning("Events of step %s wait: %s", self.at.step, error)
-                with self._lock:
-                    self._events[:0] = events
+                self._events.extendleft(reversed(events))
 
     def take(self) -> list[AnyEvent]:
         """What was not sent, to go with the end of the attempt."""
@@ -77,8 +75,9 @@ class EventStream:
         self._accepted = True
 
     def _take(self) -> list[AnyEvent]:
-        with self._lock:
-            events, self._events = self._events, []
+        waiting, events = self._events, list[AnyEvent]()
+        while waiting:
+            events.append(waiting.popleft())
         return events
 
 

@@ -134,6 +134,7 @@ class Ride:
         self._failed: set[tuple[int, StepKey]] = set()  #: chain and step, of what has not succeeded here
         self._concluding: list[tuple[Ended, bool]] = []
         self._said: list[str] = []
+        self._own, self._named = secrets.token_hex(6), 0  #: what its claims begin with, and how many there are
         self._since = time.monotonic()
         self._patient_until = self._since + _LONGEST
         self._begun = self._flushed = 0.0
@@ -281,7 +282,8 @@ class Ride:
 
     def _name(self, item: Item) -> None:
         """Give it a claim of its own."""
-        item.claim = claim = secrets.token_hex(8)
+        self._named += 1
+        item.claim = claim = f"{self._own}{self._named:x}"
         owner, timeout, follows = self._means.owner, item.task.timeout, bool(item.after)
         item.asked = Claim(*item.at, claim, owner, timeout, False, follows)
         item.held = Claim(*item.at, claim, owner, timeout, True, follows)
