@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Self
 
 import msgspec
@@ -41,6 +42,9 @@ from orchestrator.storage.sql.tables import (
 
 _encode = msgspec.json.Encoder().encode
 
+#: Rows of one statement; with more, SQLite is no quicker.
+_TOGETHER: Final = 32
+
 #: What a tick changes of where a schedule or sensor stands; whether it runs is for people to say.
 _TICKED = ("ticked", "completed", "cursor", "last_run_key")
 
@@ -77,6 +81,7 @@ class Writer:
     sql: str
     columns: tuple[str, ...]
     at_once: bool  #: all rows are one parameter, as JSON: PostgreSQL takes a tenth of the time then
+    several: str = ""  #: the same for ``_TOGETHER`` rows: SQLite takes half the time then
 
     @classmethod
     def of(cls, statement: Any, dialect: Dialect, table: Table, *columns: str) -> Self:
@@ -86,7 +91,8 @@ class Writer:
             return cls(str(compiled), columns, at_once=True)
         compiled = statement.compile(dialect=dialect, column_keys=columns)
         assert tuple(compiled.positiontup) == columns
-        return cls(str(compiled), columns, at_once=False)
+        several = statement.values([dict.fromkeys(columns)] * _TOGETHER).compile(dialect=dialect)
+        return cls(str(compiled), columns, at_once=False, several=str(several))
 
     def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
         """In this order, which is that of their numbers where the database counts them. No row twice."""
@@ -94,8 +100,13 @@ class Writer:
             columns = self.columns
             everything = [dict(zip(columns, row, strict=True)) for row in rows]
             connection.exec_driver_sql(self.sql, (_encode(everything).decode(),))
-        else:
-            connection.exec_driver_sql(self.sql, list(rows))
+            return
+        end = len(rows) - len(rows) % _TOGETHER
+        if end:
+            groups = [tuple(chain.from_iterable(rows[at : at + _TOGETHER])) for at in range(0, end, _TOGETHER)]
+            connection.exec_driver_sql(self.several, groups)
+        if end < len(rows):
+            connection.exec_driver_sql(self.sql, list(rows[end:]))
 
 
 def _rows_of_json(table: Table, columns: Sequence[str], dialect: Dialect) -> Any:
