@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Self
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
-from opgrid.contracts.fusing import Crew
+from opgrid.contracts.fusing import Crew, out_with
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.op import OpDefinition
@@ -51,6 +51,7 @@ class InProcessExecutor(Executor):
     crosses_processes = False
     one_host = True
     fuses = True
+    sooner_alone = inf
     default_io = "filesystem"
 
     def __init__(self, setup: ExecutorSetup) -> None:
@@ -58,7 +59,7 @@ class InProcessExecutor(Executor):
         self._waiting: list[_Entry] = []
         self._order = itertools.count()
         self._seen: dict[RunId, set[tuple[StepKey, int]]] = {}
-        self._crews: dict[RunId, dict[tuple[StepKey, int], Crew]] = {}  #: of steps that are not submitted yet
+        self._crews: dict[RunId, dict[tuple[StepKey, int], Crew]] = {}  #: of steps that are still to be submitted
         self._scopes: dict[RunId, RunScope] = {}
         self._events: deque[AnyEvent] = deque()
         self._sink = _Sink(self._events)
@@ -78,9 +79,13 @@ class InProcessExecutor(Executor):
         seen = self._seen.setdefault(run.run_id, set())
         crews = self._crews.setdefault(run.run_id, {})
         for task in tasks:
-            if (task.step, task.attempt) not in seen:
-                seen.add((task.step, task.attempt))
-                crew = crews.pop((task.step, task.attempt), None) or Crew(task.then)
+            at = task.step, task.attempt
+            if at not in seen:
+                seen.add(at)
+                crew = crews.pop(at, None)
+                if crew is None and task.then:
+                    crew = Crew(task.then)
+                    crews.update(((mate.step, mate.attempt), crew) for mate in out_with(task)[1:])
                 heapq.heappush(self._waiting, _Entry(-task.priority, next(self._order), run, task, crew))
 
     def poll(self, timeout: float) -> Polled:
@@ -98,6 +103,10 @@ class InProcessExecutor(Executor):
         while self._events:  # a thread that user code started may log meanwhile
             events.append(self._events.popleft())
         return Polled(events, "")
+
+    def expects(self, job: str, op: str) -> float | None:
+        """There is no other place for it."""
+        return 0.0
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
         unwanted = set(steps)
@@ -158,7 +167,8 @@ class InProcessExecutor(Executor):
                 self._run_next(ready)
         finally:
             for entry in ready:  # to go on as they were, once they are submitted
-                self._crews[entry.run.run_id][entry.task.step, entry.task.attempt] = entry.crew
+                if entry.crew is not None:
+                    self._crews[entry.run.run_id][entry.task.step, entry.task.attempt] = entry.crew
 
     def _line(self, ready: list[_Entry]) -> list[_Entry]:
         """Whose first is next: of those that were submitted, or of those that became ready here."""
@@ -176,9 +186,10 @@ class InProcessExecutor(Executor):
             self._run_beside(entry.task, scope)
             return
         ended = self._run(entry.task, scope)
-        if isinstance(ended, StepSucceeded) and entry.crew.left:
-            for task in entry.crew.after(ended, seen):
-                heapq.heappush(ready, _Entry(entry.rank, next(self._order), entry.run, task, entry.crew))
+        crew = entry.crew
+        if crew is not None and crew.left and isinstance(ended, StepSucceeded):
+            for task in crew.after(ended, seen):
+                heapq.heappush(ready, _Entry(entry.rank, next(self._order), entry.run, task, crew))
 
     def _expected(self, entry: _Entry) -> float:
         """Seconds in this thread; many, for what has not been seen to run so far."""
@@ -287,7 +298,7 @@ class _Entry(NamedTuple):
     order: int
     run: RunBrief
     task: StepTask
-    crew: Crew
+    crew: Crew | None
 
 
 def _start_of(task: StepTask) -> StepStarted:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 import msgspec
 
 from opgrid.contracts.events import StepSucceeded
-from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
+from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored, TaskInput
 from opgrid.ids import RunId, StepKey
 
 #: Outputs of steps that have succeeded, by step and output.
@@ -40,7 +40,7 @@ def fulfilled(task: StepTask, made: Made, succeeded: set[StepKey]) -> StepTask |
         source = _kept(given.source, made)
         if source is None:
             return None
-        inputs.append(msgspec.structs.replace(given, source=source))
+        inputs.append(given if source is given.source else TaskInput(given.name, source))
     if any(_kept(source, made) is None for source in task.needs):
         return None
     return msgspec.structs.replace(task, inputs=tuple(inputs), after=(), needs=())

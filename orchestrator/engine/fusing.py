@@ -16,9 +16,12 @@ from orchestrator.planner.plan import NEVER, StepSpec, upstream
 #: Steps that are sent along with their leaders; more would wait long for a crew that was lost.
 LARGEST_CREW: Final = 500
 
+_WHOLE: Final = Delivery.WHOLE
 
 #: Seconds that a step is expected to take; None: nothing is known of it.
 Expect = Callable[[StepSpec], float | None]
+#: How a step is to be sent.
+Way = tuple[str, str | None, int, str | None]
 
 
 def crew(leaders: list[Step]) -> list[Step]:
@@ -42,7 +45,8 @@ def crew(leaders: list[Step]) -> list[Step]:
 def small_crew(leaders: list[Step], expect: Expect, most: float) -> list[Step]:
     """All that comes after ``leaders``, where that is sooner done in one place: steps that could run side by side take
     less than ``most`` seconds together, those that come after them, too, and so on. Empty where it is not known to be
-    so, or something of it waits for others as well.
+    so, or something of it waits for others as well; where ``most`` has no end there is but one place, and what waits
+    for others is left out.
     """
     room = [most]
 
@@ -68,7 +72,8 @@ def small_crew(leaders: list[Step], expect: Expect, most: float) -> list[Step]:
                     return []
                 aboard.take(waiter)
                 waiting.discard(waiter.key)
-    return aboard.steps[len(leaders) :] if aboard.is_full or not waiting else []
+    whole = not waiting or aboard.is_full or most == inf
+    return aboard.steps[len(leaders) :] if whole else []
 
 
 class _Aboard:
@@ -77,7 +82,7 @@ class _Aboard:
     def __init__(self, leaders: list[Step]) -> None:
         self.steps = list(leaders)
         self._most = len(leaders) + LARGEST_CREW
-        self._leader = leaders[0]
+        self._way = way(leaders[0])
         self._paths = {step.spec.key for step in leaders}
         self._missing: dict[StepKey, int] = {}
 
@@ -88,7 +93,7 @@ class _Aboard:
     def is_next(self, step: Step) -> bool:
         """Once more it was met as one that waits for somebody aboard: whether it can come now."""
         missing = self._missing[step.key] = self._missing.get(step.key, step.missing) - 1
-        return not missing and not self.is_full and _alike(step, self._leader) and _whole(step, self._paths)
+        return not missing and not self.is_full and _alike(step, self._way) and _whole(step, self._paths)
 
     def take(self, step: Step) -> None:
         self.steps.append(step)
@@ -99,7 +104,7 @@ def _may_lead(step: Step) -> bool:
     return step.spec.fuse != NEVER and step.spec.pool is None and not asks(step.spec)
 
 
-def _alike(step: Step, leader: Step) -> bool:
+def _alike(step: Step, leaders_way: Way) -> bool:
     spec = step.spec
     return (
         step.status is StepStatus.PENDING
@@ -107,15 +112,15 @@ def _alike(step: Step, leader: Step) -> bool:
         and spec.pool is None
         and not asks(spec)
         and spec.trigger is TriggerRule.ALL_SUCCESS
-        and way(step) == way(leader)
+        and way(step) == leaders_way
     )
 
 
-def way(step: Step) -> tuple[str, str | None, int, str | None]:
+def way(step: Step) -> Way:
     """Only steps that go the same way may travel together."""
     return step.spec.fuse, step.spec.queue, step.spec.priority, step.spec.executor
 
 
 def _whole(step: Step, aboard: set[NodePath]) -> bool:
     """Of steps that are still to succeed it takes outputs as they come, no fan-out of theirs."""
-    return all(wire.delivery is Delivery.WHOLE for wire in upstream(step.spec) if wire.step in aboard)
+    return not any(wire.delivery is not _WHOLE and wire.step in aboard for wire in upstream(step.spec))

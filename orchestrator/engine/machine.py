@@ -38,7 +38,7 @@ from opgrid.contracts.events import (
     StepUpForRetry,
 )
 from opgrid.contracts.status import RunStatus, StepStatus
-from opgrid.contracts.tasks import OutputRef, StepTask, TaskInput
+from opgrid.contracts.tasks import OutputRef, Source, StepTask, TaskInput
 from opgrid.errors import listed
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
@@ -395,10 +395,11 @@ class RunMachine:
         groups: dict[object, list[StepTask]] = {}
         for task in tasks:
             step = self.steps[task.step]
-            if not step.waiters and step.spec.fuse in ("", NEVER):
-                found.append(task)  # nobody goes on from it: most of a fan-out is such
+            alone = not step.waiters and step.spec.fuse in ("", NEVER)  # nobody goes on from it: as most of a fan-out
+            if alone or _leads_nobody(step, task):
+                found.append(task)
                 continue
-            together = task.attempt == 1 and (step.spec.fuse or (sooner_alone and not step.aboard and not step.again))
+            together = task.attempt == 1 and (step.spec.fuse or sooner_alone)
             groups.setdefault(way(step) if together and step.spec.fuse != NEVER else task.id, []).append(task)
         for group in groups.values():
             leaders = [self.steps[task.step] for task in group]
@@ -414,8 +415,6 @@ class RunMachine:
     def _with_crew(self, group: list[StepTask], aboard: list[Step]) -> list[StepTask]:
         leaders = [self.steps[task.step] for task in group]
         first, others = group[0], group[1:]
-        if leaders[0].again or (leaders[0].aboard and first.attempt == 1):
-            return group
         promised = {step.key for step in leaders}
         members = [task for step in aboard if (task := self._promised(step, promised)) is not None]
         if not members and not others:
@@ -440,8 +439,7 @@ class RunMachine:
         step.aboard = True
         promised.add(step.key)
         needs = self._instances.needs(step, promised)
-        task = self._task(step, inputs=inputs)
-        return msgspec.structs.replace(task, after=tuple(after), needs=needs, fused=bool(step.spec.fuse))
+        return self._task(step, inputs, tuple(after), needs, fused=bool(step.spec.fuse))
 
     def out(self) -> list[StepKey]:
         """Steps of which an attempt is still to report its end."""
@@ -452,7 +450,14 @@ class RunMachine:
         step = self.steps[task.step]
         return step.status in _OUT and step.attempt == task.attempt
 
-    def _task(self, step: Step, inputs: tuple[TaskInput, ...] | Absent | None = None) -> StepTask:
+    def _task(
+        self,
+        step: Step,
+        inputs: tuple[TaskInput, ...] | Absent | None = None,
+        after: tuple[StepKey, ...] = (),
+        needs: tuple[Source, ...] = (),
+        fused: bool = False,
+    ) -> StepTask:
         spec = step.spec
         if inputs is None:
             inputs = self._instances.inputs(step)
@@ -470,6 +475,9 @@ class RunMachine:
             timeout=spec.timeout,
             start_timeout=spec.start_timeout,
             executor=spec.executor,
+            after=after,
+            needs=needs,
+            fused=fused,
             alone=spec.fuse == NEVER,
             op=spec.op,
         )
@@ -618,6 +626,11 @@ class RunMachine:
             assert not self._hooks, "the run has ended before its hooks"
         if self.status is RunStatus.SUCCESS:
             assert all(step.done for step in steps), "a run with unfinished steps is no success"
+
+
+def _leads_nobody(step: Step, task: StepTask) -> bool:
+    """Who goes on from it was sent with it, or waits for more than this attempt."""
+    return step.again or (step.aboard and task.attempt == 1)
 
 
 def _worded(cause: LossCause) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 
 import pytest
 
@@ -54,12 +55,13 @@ def launched(
     machine: RunMachine,
     event: RunStarted | StepSucceeded | StepLost,
     seconds: Mapping[str, float] | None = None,
+    most: float = 0.1,
 ) -> list[StepTask]:
-    """``seconds``: what is known of ops, where steps of 0.1 s together are sooner done by one process."""
+    """``seconds``: what is known of ops, where steps of ``most`` seconds together are sooner done by one process."""
     tasks = [command.task for command in machine.take(event, 1.0) or [] if isinstance(command, Launch)]
     if seconds is None:
         return machine.with_crews(tasks)
-    return machine.with_crews(tasks, lambda spec: seconds.get(spec.op), 0.1)
+    return machine.with_crews(tasks, lambda spec: seconds.get(spec.op), most)
 
 
 def started(machine: RunMachine, seconds: Mapping[str, float] | None = None) -> list[StepTask]:
@@ -351,6 +353,22 @@ def test_what_others_wait_for_as_well_goes_step_by_step() -> None:
             outputs=(OutputRef(RUN, StepKey(f"at_0_{place}"), claim="c"),),
         )
         assert [aboard(task) for task in launched(machine, done, known)] == [[]] * (place > 0)
+
+
+def test_where_there_is_but_one_place_what_waits_for_others_is_left_out() -> None:
+    machine = machine_of(lattice)
+    started(machine)
+    known = {"one": 0.0, "add": 0.0}
+    tasks = []
+    for place in range(3):
+        ref = OutputRef(RUN, StepKey(f"at_0_{place}"), claim="c")
+        done = StepSucceeded(run_id=RUN, at=1.0, step=ref.step, attempt=1, outputs=(ref,))
+        tasks += launched(machine, done, known, inf)
+    assert [task.step for task in tasks] == ["at_1_0", "at_1_1"]
+    last = OutputRef(RUN, StepKey("at_0_3"), claim="c")
+    done = StepSucceeded(run_id=RUN, at=1.0, step=last.step, attempt=1, outputs=(last,))
+    first, _ = launched(machine, done, known, inf)
+    assert aboard(first) == ["at_1_3", "at_2_2"]
 
 
 def test_one_leader_takes_along_what_forks_and_meets_again() -> None:

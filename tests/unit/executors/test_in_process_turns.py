@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from executors.in_process import InProcessExecutor
 from opgrid import JobDefinition, OpExecutionContext, graph, job, op
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import AnyEvent, StepCanceled, StepDispatched, StepStarted, StepSucceeded
+from opgrid.contracts.events import AnyEvent, StepCanceled, StepDispatched, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.fusing import promise
 from opgrid.contracts.tasks import JobRef, RunBrief, StepTask, Stored, TaskInput
@@ -95,6 +95,45 @@ def test_the_turns_of_a_chain_grow_slower_than_its_steps() -> None:
         chain(length).execute_in_process(instance=Instance(store))
         turns[length] = store.turns
     assert turns[256] < 256 / 4
+
+
+@op
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def test_layers_of_quick_steps_go_on_without_a_turn_for_each() -> None:
+    @job
+    def layers() -> None:
+        values = [zero.alias(f"at_0_{place}")() for place in range(6)]
+        for layer in range(1, 12):
+            values = [add.alias(f"at_{layer}_{at}")(values[at], values[(at + 1) % 6]) for at in range(6)]
+
+    store = CountingStore()
+    done = layers.execute_in_process(instance=Instance(store))
+    assert done.success
+    assert store.turns < 12
+    begun = [event.step for event in done.all_node_events if isinstance(event, StepStarted)]
+    assert begun == [f"at_{layer}_{at}" for layer in range(12) for at in range(6)]
+
+
+def test_what_fails_stops_no_step_beside_it() -> None:
+    @op
+    def fail(number: int) -> int:
+        raise ValueError(number)
+
+    @job
+    def partly() -> None:
+        values = [zero.alias(f"at_0_{place}")() for place in range(3)]
+        bad, good = fail(values[0]), [increment(value) for value in values]
+        add.alias("below")(bad, good[0])
+        add.alias("beside")(add(good[0], good[1]), good[2])
+
+    done = partly.execute_in_process(raise_on_error=False)
+    assert done.output_for_node("beside") == 3
+    failed = [event.step for event in done.all_node_events if isinstance(event, StepFailed)]
+    assert failed == ["fail"]
+    assert not done.events_for_node("below")
 
 
 def test_a_step_that_is_not_known_to_be_quick_begins_when_those_before_it_are_recorded() -> None:

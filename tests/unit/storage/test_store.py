@@ -89,6 +89,10 @@ def started(step: str, attempt: int = 1, at: float = 1.0) -> StepStarted:
     return StepStarted(run_id=RUN, at=at, step=StepKey(step), attempt=attempt, claim="c", worker="w", pid=7)
 
 
+def succeeded(step: str) -> StepSucceeded:
+    return StepSucceeded(run_id=RUN, at=2.0, step=StepKey(step), attempt=1)
+
+
 # ---- runs ----------------------------------------------------------------------------------------------------------
 
 
@@ -189,6 +193,21 @@ def test_a_deleted_run_leaves_nothing(store: Store) -> None:
 
 
 # ---- logs ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [31, 32, 33, 100])
+def test_many_events_of_a_turn_keep_their_order_and_the_last_word_on_each_step_counts(store: Store, count: int) -> None:
+    keys = [f"step_{number}" for number in range(count)]
+    said: list[AnyEvent] = [*map(started, keys), *(succeeded(key) for key in keys[::2])]
+    create(store)
+    append(store, *said)
+    assert list(store.read(RUN)) == said
+    numbers = [number for number, _ in store.events(RUN)]
+    assert numbers == sorted(numbers)
+    done = {each.step for each in store.steps(RUN) if each.status is StepStatus.SUCCESS}
+    assert done == set(keys[::2])
+    append(store, *(succeeded(key) for key in keys))
+    assert all(each.status is StepStatus.SUCCESS and each.started == 1.0 for each in store.steps(RUN))
 
 
 def test_events_come_back_equal_and_in_order(store: Store) -> None:
