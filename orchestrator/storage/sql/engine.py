@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from opgrid.errors import DatabaseUnreachable, SettingsError
+from orchestrator.storage.sql.statements import tell
 
 #: Milliseconds after which PostgreSQL ends a transaction whose process does nothing: one that is frozen, or cut off,
 #: would hold up all others with its locks.
@@ -90,4 +91,4 @@ def _write_ahead(cursor: Any) -> None:
 
 def _begin_to_write(connection: Any) -> None:
     """A transaction that may write takes the lock at once: waiting works then, upgrading a read would fail."""
-    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
+    tell(connection, "BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE").close()

@@ -87,11 +87,10 @@ class SqlTurn:
         self._statements.upsert_position(self._connection, {"stream": stream, "position": position})
 
     def still(self, run_id: RunId, epoch: int) -> bool:
-        row = self._statements.owner(self._connection, {"of": run_id}).one_or_none()
-        return row is not None and row.epoch == epoch
+        return self._statements.owner_epoch.first(self._connection, run_id) == (epoch,)
 
     def holds(self, name: str, epoch: int) -> bool:
-        return self._statements.epoch(self._connection, {"lease": name}).scalar_one_or_none() == epoch
+        return self._statements.epoch.first(self._connection, name) == (epoch,)
 
     def write(self) -> None:
         for statement, rows in (

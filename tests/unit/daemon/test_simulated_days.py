@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -37,6 +38,8 @@ from opgrid.contracts.tasks import CodeTarget
 from orchestrator.daemon.duties import Scheduler, Sensors
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Instigator, TickStatus
+from orchestrator.storage.sql import statements
+from orchestrator.storage.sql.statements import tell
 from orchestrator.storage.sql.store import SqlStore
 from tests.unit.daemon.here import Here
 
@@ -186,11 +189,17 @@ class Deadly:
             except Killed:
                 raise KilledInside from None
 
+        def told(*given: Any, **more: Any) -> Any:
+            cursor = tell(*given, **more)
+            hit()
+            return cursor
+
         points = [("after_cursor_execute", hit), ("commit", hit)]
         for point in points:
             event.listen(self._store._engine, *point)
         try:
-            yield
+            with patch.object(statements, "tell", told):
+                yield
         finally:
             for point in points:
                 event.remove(self._store._engine, *point)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
+from opgrid.contracts.events import LogMessage
 from opgrid.errors import DatabaseUnreachable, SettingsError
+from opgrid.ids import RunId
 from orchestrator.storage.sql.engine import open_engine
 from orchestrator.storage.sql.migrate import FOLDER, HEAD, upgrade, version_of
 from orchestrator.storage.sql.store import SqlStore
@@ -110,3 +115,42 @@ def test_a_wrong_url_is_told_without_its_password(url: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as told:
         open_engine(url)
     assert "hunter2" not in str(told.value)
+
+
+def test_a_turn_whose_connection_is_cut_writes_nothing_and_the_next_has_another(database_url: str) -> None:
+    store = SqlStore(database_url)
+    wrote = LogMessage(run_id=RunId("r"), at=1.0, message="one")
+
+    def cut(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            number = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            engine = open_engine(database_url)
+            with engine.connect() as other:
+                other.exec_driver_sql(f"SELECT pg_terminate_backend({number})")
+            engine.dispose()
+        else:
+            driver: Any = connection.connection.driver_connection
+            driver.close()
+
+    with pytest.raises(DatabaseUnreachable, match="cannot be used: "), store.turn() as turn:
+        turn.append(RunId("r"), [wrote])
+        cut(turn._connection)
+    assert list(store.read(RunId("r"))) == []
+    with store.turn() as turn:
+        turn.append(RunId("r"), [wrote])
+    assert list(store.read(RunId("r"))) == [wrote]
+    store.close()
+
+
+def test_who_finds_the_database_locked_for_too_long_is_told_so(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    with store._engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=10")
+    with sqlite3.connect(tmp_path / "opgrid.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnreachable, match="cannot be used: database is locked"), store.turn():
+            pass
+        other.execute("ROLLBACK")
+    with store.turn() as turn:
+        turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message="one")])
+    store.close()

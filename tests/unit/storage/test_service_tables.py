@@ -6,6 +6,8 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -20,6 +22,8 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
 from orchestrator.storage.records import RunRecord, RunsFilter
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
+from orchestrator.storage.sql import statements as prepared
+from orchestrator.storage.sql.statements import tell
 from orchestrator.storage.sql.store import SqlStore
 
 
@@ -52,9 +56,14 @@ def statements(store: SqlStore) -> Iterator[list[str]]:
     def note(connection: object, cursor: object, statement: str, *more: object) -> None:
         said.append(statement)
 
+    def told(connection: Any, sql: str, *parameters: Any, **more: Any) -> Any:
+        said.append(sql)
+        return tell(connection, sql, *parameters, **more)
+
     event.listen(store._engine, "before_cursor_execute", note)
     try:
-        yield said
+        with patch.object(prepared, "tell", told):
+            yield said
     finally:
         event.remove(store._engine, "before_cursor_execute", note)
 
