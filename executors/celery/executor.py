@@ -666,8 +666,9 @@ class CeleryExecutor(Executor):
                 continue
             attempt, _, ended = fence.decode().partition(" x ")
             found.add((StepKey(step), int(attempt.removesuffix(" ~"))))
-            if attempt.endswith("~"):
-                continue  # it went along with one before it: where it is out by now, it is submitted
+            if attempt.endswith("~"):  # it went along with one before it: where it is out by now, it is submitted
+                self._flights.drifts(run.run_id, StepKey(step))
+                continue
             if not ended and self._flights.get(run.run_id, StepKey(step)) is None:
                 at = Attempt(run.run_id, run.stream or self.stream, step, int(attempt))
                 self._flights.departs(at, None, Line(self.settings.queue, 0), now)
@@ -680,8 +681,8 @@ class CeleryExecutor(Executor):
         stream = brief.stream if brief is not None else self.stream
         self._backlog.withdraw(run_id, {step for step, _ in steps})
         marks = []
-        mates = [(mate, 1) for step, _ in steps for mate in self._flights.mates(run_id, step)]
-        for step, attempt in dict.fromkeys([*steps, *mates]):
+        mates = [(mate, 1) for mate in sorted(self._flights.mates(run_id, {step for step, _ in steps}))]
+        for step, attempt in [*steps, *mates]:
             event = StepCanceled(run_id=run_id, at=time.time(), step=step, attempt=attempt)
             marks.append((step, attempt, seal_events([event], self.ring)))
             self._flights.stop(run_id, step, attempt)

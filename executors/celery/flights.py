@@ -7,7 +7,7 @@ we could see.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, cast, get_args
 
@@ -59,8 +59,9 @@ class Flights:
         self._order = 0
         self._messages: dict[int, Message] = {}  #: by order: those with something that has not ended
         self._in_line: Counter[Line] = Counter()  #: how many of them
-        self._crews: dict[Id, list[StepKey]] = {}  #: by leader: steps that were sent with it, to go on with
+        self._crews: dict[Id, dict[StepKey, StepTask]] = {}  #: by leader: those sent with it that have not ended
         self._leaders: dict[Id, tuple[Id, int]] = {}  #: the leader of each, and the order of their message
+        self._adrift: dict[RunId, set[StepKey]] = {}  #: sent with others by a process that died since
         self._stops: dict[Id, int] = {}  #: attempts that are canceled and have not reported their end
         self._overtaken: dict[Line, int] = {}  #: the latest order that was claimed
 
@@ -96,7 +97,9 @@ class Flights:
             self._in_line[line] += 1
         message.flights += 1
         if task is not None and task.then:
-            self._crews[_id(at)] = [mate.step for mate in task.then]
+            for mate in task.then:
+                self.lets_go(task.run_id, mate.step)
+            self._crews.setdefault(_id(at), {}).update({mate.step: mate for mate in task.then})
             self._leaders.update({(task.run_id, mate.step): (_id(at), order) for mate in task.then})
         return flight
 
@@ -131,13 +134,26 @@ class Flights:
 
     def lets_go(self, run_id: RunId, step: StepKey) -> None:
         """It does not travel any more with one that it waited for: whoever submits it has it sent."""
-        leader = self._leaders.pop((run_id, step), None)
-        if leader is not None:
-            self._crews[leader[0]].remove(step)
+        if (run_id, step) in self._leaders:
+            leader, _ = self._leaders.pop((run_id, step))
+            del self._crews[leader][step]
+            if not self._crews[leader]:
+                del self._crews[leader]
 
-    def mates(self, run_id: RunId, step: StepKey) -> list[StepKey]:
-        """Those that travel with this one and wait for it."""
-        return self._crews.get((run_id, step), [])
+    def drifts(self, run_id: RunId, step: StepKey) -> None:
+        """It travels with one that it waits for, and nobody knows any more with which."""
+        self._adrift.setdefault(run_id, set()).add(step)
+
+    def mates(self, run_id: RunId, steps: Collection[StepKey]) -> set[StepKey]:
+        """Others that may travel with these: whoever runs these would go on with them."""
+        if not steps:
+            return set()
+        leaders = {self._leader((run_id, step)) for step in steps}
+        found = {mate for leader in leaders for mate in self._crews.get(leader, ())}
+        return (found | self._adrift.get(run_id, set())).difference(steps)
+
+    def _leader(self, member: Id) -> Id:
+        return self._leaders[member][0] if member in self._leaders else member
 
     def _leaves(self, flight: Flight) -> None:
         self._by_step.pop(_id(flight.at), None)
@@ -151,9 +167,18 @@ class Flights:
 
     def _disband(self, member: Id) -> None:
         """The worker does not go on with the rest."""
-        leader = self._leaders[member][0] if member in self._leaders else member
+        leader = self._leader(member)
         for mate in self._crews.pop(leader, ()):
             self._leaders.pop((leader[0], mate), None)
+
+    def _falls_out(self, run_id: RunId, step: StepKey) -> None:
+        """It has failed: the worker goes on with those that do not wait for it."""
+        gone = {step}
+        for mate in self._crews.get(self._leader((run_id, step)), {}).values():
+            if not gone.isdisjoint(mate.after):
+                gone.add(mate.step)
+        for each in gone:
+            self.lets_go(run_id, each)
 
     def handle(self, event: AnyEvent, now: float) -> Flight | None:
         """What the stream told. Gives the attempt that has ended by it."""
@@ -163,6 +188,8 @@ class Flights:
         if not isinstance(event, StepStarted) and self._stops.get((event.run_id, event.step)) == event.attempt:
             del self._stops[event.run_id, event.step]
         flight = self._by_step.get((event.run_id, event.step))
+        if flight is None and isinstance(event, StepSucceeded):
+            self.lets_go(event.run_id, event.step)  # it was as quick as what it waited for
         if flight is None or flight.at.attempt != event.attempt:
             return None
         if isinstance(event, StepStarted):
@@ -170,7 +197,11 @@ class Flights:
             self._claimed(flight, now)
             return None
         self._leaves(flight)
-        if not isinstance(event, StepSucceeded):
+        if isinstance(event, StepSucceeded):
+            self.lets_go(event.run_id, event.step)
+        elif isinstance(event, StepFailed) and not event.timed_out:
+            self._falls_out(event.run_id, event.step)
+        else:  # its process may have ended with it
             self._disband((event.run_id, event.step))
         return flight
 
@@ -186,6 +217,7 @@ class Flights:
         for flight in gone:
             self._leaves(flight)
         self.briefs.pop(run_id, None)
+        self._adrift.pop(run_id, None)
         self._stops = {step: attempt for step, attempt in self._stops.items() if step[0] != run_id}
         for leader in [leader for leader in self._crews if leader[0] == run_id]:
             self._disband(leader)

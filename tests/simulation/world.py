@@ -340,23 +340,26 @@ class Remote(Executor):
         with self._reaching() as redis:
             fences = dict(redis.fences)
         for step, fence in fences.items():
-            if not fence.ended and not fence.aboard and self.flights.get(RUN, step) is None:
+            if fence.aboard:
+                self.flights.drifts(RUN, step)
+            elif not fence.ended and self.flights.get(RUN, step) is None:
                 self.flights.departs(Attempt(RUN, "s", step, fence.attempt), None, LINE, self.world.now)
         return frozenset((step, fence.attempt) for step, fence in fences.items())
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
         self.backlog.withdraw(run_id, {step for step, _ in steps})
-        mates = [(mate, 1) for step, _ in steps for mate in self.flights.mates(run_id, step)]
+        mates = [(mate, 1) for mate in sorted(self.flights.mates(run_id, {step for step, _ in steps}))]
         if self.world.mutant != "a step that comes back has not heard that it is canceled":
             for step, attempt in [*steps, *mates]:
                 self.flights.stop(run_id, step, attempt)
         with self._reaching() as redis:
             now = self.world.now
             events = [
-                StepCanceled(run_id=RUN, at=now, step=step, attempt=attempt)
-                for step, attempt in dict.fromkeys([*steps, *mates])
+                StepCanceled(run_id=RUN, at=now, step=step, attempt=attempt) for step, attempt in [*steps, *mates]
             ]
             running = [event for event in events if redis.cancel(event.step, event.attempt, event)]
+        if steps:
+            self.world.canceled_at_wipe = self.world.wipes
         for event in running:
             known = self.flights.get(RUN, event.step)
             if known is None or known.at.attempt != event.attempt:
@@ -458,7 +461,7 @@ class World:
         self.ended: set[tuple[StepKey, int]] = set()  #: those whose end was recorded
         self.strays: set[tuple[StepKey, int]] = set()  #: sent by who drives the run no more
         self.attempts: dict[StepKey, int] = {}
-        self.over_at_wipe: int | None = None  #: the run is canceled, and that no Redis has forgotten
+        self.canceled_at_wipe: int | None = None  #: workers were told so, and that no Redis has forgotten
         self.must = expected(self.case)
         self.now = 1000.0
         self.redis = Redis()
@@ -512,7 +515,7 @@ class World:
             if self.lost[event.step] > self.harmed[event.step] and not (self.wipes or self.cancel_asked):
                 raise Violated(f"{event.step} was lost, and nobody had harmed it: {event.cause.reason}")
         if isinstance(event, RunCanceled):
-            self.over_at_wipe = self.wipes
+            self.canceled_at_wipe = self.wipes
 
     def submitted(self, task: StepTask) -> None:
         missing = [ref for ref in inputs_of(task) if ref not in self.accepted]
@@ -535,8 +538,8 @@ class World:
             raise Violated(f"I11: {len(out)} attempts are out, {self.most} may be")
 
     def claimed(self, step: StepKey) -> None:
-        if self.over_at_wipe == self.wipes:
-            raise Violated(f"I10: {step} started after its run was canceled")
+        if self.canceled_at_wipe == self.wipes:
+            raise Violated(f"I10: {step} was claimed after its run was canceled")
 
     def begins(self, task: StepTask, claim: str) -> None:
         begun = self.used.setdefault((task.step, task.attempt), [])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from executors.celery.backlog import Line
 from executors.celery.flights import Flight, Flights
 from opgrid.broker.scripts import Attempt
-from opgrid.contracts.events import LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.ids import NodePath, RunId, StepKey
 
@@ -134,3 +134,64 @@ def test_what_was_stopped_stays_so_until_it_has_told_its_end() -> None:
     canceled = StepCanceled(run_id=RunId(flight.at.run_id), at=1.0, step=StepKey("a"), attempt=flight.at.attempt)
     flights.handle(canceled, 1.0)
     assert flights.stops(RunId(flight.at.run_id)) == []
+
+
+# ---- crews
+
+
+def crew(flights: Flights) -> list[StepTask]:
+    """``a`` and ``b`` are out; ``c`` waits for ``a``, ``d`` for ``b``, ``e`` for ``c`` and ``d``."""
+    after = {"b": "", "c": "a", "d": "b", "e": "cd"}
+    then = tuple(
+        StepTask(RUN, StepKey(step), NodePath(step), after=tuple(map(StepKey, needs))) for step, needs in after.items()
+    )
+    leader = StepTask(RUN, StepKey("a"), NodePath("a"), then=then)
+    order = flights.new_order()
+    for task in (leader, then[0]):
+        flights.departs(Attempt(RUN, "s", task.step, 1), task, Line("q"), 0.0, order)
+    return [*then[1:]]
+
+
+def test_whoever_ends_a_step_of_a_crew_may_go_on_with_any_other_of_it() -> None:
+    flights = Flights(TTL)
+    c, _, _ = crew(flights)
+    assert flights.mates(RUN, {StepKey("a")}) == {"b", "c", "d", "e"}
+    assert flights.mates(RUN, {StepKey("a"), StepKey("b")}) == {"c", "d", "e"}
+    flights.handle(StepSucceeded(run_id=RUN, at=0, step=StepKey("a"), attempt=1), 1.0)
+    assert flights.is_aboard(c)
+    flights.departs(Attempt(RUN, "s", "c", 1), c, Line("q"), 1.0)
+    assert flights.mates(RUN, {StepKey("b"), StepKey("c")}) == {"d", "e"}  # the leader has ended
+    flights.handle(StepSucceeded(run_id=RUN, at=0, step=StepKey("d"), attempt=1), 1.0)  # before it was known to be out
+    assert flights.mates(RUN, {StepKey("b"), StepKey("c")}) == {"e"}
+    assert flights.mates(RUN, ()) == set()
+
+
+def test_what_travels_with_a_step_that_another_process_sent_is_stopped_with_it() -> None:
+    flights = Flights(TTL)
+    depart(flights, "a")
+    flights.drifts(RUN, StepKey("b"))
+    assert flights.mates(RUN, {StepKey("a")}) == {"b"}
+    assert flights.mates(RUN, ()) == set()
+    flights.forget(RUN)
+    assert flights.mates(RUN, {StepKey("a")}) == set()
+
+
+def test_a_failure_leaves_those_of_its_crew_that_do_not_wait_for_it() -> None:
+    flights = Flights(TTL)
+    c, d, e = crew(flights)
+    boom = ErrorInfo("Boom", "boom")
+    flights.handle(StepFailed(run_id=RUN, at=0, step=StepKey("a"), attempt=1, error=boom), 1.0)
+    assert [flights.is_aboard(each) for each in (c, d, e)] == [False, True, False]
+    leader = StepTask(RUN, StepKey("a"), NodePath("a"), 2, then=(c, e))
+    flights.departs(Attempt(RUN, "s", "a", 2), leader, Line("q"), 2.0)  # it is tried again, and takes along some
+    assert [flights.is_aboard(each) for each in (c, d, e)] == [True, True, True]
+    flights.handle(StepLost(run_id=RUN, at=0, step=StepKey("a"), attempt=2, cause=LossCause("killed")), 3.0)
+    assert not any(flights.is_aboard(each) for each in (c, d, e))
+
+
+def test_a_step_that_was_killed_for_its_time_takes_its_crew_along() -> None:
+    flights = Flights(TTL)
+    crewmates = crew(flights)
+    late = ErrorInfo("StepTimedOut", "late")
+    flights.handle(StepFailed(run_id=RUN, at=0, step=StepKey("a"), attempt=1, error=late, timed_out=True), 1.0)
+    assert not any(flights.is_aboard(each) for each in crewmates)
