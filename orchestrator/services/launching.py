@@ -22,7 +22,7 @@ from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
-from orchestrator.coordinator.ownership import driving
+from orchestrator.coordinator.ownership import LeaseLost, driving
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
@@ -199,10 +199,26 @@ def drive_new(
     watch: Watch | None = None,
     inbox: Inbox | None = None,
 ) -> RunStatus:
-    """Store a prepared run and drive it to its end."""
+    """Store a prepared run and drive it to its end; to that which another process has given it, if one has."""
     store.create_run(prepared.record, prepared.plan.to_json(), prepared.snapshot.to_json())
     run = LiveRun.new(prepared.brief, prepared.plan)
     inbox = inbox or Inbox()
-    with driving(store, run.run_id, inbox) as log:
-        ended = drive([run], executors, log, watch=watch, inbox=inbox, stream=prepared.brief.stream, pools=store)
-    return ended[run.run_id]
+    try:
+        with driving(store, run.run_id, inbox) as log:
+            ended = _end_of(store, run.run_id)
+            if ended is not None:
+                return ended
+            return drive([run], executors, log, watch=watch, inbox=inbox, stream=prepared.brief.stream, pools=store)[
+                run.run_id
+            ]
+    except LeaseLost:
+        ended = _end_of(store, run.run_id)
+        if ended is None:
+            raise
+        return ended
+
+
+def _end_of(store: Store, run_id: RunId) -> RunStatus | None:
+    """How a run that was stored has ended; None where it has not."""
+    record = store.run(run_id)
+    return record.status if record is not None and record.status.is_final else None

@@ -199,6 +199,8 @@ class ServiceTables(Database):
             turn.append(run_id, events)
             turn.set_status(run_id, after, at)
             turn.write()
+            if after.is_final:
+                _take_from_its_driver(connection, [run_id])
             return True
 
     def request_cancel(self, run_id: RunId, reason: str) -> None:
@@ -219,6 +221,7 @@ class ServiceTables(Database):
             turn.append(run_id, _canceled(run_id, reason, at))
             turn.set_status(run_id, RunStatus.CANCELED, at)
         turn.write()
+        _take_from_its_driver(connection, [run_id for run_id, status in there.items() if status in _UNSTARTED])
         driven = [run_id for run_id, status in there.items() if status not in _UNSTARTED]
         asked = update(runs).where(runs.c.run_id.in_(driven), runs.c.cancel.is_(None))
         connection.execute(asked.values(cancel=reason))
@@ -675,6 +678,12 @@ class ServiceTables(Database):
         for row in self._all(query.order_by(slots.c.since, slots.c.step)):
             found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
         return found
+
+
+def _take_from_its_driver(connection: Connection, run_ids: Sequence[RunId]) -> None:
+    """A process that is about to start these runs is not to: nothing of its lease holds any more."""
+    fenced = update(runs).where(runs.c.run_id.in_(run_ids))
+    connection.execute(fenced.values(owner=None, owner_expires=None, epoch=runs.c.epoch + 1))
 
 
 def _canceled(run_id: RunId, reason: str, at: float) -> list[AnyEvent]:

@@ -1,0 +1,69 @@
+"""Runs that this process stores and drives, and what others do to them meanwhile."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opgrid import job, op
+from opgrid.contracts.events import RunCanceled, RunCanceling
+from opgrid.contracts.status import RunStatus
+from opgrid.ids import RunId
+from orchestrator.services import submission
+from orchestrator.services.launching import Request, close_all, drive_new, make_executors, prepare
+from orchestrator.storage.sql.store import SqlStore
+
+ran: list[int] = []
+
+
+@op
+def notes() -> None:
+    ran.append(1)
+
+
+@job
+def noted() -> None:
+    notes()
+
+
+@pytest.mark.parametrize("moment", ["create_run", "take_lease"])
+@pytest.mark.parametrize("many", [False, True])
+def test_a_run_that_is_canceled_before_its_first_turn_starts_nothing(
+    moment: str, many: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    prepared = prepare(Request(noted, executor="in_process"))
+    run_id = prepared.brief.run_id
+    whole = getattr(store, moment)
+
+    def then_canceled(*args: Any) -> Any:
+        made = whole(*args)
+        run = store.run(run_id)
+        assert run is not None
+        if many:
+            store.cancel_runs([RunId(run_id)], "at once", time.time())
+        else:
+            assert submission.cancel(store, run, "at once") is RunStatus.CANCELED
+        return made
+
+    monkeypatch.setattr(store, moment, then_canceled)
+    ran.clear()
+    executors = make_executors(
+        prepared.brief.executor,
+        prepared.plan,
+        home=tmp_path,
+        code=None,
+        job=noted,
+        broker_url=None,
+        stream=prepared.brief.stream,
+    )
+    try:
+        assert drive_new(prepared, executors, store) is RunStatus.CANCELED
+        assert not ran
+        assert [type(event) for event in store.read(run_id)] == [RunCanceling, RunCanceled]
+    finally:
+        close_all(executors)
+        store.close()
