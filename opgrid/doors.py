@@ -10,7 +10,10 @@ from opgrid.errors import OpGridError
 GROUP = "opgrid.doors"
 
 #: Where a process has no other use for the installation's metadata, to read them would be a third of its start.
-KNOWN: Final = {"pool-child": "executors.multiprocess.child:main"}
+KNOWN: Final = {
+    "pool-child": "executors.multiprocess.child:main",
+    "zygote": "executors.multiprocess.zygote:main",
+}
 
 #: To look through what is installed takes longer than many runs do.
 _open: dict[str, Any] = {}

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
+import io
 import itertools
 import os
 import pickle
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
-from executors.multiprocess import frames
+from executors.multiprocess import frames, modules
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LogMessage, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.fusing import Crew
 from opgrid.contracts.tasks import RunBrief, StepTask
@@ -54,6 +58,23 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     with interruptible(signal.SIGTERM), contextlib.suppress(BrokenPipeError, ConnectionResetError):
         Child(Channel(channel, bell)).serve()  # it ends with its pool, be it while an answer is on the way
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """As a Python program ends, but that nothing is taken to pieces: with what children have imported that would take
+    longer than many runs do, and the pool waits for it.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for each in gc.get_objects():
+        if isinstance(each, io.IOBase) and not each.closed:  # files that user code has left open
+            with contextlib.suppress(Exception):
+                each.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)
 
 
 def _die_with_parent(lifeline: int) -> None:
@@ -118,6 +139,8 @@ class Child:
         self._briefs: OrderedDict[RunId, RunBrief] = OrderedDict()
         self._scopes: dict[RunId, RunScope] = {}
         self._seconds: dict[OpDefinition, float] = {}  #: that a step of this op took last
+        self._path = list(sys.path)
+        self._known = frozenset(sys.modules)  #: modules that it began with, or has told of
 
     def serve(self) -> None:
         while (told := self._channel.next()) is not None:
@@ -161,12 +184,12 @@ class Child:
                     allow_retries=False,
                 )
             )
-            sink.done(None)
+            self._done(sink, None)
             return
         if wanted.after is not None:
             error = wanted.after.error
             run_hooks_elsewhere(task, scope, sink, error, success=error is None)
-            sink.done(None)
+            self._done(sink, None)
         else:
             self._go_on(task, wanted.claim, scope, sink)
 
@@ -178,7 +201,7 @@ class Child:
             following = None
             if isinstance(ended, StepSucceeded) and crew.left and time.monotonic() - since < _LONGEST_RIDE:
                 following = next(iter(crew.after(ended)), None)
-            sink.done(None if following is None else following.step)
+            self._done(sink, None if following is None else following.step)
             if following is None:
                 return
             task, claim = following, frames.claim_of(first, place)
@@ -195,6 +218,13 @@ class Child:
                 outcome.run_hooks(sink)
         self._seconds[op] = time.monotonic() - started
         return outcome.event
+
+    def _done(self, sink: _Sink, then: StepKey | None) -> None:
+        imported = {}
+        if len(sys.modules) != len(self._known):
+            imported = modules.loaded_from(modules.installed(self._path), self._known)
+            self._known = frozenset(sys.modules)
+        sink.done(then, imported)
 
     def _scope(self, run_id: RunId) -> RunScope:
         found = self._scopes.get(run_id)
@@ -249,10 +279,10 @@ class _Sink:
         with shielded(), self._lock:
             self._channel.send(kind, encode_events(self._taken()))
 
-    def done(self, then: StepKey | None) -> None:
+    def done(self, then: StepKey | None, imported: dict[str, str]) -> None:
         """The step is over; the one that begins now, if it is of the same crew."""
         with shielded(), self._lock:
-            self._channel.send(frames.DONE, _encode(frames.Done(self._taken(), then)))
+            self._channel.send(frames.DONE, _encode(frames.Done(self._taken(), then, imported)))
 
     def _taken(self) -> list[AnyEvent]:
         events, self._held = self._held, []

@@ -20,6 +20,7 @@ from typing import Final, Self
 import msgspec
 
 from executors.multiprocess import frames
+from executors.multiprocess.nursery import Nursery, nursery
 from executors.multiprocess.process import Entry, Process, Reason
 from opgrid.contracts.events import (
     AnyEvent,
@@ -73,6 +74,7 @@ class MultiprocessExecutor(Executor):
 
     def __init__(self, setup: ExecutorSetup, max_concurrent: int | None = None, grace: float = GRACE) -> None:
         self._setup = setup
+        self._nursery = _nursery_of(setup)
         self._most = max_concurrent or os.cpu_count() or 1
         self._grace = grace
         self._waiting: list[Entry] = []
@@ -193,6 +195,8 @@ class MultiprocessExecutor(Executor):
         self._selector.close()
         self._bell.close()
         self._idle_bell.close()
+        if self._nursery is not None:
+            self._nursery.rest()
 
     # ---- children ----------------------------------------------------------------------------------------------------
 
@@ -236,8 +240,8 @@ class MultiprocessExecutor(Executor):
         """Each process that there may be is busy with one thing and has another to go on with."""
         return len(self._children) == self._most and all(len(child.doing) > 1 for child in self._children)
 
-    def _start(self) -> None:
-        child = Process(self._idle_bell.hand)
+    def _start(self, fork: bool = True) -> None:
+        child = Process(self._idle_bell.hand, self._nursery if fork else None)
         self._children.add(child)
         self._selector.register(child.channel, selectors.EVENT_READ, child)
         setup = self._setup
@@ -290,6 +294,8 @@ class MultiprocessExecutor(Executor):
             match kind:
                 case frames.READY:
                     child.ready = True
+                    if self._nursery is not None and child.forked:
+                        self._nursery.thrives()
                 case frames.TOLD:
                     self._take(child, decode_events(payload))
                 case frames.ENDED:
@@ -299,6 +305,8 @@ class MultiprocessExecutor(Executor):
                     done = _done.decode(payload)
                     self._take(child, done.events)
                     self._done(child, done.then)
+                    if done.imported and self._nursery is not None:
+                        self._nursery.learn(done.imported)
                 case frames.GIVEN:
                     self._given_back(child, set(_claims.decode(payload)))
                 case _:
@@ -373,7 +381,10 @@ class MultiprocessExecutor(Executor):
         seconds = time.monotonic() - child.started
         code = self._forget(child)
         if task is None:
-            if not child.ready:
+            if child.stillborn and self._nursery is not None:
+                self._nursery.stillborn()
+                self._start(fork=False)
+            elif not child.ready:
                 self._fail_to_start(code)
             return
         self._announce(child, task)
@@ -386,7 +397,7 @@ class MultiprocessExecutor(Executor):
         else:
             self._events.append(_lost(task, child.pid, code))
 
-    def _fail_to_start(self, code: int) -> None:
+    def _fail_to_start(self, code: int | None) -> None:
         """So that a pool that cannot start its children says so instead of trying for ever: the next step in line
         pays.
         """
@@ -395,7 +406,7 @@ class MultiprocessExecutor(Executor):
             self._events.append(_start_of(task, 0, ""))
             self._events.append(_lost(task, 0, code, "before it was ready"))
 
-    def _forget(self, child: Process) -> int:
+    def _forget(self, child: Process) -> int | None:
         self._children.discard(child)
         self._selector.unregister(child.channel)
         return child.end()
@@ -478,9 +489,12 @@ def _canceled(task: StepTask) -> StepCanceled:
     return StepCanceled(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt)
 
 
-def _lost(task: StepTask, pid: int, code: int, when: str = "while it ran this step") -> StepLost:
-    number = -code if code < 0 else None
-    how = f"was killed by {signal.Signals(number).name}" if number is not None else f"exited with code {code}"
+def _lost(task: StepTask, pid: int, code: int | None, when: str = "while it ran this step") -> StepLost:
+    number = -code if code is not None and code < 0 else None
+    if number is not None:
+        how = f"was killed by {signal.Signals(number).name}"
+    else:
+        how = "ended, nobody knows how," if code is None else f"exited with code {code}"
     cause = LossCause(
         reason=f"process {pid or ''} {how} {when}".replace("  ", " "),
         signal=number,
@@ -489,3 +503,17 @@ def _lost(task: StepTask, pid: int, code: int, when: str = "while it ran this st
         pid=pid,
     )
     return StepLost(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause)
+
+
+def _nursery_of(setup: ExecutorSetup) -> Nursery | None:
+    """A Selector that was resolved: ``start_method`` is {"spawn": {}} or {"forkserver": {"preload_modules": [...]}}."""
+    match setup.config.get("start_method"):
+        case {"spawn": _}:
+            return None
+        case {"forkserver": {"preload_modules": [*modules]}}:
+            found = nursery(setup.code, [str(each) for each in modules])
+        case _:
+            found = nursery(setup.code)
+    if found is not None:
+        found.prepare()
+    return found

@@ -56,6 +56,7 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
 
     events: list[AnyEvent]
     then: StepKey | None = None  #: the step of the same crew that begins now
+    imported: dict[str, str] = {}  #: modules that the child had not said to have, and their files
 
 
 def claim_of(first: str, place: int) -> str:

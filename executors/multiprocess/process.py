@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from typing import Final, Literal, NamedTuple
 
 from executors.multiprocess import frames
+from executors.multiprocess.nursery import Forked, Nursery
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.ids import RunId, StepKey
 
@@ -36,12 +37,12 @@ class Entry(NamedTuple):
 class Process:
     """A child: started when it is made, gone when :meth:`end` returns. ``bell``: rung when it has nothing to do."""
 
-    def __init__(self, bell: int) -> None:
+    def __init__(self, bell: int, nursery: Nursery | None = None) -> None:
         ours, theirs = socket.socketpair()
         lifeline, self._alive = os.pipe()
         descriptors = (theirs.fileno(), lifeline, bell)
-        command = [sys.executable, "-P", "-m", "opgrid", "_pool-child", *map(str, descriptors)]
-        self._popen = subprocess.Popen(command, pass_fds=descriptors, start_new_session=True, stdin=subprocess.DEVNULL)
+        forked = nursery.birth(*descriptors) if nursery is not None else None
+        self._itself = forked or _started(descriptors)
         theirs.close()
         os.close(lifeline)
         self.channel = ours
@@ -61,7 +62,16 @@ class Process:
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self._itself.pid
+
+    @property
+    def forked(self) -> bool:
+        return isinstance(self._itself, Forked)
+
+    @property
+    def stillborn(self) -> bool:
+        """Who was to fork it has died, or would not do it."""
+        return isinstance(self._itself, Forked) and not self._itself.pid
 
     def knows(self, run_id: RunId) -> bool:
         """Whether the child holds the brief of a run; if not, it is about to be sent."""
@@ -103,12 +113,13 @@ class Process:
     def interrupt(self) -> None:
         """SIGTERM: ``ExecutionInterruptedError`` in the user's code."""
         self.interrupted = True
-        self._popen.send_signal(signal.SIGTERM)
+        self._itself.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """The child and all that its step has started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if not self.stillborn:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def no_more(self) -> None:
         """The step that runs is the child's last."""
@@ -119,13 +130,13 @@ class Process:
         """An idle child goes when its socket closes."""
         self.channel.close()
 
-    def end(self) -> int:
-        """Wait for a child that is going; its exit code, or minus the signal that ended it."""
+    def end(self) -> int | None:
+        """Wait for a child that is going; its exit code, or minus the signal that ended it, if anybody knows."""
         try:
-            code = self._popen.wait(_EXIT_WAIT)
+            code = self._itself.wait(_EXIT_WAIT)
         except subprocess.TimeoutExpired:
             self.kill()
-            code = self._popen.wait()
+            code = self._itself.wait()
         self.kill()  # what it started is in its session still
         self.channel.close()
         if self._alive >= 0:
@@ -135,4 +146,10 @@ class Process:
 
     @property
     def gone(self) -> bool:
-        return self._popen.poll() is not None
+        return self._itself.poll() is not None
+
+
+def _started(descriptors: tuple[int, int, int]) -> subprocess.Popen[bytes]:
+    """From nothing."""
+    command = [sys.executable, "-P", "-m", "opgrid", "_pool-child", *map(str, descriptors)]
+    return subprocess.Popen(command, pass_fds=descriptors, start_new_session=True, stdin=subprocess.DEVNULL)

@@ -203,7 +203,7 @@ def _multiprocess() -> Any:
         "start_method": Field(
             Selector({"spawn": {}, "forkserver": {"preload_modules": Field([StringSource], is_required=False)}}),
             is_required=False,
-            description="Accepted; the pool starts its processes itself.",
+            description="How processes start: forked from one that has these modules ready, or from nothing.",
         ),
         "tag_concurrency_limits": Field(
             Array(limit), is_required=False, description="How many steps with a tag run at once."

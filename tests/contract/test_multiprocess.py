@@ -18,3 +18,11 @@ class TestMultiprocess(ExecutorContract):
         executor = MultiprocessExecutor.create(contract_setup(tmp_path, max_concurrent=2))
         yield executor
         executor.close()
+
+
+class TestMultiprocessFromNothing(ExecutorContract):
+    @pytest.fixture
+    def executor(self, tmp_path: Path) -> Iterator[Executor]:
+        executor = MultiprocessExecutor.create(contract_setup(tmp_path, max_concurrent=2, start_method={"spawn": {}}))
+        yield executor
+        executor.close()

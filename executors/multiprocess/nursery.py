@@ -1,0 +1,347 @@
+"""Where the children of a pool come from quickly: zygotes that this process keeps from one run to the next.
+
+See ``docs/adr/0019-children-are-forked.md``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from executors.multiprocess.birth import Descriptors, Modules, Wanted, vitals
+from executors.multiprocess.modules import top
+from opgrid.contracts.tasks import CodeTarget
+
+#: Set to ``off``, every child is started from nothing.
+SWITCH: Final = "OPGRID_ZYGOTE"
+
+#: Codes that have a zygote at a time.
+_KEPT: Final = 4
+#: Zygotes in a row that may end before they have made a child.
+_TRIES: Final = 3
+
+#: What a process hands down to those that it starts, beside its environment and the rest that is asked for by name.
+_HANDED_DOWN: Final = (
+    "Umask",
+    "Uid",
+    "Gid",
+    "Groups",
+    "SigBlk",
+    "SigIgn",
+    "Cap",
+    "NoNewPrivs",
+    "Seccomp",
+    "Cpus_allowed",
+)
+
+_encode = msgspec.json.Encoder().encode
+
+
+def nursery(code: CodeTarget | None, preload: Sequence[str] = ()) -> Nursery | None:
+    """That of this process for the code. None where children have to be started from nothing."""
+    if os.environ.get(SWITCH) == "off" or not _supported():
+        return None
+    key = (code, tuple(preload))
+    with _all.lock:
+        found = _all.nurseries.pop(key, None) or Nursery(code, preload)
+        _all.nurseries[key] = found
+        unused = [_all.nurseries.popitem(last=False)[1] for _ in range(len(_all.nurseries) - _KEPT)]
+    for each in unused:
+        each.close()
+    return found
+
+
+class Nursery:
+    """May be used by several threads. A zygote is made for the state that this process is in, and by another one when
+    that has changed: children are to find it as if they had been started from here.
+    """
+
+    def __init__(self, code: CodeTarget | None, preload: Sequence[str]) -> None:
+        self._folders = _folders(code)
+        self._users = top((code.module or code.package or "") if code is not None else "")
+        self._preload = tuple(preload)
+        self._lock = threading.Lock()
+        self._zygote: _Zygote | None = None
+        self._learned: Modules = {}
+        self._learns = True
+        self._failures = 0
+
+    def prepare(self) -> None:
+        """A child will be wanted soon."""
+        with self._lock:
+            self._current()
+
+    def birth(self, channel: int, lifeline: int, bell: int) -> Forked | None:
+        """A child with these descriptors, as ``python -m opgrid _pool-child`` has them. None: start it otherwise."""
+        with self._lock:
+            zygote = self._current()
+            if zygote is None:
+                return None
+            ours, theirs = os.pipe()
+            try:
+                zygote.ask(Wanted(self._folders), Descriptors(channel, lifeline, bell, 1, 2, theirs))
+            except OSError:
+                os.close(ours)
+                self._drop()
+                return None
+            finally:
+                os.close(theirs)
+            return Forked(ours)
+
+    def stillborn(self) -> None:
+        """A child that it promised did not come."""
+        with self._lock:
+            self._failures += 1
+            self._drop()
+
+    def thrives(self) -> None:
+        """A child has come of it."""
+        self._failures = 0
+
+    def learn(self, modules: Modules) -> None:
+        """What a child has imported; the next ones are to have it."""
+        with self._lock:
+            self._learned.update({name: file for name, file in modules.items() if top(name) != self._users})
+
+    def rest(self) -> None:
+        """Nobody waits for a child: a good time to pass on what was learned."""
+        with self._lock:
+            if self._zygote is not None and self._learned and self._learns:
+                with contextlib.suppress(OSError):
+                    self._zygote.teach(self._learned, Wanted(at_once=False))
+                self._learned = {}
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _current(self) -> _Zygote | None:
+        if self._failures >= _TRIES:
+            return None
+        state = _state()
+        zygote = self._zygote
+        if zygote is not None and (zygote.gone or zygote.state != state):
+            self._drop()
+        if self._zygote is None:
+            try:
+                self._zygote = _Zygote(state)
+                if self._preload:
+                    self._zygote.teach(dict.fromkeys(self._preload, ""), Wanted(self._folders))
+            except OSError:
+                self._failures += 1
+        return self._zygote
+
+    def _drop(self) -> None:
+        """It sees its children to their end. Another one learns anew."""
+        zygote, self._zygote, self._learned = self._zygote, None, {}
+        if zygote is not None:
+            self._learns = self._learns and not zygote.died_of_a_task
+            zygote.dismiss()
+
+    def forget(self) -> None:
+        """In a fork of this process, which has none."""
+        self._lock = threading.Lock()
+        if self._zygote is not None:
+            self._zygote.control.close()
+            self._zygote = None
+
+
+class _Zygote:
+    def __init__(self, state: object) -> None:
+        self.state = state
+        self.tasks = 0  #: that it was given and has not confirmed
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.setblocking(False)
+        nothing = subprocess.DEVNULL
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "opgrid", "_zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                stdin=nothing,
+                stdout=nothing,
+                stderr=nothing,
+            )
+        except OSError:
+            self.control.close()
+            raise
+        finally:
+            theirs.close()
+
+    @property
+    def gone(self) -> bool:
+        return self.process.poll() is not None
+
+    @property
+    def died_of_a_task(self) -> bool:
+        with contextlib.suppress(OSError):
+            while self.control.recv(1):
+                self.tasks -= 1
+        return self.gone and self.tasks > 0
+
+    def ask(self, wanted: Wanted, descriptors: Sequence[int] = ()) -> None:
+        socket.send_fds(self.control, [_encode(wanted)], descriptors)
+
+    def teach(self, modules: Modules, wanted: Wanted) -> None:
+        self.tasks += 1
+        with open(os.memfd_create("modules"), "w+b") as file:  # they may be too many for a message
+            file.write(_encode(modules))
+            file.seek(0)
+            self.ask(wanted, [file.fileno()])
+
+    def dismiss(self) -> None:
+        """It goes when its last child has gone."""
+        self.control.close()
+        _all.leaving.append(self.process)
+        _all.leaving[:] = [each for each in _all.leaving if each.poll() is None]
+
+
+class Forked:
+    """A child of a zygote, as ``subprocess.Popen`` is one of this process."""
+
+    def __init__(self, told: int) -> None:
+        self._told = told  #: where its birth and its end are heard of
+        self._heard = b""
+        self._pid: int | None = None
+        self._code: int | None = None
+        self._pidfd = -1
+        self._over = False
+
+    @property
+    def pid(self) -> int:
+        """Waits for its birth. 0: there was none."""
+        while self._pid is None and self._told >= 0:
+            self._hear(None)
+        return self._pid or 0
+
+    def send_signal(self, number: int) -> None:
+        if self.pid and self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def poll(self) -> bool | None:
+        """None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0.0)
+        return True if self._over else None
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code, or minus the signal; None when nobody knows: the zygote died before it."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._over:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if self._told >= 0:
+                waited_in_vain = not self._hear(left)
+            else:
+                waited_in_vain = self._pidfd >= 0 and not _readable(self._pidfd, left)
+                self._over = not waited_in_vain
+            if waited_in_vain and left == 0.0:
+                assert timeout is not None
+                raise subprocess.TimeoutExpired("a child of the pool", timeout)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        return self._code
+
+    def _hear(self, timeout: float | None) -> bool:
+        if not _readable(self._told, timeout):
+            return False
+        data = os.read(self._told, 64)
+        self._heard += data
+        pid, self._code = vitals(self._heard)
+        if pid is not None and self._pid is None:
+            self._pid = pid
+            with contextlib.suppress(ProcessLookupError):
+                self._pidfd = os.pidfd_open(pid)
+        if not data or self._code is not None:
+            os.close(self._told)
+            self._told = -1
+            self._over = self._code is not None or self._pidfd < 0
+        return True
+
+
+# ---- this process ----------------------------------------------------------------------------------------------------
+
+
+class _All:
+    """What this process has, to be closed when it ends."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.nurseries: OrderedDict[tuple[CodeTarget | None, tuple[str, ...]], Nursery] = OrderedDict()
+        self.leaving: list[subprocess.Popen[bytes]] = []
+
+    def close(self) -> None:
+        for each in self.nurseries.values():
+            each.close()
+        for process in self.leaving:
+            process.kill()  # it may be busy, and for nobody
+            process.wait()
+
+    def forget(self) -> None:
+        """In a fork of this process: zygotes are its parent's."""
+        self.lock = threading.Lock()
+        for each in self.nurseries.values():
+            each.forget()
+        self.nurseries.clear()
+
+
+_all = _All()
+atexit.register(_all.close)
+os.register_at_fork(after_in_child=_all.forget)
+
+
+@functools.cache
+def _supported() -> bool:
+    """Elsewhere to fork is not safe, or how a child ended cannot be seen from afar."""
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+        _state()
+    except OSError:
+        return False
+    return True
+
+
+def _state() -> object:
+    """All that a process hands down to those that it starts, and that can change while it runs."""
+    here = os.stat(".")
+    status = Path("/proc/thread-self/status").read_text().splitlines()
+    return (
+        sys.executable,
+        dict(os.environ),
+        os.getcwd(),
+        (here.st_dev, here.st_ino),
+        [line for line in status if line.startswith(_HANDED_DOWN)],
+        Path("/proc/thread-self/limits").read_text(),
+        os.getpriority(os.PRIO_PROCESS, 0),
+    )
+
+
+def _folders(code: CodeTarget | None) -> list[str]:
+    if code is None:
+        return []
+    folder = os.path.abspath(code.working_directory or os.getcwd())
+    return [folder] if code.file is None else [folder, os.path.dirname(os.path.join(folder, code.file))]
+
+
+def _readable(descriptor: int, timeout: float | None) -> bool:
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(None if timeout is None else timeout * 1000))
