@@ -223,14 +223,17 @@ class Ride:
         return all(before.task.step in each.after for before, each in pairwise(left))
 
     def _others_wait(self) -> bool:
-        """Whether there is something to take from a queue that this worker serves."""
+        """Whether there is something to take from a queue that this worker serves, as far as can be seen."""
         means = self._means
-        with reaching(means.settings.broker_url):
-            pipe = means.protocol.client.pipeline(transaction=False)
-            for queue in {self._queue, *means.settings.queues}:
-                for name in means.keys.queue_lists(queue):
-                    pipe.llen(name)
-            return any(pipe.execute())
+        try:
+            with reaching(means.settings.broker_url):
+                pipe = means.protocol.client.pipeline(transaction=False)
+                for queue in {self._queue, *means.settings.queues}:
+                    for name in means.keys.queue_lists(queue):
+                        pipe.llen(name)
+                return any(pipe.execute())
+        except BrokerUnreachable:
+            return False  # what has ended is to be told all the same
 
     def _send_on(self, item: Item) -> None:
         """Put the rest of a chain into its queue, for any worker."""
@@ -243,6 +246,7 @@ class Ride:
         self._items = deque(each for each in self._items if each.chain != item.chain)
         task = fulfilled(item.task, self._made.get(item.chain, {}), self._succeeded.get(item.chain, set()))
         if task is None:
+            self._unwanted += [item, *rest]
             return
         task = msgspec.structs.replace(task, then=tuple(each.task for each in rest))
         dispatch, beside = sign_tasks(self._content, [task], self._means.ring)

@@ -573,6 +573,9 @@ class CeleryExecutor(Executor):
             text = f"The message of step {step!r}, attempt {attempt}, was lost: it is sent again."
             note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
             self._protocol.append(self.stream, seal_events([note], self.ring))
+            if run_id in self._sent:  # a worker that does not find the brief throws the message away
+                content, data = encode_run(self._sent[run_id][2])
+                self._unstored[content] = data
         self._back_to_backlog(lost, resent=1)
 
     def _take_back(self) -> None:

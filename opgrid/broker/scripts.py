@@ -349,7 +349,7 @@ class Living(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """An attempt to be claimed."""
+    """An attempt to be claimed: OK, or why not: GONE, STALE, DONE, CANCELED, TAKEN."""
 
     at: Attempt
     claim: str
@@ -413,10 +413,6 @@ class Protocol:
             for member in members:
                 args += member
         return self._all_said(_publish, keys, args)
-
-    def claim(self, at: Attempt, claim: str, owner: str, started: bytes) -> Said:
-        """OK, or why not: GONE, STALE, DONE, CANCELED, TAKEN."""
-        return self.exchange(at.run_id, at.stream, owner, wanted=[Wanted(at, claim, started)]).claimed[0]
 
     def beat(self, beats: Sequence[Beat]) -> list[Said]:
         """OK, CANCEL or STALE for each. A lease that Redis has lost is made again, one that was given back is not."""

@@ -7,6 +7,7 @@ import pytest
 from opgrid.broker.keys import Keys
 from opgrid.broker.scripts import Attempt, Beat, Finished, Living, Outgoing, Protocol, Said, Wanted
 from opgrid.io.pending import Store
+from tests.unit.broker.claims import claim
 
 RUN, STREAM = "run-1", "s"
 FIRST, SECOND = Attempt(RUN, STREAM, "a", 1), Attempt(RUN, STREAM, "a", 2)
@@ -34,7 +35,7 @@ def events(protocol: Protocol) -> list[bytes]:
 
 def test_the_life_of_an_attempt(protocol: Protocol) -> None:
     assert publish(protocol, FIRST) == [Said.SENT]
-    assert protocol.claim(FIRST, "c1", "w", b"started") is Said.OK
+    assert claim(protocol, FIRST, "c1", "w", b"started") is Said.OK
     assert protocol.report(FIRST, "c1", b"log") is Said.OK
     assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.OK]
     assert protocol.finish(FIRST, "c1", b"done") is Said.OK
@@ -45,7 +46,7 @@ def test_the_life_of_an_attempt(protocol: Protocol) -> None:
 def test_every_call_may_arrive_twice(protocol: Protocol) -> None:
     assert [publish(protocol, FIRST) for _ in range(2)] == [[Said.SENT], [Said.KNOWN]]
     assert queue(protocol) == [b"a1"]
-    assert [protocol.claim(FIRST, "c1", "w", b"started") for _ in range(2)] == [Said.OK] * 2
+    assert [claim(protocol, FIRST, "c1", "w", b"started") for _ in range(2)] == [Said.OK] * 2
     assert [protocol.finish(FIRST, "c1", b"done") for _ in range(2)] == [Said.OK] * 2
     assert events(protocol) == [b"started", b"done"]
     assert publish(protocol, FIRST) == [Said.STALE]
@@ -53,21 +54,21 @@ def test_every_call_may_arrive_twice(protocol: Protocol) -> None:
 
 def test_a_second_message_finds_the_step_taken_then_done(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    assert protocol.claim(FIRST, "c1", "w", b"started") is Said.OK
-    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.TAKEN
+    assert claim(protocol, FIRST, "c1", "w", b"started") is Said.OK
+    assert claim(protocol, FIRST, "c2", "v", b"started again") is Said.TAKEN
     protocol.finish(FIRST, "c1", b"done")
-    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.DONE
+    assert claim(protocol, FIRST, "c2", "v", b"started again") is Said.DONE
     assert events(protocol) == [b"started", b"done"]
 
 
 def test_a_newer_attempt_fences_the_older_one(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started 1")
+    claim(protocol, FIRST, "c1", "w", b"started 1")
     publish(protocol, SECOND)
     assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
-    assert protocol.claim(FIRST, "c9", "w", b"late") is Said.STALE
+    assert claim(protocol, FIRST, "c9", "w", b"late") is Said.STALE
     assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.STALE]
-    assert protocol.claim(SECOND, "c2", "w", b"started 2") is Said.OK
+    assert claim(protocol, SECOND, "c2", "w", b"started 2") is Said.OK
     assert protocol.report(FIRST, "c1", b"late") is Said.STALE
     assert protocol.finish(SECOND, "c2", b"done 2") is Said.OK
     assert publish(protocol, FIRST) == [Said.STALE]
@@ -76,7 +77,7 @@ def test_a_newer_attempt_fences_the_older_one(protocol: Protocol) -> None:
 
 def test_a_lease_expires_only_when_it_reads_as_it_was_seen(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     seen = protocol.client.hget(protocol.keys.leases(STREAM), FIRST.field)
     assert seen == b"1 c1 0 w"
     protocol.beat([Beat(FIRST, "c1", 1, "w")])
@@ -90,7 +91,7 @@ def test_a_lease_expires_only_when_it_reads_as_it_was_seen(protocol: Protocol) -
 
 def test_nothing_is_accepted_without_its_outputs(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     protocol.client.set("out:1", "x")
     assert protocol.finish(FIRST, "c1", b"done", ["out:1", "out:2"]) is Said.MISSING
     protocol.client.set("out:2", "x")
@@ -99,7 +100,7 @@ def test_nothing_is_accepted_without_its_outputs(protocol: Protocol) -> None:
 
 def test_very_many_outputs_are_asked_for_in_pieces(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     outputs = [f"out:{number}" for number in range(2_500)]
     stored = [Store(key, b"x", "index", 60) for key in outputs if key != "out:1700"]
     for last, word in (
@@ -117,7 +118,7 @@ def test_very_many_outputs_are_asked_for_in_pieces(protocol: Protocol) -> None:
 def test_what_is_canceled_in_the_queue_never_starts(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     assert [protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) for _ in range(2)] == [[Said.CANCELED], [Said.DONE]]
-    assert protocol.claim(FIRST, "c1", "w", b"started") is Said.DONE
+    assert claim(protocol, FIRST, "c1", "w", b"started") is Said.DONE
     assert publish(protocol, FIRST) == [Said.STALE]
     assert events(protocol) == [b"canceled"]
 
@@ -129,7 +130,7 @@ def test_what_was_never_sent_is_canceled_for_good(protocol: Protocol) -> None:
 
 def test_what_runs_is_told_by_its_beat(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     assert protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) == [Said.RUNNING]
     assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.CANCEL]
     assert protocol.finish(FIRST, "c1", b"stopped") is Said.OK
@@ -141,18 +142,18 @@ def test_a_lost_message_is_sent_again_but_not_beside_a_claim(protocol: Protocol)
     protocol.client.delete("queue")
     assert publish(protocol, FIRST, again=True) == [Said.SENT]
     assert queue(protocol) == [b"a1"]
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     assert publish(protocol, FIRST, again=True) == [Said.KNOWN]
 
 
 def test_redis_that_lost_everything_takes_leases_and_ends_once_it_was_told_the_fence(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     protocol.client.flushdb()
     assert protocol.beat([Beat(FIRST, "c1", 7, "w")]) == [Said.OK]
     assert protocol.finish(FIRST, "c1", b"done") is Said.UNKNOWN
     assert protocol.publish(RUN, STREAM, [Outgoing("", b"", [("a", 1)])]) == [Said.SENT]
-    assert protocol.claim(FIRST, "c2", "v", b"started") is Said.TAKEN
+    assert claim(protocol, FIRST, "c2", "v", b"started") is Said.TAKEN
     assert protocol.finish(FIRST, "c1", b"done") is Said.OK
 
 
@@ -165,11 +166,11 @@ def test_a_brief_is_stored_with_the_first_message(protocol: Protocol) -> None:
 
 def test_a_released_run_takes_nothing_more(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     protocol.release(RUN, STREAM, ["a"])
     assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.STALE]
     assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
-    assert protocol.claim(FIRST, "c2", "w", b"late") is Said.GONE
+    assert claim(protocol, FIRST, "c2", "w", b"late") is Said.GONE
     assert not protocol.client.exists(protocol.keys.leases(STREAM))
 
 
@@ -202,7 +203,7 @@ def test_a_worker_with_other_code_hands_back_until_patience_ends(protocol: Proto
 def test_scripts_come_back_after_redis_forgot_them(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     protocol.client.script_flush()
-    assert protocol.claim(FIRST, "c1", "w", b"started") is Said.OK
+    assert claim(protocol, FIRST, "c1", "w", b"started") is Said.OK
 
 
 def test_a_lease_of_an_earlier_attempt_holds_nothing(protocol: Protocol) -> None:
@@ -211,13 +212,13 @@ def test_a_lease_of_an_earlier_attempt_holds_nothing(protocol: Protocol) -> None
     def rolled_back() -> None:
         protocol.client.flushdb()
         publish(protocol, FIRST)
-        protocol.claim(FIRST, "c1", "w", b"started")
+        claim(protocol, FIRST, "c1", "w", b"started")
         publish(protocol, SECOND)
         protocol.client.delete("queue")
 
     rolled_back()
     assert publish(protocol, SECOND, again=True) == [Said.SENT]
-    assert protocol.claim(SECOND, "c2", "w", b"started 2") is Said.OK
+    assert claim(protocol, SECOND, "c2", "w", b"started 2") is Said.OK
     rolled_back()
     assert protocol.cancel(RUN, STREAM, [("a", 2, b"canceled")]) == [Said.CANCELED]
     rolled_back()
@@ -277,27 +278,27 @@ def test_what_has_ended_is_told_together_or_not_at_all(protocol: Protocol) -> No
 
 def test_only_its_holder_gives_a_lease_back(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     protocol.exchange(RUN, STREAM, "v", returned=[(FIRST.step, "c9")], notice=b"back")
-    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.TAKEN
+    assert claim(protocol, FIRST, "c2", "v", b"started again") is Said.TAKEN
     protocol.exchange(RUN, STREAM, "w", returned=[(FIRST.step, "c1")], notice=b"back")
-    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.OK
+    assert claim(protocol, FIRST, "c2", "v", b"started again") is Said.OK
     assert protocol.finish(FIRST, "c1", b"late") is Said.STALE
 
 
 def test_a_beat_that_was_on_its_way_brings_no_lease_back_that_was_given_back(protocol: Protocol) -> None:
     publish(protocol, FIRST)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     protocol.exchange(RUN, STREAM, "w", returned=[(FIRST.step, "c1")], notice=b"back")
     assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.STALE]
-    assert protocol.claim(FIRST, "c2", "v", b"started again") is Said.OK
+    assert claim(protocol, FIRST, "c2", "v", b"started again") is Said.OK
     protocol.client.delete(protocol.keys.leases(STREAM))
     assert protocol.beat([Beat(FIRST, "c2", 1, "v")]) == [Said.OK]  # Redis has lost it
 
 
 def test_a_redis_that_forgot_the_scripts_changes_no_order(protocol: Protocol) -> None:
     publish(protocol, FIRST, OTHER)
-    protocol.claim(FIRST, "c1", "w", b"started")
+    claim(protocol, FIRST, "c1", "w", b"started")
     protocol.client.script_flush()
     protocol.exchange(
         RUN,

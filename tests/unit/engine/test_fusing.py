@@ -184,6 +184,27 @@ def test_a_fused_graph_travels_whole() -> None:
     assert (second.step, second.then) == ("diamond.inc_2", ())
 
 
+def test_who_travels_already_is_not_sent_with_others_besides() -> None:
+    @graph(tags={"opgrid/fuse": "true"})
+    def fused(y):  # type: ignore[no-untyped-def]
+        inc.alias("behind")(inc.alias("aside")(y))
+        inc.alias("last")(inc.alias("next")(one()))
+
+    @job
+    def whole() -> None:
+        fused(one.alias("outside")())
+
+    machine = machine_of(whole)
+    (leader,) = [task for task in started(machine) if task.step == "fused.one"]
+    assert aboard(leader) == ["fused.next", "fused.last"]
+    tasks = []
+    for step in map(StepKey, ("outside", "fused.one")):
+        made = StepSucceeded(run_id=RUN, at=1.0, step=step, attempt=1, outputs=(OutputRef(RUN, step, claim="c"),))
+        tasks += [each.task for each in machine.take(made, 1.0) or [] if isinstance(each, Launch)]
+    sent = {task.step: aboard(task) for task in machine.with_crews(tasks)}
+    assert sent == {"fused.aside": ["fused.behind"], "fused.next": []}
+
+
 def test_steps_of_a_mapped_branch_travel_together() -> None:
     @job
     def mapped() -> None:

@@ -21,6 +21,7 @@ from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief, StepTask
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import NodePath, RunId, StepKey
+from tests.unit.broker.claims import claim
 
 RUN, STREAM = RunId("r"), "s"
 BRIEF = RunBrief(RUN, JobRef("job", "hash"), ExecutorChoice("celery"), stream=STREAM)
@@ -87,7 +88,7 @@ def test_a_canceled_step_is_watched_though_nobody_knew_that_it_was_sent(
     fails_once(monkeypatch, executor._protocol, "publish", after_its_work=True)
     with pytest.raises(BrokerUnreachable):
         executor.submit(BRIEF, [task("a")])
-    assert worker.claim(at("a"), "c1", "w", b"") is Said.OK
+    assert claim(worker, at("a"), "c1", "w", b"") is Said.OK
     executor.cancel(RUN, [(StepKey("a"), 1)])  # a worker has it: it is told, and dies
     heard(executor, StepCanceled, "a")
 
@@ -97,7 +98,7 @@ def test_what_is_read_counts_though_what_came_back_with_it_cannot_be_canceled_ye
 ) -> None:
     executor.submit(BRIEF, [task("a"), task("b")])
     for step in "ab":
-        assert worker.claim(at(step), f"c-{step}", "w", b"") is Said.OK
+        assert claim(worker, at(step), f"c-{step}", "w", b"") is Said.OK
     executor.cancel(RUN, [(StepKey("b"), 1)])
     done = StepSucceeded(run_id=RUN, at=time.time(), step=StepKey("a"), attempt=1)
     fails_once(monkeypatch, executor._protocol, "cancel", after_its_work=False)
@@ -115,13 +116,13 @@ def test_what_is_read_counts_though_what_came_back_with_it_cannot_be_canceled_ye
 
 def test_what_is_given_back_twice_is_sent_again_once(executor: CeleryExecutor, worker: Protocol) -> None:
     executor.submit(BRIEF, [task("a")])
-    assert worker.claim(at("a"), "c1", "w", b"") is Said.OK
+    assert claim(worker, at("a"), "c1", "w", b"") is Said.OK
     notice = seal_returned([(RUN, StepKey("a"), 1)], executor.ring)
     for _ in range(2):
         worker.exchange(RUN, STREAM, "w", returned=[(at("a").step, "c1")], notice=notice)
     executor.poll(0.2)
     assert len(executor._flights) == 1
-    assert worker.claim(at("a"), "c2", "another", b"") is Said.OK
+    assert claim(worker, at("a"), "c2", "another", b"") is Said.OK
 
 
 def test_who_waits_for_a_broker_that_is_away_is_woken(
@@ -147,19 +148,19 @@ def test_steps_that_are_out_together_are_one_message(executor: CeleryExecutor, w
     assert messages(executor, worker) == 1
     assert {flight.at.step for flight in executor._flights} == {"a", "b"}
     for step in "ab":
-        assert worker.claim(at(step), f"c-{step}", "w", b"") is Said.OK
+        assert claim(worker, at(step), f"c-{step}", "w", b"") is Said.OK
 
 
 def test_who_is_given_back_before_it_was_out_is_sent_when_it_is(executor: CeleryExecutor, worker: Protocol) -> None:
     after = msgspec.structs.replace(task("c"), after=(StepKey("a"),))
     executor.submit(BRIEF, [msgspec.structs.replace(task("a"), then=(after,))])
-    assert worker.claim(at("a"), "c-a", "w", b"") is Said.OK
+    assert claim(worker, at("a"), "c-a", "w", b"") is Said.OK
     worker.exchange(RUN, STREAM, "w", notice=seal_returned([(RUN, StepKey("c"), 1)], executor.ring))
     executor.poll(0.2)
     assert messages(executor, worker) == 1
     executor.submit(BRIEF, [task("c")])
     assert messages(executor, worker) == 2
-    assert worker.claim(at("c"), "c-c", "w", b"") is Said.OK
+    assert claim(worker, at("c"), "c-c", "w", b"") is Said.OK
 
 
 def test_a_message_that_was_lost_is_not_sent_again_with_what_is_sent_on_its_own(
@@ -173,3 +174,31 @@ def test_a_message_that_was_lost_is_not_sent_again_with_what_is_sent_on_its_own(
     flights = {flight.at.step: flight for flight in executor._flights}
     assert flights.keys() == {"a", "b"}
     assert not any(flight.task.then for flight in flights.values() if flight.task is not None)
+
+
+def test_with_a_message_that_was_lost_its_brief_is_stored_again(executor: CeleryExecutor, worker: Protocol) -> None:
+    """Who does not find it throws the message away."""
+    executor.submit(BRIEF, [task("a")])
+    (brief,) = worker.client.keys(executor.keys.brief("*"))  # type: ignore[misc]
+    lists = executor.keys.queue_lists("opgrid")
+    worker.client.delete(brief, *lists)
+    until = time.monotonic() + 20
+    while not messages(executor, worker) and time.monotonic() < until:
+        executor.poll(0.05)
+    assert messages(executor, worker) == 1
+    assert worker.client.exists(brief)
+
+
+@pytest.mark.parametrize("after_its_work", [False, True])
+def test_what_was_published_though_nobody_heard_of_it_is_in_the_queue_once(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch, after_its_work: bool
+) -> None:
+    fails_once(monkeypatch, executor._protocol, "publish", after_its_work)
+    behind = msgspec.structs.replace(task("b"), after=(StepKey("a"),))
+    tasks = [msgspec.structs.replace(task("a"), then=(behind,))]
+    with pytest.raises(BrokerUnreachable):
+        executor.submit(BRIEF, tasks)
+    executor.submit(BRIEF, tasks)
+    executor.submit(BRIEF, [task("b")])  # what it waited for was accepted meanwhile
+    assert messages(executor, worker) == 1
+    assert worker.client.keys(executor.keys.brief("*"))

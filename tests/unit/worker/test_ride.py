@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import redis
 
 from opgrid import JobDefinition, job, op
 from opgrid.broker.keys import Keys
@@ -270,3 +271,45 @@ def test_after_a_while_a_crew_goes_back_into_the_queue_and_the_rest_to_who_sent_
     assert rides.run(prepared, crew_of(prepared), {}) == "STEP_SUCCESS x2, sent on"
     assert {event.step for event in rides.events() if isinstance(event, StepSucceeded)} == {"long_nap", "blink"}
     assert sorted(rides.given_back()) == ["beside", "both"]
+
+
+def test_what_a_chain_was_to_go_on_with_is_given_back_where_its_making_was_refused(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ride_module, "_LONGEST", 0.0)
+    monkeypatch.setattr(ride_module, "_LONGEST_ALONE", 0.0)
+    monkeypatch.setattr(ride_module, "_AHEAD", 1)
+    prepared = prepare(Request(lined_up, executor="celery"))
+    whole = Ride._send_on
+
+    def too_late(ride: Ride, item: ride_module.Item) -> None:  # a later attempt is out
+        rides.protocol.client.hset(rides.keys.run(prepared.brief.run_id), "f:blink", "2")
+        whole(ride, item)
+
+    monkeypatch.setattr(Ride, "_send_on", too_late)
+    assert rides.run(prepared, crew_of(prepared), {}) == "STEP_SUCCESS, refused: stale"
+    assert rides.given_back() == ["more", "more_2", "more_3"]
+
+
+def test_what_has_ended_is_told_though_nobody_can_see_whether_others_wait(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ride_module, "_LONGEST", 0.0)
+    monkeypatch.setattr(ride_module, "_AHEAD", 1)
+    prepared = prepare(Request(lined_up, executor="celery"))
+    whole = Ride._others_wait
+    seen: list[bool] = []
+
+    def refused(**_: Any) -> None:
+        raise redis.ConnectionError("for a test")
+
+    def blind(ride: Ride) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(rides.protocol.client, "pipeline", refused)
+            seen.append(whole(ride))
+        return seen[-1]
+
+    monkeypatch.setattr(Ride, "_others_wait", blind)
+    assert rides.run(prepared, crew_of(prepared), {}) == "STEP_SUCCESS x4"
+    assert seen
+    assert not any(seen)
