@@ -15,9 +15,13 @@ from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.ids import RunId, StepKey
 
 #: Seconds of work that one message carries at most.
-_WORTH: Final = 0.1
+_WORTH: Final = 0.2
 #: Seconds of work below which two messages take longer than one.
 _LEAST: Final = 0.004
+#: Seconds by which processes may be expected to end apart.
+_APART: Final = 0.008
+#: Seconds from which on a step goes alone: a worker gives back what waits behind one that takes 0.05.
+_LONG: Final = 0.045
 #: What a step costs beside its op.
 _COST: Final = 0.0002
 #: Steps in one message at most.
@@ -43,6 +47,15 @@ class Waiting(NamedTuple):
 
 #: What goes into one message.
 Parcel = list[Waiting]
+
+
+class Room(NamedTuple):
+    """What may be sent of a line."""
+
+    free: int  #: messages
+    idle: int  #: processes that have nothing to do, or soon will have
+    slots: int  #: processes in all
+    busy: float = 0.0  #: seconds of work that the others have
 
 
 class Backlog:
@@ -78,18 +91,26 @@ class Backlog:
         """Those in which something waits, the most urgent first."""
         return sorted(self._lines, key=lambda line: -line.priority)
 
-    def parcels(self, line: Line, free: int, of: int, pace: Pace) -> list[Parcel]:
-        """Take as much as ``free`` messages of ``of`` may carry, of the run whose turn it is."""
+    def parcels(self, line: Line, room: Room, pace: Pace) -> list[Parcel]:
+        """Take what may be sent, of the run whose turn it is.
+
+        More than who is idle needs goes only where there is so much that messages are full anyway: what is still here
+        when the next one is idle is divided better, with what has become ready meanwhile.
+        """
         runs = self._lines.get(line)
         if not runs:
             return []
         run_id, waiting = next(iter(runs.items()))
         again = waiting[0].again
+        share = _share(waiting, room, pace)
         found: list[Parcel] = []
-        while waiting and waiting[0].again == again and len(found) < free:
-            found.append(self._parcel(waiting, ceil(len(waiting) / of), pace))
-        runs.move_to_end(run_id)
-        self._tidy(line, run_id)
+        while waiting and waiting[0].again == again and len(found) < room.free:
+            if len(found) >= room.idle and not _is_plenty(waiting, room, pace):
+                break
+            found.append(self._parcel(waiting, share, pace))
+        if found:
+            runs.move_to_end(run_id)
+            self._tidy(line, run_id)
         return found
 
     def _parcel(self, waiting: deque[Waiting], share: int, pace: Pace) -> Parcel:
@@ -98,11 +119,10 @@ class Backlog:
         again, seconds, steps = waiting[0].again, 0.0, 0
         while waiting and waiting[0].again == again:
             task = waiting[0].task
-            each = expected(pace, kind_of(waiting[0]))
-            together = 1 + len(task.then)
-            seconds += _WORTH if each is None else each * together
+            each, together = _seconds(waiting[0], pace), 1 + len(task.then)
+            seconds += each
             steps += together
-            if parcel and (task.alone or seconds > _WORTH or steps > _MOST):
+            if parcel and (task.alone or each / together > _LONG or seconds > _WORTH or steps > _MOST):
                 break
             if parcel and len(parcel) >= share and seconds > _LEAST:
                 break
@@ -175,3 +195,32 @@ def expected(pace: Pace, kind: Kind) -> float | None:
     """Seconds that such a step takes with what it costs beside its op; None where none was seen."""
     seconds = pace.expect(kind)
     return None if seconds is None else seconds + _COST
+
+
+def each_of(parcel: Parcel, pace: Pace) -> float:
+    """Seconds that a step of it takes; 0 where that is not known."""
+    seconds = [expected(pace, kind_of(waiting)) for waiting in parcel]
+    return 0.0 if None in seconds else sum(each or 0.0 for each in seconds) / len(parcel)
+
+
+def _seconds(waiting: Waiting, pace: Pace) -> float:
+    """With those that come after it in its message. One of which nothing is known goes alone."""
+    each = expected(pace, kind_of(waiting))
+    return _WORTH if each is None else each * (1 + len(waiting.task.then))
+
+
+def _share(waiting: deque[Waiting], room: Room, pace: Pace) -> int:
+    """How many steps a message is to carry: so many that all processes end at the same time; half of that where chance
+    sets them further apart than it costs to look again.
+    """
+    each = _seconds(waiting[0], pace)
+    share = min(len(waiting), ceil((len(waiting) * each + room.busy) / (room.slots * each)))
+    if pace.spread(kind_of(waiting[0])) * each * share**0.5 > _APART:
+        share = ceil(share / 2)
+    return share
+
+
+def _is_plenty(waiting: deque[Waiting], room: Room, pace: Pace) -> bool:
+    """Whether there are so many that a message for each process could carry no more."""
+    task, equal = waiting[0].task, len(waiting) / room.slots
+    return task.alone or equal * _seconds(waiting[0], pace) >= _WORTH or equal * (1 + len(task.then)) >= _MOST

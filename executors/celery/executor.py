@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import cloudpickle
 import msgspec
 
-from executors.celery.backlog import Backlog, Line, Parcel, Waiting, expected
+from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of, expected
 from executors.celery.flights import Flight, Flights
 from executors.celery.settings import CelerySettings
 from executors.celery.waking import Waker
@@ -59,7 +59,6 @@ _BATCH: Final = 200  #: attempts that one script call is told of
 _READ: Final = 2000  #: entries that one poll takes at most
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
-_AHEAD: Final = 2  #: messages for each process of a worker: one that it runs, one that waits for it
 _UNSERVED: Final = 4  #: processes that a queue is taken to have while no worker serves it
 _COUNT_EVERY: Final = 1.0  #: seconds
 _LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
@@ -196,11 +195,8 @@ class CeleryExecutor(Executor):
         """
         now = time.monotonic()
         for line in self._backlog.lines():
-            most = _AHEAD * self._slots(line.queue, now)
-            while (free := most - self._flights.messages(line)) > 0:
-                parcels = self._backlog.parcels(line, free, most, self._pace)
-                if not parcels:
-                    break
+            slots = self._slots(line.queue, now)
+            while parcels := self._backlog.parcels(line, self._flights.room(line, slots, now), self._pace):
                 self._publish(parcels, now)  # those that have ended already take no place
 
     def _publish(self, parcels: Sequence[Parcel], now: float) -> None:
@@ -242,13 +238,13 @@ class CeleryExecutor(Executor):
 
     def _depart(self, brief: RunBrief, parcel: Parcel, said: Iterator[Said], now: float) -> None:
         """``said``: what was answered about its steps, and those that are out with them."""
-        order = self._flights.new_order()
+        order, seconds = self._flights.new_order(), each_of(parcel, self._pace)
         for each in parcel:
             for task in out_with(each.task):
                 if next(said) is Said.STALE:
                     self._over[task.run_id, task.step] = task.attempt
                     continue
-                flight = self._flights.departs(self._at(brief, task), task, each.line, now, order)
+                flight = self._flights.departs(self._at(brief, task), task, each.line, now, order, seconds)
                 flight.since = each.since
                 self._flights.delay(flight, each.resent, now)
 

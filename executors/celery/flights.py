@@ -6,12 +6,12 @@ we could see.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import heapreplace
 from typing import Final, cast, get_args
 
-from executors.celery.backlog import Line
+from executors.celery.backlog import Line, Room
 from opgrid.broker.keys import lease_field
 from opgrid.broker.scripts import Attempt
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
@@ -22,6 +22,12 @@ Id = tuple[RunId, StepKey]
 _Told = StepStarted | StepSucceeded | StepFailed | StepLost | StepCanceled
 #: ``isinstance`` takes a microsecond for what is none of them.
 _TOLD: Final = frozenset(get_args(_Told))
+#: Messages for each process of a worker: one that it runs, one that waits for it.
+_AHEAD: Final = 2
+#: Seconds within which the next message is at a worker.
+_SOON: Final = 0.015
+#: Seconds after which something was to be heard of a message.
+_LATE: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -46,8 +52,20 @@ class Flight:
 @dataclass(slots=True)
 class Message:
     line: Line
+    each: float  #: seconds that a step of it is expected to take; 0 where nothing is known
     flights: int = 0
     claimed: int = 0
+    begun: bool = False  #: a worker has it
+    heard: float = 0.0  #: when something was heard of it last
+
+    def seconds(self, now: float) -> float:
+        """Of work that is left in it. Of one that is late nothing is known: its worker may be gone."""
+        left = self.flights * self.each
+        if not self.begun:
+            return left
+        if now - self.heard > left + _LATE:
+            return 0.0
+        return min(left, _SOON) if self.flights == 1 else left  # the last step may end at any time
 
 
 class Flights:
@@ -58,7 +76,6 @@ class Flights:
         self._queued: dict[Id, Flight] = {}
         self._order = 0
         self._messages: dict[int, Message] = {}  #: by order: those with something that has not ended
-        self._in_line: Counter[Line] = Counter()  #: how many of them
         self._crews: dict[Id, dict[StepKey, StepTask]] = {}  #: by leader: those sent with it that have not ended
         self._leaders: dict[Id, tuple[Id, int]] = {}  #: the leader of each, and the order of their message
         self._adrift: dict[RunId, set[StepKey]] = {}  #: sent with others by a process that died since
@@ -82,7 +99,15 @@ class Flights:
         self._order += 1
         return self._order
 
-    def departs(self, at: Attempt, task: StepTask | None, line: Line, now: float, order: int | None = None) -> Flight:
+    def departs(
+        self,
+        at: Attempt,
+        task: StepTask | None,
+        line: Line,
+        now: float,
+        order: int | None = None,
+        each: float = 0.0,
+    ) -> Flight:
         """In the message of that order; None: in that of its leader, or one of its own."""
         if order is None:
             order = self._leaders[_id(at)][1] if _id(at) in self._leaders else self.new_order()
@@ -93,8 +118,7 @@ class Flights:
         self._by_step[_id(at)] = self._queued[_id(at)] = flight
         message = self._messages.get(order)
         if message is None:
-            message = self._messages[order] = Message(line)
-            self._in_line[line] += 1
+            message = self._messages[order] = Message(line, each)
         message.flights += 1
         if task is not None and task.then:
             for mate in task.then:
@@ -119,9 +143,19 @@ class Flights:
     def stops(self, run_id: RunId) -> list[tuple[StepKey, int]]:
         return [(step, attempt) for (run, step), attempt in self._stops.items() if run == run_id]
 
-    def messages(self, line: Line) -> int:
-        """On their way or being worked on."""
-        return self._in_line[line]
+    def room(self, line: Line, slots: int, now: float) -> Room:
+        """For messages to so many processes."""
+        mine = [message for message in self._messages.values() if message.line == line]
+        free = _AHEAD * slots - len(mine)
+        if free <= 0:
+            return Room(0, 0, slots)
+        work = sorted(message.seconds(now) for message in mine if message.begun)[-slots:]
+        work = [0.0] * (slots - len(work)) + work
+        for message in mine:
+            if not message.begun:
+                heapreplace(work, work[0] + message.seconds(now))
+        busy = [seconds for seconds in work if seconds > _SOON]
+        return Room(free, min(free, slots - len(busy)), slots, sum(busy))
 
     def returns(self, flight: Flight) -> None:
         """It is to be sent again, or given up."""
@@ -163,7 +197,6 @@ class Flights:
         message.claimed -= flight.claimed
         if not message.flights:
             del self._messages[flight.order]
-            self._in_line[message.line] -= 1
 
     def _disband(self, member: Id) -> None:
         """The worker does not go on with the rest."""
@@ -196,6 +229,8 @@ class Flights:
             flight.started = True
             self._claimed(flight, now)
             return None
+        message = self._messages[flight.order]
+        message.begun, message.heard = True, now
         self._leaves(flight)
         if isinstance(event, StepSucceeded):
             self.lets_go(event.run_id, event.step)
@@ -206,7 +241,9 @@ class Flights:
         return flight
 
     def _claimed(self, flight: Flight, now: float) -> None:
-        self._messages[flight.order].claimed += not flight.claimed
+        message = self._messages[flight.order]
+        message.claimed += not flight.claimed
+        message.begun, message.heard = True, now
         flight.claimed, flight.seen, flight.lease = True, now, b""
         self._queued.pop(_id(flight.at), None)
         self._overtaken[flight.line] = max(flight.order, self._overtaken.get(flight.line, 0))

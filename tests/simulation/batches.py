@@ -13,16 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from executors.celery.backlog import Backlog, Line, Parcel, Waiting, kind_of
+from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of, kind_of
+from executors.celery.flights import Flights
 from opgrid.broker.pace import Pace
+from opgrid.broker.scripts import Attempt
 from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.events import AnyEvent, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import JobRef, RunBrief, StepTask
 from opgrid.ids import NodePath, RunId, StepKey
 from worker.ride import SLOW
 
 MESSAGE: Final = 0.001  #: seconds that a process spends on a message, whatever is in it
 TURN: Final = 0.002  #: seconds until the coordinator has heard of something, and what it sends is there
-AHEAD: Final = 2  #: messages for each process
 _LINE: Final = Line("q")
 _RUN: Final = RunBrief(RunId("r"), JobRef("job", "hash"), ExecutorChoice("celery"))
 
@@ -38,13 +40,12 @@ class Fleet:
     messages: int = 0
 
     def __post_init__(self) -> None:
-        self._backlog, self._pace = Backlog(), Pace()
+        self._backlog, self._flights, self._pace = Backlog(), Flights(8.0), Pace()
         for number in range(len(self.seconds)):
             task = StepTask(RunId("r"), StepKey(str(number)), NodePath("op"), op="op", alone=self.alone)
             self._backlog.put(Waiting(_RUN, "content", task, _LINE, 0.0))
         self._queue: deque[Parcel] = deque()
         self._idle = self.processes
-        self._out = 0  #: messages that are queued or worked on
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, str, object]] = []
 
@@ -59,44 +60,58 @@ class Fleet:
             elif what == "free":
                 self._idle += 1
             else:
-                self._heard(about, now)
+                self._heard(about, now)  # type: ignore[arg-type]
             while self._idle and self._queue:
                 self._idle -= 1
                 self._work(self._queue.popleft(), now)
         return max(self.ended.values())
 
     def _dispatch(self, now: float) -> None:
-        most = AHEAD * self.processes
-        while most > self._out and (parcels := self._backlog.parcels(_LINE, most - self._out, most, self._pace)):
+        while parcels := self._backlog.parcels(_LINE, self._flights.room(_LINE, self.processes, now), self._pace):
             for parcel in parcels:
-                self._out += 1
+                order, each = self._flights.new_order(), each_of(parcel, self._pace)
+                for waiting in parcel:
+                    self._flights.departs(_at(waiting), waiting.task, _LINE, now, order, each)
                 self.messages += 1
                 self._later(now + TURN, "arrive", parcel)
 
     def _work(self, parcel: Parcel, now: float) -> None:
         """A process takes a message; what comes of it is put on the agenda."""
         at = now + MESSAGE
+        first = parcel[0].task
+        begun = StepStarted(run_id=first.run_id, at=at, step=first.step, attempt=first.attempt)
+        self._later(at + TURN, "tell", (begun, None, []))
         for place, waiting in enumerate(parcel):
             seconds = self.seconds[int(waiting.task.step)]
             rest = parcel[place + 1 :]
             if seconds > SLOW and rest:
-                self._later(at + SLOW + TURN, "tell", ([], rest, False))
-                parcel = parcel[: place + 1]
+                self._later(at + SLOW + TURN, "tell", (None, None, rest))
+                rest = []
             at += seconds
-            self._later(at + TURN, "tell", ([(waiting, seconds, at)], [], waiting is parcel[-1]))
-            if waiting is parcel[-1]:
+            task = waiting.task
+            ended = StepSucceeded(run_id=task.run_id, at=at, step=task.step, attempt=task.attempt, seconds=seconds)
+            self._later(at + TURN, "tell", (ended, waiting, []))
+            if not rest:
                 break
         self._later(at, "free", None)
 
-    def _heard(self, about: object, now: float) -> None:
-        told, rest, is_last = about  # type: ignore[misc]
-        for waiting, seconds, at in told:
-            self.ended[int(waiting.task.step)] = at
-            self._pace.learn(kind_of(waiting), seconds)
-        if rest:
-            self._backlog.put_back([each._replace(again=True) for each in rest])
-        self._out -= is_last
+    def _heard(self, about: tuple[AnyEvent | None, Waiting | None, Parcel], now: float) -> None:
+        event, ended, given_back = about
+        if event is not None:
+            self._flights.handle(event, now)
+        if ended is not None and event is not None:
+            self.ended[int(ended.task.step)] = event.at
+            self._pace.learn(kind_of(ended), self.seconds[int(ended.task.step)])
+        for each in given_back:
+            flight = self._flights.get(each.task.run_id, each.task.step)
+            assert flight is not None
+            self._flights.returns(flight)
+        self._backlog.put_back([each._replace(again=True) for each in given_back])
         self._dispatch(now)
 
     def _later(self, at: float, what: str, about: object) -> None:
         heapq.heappush(self._agenda, (at, next(self._order), what, about))
+
+
+def _at(waiting: Waiting) -> Attempt:
+    return Attempt(waiting.task.run_id, "s", waiting.task.step, waiting.task.attempt)

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from executors.celery.backlog import Backlog, Line, Parcel, Waiting
+from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of
 from executors.celery.flights import Flight, Flights
 from opgrid.broker.pace import Pace
 from opgrid.broker.scripts import Attempt
@@ -183,11 +183,8 @@ class Remote(Executor):
                 self.flights.departs(_at(task), task, LINE, self.world.now)
 
     def _dispatch(self) -> None:
-        most = self.world.ahead
-        while (free := most - self.flights.messages(LINE)) > 0:
-            parcels = self.backlog.parcels(LINE, free, most, self.pace)
-            if not parcels:
-                return
+        slots, now = self.world.slots, self.world.now
+        while parcels := self.backlog.parcels(LINE, self.flights.room(LINE, slots, now), self.pace):
             self._publish(parcels)
 
     def _publish(self, parcels: Sequence[Parcel]) -> None:
@@ -205,12 +202,12 @@ class Remote(Executor):
             self.world.nobody_knows()
             raise
         for parcel in parcels:
-            order = self.flights.new_order()
+            order, seconds = self.flights.new_order(), each_of(parcel, self.pace)
             for waiting, task in [(each, task) for each in parcel for task in out_with(each.task)]:
                 if not next(answers):
                     self.over[task.step] = task.attempt
                     continue
-                flight = self.flights.departs(_at(task), task, waiting.line, self.world.now, order)
+                flight = self.flights.departs(_at(task), task, waiting.line, self.world.now, order, seconds)
                 flight.since = waiting.since
                 self.flights.delay(flight, waiting.resent, self.world.now)
 
@@ -475,7 +472,7 @@ class World:
         self.coordinators: list[Coordinator] = []
         self.workers = [Worker(self, f"w{number}") for number in range(3)]
         self.claims = 0
-        self.ahead = self.rng.choice([1, 2, 6])  #: messages
+        self.slots = self.rng.choice([1, 2, 3])  #: processes that the executor takes the fleet to have
         self.expected = self.rng.choice([0.0001, 0.0001, 0.005, 1.0])  #: seconds that a step is thought to take
         self.knows = seed % 3 != 1  #: that, before it has sent any
         self.used: dict[tuple[StepKey, int], list[list[OutputRef]]] = {}  #: inputs of each that began

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from executors.celery.backlog import Line
+import pytest
+
+from executors.celery.backlog import Line, Room
 from executors.celery.flights import Flight, Flights
 from opgrid.broker.scripts import Attempt
 from opgrid.contracts.events import ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
@@ -8,6 +10,7 @@ from opgrid.contracts.tasks import StepTask
 from opgrid.ids import NodePath, RunId, StepKey
 
 RUN, TTL = RunId("r"), 8.0
+LINE = Line("q")
 
 
 def depart(flights: Flights, step: str, now: float = 0.0, attempt: int = 1, priority: int = 0) -> Flight:
@@ -195,3 +198,46 @@ def test_a_step_that_was_killed_for_its_time_takes_its_crew_along() -> None:
     late = ErrorInfo("StepTimedOut", "late")
     flights.handle(StepFailed(run_id=RUN, at=0, step=StepKey("a"), attempt=1, error=late, timed_out=True), 1.0)
     assert not any(flights.is_aboard(each) for each in crewmates)
+
+
+def message(flights: Flights, *steps: str, each: float = 0.01) -> None:
+    order = flights.new_order()
+    for step in steps:
+        task = StepTask(RUN, StepKey(step), NodePath(step))
+        flights.departs(Attempt(RUN, "s", step, 1), task, LINE, 0.0, order, each)
+
+
+def succeed(flights: Flights, step: str, now: float) -> None:
+    flights.handle(StepSucceeded(run_id=RUN, at=0, step=StepKey(step), attempt=1), now)
+
+
+def test_who_has_nothing_to_do_and_who_soon_will_have_is_idle() -> None:
+    flights = Flights(TTL)
+    assert flights.room(LINE, 2, 0.0) == Room(4, 2, 2)
+    message(flights, "a", "b", "c", "d")
+    assert flights.room(LINE, 2, 0.0) == Room(3, 1, 2, 0.04)
+    message(flights, "e", "f")
+    message(flights, "g")
+    assert flights.room(LINE, 2, 0.0) == Room(1, 0, 2, pytest.approx(0.07))
+    for at, step in enumerate("abc", 1):
+        succeed(flights, step, at * 0.01)
+    start(flights, "e")
+    assert flights.room(LINE, 2, 0.03) == Room(1, 0, 2, pytest.approx(0.04))
+    succeed(flights, "e", 0.03)
+    succeed(flights, "d", 0.04)
+    assert flights.room(LINE, 2, 0.04) == Room(2, 2, 2)
+    message(flights, "h", "i")
+    message(flights, "j", "k")
+    assert flights.room(LINE, 2, 0.04) == Room(0, 0, 2)
+
+
+def test_the_last_step_of_a_message_may_end_at_any_time_and_so_may_what_is_late() -> None:
+    flights = Flights(TTL)
+    message(flights, "a", each=1.0)
+    assert flights.room(LINE, 1, 0.0) == Room(1, 0, 1, 1.0)
+    start(flights, "a")
+    assert flights.room(LINE, 1, 0.0) == Room(1, 1, 1)
+    message(flights, "b", "c", each=1.0)
+    start(flights, "b", 1.0)
+    assert flights.room(LINE, 2, 1.0) == Room(2, 1, 2, 2.0)
+    assert flights.room(LINE, 2, 3.2) == Room(2, 2, 2)
