@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from math import inf
 from typing import Final, NamedTuple, Self
 
@@ -38,8 +37,6 @@ _SLOW: Final = 0.02
 _BESIDE: Final = 256  #: async steps at once
 _BREATH: Final = 0.005  #: seconds that a poll waits at least while only async steps run
 
-_NO_DEADLINE: Final = nullcontext()
-
 _log = logging.getLogger("opgrid.in_process")
 
 
@@ -51,7 +48,7 @@ class InProcessExecutor(Executor):
     crosses_processes = False
     one_host = True
     fuses = True
-    sooner_alone = inf
+    sooner_alone = inf  #: there is no other place
     default_io = "filesystem"
 
     def __init__(self, setup: ExecutorSetup) -> None:
@@ -99,14 +96,8 @@ class InProcessExecutor(Executor):
         elif not self._events:
             self._bell.wait(max(timeout, _BREATH) if self._running else timeout)
         self._woken = False
-        events = []
-        while self._events:  # a thread that user code started may log meanwhile
-            events.append(self._events.popleft())
-        return Polled(events, "")
-
-    def expects(self, job: str, op: str) -> float | None:
-        """There is no other place for it."""
-        return 0.0
+        take = self._events.popleft
+        return Polled([take() for _ in range(len(self._events))], "")  # a thread of user code may log meanwhile
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
         unwanted = set(steps)
@@ -159,12 +150,13 @@ class InProcessExecutor(Executor):
         """
         until = time.monotonic() + _TURN
         ready: list[_Entry] = []
+        line = self._waiting
         try:
-            self._run_next(ready)
-            while (line := self._line(ready)) and not self._woken:
-                if time.monotonic() + self._expected(line[0]) >= until:
+            while True:
+                self._run_next(heapq.heappop(line), ready)
+                line = self._line(ready)
+                if not line or self._woken or time.monotonic() + self._expected(line[0]) >= until:
                     return
-                self._run_next(ready)
         finally:
             for entry in ready:  # to go on as they were, once they are submitted
                 if entry.crew is not None:
@@ -175,21 +167,21 @@ class InProcessExecutor(Executor):
         waiting = self._waiting
         return waiting if not ready or (waiting and waiting[0] < ready[0]) else ready
 
-    def _run_next(self, ready: list[_Entry]) -> None:
-        entry = heapq.heappop(self._line(ready))
-        seen = self._seen[entry.run.run_id]
-        seen.add((entry.task.step, entry.task.attempt))
-        scope = self._started(entry.run, entry.task)
+    def _run_next(self, entry: _Entry, ready: list[_Entry]) -> None:
+        task, crew = entry.task, entry.crew
+        seen = self._seen[task.run_id]
+        seen.add((task.step, task.attempt))
+        scope = self._started(entry.run, task)
         if scope is None:
             return
-        if scope.node(entry.task.node).is_async:
-            self._run_beside(entry.task, scope)
+        node = scope.node(task.node)
+        if node.is_async:
+            self._run_beside(task, scope)
             return
-        ended = self._run(entry.task, scope)
-        crew = entry.crew
+        ended = self._run(task, scope, node.op)
         if crew is not None and crew.left and isinstance(ended, StepSucceeded):
-            for task in crew.after(ended, seen):
-                heapq.heappush(ready, _Entry(entry.rank, next(self._order), entry.run, task, crew))
+            for following in crew.after(ended, seen):
+                heapq.heappush(ready, _Entry(entry.rank, next(self._order), entry.run, following, crew))
 
     def _expected(self, entry: _Entry) -> float:
         """Seconds in this thread; many, for what has not been seen to run so far."""
@@ -225,17 +217,24 @@ class InProcessExecutor(Executor):
             )
             return None
 
-    def _run(self, task: StepTask, scope: RunScope) -> Terminal:
+    def _run(self, task: StepTask, scope: RunScope, op: OpDefinition) -> Terminal:
         started = time.time()
-        limit = _NO_DEADLINE if task.timeout is None else deadline(task.timeout)
-        with limit, run_step(task, scope, self._sink) as outcome:
+        if task.timeout is None:
+            ended = self._attempted(task, scope, started)
+        else:
+            with deadline(task.timeout):
+                ended = self._attempted(task, scope, started)
+        seconds = time.time() - started
+        self._seconds[op] = seconds
+        self._is_slow = seconds >= _SLOW
+        return ended
+
+    def _attempted(self, task: StepTask, scope: RunScope, started: float) -> Terminal:
+        with run_step(task, scope, self._sink) as outcome:
             if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
                 at = self._events.index(outcome.event)
                 self._events[at] = outcome.event = timed_out(task, time.time() - started)
             outcome.run_hooks(self._sink)
-        seconds = time.time() - started
-        self._seconds[scope.node(task.node).op] = seconds
-        self._is_slow = seconds >= _SLOW
         return outcome.event
 
     def _run_beside(self, task: StepTask, scope: RunScope) -> None:

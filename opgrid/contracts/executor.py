@@ -39,7 +39,8 @@ class Executor(ABC):
     one_host: bool = False
     #: Tasks may come with others to go on with (``StepTask.then``); these are submitted, too, when it is their turn.
     fuses: bool = False
-    #: Seconds of work that are done sooner one after the other by one process than side by side by several.
+    #: Seconds of work that are done sooner one after the other by one process than side by side by several; ``inf``
+    #: where there is only one.
     sooner_alone: float = 0.0
     #: The IO manager that stands behind ``io_manager`` where the job binds none.
     default_io: str = "filesystem"

@@ -41,6 +41,8 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, told: Any) -> Place:
         """Raises PayloadDamaged for what is no place."""
+        if isinstance(told, cls):
+            return told  # it never left this process
         match told:
             case [str(name), int(at), int(length)] if _NAME(name) and 0 <= at < _FARTHEST and 0 < length <= _LONGEST:
                 return cls(name, at, length)

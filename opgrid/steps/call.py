@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from types import AsyncGeneratorType, CoroutineType
+from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.definitions.events import Failure, RetryRequested
 from opgrid.errors import ExecutionStepExecutionError
 
 if TYPE_CHECKING:
     from opgrid.steps.attempt import Attempt
+
+_ASYNC: Final = (CoroutineType, AsyncGeneratorType)
 
 
 def call_op(attempt: Attempt, inputs: dict[str, Any]) -> Any:
@@ -26,14 +28,10 @@ def call_op(attempt: Attempt, inputs: dict[str, Any]) -> Any:
     try:
         context = None if signature.context is None else attempt.context
         result = signature.call(attempt.node.op.compute_fn, context, named)
-        if inspect.iscoroutine(result):
+        if isinstance(result, _ASYNC):
             from opgrid.steps import event_loop
 
-            return event_loop.run(result)
-        if inspect.isasyncgen(result):
-            from opgrid.steps import event_loop
-
-            return event_loop.iterate(result)
+            return event_loop.run(result) if isinstance(result, CoroutineType) else event_loop.iterate(result)
         return result
     except (Failure, RetryRequested):
         raise

@@ -188,7 +188,7 @@ def _checked(attempt: Attempt, name: str, value: Any) -> Any:
     if type is None:
         return value
     task = attempt.task
-    report, wrong = check(type, attempt, value, f"input {name!r}")
+    report, wrong = check(type, attempt, value, "input", name)
     attempt.sink.emit(
         StepInput(
             run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, input=name, type_check=report

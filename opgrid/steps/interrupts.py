@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from types import FrameType
 from typing import Any, TypeAlias
 
@@ -13,6 +15,7 @@ from opgrid.errors import ExecutionInterruptedError
 
 Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
+_main = threading.main_thread().ident  #: where signals arrive
 _armed = False
 _pending: str | None = None
 _asked = False
@@ -72,7 +75,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
 def arm() -> bool:
     """User code begins: from here on a signal is raised at once. Gives what ``disarm`` wants back."""
     global _armed, _asked
-    if not _in_main_thread():
+    if get_ident() != _main:
         return False  # no signal arrives here
     if not _armed:
         _asked = _pending is not None
@@ -85,7 +88,7 @@ def arm() -> bool:
 def disarm(before: bool = False) -> None:
     """User code is over: a signal that comes now is too late."""
     global _armed
-    if _in_main_thread():
+    if get_ident() == _main:
         _armed = before
 
 
@@ -125,7 +128,16 @@ def asked() -> bool:
 
 
 def _in_main_thread() -> bool:
-    return threading.get_ident() == threading.main_thread().ident
+    return get_ident() == _main
+
+
+def _forked() -> None:
+    """The thread that forked is the main thread of the child."""
+    global _main
+    _main = get_ident()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _after(handler: Handler) -> Handler:

@@ -207,7 +207,7 @@ def _store(
     wrong = None
     type = attempt.node.checked_outs.get(name)
     if type is not None:
-        report, wrong = check(type, attempt, value, f"output {name!r}")
+        report, wrong = check(type, attempt, value, "output", name)
     all_metadata: Mapping[str, Any] = metadata or {}
     if attempt.added and (added := attempt.added.pop((name, mapping_key), None)):
         all_metadata = {**all_metadata, **added}

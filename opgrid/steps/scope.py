@@ -8,7 +8,7 @@ import threading
 from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from opgrid.contracts.config import NodeConfig
 from opgrid.contracts.tasks import OutputRef, PythonLogs, RunBrief
@@ -39,6 +39,9 @@ class LocalRun:
     outputs: dict[tuple[str, str, str | None], Any] = field(default_factory=dict)
     #: (step key, attempt) -> what user code raised
     errors: dict[tuple[str, int], BaseException] = field(default_factory=dict)
+
+
+_NOTHING_SET: Final = NodeConfig()
 
 
 class Read(NamedTuple):
@@ -98,7 +101,6 @@ class Node:
         self.path = path
         self.op = op
         self.tags = node.tags
-        self.hooks: tuple[HookDefinition, ...] = tuple(sorted(node.hooks, key=lambda hook: hook.name))
         self.retry = node.retry
         self.config = config
         self.ins: Mapping[str, In] = op.ins
@@ -111,8 +113,11 @@ class Node:
             self.writes = {name: port._replace(config=config.outputs.get(name)) for name, port in facts.writes.items()}
         self.reads = {} if config.inputs else facts.reads
         self.resource_keys = facts.resource_keys
-        #: every resource that has to be open before this op runs
-        self.opens = facts.opens.union(*(hook.required_resource_keys for hook in self.hooks))
+        self.hooks: tuple[HookDefinition, ...] = ()
+        self.opens = facts.opens  #: every resource that has to be open before this op runs
+        if node.hooks:
+            self.hooks = tuple(sorted(node.hooks, key=lambda hook: hook.name))
+            self.opens = facts.opens.union(*(hook.required_resource_keys for hook in self.hooks))
 
 
 class RunScope:
@@ -156,7 +161,7 @@ class RunScope:
             if facts is None:
                 facts = OpFacts(placed.op, self.job.resource_defs, config.resources)
                 self._facts[placed.op] = facts
-            found = self._nodes[path] = Node(path, placed, facts, config.nodes.get(path) or NodeConfig())
+            found = self._nodes[path] = Node(path, placed, facts, config.nodes.get(path, _NOTHING_SET))
         return found
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from opgrid.contracts.metadata import metadata_to_json
 from opgrid.errors import TypeCheckDidNotPass, TypeCheckError
@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from opgrid.steps.attempt import Attempt
 
 
-def check(type: Type, attempt: Attempt, value: Any, place: str) -> tuple[dict[str, Any], TypeCheckDidNotPass | None]:
+def check(
+    type: Type, attempt: Attempt, value: Any, place: Literal["input", "output"], name: str
+) -> tuple[dict[str, Any], TypeCheckDidNotPass | None]:
     """The outcome as data for the event, and the error to raise once the event is out."""
     try:
         found = type.check(attempt.context if type.needs_context else None, value)
     except Exception as error:
         raise TypeCheckError(
-            f"The type check of {type.display_name!r} raised, on {place} of {attempt.whose}."
+            f"The type check of {type.display_name!r} raised, on {place} {name!r} of {attempt.whose}."
         ) from error
     report: dict[str, Any] = {"success": found.success, "type": type.display_name}
     if found.description:
@@ -29,7 +31,8 @@ def check(type: Type, attempt: Attempt, value: Any, place: str) -> tuple[dict[st
         return report, None
     described = f" Description: {found.description}" if found.description else ""
     return report, TypeCheckDidNotPass(
-        f"Type check failed for step {place} of {attempt.whose}: expected type {type.display_name!r}.{described}",
+        f"Type check failed for step {place} {name!r} of {attempt.whose}: expected type {type.display_name!r}."
+        f"{described}",
         type.display_name,
         dict(found.metadata or {}),
     )

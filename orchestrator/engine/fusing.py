@@ -24,17 +24,18 @@ Expect = Callable[[StepSpec], float | None]
 Way = tuple[str, str | None, int, str | None]
 
 
-def crew(leaders: list[Step]) -> list[Step]:
+def crew(leaders: list[Step], one_place: bool = False) -> list[Step]:
     """The steps to go on with after ``leaders``, each behind those that it needs; all others that they need are done.
 
-    Without a word of their author: one chain, in which each step feeds only the next. With one, all of their group.
+    Without a word of their author: one chain, in which each step feeds only the next. With one, all of their group;
+    where there is but ``one_place`` to run them, all that go the same way.
     """
     if not _may_lead(leaders[0]):
         return []
-    group = leaders[0].spec.fuse
+    everything = one_place or bool(leaders[0].spec.fuse)
     aboard = _Aboard(leaders)
     for step in aboard.steps:  # grows while it is walked
-        if not group and any(waiter is not step.waiters[0] for waiter in step.waiters):
+        if not everything and any(waiter is not step.waiters[0] for waiter in step.waiters):
             break
         for waiter in step.waiters:
             if aboard.is_next(waiter):
@@ -45,8 +46,7 @@ def crew(leaders: list[Step]) -> list[Step]:
 def small_crew(leaders: list[Step], expect: Expect, most: float) -> list[Step]:
     """All that comes after ``leaders``, where that is sooner done in one place: steps that could run side by side take
     less than ``most`` seconds together, those that come after them, too, and so on. Empty where it is not known to be
-    so, or something of it waits for others as well; where ``most`` has no end there is but one place, and what waits
-    for others is left out.
+    so, or something of it waits for others as well.
     """
     room = [most]
 
@@ -72,8 +72,7 @@ def small_crew(leaders: list[Step], expect: Expect, most: float) -> list[Step]:
                     return []
                 aboard.take(waiter)
                 waiting.discard(waiter.key)
-    whole = not waiting or aboard.is_full or most == inf
-    return aboard.steps[len(leaders) :] if whole else []
+    return aboard.steps[len(leaders) :] if aboard.is_full or not waiting else []
 
 
 class _Aboard:
@@ -123,4 +122,4 @@ def way(step: Step) -> Way:
 
 def _whole(step: Step, aboard: set[NodePath]) -> bool:
     """Of steps that are still to succeed it takes outputs as they come, no fan-out of theirs."""
-    return not any(wire.delivery is not _WHOLE and wire.step in aboard for wire in upstream(step.spec))
+    return all(wire.delivery is _WHOLE or wire.step not in aboard for wire in upstream(step.spec))

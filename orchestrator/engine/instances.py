@@ -332,7 +332,7 @@ class Instances:
 
     def _source(self, path: NodePath, step: Step) -> Step:
         depth = self._depth[path]
-        return self.steps[step_key(path, step.keys[:depth] if depth else ())]
+        return self.steps[step_key(path, step.keys[:depth]) if depth else StepKey(path)]
 
     # ---- what is at hand
 

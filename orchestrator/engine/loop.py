@@ -10,7 +10,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, Self, assert_never
+from typing import Final, NamedTuple, Protocol, Self, assert_never
 
 import msgspec
 
@@ -91,6 +91,14 @@ class LiveRun:
 
     def executors(self) -> set[str]:
         return {self.executor_of(spec.executor) for spec in self.machine.plan.steps if spec.runs}
+
+
+class _Decided(NamedTuple):
+    """What comes of the events of a turn."""
+
+    recorded: dict[RunId, list[AnyEvent]]
+    statuses: dict[RunId, RunStatus]
+    orders: list[tuple[LiveRun, Command]]
 
 
 def drive(
@@ -251,30 +259,7 @@ class _Driver:
 
     def _turn(self, events: Iterable[AnyEvent], heard: Sequence[Heard]) -> None:
         now = self._clock()
-        recorded: dict[RunId, list[AnyEvent]] = {}
-        statuses: dict[RunId, RunStatus] = {}
-        orders: list[tuple[LiveRun, Command]] = []
-        for event in events:
-            run = self._live.get(event.run_id)
-            if run is None:
-                continue
-            machine = run.machine
-            event = machine.vetted(event)
-            before = machine.status
-            commands = machine.take(event, now)
-            if commands is None:
-                continue
-            record = recorded.setdefault(event.run_id, [])
-            record.append(event)
-            for command in commands:
-                if isinstance(command, Note):
-                    record.append(command.event)
-                else:
-                    orders.append((run, command))
-            if machine.status is not before:
-                statuses[event.run_id] = machine.status
-            if type(event) in _ENDS and isinstance(event, StepEvent):
-                self._came_back(run, event)
+        recorded, statuses, orders = self._decided(events, now)
         positions = {
             entry.name: entry.polled.position
             for entry in heard
@@ -286,6 +271,32 @@ class _Driver:
         for name, position in positions.items():
             with self._ears.talking(name):
                 self._executors[name].acknowledge(position)
+
+    def _decided(self, events: Iterable[AnyEvent], now: float) -> _Decided:
+        made = _Decided({}, {}, [])
+        for event in events:
+            run = self._live.get(event.run_id)
+            if run is None:
+                continue
+            machine = run.machine
+            if type(event) is StepSucceeded:
+                event = machine.vetted(event)
+            before = machine.status
+            commands = machine.take(event, now)
+            if commands is None:
+                continue
+            record = made.recorded.setdefault(event.run_id, [])
+            record.append(event)
+            for command in commands:
+                if type(command) is Note:
+                    record.append(command.event)
+                else:
+                    made.orders.append((run, command))
+            if machine.status is not before:
+                made.statuses[event.run_id] = machine.status
+            if type(event) in _ENDS and isinstance(event, StepEvent):
+                self._came_back(run, event)
+        return made
 
     def _record(
         self,

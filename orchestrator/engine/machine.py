@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,12 +41,12 @@ from opgrid.contracts.events import (
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import OutputRef, Source, StepTask, TaskInput
 from opgrid.errors import listed
-from opgrid.ids import RunId, StepKey
+from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
 from orchestrator.engine.fusing import Expect, crew, small_crew, way
 from orchestrator.engine.instances import Absent, Instances, Step
 from orchestrator.engine.retries import granted, share_of
-from orchestrator.planner.plan import NEVER, KnownStep, Plan
+from orchestrator.planner.plan import NEVER, KnownStep, Plan, StepSpec
 
 #: Lost attempts of one step that are started again; the one that uses the budget up fails the step.
 LOSS_BUDGET = 3
@@ -83,15 +84,13 @@ class RunMachine:
         self.started_at: float | None = None
         self._timeout: str | None = None  #: why it is ended, where its time is over
         self._instances = Instances(plan)
+        self.steps: Mapping[StepKey, Step] = self._instances.steps
+        self._tasks: dict[NodePath, StepTask] = {}
         self._active = 0  #: steps that are out or wait for a retry
         self._failed: list[StepKey] = []
         self._awaits: dict[StepKey, set[StepKey]] = {}  #: steps whose inputs are made again, and by which
         self._hooks: dict[StepKey, set[str]] = {}  #: that have not reported, of steps that have ended
         self._elsewhere: set[StepKey] = set()  #: whose hooks were sent to another process
-
-    @property
-    def steps(self) -> Mapping[StepKey, Step]:
-        return self._instances.steps
 
     @property
     def finished(self) -> bool:
@@ -107,9 +106,9 @@ class RunMachine:
         if decide is not None:
             return None if self.status in _ENDED else decide(self, event, now)
         if isinstance(event, StepEvent) and event.step:
-            step = self._instances.steps.get(event.step)
-            told = step is not None and step.attempt == event.attempt and step.status not in _NOT_STARTED
-            return [] if told else None
+            step = self.steps.get(event.step)
+            if step is None or step.attempt != event.attempt or step.status in _NOT_STARTED:
+                return None
         return []
 
     # ---- the run
@@ -202,7 +201,7 @@ class RunMachine:
 
     def _out(self, event: StepEvent) -> Step | None:
         """The step, if this event is about the attempt that is out."""
-        step = self._instances.steps.get(event.step)
+        step = self.steps.get(event.step)
         if step is None or step.attempt != event.attempt or step.status not in _OUT:
             return None
         return step
@@ -359,7 +358,7 @@ class RunMachine:
     def _advance(self, ready: list[Step], now: float) -> list[Command]:
         """Launch or skip what is ready, and what that makes ready."""
         commands: list[Command] = []
-        if self.status is RunStatus.STARTED:
+        if ready and self.status is RunStatus.STARTED:
             for step in ready:  # grows while it is walked
                 inputs = self._inputs(step)
                 if isinstance(inputs, str):
@@ -372,7 +371,7 @@ class RunMachine:
 
     def _inputs(self, step: Step) -> tuple[TaskInput, ...] | str:
         """Of a step that is ready; or why it is skipped instead of launched."""
-        if not self._instances.agrees(step):
+        if step.ruled and not self._instances.agrees(step):
             return f"Its trigger rule is {step.spec.trigger.value!r}, and the steps above it ended otherwise."
         inputs = self._instances.inputs(step)
         if isinstance(inputs, Absent):
@@ -403,8 +402,8 @@ class RunMachine:
             groups.setdefault(way(step) if together and step.spec.fuse != NEVER else task.id, []).append(task)
         for group in groups.values():
             leaders = [self.steps[task.step] for task in group]
-            if leaders[0].spec.fuse or not sooner_alone:
-                found += self._with_crew(group, crew(leaders))
+            if leaders[0].spec.fuse or sooner_alone in (0.0, inf):
+                found += self._with_crew(group, crew(leaders, one_place=sooner_alone == inf))
             elif aboard := small_crew(leaders, expect, sooner_alone):
                 found += self._with_crew(group, aboard)
             else:
@@ -429,13 +428,15 @@ class RunMachine:
         """Its task, for when those of ``promised`` have succeeded; it is one of them now. None where it, or one that it
         needs, will be skipped.
         """
-        sources = self._instances.sources(step)
-        if not all(source.done or source.key in promised for source in sources):
-            return None
+        after: dict[StepKey, None] = {}
+        for source in self._instances.sources(step):
+            if source.key in promised:
+                after[source.key] = None
+            elif not source.done:
+                return None
         inputs = self._instances.inputs(step, promised)
         if isinstance(inputs, Absent):
             return None
-        after = dict.fromkeys(source.key for source in sources if source.key in promised)
         step.aboard = True
         promised.add(step.key)
         needs = self._instances.needs(step, promised)
@@ -458,29 +459,37 @@ class RunMachine:
         needs: tuple[Source, ...] = (),
         fused: bool = False,
     ) -> StepTask:
-        spec = step.spec
         if inputs is None:
             inputs = self._instances.inputs(step)
         assert not isinstance(inputs, Absent), f"{step.key} was launched without {inputs.input}"
-        return StepTask(
-            run_id=self.run_id,
+        known = self._tasks.get(step.spec.key) or self._task_of(step.spec)
+        return msgspec.structs.replace(
+            known,
             step=step.key,
-            node=spec.key,
             attempt=step.attempt,
             retry_number=step.retry_number,
             mapping_keys=step.keys,
             inputs=inputs,
+            after=after,
+            needs=needs,
+            fused=fused,
+        )
+
+    def _task_of(self, spec: StepSpec) -> StepTask:
+        """What is the same in all tasks of a node: to take it over takes a fifth of the time."""
+        made = self._tasks[spec.key] = StepTask(
+            run_id=self.run_id,
+            step=StepKey(spec.key),
+            node=spec.key,
             queue=spec.queue,
             priority=spec.priority,
             timeout=spec.timeout,
             start_timeout=spec.start_timeout,
             executor=spec.executor,
-            after=after,
-            needs=needs,
-            fused=fused,
             alone=spec.fuse == NEVER,
             op=spec.op,
         )
+        return made
 
     def _skip(self, step: Step, reason: str, now: float) -> Note:
         step.status = StepStatus.SKIPPED

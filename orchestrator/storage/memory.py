@@ -67,7 +67,7 @@ class MemoryStore:
         self._events.setdefault(run_id, []).extend(events)
         self._log.extend(events)
         for event in events:
-            if isinstance(event, AssetMaterialized):
+            if type(event) is AssetMaterialized:
                 self._materializations.append((len(self._materializations) + 1, event))
 
     def run(self, run_id: str) -> RunRecord | None:
