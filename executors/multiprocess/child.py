@@ -24,7 +24,7 @@ from executors.multiprocess import frames, modules
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LogMessage, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.fusing import Crew
 from opgrid.contracts.tasks import RunBrief, StepTask
-from opgrid.contracts.wire import decode_brief, encode_events
+from opgrid.contracts.wire import decode_brief, encode_events, encode_legibly
 from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.op import OpDefinition
 from opgrid.errors import LoadError, OpGridError
@@ -282,7 +282,7 @@ class _Sink:
     def done(self, then: StepKey | None, imported: dict[str, str]) -> None:
         """The step is over; the one that begins now, if it is of the same crew."""
         with shielded(), self._lock:
-            self._channel.send(frames.DONE, _encode(frames.Done(self._taken(), then, imported)))
+            self._channel.send(frames.DONE, encode_legibly(frames.Done(self._taken(), then, imported)))
 
     def _taken(self) -> list[AnyEvent]:
         events, self._held = self._held, []

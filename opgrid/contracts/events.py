@@ -85,7 +85,11 @@ class ErrorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         below = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         trace = "".join(traceback.format_exception(error, chain=False))
         cause = cls.of(below, depth - 1) if below is not None and depth > 0 else None
-        return cls(type(error).__name__, str(error), trace, cause)
+        try:
+            message = str(error)
+        except Exception as problem:
+            message = f"({type(problem).__name__} when it was asked for its message)"
+        return cls(type(error).__name__, message, trace, cause)
 
 
 class Event(Questions, msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="type"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -23,8 +25,32 @@ _tasks = msgspec.json.Decoder(list[StepTask])
 _brief = msgspec.json.Decoder(RunBrief)
 
 
+def encode_legibly(value: object) -> bytes:
+    """As JSON, whatever users wrote: what is no text, as in names of files that are not UTF-8, is written out; keys are
+    what ``json`` makes of them.
+    """
+    try:
+        return _encode(value)
+    except (UnicodeEncodeError, TypeError):
+        return _encode(_legible(msgspec.to_builtins(value, enc_hook=repr)))
+
+
+def _legible(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_key(key): _legible(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_legible(each) for each in value]
+    return value
+
+
+def _key(key: Any) -> Any:
+    return json.dumps(key) if key is None or isinstance(key, bool) else _legible(key)
+
+
 def encode_event(event: AnyEvent) -> bytes:
-    return _encode(event)
+    return encode_legibly(event)
 
 
 def decode_event(data: bytes | str) -> AnyEvent:
@@ -34,7 +60,7 @@ def decode_event(data: bytes | str) -> AnyEvent:
 
 
 def encode_events(events: Sequence[AnyEvent]) -> bytes:
-    return _encode(list(events))
+    return encode_legibly(list(events))
 
 
 def decode_events(data: bytes | str) -> list[AnyEvent]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from opgrid.contracts.facts import AssetMaterialization
 from opgrid.definitions.definitions import Definitions
 from opgrid.definitions.events import DynamicOutput, Failure, Output
 from opgrid.definitions.hooks import failure_hook, success_hook
@@ -109,6 +110,20 @@ def speak(context: OpExecutionContext) -> None:
     context.log.info("hello from %s", context.step_key)
 
 
+class Odd(BaseException):
+    """No Exception, and without words."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@op
+def fail_oddly(context: OpExecutionContext) -> None:
+    context.log.info("a file: \udcff")  # as a name that is not UTF-8 reads
+    context.log_event(AssetMaterialization("table", metadata={"seen": {True: 1, None: 2}}))
+    raise Odd
+
+
 @op
 def count(context: OpExecutionContext) -> int:
     """How often it ran."""
@@ -148,6 +163,7 @@ def contract() -> None:
     sleep_long()
     ignore_interrupts()
     speak()
+    fail_oddly()
     count()
     pause()
     vary()

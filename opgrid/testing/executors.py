@@ -167,6 +167,13 @@ class ExecutorContract:
         assert (raised.kind, raised.message) == ("ValueError", "no luck")
         assert "contract_jobs.py" in raised.traceback
 
+    def test_whatever_a_step_writes_and_raises_is_told(self, run: Conversation) -> None:
+        end = run.run("fail_oddly")
+        assert isinstance(end, StepFailed), end
+        assert end.error.kind == "Odd"
+        _eventually(lambda: any(isinstance(event, LogMessage) for event in run.events), run)
+        assert isinstance(run.run("five"), StepSucceeded)
+
     def test_failure_for_good(self, run: Conversation) -> None:
         end = run.run("fail_for_good")
         assert isinstance(end, StepFailed)

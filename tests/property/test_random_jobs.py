@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from executors.celery.executor import CeleryExecutor
 from opgrid import instance_for_test
 from opgrid.broker.fleet import start_worker
-from opgrid.contracts.events import StepSkipped
+from opgrid.contracts.events import StepSkipped, StepStarted
 from opgrid.io.keys import KeyRing
 from orchestrator.instance import Instance
 from orchestrator.services.execute import execute_job
@@ -73,6 +75,17 @@ def fleet(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
 def test_on_celery(seed: int, fleet: Instance) -> None:
     with execute_job(compose(Drawing.of(seed)), fleet, executor="celery") as result:
         check(seed, result)
+
+
+@pytest.mark.celery
+@pytest.mark.parametrize("seed", SEEDS)
+def test_on_celery_in_crews(seed: int, fleet: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All steps are known to be short, and travel together."""
+    monkeypatch.setattr(CeleryExecutor, "expects", lambda *_: 0.0001)
+    with execute_job(compose(Drawing.of(seed)), fleet, executor="celery") as result:
+        check(seed, result)
+        starts = Counter(event.step for event in result.all_events if isinstance(event, StepStarted))
+    assert set(starts.values()) <= {1}
 
 
 def test_the_seeds_hold_every_kind_of_end() -> None:
