@@ -26,8 +26,8 @@ LARGEST: Final = 1024
 #: Bytes and values that a parcel takes.
 _FULL: Final = 32 * 1024
 _MANY: Final = 500
-#: Values that a reader keeps.
-_KEPT: Final = 10_000
+#: Parcels that a reader keeps: those of a thousand values that are read at once, and more.
+_KEPT: Final = 100
 _CRC_SIZE: Final = 4
 
 
@@ -152,6 +152,5 @@ class Parcels:
         if key in self._entries:
             return
         self._entries[key] = entries
-        count = sum(map(len, self._entries.values()))
-        while count > _KEPT and len(self._entries) > 1:
-            count -= len(self._entries.popitem(last=False)[1])
+        if len(self._entries) > _KEPT:
+            self._entries.popitem(last=False)

@@ -238,7 +238,7 @@ def test_what_names_no_place_is_none(manifest: Any) -> None:
 
 
 def test_a_reader_keeps_some_and_lets_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parcels, "_KEPT", 7)
+    monkeypatch.setattr(parcels, "_KEPT", 2)
     kept = Parcels()
     made = [parcel() for _ in range(4)]
     for each in made:
