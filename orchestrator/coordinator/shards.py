@@ -188,16 +188,23 @@ class Shard:
         """Runs that somebody began to drive, or was to."""
         runs = []
         for record in self._store.with_status(_GOING, self.name):
-            plan = plan_of(self._store, record)
-            if is_remote(record, plan):
-                try:
-                    events = list(self._store.read(record.run_id))
-                except EventLogInvalidForRun as error:  # the others of the shard go on
-                    _log.error("%s", error)
-                    failed = RunFailed(run_id=record.run_id, at=time.time(), reason=str(error))
-                    self._store.end_run(record.run_id, RunStatus.FAILURE, [failed], failed.at)
+            try:
+                plan = plan_of(self._store, record)
+                if not is_remote(record, plan):
                     continue
-                runs.append(resume(record.brief, within(plan, self._max_runtime), events, executors, time.time()))
-                if record.cancel is not None:  # whoever was told may have been stopped before it was recorded
-                    self._inbox.request_cancel(record.run_id, record.cancel)
+                events = list(self._store.read(record.run_id))
+            except (EventLogInvalidForRun, msgspec.MsgspecError) as error:  # the others of the shard go on
+                _log.error("Run %s cannot be driven on: %s", record.run_id, error)
+                failed = RunFailed(run_id=record.run_id, at=time.time(), reason=_unreadable(error))
+                self._store.end_run(record.run_id, RunStatus.FAILURE, [failed], failed.at)
+                continue
+            runs.append(resume(record.brief, within(plan, self._max_runtime), events, executors, time.time()))
+            if record.cancel is not None:  # whoever was told may have been stopped before it was recorded
+                self._inbox.request_cancel(record.run_id, record.cancel)
         return runs
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, EventLogInvalidForRun):
+        return str(error)
+    return f"Its plan cannot be read ({type(error).__name__}: {error})."

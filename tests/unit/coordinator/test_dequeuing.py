@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from opgrid import job, op
+from opgrid.contracts.events import RunFailed, RunStarted
 from opgrid.contracts.executor import Executor, Polled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
@@ -22,10 +24,12 @@ from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
 from orchestrator.coordinator.shards import SHARDS
+from orchestrator.coordinator.shards import _plans as plans
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
 from orchestrator.storage.sql.store import SqlStore
+from orchestrator.storage.sql.tables import contents
 
 
 @op(pool="db")
@@ -254,3 +258,29 @@ def test_who_hears_the_bell_looks_seldom_and_who_does_not_more_often(store: SqlS
     with going_on(other):
         eventually(lambda: "queue" in store.held() and deaf.waited > 20)
         assert other._rest() == _IDLE
+
+
+def test_a_run_whose_plan_cannot_be_read_holds_up_no_other_of_its_shard(store: SqlStore) -> None:
+    code = CodeTarget(module=__name__)
+    ids = [RunId(f"run-{number}") for number in range(2 * SHARDS)]
+    jobs = [plain, *[simple] * (len(ids) - 1)]
+    new = [
+        queued(prepare(Request(each, executor="celery", code=code, run_id=run_id)))
+        for run_id, each in zip(ids, jobs, strict=True)
+    ]
+    store.launch(new)
+    store.dequeue(ids, 1.0)
+    with store.turn() as turn:
+        for run_id in ids:
+            turn.append(run_id, [RunStarted(run_id=run_id, at=2.0)])
+            turn.set_status(run_id, RunStatus.STARTED, 2.0)
+    with store._writing() as connection:
+        broken = contents.c.hash == new[0].record.plan
+        connection.execute(update(contents).where(broken).values(body=b"no plan"))
+    taken: list[RunId] = []
+    plans.clear()
+    with going_on(Coordinator(store, Started(), QueueLimits(), lambda shard: Nowhere(taken))):  # type: ignore[arg-type]
+        eventually(lambda: set(taken) == set(ids[1:]))
+        eventually(lambda: store.run(ids[0]).status is RunStatus.FAILURE)  # type: ignore[union-attr]
+    (failed,) = [event for event in store.read(ids[0]) if isinstance(event, RunFailed)]
+    assert "plan" in (failed.reason or "")
