@@ -9,10 +9,13 @@ from opgrid.errors import OpGridError
 
 GROUP = "opgrid.doors"
 
+#: Our top-level packages.
+OURS: Final = ("opgrid", "orchestrator", "executors", "worker")
+
 #: Where a process has no other use for the installation's metadata, to read them would be a third of its start.
 KNOWN: Final = {
     "pool-child": "executors.multiprocess.child:main",
-    "zygote": "executors.multiprocess.zygote:main",
+    "zygote": "opgrid.zygote.server:main",
 }
 
 #: To look through what is installed takes longer than many runs do.

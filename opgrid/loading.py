@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opgrid.contracts.tasks import CodeTarget, JobRef
+from opgrid.doors import OURS
 from opgrid.errors import LoadError, OpGridError, ShadowedPackage, UnknownName, listed
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OURS: Final = ("opgrid", "orchestrator", "executors", "worker")
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
 _loaded: dict[CodeTarget, Definitions] = {}

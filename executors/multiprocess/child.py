@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from executors.multiprocess import frames, modules
+from executors.multiprocess import frames
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LogMessage, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.fusing import Crew
 from opgrid.contracts.tasks import RunBrief, StepTask
@@ -34,6 +34,7 @@ from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import interruptible, shielded
 from opgrid.steps.runner import Terminal, run_step
 from opgrid.steps.scope import RunScope
+from opgrid.zygote import modules
 
 #: Seconds from which on a step is to be seen while it runs.
 _SLOW: Final = 0.01

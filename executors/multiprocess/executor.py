@@ -20,8 +20,7 @@ from typing import Final, Self
 import msgspec
 
 from executors.multiprocess import frames
-from executors.multiprocess.nursery import Nursery, nursery
-from executors.multiprocess.process import Entry, Process, Reason
+from executors.multiprocess.process import DOOR, Entry, Process, Reason
 from opgrid.contracts.events import (
     AnyEvent,
     ErrorInfo,
@@ -39,6 +38,7 @@ from opgrid.errors import SettingsError
 from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.steps.bell import Bell
 from opgrid.steps.runner import timed_out
+from opgrid.zygote.nursery import Nursery, nursery
 
 #: Seconds from the interrupt of a step to the end of its process.
 GRACE: Final = 10.0
@@ -511,9 +511,9 @@ def _nursery_of(setup: ExecutorSetup) -> Nursery | None:
         case {"spawn": _}:
             return None
         case {"forkserver": {"preload_modules": [*modules]}}:
-            found = nursery(setup.code, [str(each) for each in modules])
+            found = nursery([DOOR], setup.code, [str(each) for each in modules])
         case _:
-            found = nursery(setup.code)
+            found = nursery([DOOR], setup.code)
     if found is not None:
         found.prepare()
     return found

@@ -13,12 +13,15 @@ from collections import OrderedDict, deque
 from typing import Final, Literal, NamedTuple
 
 from executors.multiprocess import frames
-from executors.multiprocess.nursery import Forked, Nursery
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.ids import RunId, StepKey
+from opgrid.zygote.nursery import Forked, Nursery
 
 #: Why a child was told to stop its step.
 Reason = Literal["canceled", "timed out"]
+
+#: What a child does.
+DOOR: Final = "pool-child"
 
 _EXIT_WAIT: Final = 5.0
 _RECEIVE: Final = 1 << 18
@@ -41,7 +44,7 @@ class Process:
         ours, theirs = socket.socketpair()
         lifeline, self._alive = os.pipe()
         descriptors = (theirs.fileno(), lifeline, bell)
-        forked = nursery.birth(*descriptors) if nursery is not None else None
+        forked = nursery.birth(DOOR, descriptors=descriptors) if nursery is not None else None
         self._itself = forked or _started(descriptors)
         theirs.close()
         os.close(lifeline)
@@ -70,8 +73,7 @@ class Process:
 
     @property
     def stillborn(self) -> bool:
-        """Who was to fork it has died, or would not do it."""
-        return isinstance(self._itself, Forked) and not self._itself.pid
+        return isinstance(self._itself, Forked) and self._itself.stillborn
 
     def knows(self, run_id: RunId) -> bool:
         """Whether the child holds the brief of a run; if not, it is about to be sent."""
@@ -151,5 +153,5 @@ class Process:
 
 def _started(descriptors: tuple[int, int, int]) -> subprocess.Popen[bytes]:
     """From nothing."""
-    command = [sys.executable, "-P", "-m", "opgrid", "_pool-child", *map(str, descriptors)]
+    command = [sys.executable, "-P", "-m", "opgrid", f"_{DOOR}", *map(str, descriptors)]
     return subprocess.Popen(command, pass_fds=descriptors, start_new_session=True, stdin=subprocess.DEVNULL)

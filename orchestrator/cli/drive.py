@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from opgrid.errors import OpGridError
+from opgrid.zygote.nursery import pass_on
 from orchestrator.cli.memory import collect_rarely
 from orchestrator.coordinator.ownership import RunIsDriven
 from orchestrator.instance import Instance
@@ -34,3 +35,4 @@ def main(args: Sequence[str]) -> None:
                 time.sleep(1.0)
             except OpGridError as error:
                 raise SystemExit(f"{type(error).__name__}: {error}") from error
+        pass_on(record.code)

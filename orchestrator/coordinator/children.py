@@ -11,18 +11,24 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from opgrid.contracts.events import RunFailed
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError
 from opgrid.ids import RunId
 from opgrid.io.kept import log_of
+from opgrid.zygote.nursery import Forked, Nursery, nursery
 from orchestrator.coordinator.ownership import RunIsDriven, driving
 from orchestrator.storage.protocols import Store
 
 #: Times that the process of one run is started, before the run fails.
 STARTS: Final = 3
+#: What the process of a run does.
+_DOOR: Final = "drive"
+#: And what those do that it starts, on the default executor.
+_ITS_CHILDREN: Final = "pool-child"
 
 _log = logging.getLogger("opgrid.orchestrator")
 
@@ -36,33 +42,42 @@ class Children:
         self._store = store
         self._home = home
         self._environ = {**os.environ, **environ}
-        self._running: dict[RunId, subprocess.Popen[bytes]] = {}
+        self._running: dict[RunId, subprocess.Popen[bytes] | Forked] = {}
         self._starts: dict[RunId, int] = {}
-        self._pythons: dict[RunId, str | None] = {}
+        self._codes: dict[RunId, CodeTarget] = {}
 
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._running
 
-    def start(self, run_id: RunId, python: str | None = None) -> None:
-        """``python``: the interpreter of its code; None: this one. Raises CannotStart."""
-        self._log_of(run_id).parent.mkdir(parents=True, exist_ok=True)
+    def start(self, run_id: RunId, code: CodeTarget) -> None:
+        """Raises CannotStart."""
         self._starts[run_id] = self._starts.get(run_id, 0) + 1
-        command = [python or sys.executable, "-P", "-m", "opgrid", "_drive", run_id]
+        self._codes[run_id] = code
+        self._start(run_id, self._nursery_of(code))
+
+    def _start(self, run_id: RunId, nursery: Nursery | None) -> None:
+        """In a session of its own: ending it ends all that its ops have started, and Ctrl-C is not for it."""
+        self._log_of(run_id).parent.mkdir(parents=True, exist_ok=True)
+        with self._log_of(run_id).open("ab") as log:
+            forked = None
+            if nursery is not None:
+                forked = nursery.birth(_DOOR, [run_id], output=(log.fileno(), log.fileno()), asks=True)
+            self._running[run_id] = forked or self._from_nothing(run_id, log)
+
+    def _from_nothing(self, run_id: RunId, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        python = self._codes[run_id].python or sys.executable
+        command = [python, "-P", "-m", "opgrid", f"_{_DOOR}", run_id]
         try:
-            with self._log_of(run_id).open("ab") as log:
-                # In a session of its own: ending it ends all that its ops have started, and Ctrl-C is not for it.
-                self._running[run_id] = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=self._environ,
-                    start_new_session=True,
-                )
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environ, start_new_session=True
+            )
         except OSError as error:
-            self._starts.pop(run_id, None)
-            raise CannotStart(f"{command[0]} cannot be started: {error.strerror}.") from error
-        self._pythons[run_id] = python
+            del self._starts[run_id], self._codes[run_id]
+            raise CannotStart(f"{python} cannot be started: {error.strerror}.") from error
+
+    def _nursery_of(self, code: CodeTarget) -> Nursery | None:
+        """Where what its runs import is ready after the first."""
+        return nursery([_DOOR, _ITS_CHILDREN], code, environ=self._environ) if code.python is None else None
 
     def kill(self, run_id: RunId, start_again: bool) -> None:
         """End the process of a run, whatever it does."""
@@ -77,8 +92,10 @@ class Children:
     def look(self) -> None:
         """Start again those that ended before their run; after some times the run fails."""
         for run_id, process in list(self._running.items()):
-            code = process.poll()
-            if code is None:
+            if process.poll() is None:
+                continue
+            code = process.wait()
+            if isinstance(process, Forked) and not self._was_born(process, run_id):
                 continue
             run = self._store.run(run_id)
             del self._running[run_id]
@@ -86,18 +103,33 @@ class Children:
                 self._forget(run_id)
                 continue
             _end(process)  # what its ops have started
-            _log.warning("The process of run %s ended with %s before the run.", run_id, code)
+            _log.warning("The process of run %s %s before the run.", run_id, _how(code))
             try:
                 if self._starts[run_id] < STARTS:
-                    self.start(run_id, self._pythons[run_id])
+                    self.start(run_id, self._codes[run_id])
                 else:
-                    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
                     last = self._last_line(run_id)
                     raise CannotStart(
-                        f"The process that drove the run was started {STARTS} times, and the last {how}.{last}"
+                        f"The process that drove the run was started {STARTS} times, and the last {_how(code)}.{last}"
                     )
             except CannotStart as error:
                 self._fail(run_id, str(error))
+
+    def _was_born(self, process: Forked, run_id: RunId) -> bool:
+        """What could not be forked is started from nothing."""
+        nursery = self._nursery_of(self._codes[run_id])
+        if not process.stillborn:
+            if nursery is not None:
+                nursery.thrives()
+            return True
+        if nursery is not None:
+            nursery.stillborn()
+        try:
+            self._start(run_id, None)
+        except CannotStart as error:
+            del self._running[run_id]
+            self._fail(run_id, str(error))
+        return False
 
     def _fail(self, run_id: RunId, reason: str) -> None:
         try:
@@ -111,7 +143,7 @@ class Children:
 
     def _forget(self, run_id: RunId) -> None:
         self._starts.pop(run_id, None)
-        self._pythons.pop(run_id, None)
+        self._codes.pop(run_id, None)
         path = self._log_of(run_id)
         with contextlib.suppress(OSError):
             if not path.stat().st_size:
@@ -136,8 +168,15 @@ class Children:
         self._running.clear()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes] | Forked) -> None:
     """With what is left of all that it started; it may be gone already."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if process.pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "ended, nobody knows how,"
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

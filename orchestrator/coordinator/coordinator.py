@@ -332,7 +332,7 @@ class Coordinator:
         if record.code is None:
             self._refuse(record, "it names no code that another process could load.")
         else:
-            self._children.start(record.run_id, record.code.python)
+            self._children.start(record.run_id, record.code)
 
     def _refuse(self, record: RunRecord, reason: str) -> None:
         self._store.fail_unstarted(record.run_id, f"The run cannot be started: {reason}", time.time())

@@ -1,4 +1,4 @@
-"""What a pool and its zygote say to each other, and what is told of the life of a child."""
+"""What a zygote is asked for, and what is told of the life of a child."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from typing import Final, NamedTuple
 import msgspec
 
 
-class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A child, when :class:`Descriptors` come along; with one descriptor, that the modules in that file be imported."""
+class Child(msgspec.Struct, frozen=True, omit_defaults=True, tag="child"):
+    """:class:`Descriptors` come along, and then those that the child gets; their numbers end its arguments."""
 
-    folders: list[str] = []  #: where user code is, which come first in ``sys.path``
+    door: str  #: what it does (``opgrid.doors``)
+    arguments: list[str] = []
+    folders: list[str] = []  #: where it will look for modules first
+    asks: bool = False  #: it may have children of the same zygote
+
+
+class Imports(msgspec.Struct, frozen=True, omit_defaults=True, tag="imports"):
+    """:data:`Modules` in a file that comes along."""
+
+    folders: list[str] = []  #: to look for them first
     at_once: bool = True  #: else when no child has been asked for in a while
+
+
+Wanted = Child | Imports
 
 
 #: Names of modules, and the files that they are to come from; "" for any.
@@ -21,13 +33,13 @@ Modules = dict[str, str]
 class Descriptors(NamedTuple):
     """Of a child that is wanted, in the order in which they come along."""
 
-    channel: int
-    lifeline: int
-    bell: int
     stdout: int
     stderr: int
     vitals: int  #: takes what :func:`born` and :func:`ended` give
 
+
+#: Among the arguments of a zygote; anything else in its place: it does not.
+LEARNS: Final = "learns"
 
 _BORN: Final = b"B"
 _ENDED: Final = b"E"

@@ -1,7 +1,4 @@
-"""Where the children of a pool come from quickly: zygotes that this process keeps from one run to the next.
-
-See ``docs/adr/0019-children-are-forked.md``.
-"""
+"""Where a process gets children from quickly: zygotes that it keeps from one run to the next."""
 
 from __future__ import annotations
 
@@ -17,15 +14,15 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
-from executors.multiprocess.birth import Descriptors, Modules, Wanted, vitals
-from executors.multiprocess.modules import top
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.zygote.birth import LEARNS, Child, Descriptors, Imports, Modules, Wanted, vitals
+from opgrid.zygote.modules import installed, loaded_from, top
 
 #: Set to ``off``, every child is started from nothing.
 SWITCH: Final = "OPGRID_ZYGOTE"
@@ -52,13 +49,21 @@ _HANDED_DOWN: Final = (
 _encode = msgspec.json.Encoder().encode
 
 
-def nursery(code: CodeTarget | None, preload: Sequence[str] = ()) -> Nursery | None:
-    """That of this process for the code. None where children have to be started from nothing."""
+def nursery(
+    doors: Sequence[str],
+    code: CodeTarget | None,
+    preload: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Nursery | None:
+    """That of this process for the code. ``doors``: what children do. None where they have to be started from nothing.
+
+    ``environ`` is for them, in place of that of this process.
+    """
     if os.environ.get(SWITCH) == "off" or not _supported():
         return None
-    key = (code, tuple(preload))
+    key = (tuple(doors), code, tuple(preload), None if environ is None else tuple(sorted(environ.items())))
     with _all.lock:
-        found = _all.nurseries.pop(key, None) or Nursery(code, preload)
+        found = _all.nurseries.pop(key, None) or Nursery(doors, code, preload, environ)
         _all.nurseries[key] = found
         unused = [_all.nurseries.popitem(last=False)[1] for _ in range(len(_all.nurseries) - _KEPT)]
     for each in unused:
@@ -71,9 +76,17 @@ class Nursery:
     that has changed: children are to find it as if they had been started from here.
     """
 
-    def __init__(self, code: CodeTarget | None, preload: Sequence[str]) -> None:
+    def __init__(
+        self,
+        doors: Sequence[str],
+        code: CodeTarget | None,
+        preload: Sequence[str],
+        environ: Mapping[str, str] | None,
+    ) -> None:
+        self._doors = tuple(doors)
+        self._environ = environ
         self._folders = _folders(code)
-        self._users = top((code.module or code.package or "") if code is not None else "")
+        self._code = code
         self._preload = tuple(preload)
         self._lock = threading.Lock()
         self._zygote: _Zygote | None = None
@@ -86,15 +99,25 @@ class Nursery:
         with self._lock:
             self._current()
 
-    def birth(self, channel: int, lifeline: int, bell: int) -> Forked | None:
-        """A child with these descriptors, as ``python -m opgrid _pool-child`` has them. None: start it otherwise."""
+    def birth(
+        self,
+        door: str,
+        arguments: Sequence[str] = (),
+        descriptors: Sequence[int] = (),
+        output: tuple[int, int] = (1, 2),
+        asks: bool = False,
+    ) -> Forked | None:
+        """A child as ``python -P -m opgrid _DOOR ARGUMENTS DESCRIPTORS`` is one, leading a session. None: it has to be
+        started otherwise. ``asks``: it may have children of the same zygote.
+        """
         with self._lock:
             zygote = self._current()
             if zygote is None:
                 return None
             ours, theirs = os.pipe()
             try:
-                zygote.ask(Wanted(self._folders), Descriptors(channel, lifeline, bell, 1, 2, theirs))
+                wanted = Child(door, list(arguments), self._folders, asks)
+                zygote.ask(wanted, [*Descriptors(*output, theirs), *descriptors])
             except OSError:
                 os.close(ours)
                 self._drop()
@@ -116,14 +139,14 @@ class Nursery:
     def learn(self, modules: Modules) -> None:
         """What a child has imported; the next ones are to have it."""
         with self._lock:
-            self._learned.update({name: file for name, file in modules.items() if top(name) != self._users})
+            self._learned |= _but_of(self._code, modules)
 
     def rest(self) -> None:
         """Nobody waits for a child: a good time to pass on what was learned."""
         with self._lock:
-            if self._zygote is not None and self._learned and self._learns:
+            if self._zygote is not None and self._learned:
                 with contextlib.suppress(OSError):
-                    self._zygote.teach(self._learned, Wanted(at_once=False))
+                    self._zygote.teach(self._learned, Imports(at_once=False))
                 self._learned = {}
 
     def close(self) -> None:
@@ -133,15 +156,17 @@ class Nursery:
     def _current(self) -> _Zygote | None:
         if self._failures >= _TRIES:
             return None
-        state = _state()
+        state = _state(self._environ)
         zygote = self._zygote
         if zygote is not None and (zygote.gone or zygote.state != state):
             self._drop()
+        if self._zygote is None and not self._preload:
+            self._zygote = _all.inherited_for(state)
         if self._zygote is None:
             try:
-                self._zygote = _Zygote(state)
+                self._zygote = _Zygote.start(state, self._doors, self._environ, self._learns)
                 if self._preload:
-                    self._zygote.teach(dict.fromkeys(self._preload, ""), Wanted(self._folders))
+                    self._zygote.teach(dict.fromkeys(self._preload, ""), Imports(self._folders))
             except OSError:
                 self._failures += 1
         return self._zygote
@@ -150,7 +175,7 @@ class Nursery:
         """It sees its children to their end. Another one learns anew."""
         zygote, self._zygote, self._learned = self._zygote, None, {}
         if zygote is not None:
-            self._learns = self._learns and not zygote.died_of_a_task
+            self._learns = self._learns and not zygote.failed
             zygote.dismiss()
 
     def forget(self) -> None:
@@ -162,15 +187,21 @@ class Nursery:
 
 
 class _Zygote:
-    def __init__(self, state: object) -> None:
+    def __init__(self, state: object, control: socket.socket, process: subprocess.Popen[bytes] | None) -> None:
         self.state = state
-        self.tasks = 0  #: that it was given and has not confirmed
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control.setblocking(False)
+        self.control = control
+        self.process = process  #: None: it is of this process' parent
+        control.setblocking(False)
+
+    @classmethod
+    def start(cls, state: object, doors: Sequence[str], environ: Mapping[str, str] | None, learns: bool) -> Self:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         nothing = subprocess.DEVNULL
+        arguments = [str(theirs.fileno()), LEARNS if learns else "", *doors]
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "opgrid", "_zygote", str(theirs.fileno())],
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "opgrid", "_zygote", *arguments],
+                env=environ,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 stdin=nothing,
@@ -178,27 +209,30 @@ class _Zygote:
                 stderr=nothing,
             )
         except OSError:
-            self.control.close()
+            ours.close()
             raise
         finally:
             theirs.close()
+        return cls(state, ours, process)
 
     @property
     def gone(self) -> bool:
-        return self.process.poll() is not None
+        if self.process is not None:
+            return self.process.poll() is not None
+        waiting = select.poll()
+        waiting.register(self.control, 0)
+        return bool(waiting.poll(0))  # nothing but the other end's closing
 
     @property
-    def died_of_a_task(self) -> bool:
-        with contextlib.suppress(OSError):
-            while self.control.recv(1):
-                self.tasks -= 1
-        return self.gone and self.tasks > 0
+    def failed(self) -> bool:
+        """It ended by itself, and not as it should: of what it imported."""
+        code = self.process.poll() if self.process is not None else None
+        return code not in (None, 0, -signal.SIGKILL, -signal.SIGTERM)
 
     def ask(self, wanted: Wanted, descriptors: Sequence[int] = ()) -> None:
         socket.send_fds(self.control, [_encode(wanted)], descriptors)
 
-    def teach(self, modules: Modules, wanted: Wanted) -> None:
-        self.tasks += 1
+    def teach(self, modules: Modules, wanted: Imports) -> None:
         with open(os.memfd_create("modules"), "w+b") as file:  # they may be too many for a message
             file.write(_encode(modules))
             file.seek(0)
@@ -207,12 +241,15 @@ class _Zygote:
     def dismiss(self) -> None:
         """It goes when its last child has gone."""
         self.control.close()
-        _all.leaving.append(self.process)
+        if self.process is None:
+            _all.inherited = None
+        else:
+            _all.leaving.append(self.process)
         _all.leaving[:] = [each for each in _all.leaving if each.poll() is None]
 
 
 class Forked:
-    """A child of a zygote, as ``subprocess.Popen`` is one of this process."""
+    """A child of a zygote, as ``subprocess.Popen`` is one of this process; but how it ended may remain unknown."""
 
     def __init__(self, told: int) -> None:
         self._told = told  #: where its birth and its end are heard of
@@ -228,6 +265,14 @@ class Forked:
         while self._pid is None and self._told >= 0:
             self._hear(None)
         return self._pid or 0
+
+    @property
+    def stillborn(self) -> bool:
+        """Who was to fork it has died, or would not do it."""
+        return not self.pid
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
     def send_signal(self, number: int) -> None:
         if self.pid and self._pidfd >= 0:
@@ -283,7 +328,9 @@ class _All:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.nurseries: OrderedDict[tuple[CodeTarget | None, tuple[str, ...]], Nursery] = OrderedDict()
+        self.nurseries: OrderedDict[object, Nursery] = OrderedDict()
+        self.inherited: _Zygote | None = None
+        self.born_with: tuple[frozenset[str], list[str]] = (frozenset(), [])  #: modules, and path
         self.leaving: list[subprocess.Popen[bytes]] = []
 
     def close(self) -> None:
@@ -293,12 +340,19 @@ class _All:
             process.kill()  # it may be busy, and for nobody
             process.wait()
 
+    def inherited_for(self, state: object) -> _Zygote | None:
+        found = self.inherited
+        return found if found is not None and found.state == state and not found.gone else None
+
     def forget(self) -> None:
         """In a fork of this process: zygotes are its parent's."""
         self.lock = threading.Lock()
         for each in self.nurseries.values():
             each.forget()
         self.nurseries.clear()
+        if self.inherited is not None:
+            self.inherited.control.close()
+            self.inherited = None
 
 
 _all = _All()
@@ -313,19 +367,35 @@ def _supported() -> bool:
         return False
     try:
         os.close(os.pidfd_open(os.getpid()))
-        _state()
+        _state(None)
     except OSError:
         return False
     return True
 
 
-def _state() -> object:
+def inherit(control: socket.socket) -> None:
+    """In a child of a zygote: it may have children of the same, while it is in the state that it was born in."""
+    _all.inherited = _Zygote(_state(None), control, None)
+    _all.born_with = frozenset(sys.modules), list(sys.path)
+
+
+def pass_on(code: CodeTarget | None) -> None:
+    """In a child of a zygote, at its end: what it has imported, and not from the code, the next are to have."""
+    if _all.inherited is not None:
+        known, path = _all.born_with
+        modules = _but_of(code, loaded_from(installed(path), known))
+        if modules:
+            with contextlib.suppress(OSError):
+                _all.inherited.teach(modules, Imports(at_once=False))
+
+
+def _state(environ: Mapping[str, str] | None) -> object:
     """All that a process hands down to those that it starts, and that can change while it runs."""
     here = os.stat(".")
     status = Path("/proc/thread-self/status").read_text().splitlines()
     return (
         sys.executable,
-        dict(os.environ),
+        dict(os.environ if environ is None else environ),
         os.getcwd(),
         (here.st_dev, here.st_ino),
         [line for line in status if line.startswith(_HANDED_DOWN)],
@@ -339,6 +409,12 @@ def _folders(code: CodeTarget | None) -> list[str]:
         return []
     folder = os.path.abspath(code.working_directory or os.getcwd())
     return [folder] if code.file is None else [folder, os.path.dirname(os.path.join(folder, code.file))]
+
+
+def _but_of(code: CodeTarget | None, modules: Modules) -> Modules:
+    """Without those of the user's package, which may be installed as well."""
+    users = top((code.module or code.package or "") if code is not None else "")
+    return {name: file for name, file in modules.items() if top(name) != users}
 
 
 def _readable(descriptor: int, timeout: float | None) -> bool:

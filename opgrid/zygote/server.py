@@ -1,4 +1,4 @@
-"""The process that children of a pool are forked from: it has imported what they need, and runs no thread of its own.
+"""A zygote: it has imported what its children need, and runs no thread of its own.
 
 It holds no code of the user's: each child loads that itself, as it is on the disk when the child starts.
 """
@@ -17,12 +17,14 @@ import socket
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from executors.multiprocess import child, modules
-from executors.multiprocess.birth import Descriptors, Modules, Wanted, born, ended
+from opgrid.doors import through
+from opgrid.zygote import modules, nursery
+from opgrid.zygote.birth import LEARNS, Child, Descriptors, Modules, Wanted, born, ended
 
 #: Seconds without a child after which it goes.
 IDLE: Final = 300.0
@@ -31,23 +33,33 @@ _CALM: Final = 0.1
 #: Seconds that it may take to get ready, or to import what it is told; then it ends itself, and is replaced.
 _PATIENCE: Final = 30
 
-_wanted = msgspec.json.Decoder(Wanted)
+_LONGEST: Final = 1 << 16
+_NAME: Final = 15  #: characters of the name of a process
+_MOST_DESCRIPTORS: Final = 16
+
+_wanted: msgspec.json.Decoder[Wanted] = msgspec.json.Decoder(Wanted)
 _modules = msgspec.json.Decoder(Modules)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``python -P -m opgrid _zygote SOCKET``: the other end is the pool's process."""
+    """``python -P -m opgrid _zygote SOCKET LEARNS DOOR ...``: whose other end its parent has; whether it takes in what
+    its children import; what these do.
+    """
     signal.alarm(_PATIENCE)
     control = socket.socket(fileno=int(arguments[0]))
     control.set_inheritable(False)
-    zygote = Zygote(control)
+    for door in arguments[2:]:
+        through(door)
+    zygote = Zygote(control, learns=arguments[1] == LEARNS)
     signal.alarm(0)
-    child.main(zygote.serve())
+    wanted = zygote.serve()
+    through(wanted.door)(wanted.arguments)
 
 
 class Zygote:
-    def __init__(self, control: socket.socket) -> None:
-        self._control: socket.socket | None = control
+    def __init__(self, control: socket.socket, learns: bool) -> None:
+        self._learns = learns
+        self._clients = {control.fileno(): control}  #: its parent, and children that may have children
         self._children: dict[int, tuple[int, int]] = {}  #: by pidfd: pid and vitals
         self._learned: Modules = {}  #: and not imported yet
         self._stamps: dict[str, modules.Stamp | None] = {}  #: of the files that it has imported
@@ -58,77 +70,95 @@ class Zygote:
         self._unseeded: weakref.WeakSet[random.Random] = weakref.WeakSet()
         self._settle()
 
-    def serve(self) -> list[str]:
-        """Returns in children alone, with the arguments of their ``main``."""
-        while True:
+    def serve(self) -> Child:
+        """Returns in children alone."""
+        while self._clients or self._children:
             waiting = select.poll()
-            if self._control is not None:
-                waiting.register(self._control, select.POLLIN)
-            elif not self._children:
-                os._exit(0)
-            for pidfd in self._children:
-                waiting.register(pidfd, select.POLLIN)
+            for each in (*self._clients, *self._children):
+                waiting.register(each, select.POLLIN)
             seconds = _CALM if self._learned else None if self._children else IDLE
             ready = waiting.poll(None if seconds is None else seconds * 1000)
             for descriptor, _ in ready:
                 if descriptor in self._children:
                     self._reap(descriptor)
-                elif (arguments := self._hear()) is not None:
-                    return arguments
+                elif descriptor in self._clients and (wanted := self._hear(self._clients[descriptor])) is not None:
+                    return wanted
             if ready:
                 continue
             if not self._learned:
-                os._exit(0)
+                break
             self._take_in(self._learned)
             self._learned = {}
+        os._exit(0)
 
-    def _hear(self) -> list[str] | None:
-        assert self._control is not None
+    def _hear(self, client: socket.socket) -> Child | None:
         try:
-            message, given, *_ = socket.recv_fds(self._control, 1 << 16, len(Descriptors._fields))
+            message, given, *_ = socket.recv_fds(client, _LONGEST, _MOST_DESCRIPTORS)
         except ConnectionError:
             message, given = b"", []
         if not message:
-            self._retire()
+            self._forget(client)
             return None
         wanted = _wanted.decode(message)
-        if len(given) == 1:
-            with open(given[0], "rb") as file:
-                found = _modules.decode(file.read())
-            if wanted.at_once:
-                self._take_in(found, wanted.folders)
-            else:
-                self._learned |= found
-            return None
-        descriptors = Descriptors(*given)
-        if self._outdated(wanted.folders):
-            self._retire()
-        elif self._fork(descriptors):
-            return [str(each) for each in descriptors[:3]]
-        for each in descriptors:
-            os.close(each)
+        if isinstance(wanted, Child):
+            return self._child(wanted, given)
+        with open(given[0], "rb") as file:
+            found = _modules.decode(file.read())
+        if wanted.at_once:
+            self._take_in(found, wanted.folders)
+        elif self._learns:
+            self._learned |= found
         return None
+
+    def _forget(self, client: socket.socket) -> None:
+        del self._clients[client.fileno()]
+        client.close()
 
     def _retire(self) -> None:
         """No more children; how those end that there are is still told."""
-        if self._control is not None:
-            self._control.close()
-            self._control = None
+        for client in list(self._clients.values()):
+            self._forget(client)
 
     # ---- children ----------------------------------------------------------------------------------------------------
 
-    def _fork(self, descriptors: Descriptors) -> bool:
+    def _child(self, wanted: Child, given: Sequence[int]) -> Child | None:
+        """In the child, what it was wanted for."""
+        descriptors, its_own = Descriptors(*given[:3]), given[3:]
+        if self._outdated(wanted.folders):
+            self._retire()
+        elif self._fork(descriptors, wanted.asks):
+            arguments = [*wanted.arguments, *map(str, its_own)]
+            sys.argv[1:] = [f"_{wanted.door}", *arguments]
+            Path("/proc/self/comm").write_text(f"opgrid {wanted.door}"[:_NAME])  # for ps and top
+            return msgspec.structs.replace(wanted, arguments=arguments)
+        for each in given:
+            os.close(each)
+        return None
+
+    def _fork(self, descriptors: Descriptors, asks: bool) -> bool:
         """Whether this is the child."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if asks else (None, None)
         try:
             pid = os.fork()
         except OSError:
-            return False  # whoever asked tries it himself
-        if pid:
+            pid = -1  # who asked tries it himself
+        if pid == 0:
+            self._become_child(descriptors)
+            if theirs is not None:
+                nursery.inherit(theirs)
+        elif theirs is not None:
+            theirs.close()
+        if pid > 0:
             self._children[os.pidfd_open(pid)] = pid, os.dup(descriptors.vitals)
-            return False
+            if ours is not None:
+                self._clients[ours.fileno()] = ours
+        elif ours is not None:
+            ours.close()
+        return pid == 0
+
+    def _become_child(self, descriptors: Descriptors) -> None:
         os.setsid()
-        assert self._control is not None
-        self._control.close()
+        self._retire()
         for pidfd, (_, vitals) in self._children.items():
             os.close(pidfd)
             os.close(vitals)
@@ -137,10 +167,9 @@ class Zygote:
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=stream is sys.stderr or stream.isatty())  # type: ignore[union-attr]
         os.write(descriptors.vitals, born(os.getpid()))
-        for each in descriptors[3:]:
+        for each in descriptors:
             os.close(each)
         self._seed()
-        return True
 
     def _seed(self) -> None:
         """So that children do not all draw the same numbers; ``random`` itself sees to that on its own."""
@@ -179,9 +208,6 @@ class Zygote:
         self._others = {name: modules.folder_of(name) for name in tops}
         self._settle()
         signal.alarm(0)
-        if self._control is not None:
-            with contextlib.suppress(OSError):
-                self._control.send(b"!")  # it has survived that
 
     def _settle(self) -> None:
         """What is here stays. Ends this process when there are threads: a fork leaves them behind, and what they hold.

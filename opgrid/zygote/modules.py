@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from opgrid.loading import OURS
+from opgrid.doors import OURS
 
 #: When it was written, how long it is, which file it is.
 Stamp = tuple[int, int, int]
