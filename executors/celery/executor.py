@@ -380,6 +380,8 @@ class CeleryExecutor(Executor):
             events += self._open(fields)
         for event in events:
             flight = self._flights.handle(event, now)
+            if flight is not None and isinstance(event, StepLost) and not event.gone:  # its process may have ended
+                self._returned += self._flights.left_behind(flight)
             if flight is not None and flight.task is not None and isinstance(event, StepSucceeded):
                 brief = self._flights.briefs.get(event.run_id)
                 if brief is not None:

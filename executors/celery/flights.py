@@ -162,6 +162,14 @@ class Flights:
         self._leaves(flight)
         self._disband(_id(flight.at))
 
+    def left_behind(self, lost: Flight) -> list[tuple[RunId, StepKey, int]]:
+        """What came in one message with an attempt that was lost, and was not claimed: nobody has it any more."""
+        return [
+            (RunId(each.at.run_id), StepKey(each.at.step), each.at.attempt)
+            for each in self._queued.values()
+            if each.order == lost.order
+        ]
+
     def is_aboard(self, task: StepTask) -> bool:
         """Whether it has travelled with a step that it waited for, and its message with it."""
         return task.attempt == 1 and (task.run_id, task.step) in self._leaders

@@ -246,7 +246,9 @@ class Remote(Executor):
             else:
                 events.append(entry)
         for event in events:
-            self.flights.handle(event, self.world.now)
+            flight = self.flights.handle(event, self.world.now)
+            if flight is not None and isinstance(event, StepLost) and not event.gone:
+                self.returned += [(step, attempt) for _, step, attempt in self.flights.left_behind(flight)]
             if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
                 self.over.pop(event.step, None)
         if self.world.mutant != "an end that came too early counts":

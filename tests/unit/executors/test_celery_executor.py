@@ -16,7 +16,7 @@ from executors.celery.executor import CeleryExecutor
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.scripts import Attempt, Protocol, Said
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import AnyEvent, StepCanceled, StepSucceeded
+from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief, StepTask
 from opgrid.errors import BrokerUnreachable
@@ -202,3 +202,15 @@ def test_what_was_published_though_nobody_heard_of_it_is_in_the_queue_once(
     executor.submit(BRIEF, [task("b")])  # what it waited for was accepted meanwhile
     assert messages(executor, worker) == 1
     assert worker.client.keys(executor.keys.brief("*"))
+
+
+def test_with_a_process_that_died_the_rest_of_its_message_is_sent_again_at_once(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    executor.submit(BRIEF, [msgspec.structs.replace(task("a"), then=(task("b"),)), task("b")])
+    worker.client.delete(*executor.keys.queue_lists("opgrid"))
+    assert claim(worker, at("a"), "c", "w", b"") is Said.OK
+    lost = StepLost(run_id=RUN, at=1.0, step=StepKey("a"), attempt=1, cause=LossCause("killed", 9))
+    assert worker.finish(at("a"), "c", seal_events([lost], executor.ring)) is Said.OK
+    assert list(executor.poll(5.0).events) == [lost]
+    assert messages(executor, worker) == 1

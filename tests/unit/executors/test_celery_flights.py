@@ -241,3 +241,17 @@ def test_the_last_step_of_a_message_may_end_at_any_time_and_so_may_what_is_late(
     start(flights, "b", 1.0)
     assert flights.room(LINE, 2, 1.0) == Room(2, 1, 2, 2.0)
     assert flights.room(LINE, 2, 3.2) == Room(2, 2, 2)
+
+
+def test_a_step_that_is_lost_leaves_behind_what_came_with_it_and_was_not_claimed() -> None:
+    flights = Flights(TTL)
+    order = flights.new_order()
+    for step in "abc":
+        task = StepTask(RUN, StepKey(step), NodePath(step))
+        flights.departs(Attempt(RUN, "s", step, 1), task, Line("q"), 0.0, order)
+    depart(flights, "d")
+    start(flights, "a")
+    start(flights, "b")
+    lost = flights.handle(StepLost(run_id=RUN, at=0, step=StepKey("b"), attempt=1, cause=LossCause("killed")), 1.0)
+    assert lost is not None
+    assert flights.left_behind(lost) == [(RUN, "c", 1)]
