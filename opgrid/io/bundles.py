@@ -64,15 +64,20 @@ class Bundles:
         self._recent: OrderedDict[tuple[str, int], Kept] = OrderedDict()
         self._held = 0
 
-    def put(self, folder: str, data: bytes) -> Place:
-        """Write a value below ``folder``, which need not exist."""
+    def put(self, folder: str, data: bytes, kept: Kept | None = None) -> Place:
+        """Write a value below ``folder``, which need not exist. ``kept``: the value once more, for this process: it never
+        left it, and need not be read and checked.
+        """
         with self._lock:
             bundle = self._mine.get(folder)
             if bundle is None or not bundle.is_there():
                 if bundle is not None:
                     bundle.close()
                 bundle = self._mine[folder] = _Bundle(folder)
-            return Place(bundle.name, bundle.append(data), len(data))
+            place = Place(bundle.name, bundle.append(data), len(data))
+            if kept is not None:
+                self._remember(place, kept)
+            return place
 
     def read(self, folder: str, place: Place) -> bytes:
         """Raises FileNotFoundError where the bundle is gone."""
@@ -88,14 +93,12 @@ class Bundles:
                     os.close(self._others.popitem(last=False)[1])
             return os.pread(handle, place.length, place.at)
 
-    def remember(self, place: Place, kept: Kept) -> None:
-        """What this process has just written: it never left it, and need not be read and checked."""
-        with self._lock:
-            self._recent[place.bundle, place.at] = kept
-            self._held += len(kept[1]) + _BESIDE
-            while self._held > _RECENT:
-                _, (_, old, _) = self._recent.popitem(last=False)
-                self._held -= len(old) + _BESIDE
+    def _remember(self, place: Place, kept: Kept) -> None:
+        self._recent[place.bundle, place.at] = kept
+        self._held += len(kept[1]) + _BESIDE
+        while self._held > _RECENT:
+            _, (_, old, _) = self._recent.popitem(last=False)
+            self._held -= len(old) + _BESIDE
 
     def remembered(self, place: Place) -> Kept | None:
         """None for what is to be read."""

@@ -22,7 +22,7 @@ from typing import Any, Final
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged
 from opgrid.io.bundles import Place, read_once
-from opgrid.io.context import InputContext, IOContext, OutputContext
+from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.hashing import Hashing
 from opgrid.io.kept import path_part
 from opgrid.io.keys import KeyRing
@@ -30,6 +30,7 @@ from opgrid.io.manager import IOManager
 from opgrid.io.pages import LARGE, is_ours_alone, mapped, room
 from opgrid.io.payload import Header, Packed, again, opened, pack, plain, read_header, unpack, value_of
 from opgrid.io.serializers import Segment, Serializer, serializer
+from opgrid.io.setup import IOSetup
 
 HEAD: Final = struct.Struct(">4sI")
 MAGIC: Final = b"OGF1"  #: the body follows its header
@@ -51,25 +52,25 @@ class FilesystemStore(IOManager):
         self.serializer = serializer
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
-        ref, how = context.output_ref, serializer(self.serializer)
-        bundles = context.io.bundles if self.base_dir is None else None
+        ref, how, io = context.output_ref, serializer(self.serializer), context.io
         value = plain(obj, how)
-        packed = pack(value, ref, context.io.keys)
-        if bundles is None or packed.size >= _SMALL:
-            _write(f"{self._base(context)}/{relative_path(ref)}", packed, context)
+        packed = pack(value, ref, io.keys)
+        if io.bundles is None or self.base_dir is not None or packed.size >= _SMALL:
+            _write(f"{self._base(io)}/{relative_path(ref)}", packed, context)
             return
-        place = bundles.put(self._folder(context, ref), b"".join(_parts(packed)))
+        kept = value.how, b"".join(value.body), tuple(value.lengths)
+        place = io.bundles.put(self._folder(io, ref), b"".join(_parts(packed)), kept)
         context.manifest = {"size": packed.size, "in": place}
-        bundles.remember(place, (value.how, b"".join(value.body), tuple(value.lengths)))
 
     def load_input(self, context: InputContext) -> Any:
         ref = context.output_ref
         told = ref.manifest.get("in") if isinstance(ref.manifest, dict) else None
         if told is None:
-            return self.read_from(f"{self._base(context)}/{relative_path(ref)}", context)
-        place, bundles, folder = Place.of(told), context.io.bundles, self._folder(context, ref)
+            return self.read_from(f"{self._base(context.io)}/{relative_path(ref)}", context)
+        place, bundles = Place.of(told), context.io.bundles
         if bundles is not None and (found := bundles.remembered(place)) is not None:
             return again(*found)
+        folder = self._folder(context.io, ref)
         try:
             data = read_once(folder, place) if bundles is None else bundles.read(folder, place)
         except FileNotFoundError:
@@ -91,11 +92,11 @@ class FilesystemStore(IOManager):
             raise _gone(ref, path) from None
         return value()
 
-    def _base(self, context: IOContext) -> str:
-        return self.base_dir or f"{context.io.home}/storage"
+    def _base(self, io: IOSetup) -> str:
+        return self.base_dir or f"{io.home}/storage"
 
-    def _folder(self, context: IOContext, ref: OutputRef) -> str:
-        return f"{self._base(context)}/{path_part(ref.run_id)}"
+    def _folder(self, io: IOSetup, ref: OutputRef) -> str:
+        return f"{self._base(io)}/{path_part(ref.run_id)}"
 
 
 def _write(path: str, packed: Packed, context: OutputContext) -> None:
