@@ -16,7 +16,7 @@ from orchestrator.storage.sql.bell import bell_of
 from orchestrator.storage.sql.clock import LeaseClock, lease_clock
 from orchestrator.storage.sql.engine import open_engine, unreachable
 from orchestrator.storage.sql.migrate import upgrade
-from orchestrator.storage.sql.statements import statements_for
+from orchestrator.storage.sql.statements import Prepared, Row, statements_for
 
 
 class Database:
@@ -63,6 +63,13 @@ class Database:
         try:
             with self._read.connect() as connection:
                 return connection.execute(query, parameters).all()
+        except DBAPIError as error:
+            raise unreachable(self._engine, error) from error
+
+    def _read_first(self, prepared: Prepared, *parameters: Any) -> Row | None:
+        try:
+            with self._read.connect() as connection:
+                return prepared.first(connection, *parameters)
         except DBAPIError as error:
             raise unreachable(self._engine, error) from error
 

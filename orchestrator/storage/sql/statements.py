@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    null,
     select,
     text,
     update,
@@ -168,7 +169,10 @@ class Statements:
     epoch: Prepared  #: of the lease ``lease``, locked until the transaction ends
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
     owner_epoch: Prepared  #: the same, but of its owner only the epoch
+    run: Prepared  #: all of the run ``of``
+    position: Prepared  #: of the stream ``of``
     set_owner: Prepared  #: of the run ``of``
+    drop_owner: Prepared  #: of the run ``of``, if it is ``whose``
     set_status: Prepared  #: ``status_now`` of the run ``of``; ``started_at`` and ``ended_at`` where they are not None
 
 
@@ -220,6 +224,13 @@ def statements_for(dialect: Dialect) -> Statements:
     owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     owner_epoch = select(runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
+    run = select(runs).where(runs.c.run_id == bindparam("of"))
+    position_of = select(positions.c.position).where(positions.c.stream == bindparam("of"))
+    drop_owner = (
+        update(runs)
+        .where(runs.c.run_id == bindparam("of"), runs.c.owner == bindparam("whose"))
+        .values(owner=null(), owner_expires=null())
+    )
     set_status = (
         update(runs)
         .where(runs.c.run_id == bindparam("of"), text("status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"))
@@ -247,6 +258,9 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(epoch.with_for_update(), dialect),
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(owner_epoch.with_for_update(), dialect),
+        Prepared.of(run, dialect),
+        Prepared.of(position_of, dialect),
         Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
+        Prepared.of(drop_owner, dialect),
         Prepared.of(set_status, dialect),
     )

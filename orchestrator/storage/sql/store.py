@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import delete, exists, func, select, text, update
@@ -36,13 +37,14 @@ from orchestrator.storage.sql.tables import (
     events,
     gates,
     partitions,
-    positions,
     run_tags,
     runs,
     slots,
     steps,
 )
 from orchestrator.storage.sql.turn import SqlTurn, record_of
+
+_RUN_COLUMNS: Final = tuple(runs.c.keys())
 
 
 class SqlStore(ServiceTables, Database):
@@ -92,17 +94,13 @@ class SqlStore(ServiceTables, Database):
 
     def drop_lease(self, run_id: RunId, owner: str) -> None:
         with self._writing() as connection:
-            connection.execute(
-                update(runs)
-                .where(runs.c.run_id == run_id, runs.c.owner == owner)
-                .values(owner=None, owner_expires=None)
-            )
+            self._statements.drop_owner(connection, {"of": run_id, "whose": owner})
 
     # ---- what others read ------------------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> RunRecord | None:
-        row = self._one(select(runs).where(runs.c.run_id == run_id))
-        return None if row is None else record_of(row)
+        row = self._read_first(self._statements.run, run_id)
+        return None if row is None else record_of(SimpleNamespace(**dict(zip(_RUN_COLUMNS, row, strict=True))))
 
     def find(self, prefix: str, limit: int = 10) -> list[RunId]:
         """Run ids that begin so, newest first."""
@@ -171,8 +169,8 @@ class SqlStore(ServiceTables, Database):
         return self.steps_of([RunId(run_id)]).get(RunId(run_id), [])
 
     def position(self, stream: str) -> str:
-        row = self._one(select(positions.c.position).where(positions.c.stream == stream))
-        return "" if row is None else str(row.position)
+        row = self._read_first(self._statements.position, stream)
+        return "" if row is None else str(row[0])
 
     def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
         query = select(events.c.id, events.c.run_id, events.c.body).where(
