@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, Self, assert_never
+from typing import Final, NamedTuple, Protocol, Self, assert_never, get_args
 
 import msgspec
 
@@ -48,6 +49,8 @@ Watch = Callable[[Sequence[AnyEvent]], None]
 _NEVER = 3600.0
 #: Runs that have ended and are known as such, of whoever goes on for ever.
 _REMEMBERED: Final = 10_000
+#: Steps of a large fan-out that are sent before the rest is recorded.
+AT_FIRST = 250
 #: Seconds that a turn vouches for what is told to executors: whoever is frozen for longer asks again before it acts.
 TRUST = 8.0
 
@@ -99,6 +102,13 @@ class _Decided(NamedTuple):
     recorded: dict[RunId, list[AnyEvent]]
     statuses: dict[RunId, RunStatus]
     orders: list[tuple[LiveRun, Command]]
+
+    def take(self, run: LiveRun, commands: Iterable[Command]) -> None:
+        for command in commands:
+            if type(command) is Note:
+                self.recorded.setdefault(run.run_id, []).append(command.event)
+            else:
+                self.orders.append((run, command))
 
 
 def drive(
@@ -155,6 +165,9 @@ class _Driver:
         self._order = itertools.count()
         self._next: list[AnyEvent] = []  #: to be taken at the next turn
         self._freed: list[tuple[LiveRun, StepTask]] = []  #: that waited for a limit
+        #: What is decided of large fan-outs, and how many commands were taken up last.
+        self._later: deque[tuple[LiveRun, deque[Command], int]] = deque()
+        self._are_apart = all(executor.crosses_processes for executor in executors.values())
         self._positions: dict[str, Position] = {}
         for name, executor in executors.items():
             self._positions[name] = log.position(self._stream_of(name))
@@ -210,7 +223,7 @@ class _Driver:
 
     def _gather(self) -> tuple[list[AnyEvent], list[Heard]]:
         events = self._at_hand()
-        heard = [] if events else self._ears.wait(self._patience())
+        heard = [] if events else self._ears.wait(0.0 if self._later else self._patience())
         if not events:
             events = self._at_hand()  # before what was heard: a step that an interrupt ended was canceled with its run
         for entry in heard:
@@ -274,7 +287,10 @@ class _Driver:
 
     def _decided(self, events: Iterable[AnyEvent], now: float) -> _Decided:
         made = _Decided({}, {}, [])
+        self._take_up(made, in_part=True)
         for event in events:
+            if self._later and type(event) not in _LEAVE_IN_PEACE:
+                self._take_up(made, in_part=False)
             run = self._live.get(event.run_id)
             if run is None:
                 continue
@@ -285,18 +301,28 @@ class _Driver:
             commands = machine.take(event, now)
             if commands is None:
                 continue
-            record = made.recorded.setdefault(event.run_id, [])
-            record.append(event)
-            for command in commands:
-                if type(command) is Note:
-                    record.append(command.event)
-                else:
-                    made.orders.append((run, command))
+            made.recorded.setdefault(event.run_id, []).append(event)
+            if len(commands) > 2 * AT_FIRST and self._are_apart and _are_alike(commands):
+                made.take(run, commands[: 2 * AT_FIRST])
+                self._later.append((run, deque(commands[2 * AT_FIRST :]), 2 * AT_FIRST))
+            else:
+                made.take(run, commands)
             if machine.status is not before:
                 made.statuses[event.run_id] = machine.status
             if type(event) in _ENDS and isinstance(event, StepEvent):
                 self._came_back(run, event)
         return made
+
+    def _take_up(self, made: _Decided, in_part: bool) -> None:
+        """Dispatch more of large fan-outs: twice as much as before, for workers have something to do; or all of it,
+        before something comes that is about what is out. Of a crash the rest is found as dispatched, and not sent.
+        """
+        for _ in range(len(self._later)):
+            run, commands, before = self._later.popleft()
+            count = min(2 * before, len(commands)) if in_part else len(commands)
+            made.take(run, [commands.popleft() for _ in range(count)])
+            if commands:
+                self._later.append((run, commands, count))
 
     def _record(
         self,
@@ -463,6 +489,16 @@ class _Driver:
             if box.waiting and (box.retry_at is None or box.retry_at <= now):
                 with self._ears.talking(name):
                     self._next.extend(box.flush(now))
+
+
+#: What changes nothing about other steps that are out.
+_LEAVE_IN_PEACE = frozenset(get_args(AnyEvent)) - {RunCanceling, StepFailed, StepLost, StepCanceled}
+
+
+def _are_alike(commands: Iterable[Command]) -> bool:
+    """They dispatch steps of one priority, and do nothing else."""
+    priorities = {command.task.priority if type(command) is Launch else None for command in commands}
+    return len(priorities - {None}) <= 1 and all(type(command) in (Launch, Note) for command in commands)
 
 
 _ENDS = frozenset({StepSucceeded, StepFailed, StepLost, StepCanceled})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -12,18 +13,20 @@ from opgrid.contracts.events import (
     RunStarted,
     RunSucceeded,
     StepCanceled,
+    StepDispatched,
     StepSucceeded,
     StepUpForRetry,
 )
 from opgrid.contracts.executor import Polled
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Retry
-from opgrid.contracts.tasks import Gathered, StepTask
+from opgrid.contracts.tasks import Gathered, RunBrief, StepTask
 from opgrid.errors import UnknownExecutor
 from opgrid.ids import RunId
 from orchestrator.engine import loop
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
+from orchestrator.engine.recovery import resume
 from orchestrator.planner.compile import compile
 from tests.unit.engine.fakes import RUN, Boom, FakeClock, FakeExecutor, Lost, MemoryLog, brief
 from tests.unit.engine.jobs import call, chain, collected, fan_in, fan_out_job, job, mapped, op, snapshot
@@ -64,6 +67,67 @@ def test_a_fan_out_of_a_thousand_is_submitted_as_one_batch_and_collected_in_orde
     assert total.step == "total"
     assert isinstance(total.inputs[0].source, Gathered)
     assert [ref.step for ref in total.inputs[0].source.items] == [f"work[{key}]" for key in keys]
+
+
+class Apart(FakeExecutor):
+    """One whose steps run elsewhere: what is out need not wait for what is still to be recorded."""
+
+    crosses_processes = True
+
+    def __init__(self, clock: FakeClock, log: MemoryLog, then: Callable[[int], object] = lambda count: None) -> None:
+        super().__init__(clock, {"keys": lambda task: [f"k{n}" for n in range(1000)]})
+        self.log, self.then = log, then
+        self.recorded: list[int] = []  #: steps that were recorded as dispatched, at each submission
+
+    def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
+        self.recorded.append(sum(isinstance(event, StepDispatched) for event in self.log.events[RUN]))
+        super().submit(run, tasks)
+        self.then(len(self.submitted))
+
+
+def test_a_large_fan_out_is_sent_in_parts_that_grow_each_after_it_was_recorded(
+    clock: FakeClock, log: MemoryLog
+) -> None:
+    executor = Apart(clock, log)
+    run = LiveRun.new(brief(), compile(snapshot(fan_out_job())))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    run.machine.check()
+    assert executor.batches == [1, 250, 500, 250, 1]
+    assert executor.recorded == [1, 251, 751, 1001, 1002]
+    assert [task.step for task in executor.submitted] == ["keys", *(f"work[k{n}]" for n in range(1000)), "total"]
+
+
+def test_a_cancel_amid_a_large_fan_out_reaches_all_of_it(clock: FakeClock, log: MemoryLog) -> None:
+    inbox = Inbox()
+    executor = Apart(clock, log, lambda count: inbox.request_cancel(RUN, "enough") if count == 251 else None)
+    run = LiveRun.new(brief(), compile(snapshot(fan_out_job())))
+    assert drive([run], {"fake": executor}, log, clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
+    run.machine.check()
+    ends = Counter(event.step for event in log.events[RUN] if isinstance(event, StepCanceled | StepSucceeded))
+    assert set(ends) == {"keys", *(f"work[k{n}]" for n in range(1000))}
+    assert set(ends.values()) == {1}
+
+
+@pytest.mark.parametrize("count", [251, 751])
+def test_who_takes_over_amid_a_large_fan_out_sends_the_rest(clock: FakeClock, log: MemoryLog, count: int) -> None:
+    inbox, plan = Inbox(), compile(snapshot(fan_out_job()))
+    first = Apart(clock, log, lambda sent: inbox.leave() if sent == count else None)
+    drive([LiveRun.new(brief(), plan)], {"fake": first}, log, clock=clock, inbox=inbox)
+    assert len(first.submitted) == count
+    second = Apart(clock, log)
+    run = resume(brief(), plan, log.read(RUN), {"fake": second}, clock.now)
+    assert drive([run], {"fake": second}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    run.machine.check()
+    assert len({task.step for task in second.submitted}) == len(second.submitted)
+
+
+def test_steps_that_differ_in_priority_are_sent_at_once_the_highest_first(clock: FakeClock, log: MemoryLog) -> None:
+    ops = [op(f"s{n}", tags={"opgrid/priority": "5"} if n == 900 else {}) for n in range(1000)]
+    executor = Apart(clock, log)
+    run = LiveRun.new(brief(), compile(snapshot(job(ops, *(call(each.name) for each in ops)))))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    assert executor.batches == [1000]
+    assert executor.submitted[0].step == "s900"
 
 
 def test_what_is_done_is_recorded_before_anything_acts_on_it(clock: FakeClock, log: MemoryLog) -> None:
