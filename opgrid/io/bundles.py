@@ -65,8 +65,8 @@ class Bundles:
         self._held = 0
 
     def put(self, folder: str, data: bytes, kept: Kept | None = None) -> Place:
-        """Write a value below ``folder``, which need not exist. ``kept``: the value once more, for this process: it never
-        left it, and need not be read and checked.
+        """Write a value below ``folder``, which need not exist. ``kept``: the value once more, for readers in this
+        process: it never left it, and need not be read and checked.
         """
         with self._lock:
             bundle = self._mine.get(folder)
