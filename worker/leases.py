@@ -28,6 +28,8 @@ _STOP_SIZE: Final = 64
 _RUN = struct.Struct("<d56s")  # since when, which claim
 _RUN_AT: Final = _STOP_AT + _STOP_SIZE
 _DATA_AT: Final = _RUN_AT + _RUN.size
+#: Before the claim of a step that has ended, while what follows is done: its hooks run, its resources are closed.
+AFTER: Final = "~"
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
@@ -97,7 +99,9 @@ class Slot:
         return _decode(data)
 
     def begin(self, claim: str, now: float) -> None:
-        """Of what is held, this one runs from now on (monotonic clock of this machine); "": none does."""
+        """Of what is held, this one runs from now on (monotonic clock of this machine); "": none does; ``AFTER`` and a
+        claim: what follows the end of that.
+        """
         _RUN.pack_into(self._page, _RUN_AT, now, claim.encode())
 
     def running(self) -> tuple[str, float]:

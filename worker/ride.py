@@ -40,7 +40,7 @@ from opgrid.steps.runner import Outcome, run_step, timed_out
 from opgrid.steps.scope import RunScope
 from worker.cancellation import Started, Stoppable
 from worker.event_stream import EventStream, Terminal
-from worker.leases import Claim, Slot
+from worker.leases import AFTER, Claim, Slot
 from worker.settings import WorkerSettings
 
 #: Steps that are claimed ahead, and the seconds that they may be expected to take together.
@@ -460,6 +460,7 @@ class Ride:
         if concluding:
             try:
                 for ended, accepted in concluding:
+                    means.slot.begin(AFTER + ended.item.claim, self._begun)
                     _do_what_follows(ended, accepted)
             finally:
                 with self._lock:

@@ -34,7 +34,7 @@ from opgrid.errors import BrokerUnreachable
 from opgrid.ids import RunId, StepKey
 from opgrid.io.keys import KeyRing
 from worker.cancellation import STOP_SIGNAL
-from worker.leases import Claim, Slot, slot_path
+from worker.leases import AFTER, Claim, Slot, slot_path
 from worker.settings import WorkerSettings
 
 SOCKET: Final = "watch.sock"
@@ -92,8 +92,15 @@ class Death:
         """What ran; where that cannot be told, all but what the coordinator may not know to be out: a loss of that
         would be a loss of nothing, and end an attempt that is still to be sent.
         """
+        if self.running.startswith(AFTER):
+            return []
         ran = [claim for claim in self.claims if claim.claim == self.running]
         return ran or [claim for claim in self.claims if not claim.follows]
+
+    @property
+    def left_off(self) -> list[Claim]:
+        """What had ended, and whose hooks may not have run."""
+        return [claim for claim in self.claims if AFTER + claim.claim == self.running]
 
 
 @dataclass(slots=True)
@@ -249,8 +256,10 @@ class Watch:
     def _tell_deaths(self, now: float) -> None:
         for death in [each for each in self.deaths if each.tell_at <= now]:
             try:
-                blamed = death.blamed
-                self._give_back([claim for claim in death.claims if claim not in blamed])
+                blamed, left_off = death.blamed, death.left_off
+                self._give_back([claim for claim in death.claims if claim not in blamed and claim not in left_off])
+                for claim in left_off:
+                    self._tell_of_hooks(death, claim)
                 death.claims = blamed
                 while death.claims:
                     self._tell(death, death.claims[-1])
@@ -276,6 +285,12 @@ class Watch:
                 "%s: step %s, attempt %s of run %s", type(event).__name__, claim.step, claim.attempt, claim.run_id
             )
 
+    def _tell_of_hooks(self, death: Death, claim: Claim) -> None:
+        """The end of the step stands; whoever waits for its hooks is told that nobody runs them."""
+        lost = msgspec.structs.replace(self._lost(death, claim), after_end=True)
+        self.protocol.append(claim.stream, seal_events([lost], self.ring))
+        self.beats.pop(claim.claim, None)
+
     def _ended(self, death: Death, claim: Claim) -> AnyEvent:
         run_id, step, at = RunId(claim.run_id), StepKey(claim.step), time.time()
         why = death.stopping.why if death.stopping and death.stopping.claim == claim.claim else None
@@ -293,7 +308,12 @@ class Watch:
                 timed_out=True,
                 seconds=seconds,
             )
-        return StepLost(run_id=run_id, at=at, step=step, attempt=claim.attempt, cause=self._cause(death))
+        return self._lost(death, claim)
+
+    def _lost(self, death: Death, claim: Claim) -> StepLost:
+        cause = self._cause(death)
+        run_id, step = RunId(claim.run_id), StepKey(claim.step)
+        return StepLost(run_id=run_id, at=time.time(), step=step, attempt=claim.attempt, cause=cause)
 
     def _cause(self, death: Death) -> LossCause:
         found = self._why(death)

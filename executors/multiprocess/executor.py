@@ -395,7 +395,7 @@ class MultiprocessExecutor(Executor):
         elif reason == "timed out" and not child.ended:
             self._events.append(timed_out(task, seconds))
         else:
-            self._events.append(_lost(task, child.pid, code))
+            self._events.append(msgspec.structs.replace(_lost(task, child.pid, code), after_end=child.ended))
 
     def _fail_to_start(self, code: int | None) -> None:
         """So that a pool that cannot start its children says so instead of trying for ever: the next step in line

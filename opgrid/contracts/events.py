@@ -228,6 +228,7 @@ class StepLost(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=Eve
     TYPE = EventType.STEP_LOST
     cause: LossCause
     gone: tuple[OutputRef, ...] = ()  #: inputs that it could not load because nobody has them any more
+    after_end: bool = False  #: it had ended, and that stands; its hooks may not have run
 
 
 class StepCanceled(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.STEP_CANCELED.value):

@@ -33,6 +33,11 @@ def console(context: HookContext) -> None:
     assert context.op_exception is not None
 
 
+@success_hook
+def die(context: HookContext) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @op
 def five() -> int:
     return 5
@@ -167,6 +172,7 @@ def contract() -> None:
     count()
     pause()
     vary()
+    five.alias("mourned").with_hooks({die})()
 
 
 defs = Definitions(jobs=[contract])

@@ -326,6 +326,16 @@ class ExecutorContract:
             (done,) = [event for event in run.of(task) if isinstance(event, HookCompleted)]
             assert done.hook == hook
 
+    def test_a_process_that_dies_in_a_hook_takes_nothing_back(self, run: Conversation) -> None:
+        if not run.executor.crosses_processes:
+            pytest.skip("a hook that kills this executor's process kills the test")
+        task = run.start("mourned")
+        assert isinstance(run.end_of(task), StepSucceeded)
+        lost = run.wait(task, StepLost)
+        assert lost.after_end
+        assert lost.cause.signal == signal.SIGKILL
+        assert isinstance(run.run("five"), StepSucceeded)
+
     def test_close_twice(self, run: Conversation) -> None:
         run.run("five")
         run.executor.close()

@@ -48,7 +48,7 @@ def changes(events: Iterable[AnyEvent]) -> dict[StepKey, StepChange]:
     event: Any
     for event in events:
         kind = type(event)
-        if kind in _STATUS:
+        if kind in _STATUS and not (kind is StepLost and event.after_end):
             last[event.step] = event
             if kind is StepStarted:
                 begun[event.step] = event

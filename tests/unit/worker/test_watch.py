@@ -7,7 +7,7 @@ from pathlib import Path
 from opgrid.broker.keys import Keys
 from opgrid.broker.scripts import Protocol
 from opgrid.io.keys import KeyRing
-from worker.leases import Claim
+from worker.leases import AFTER, Claim
 from worker.settings import WorkerSettings
 from worker.watch import Death, Watch
 
@@ -35,3 +35,10 @@ def test_a_death_between_two_steps_is_no_loss_of_one_that_may_not_be_out_yet() -
     assert Death(1, [first, mate], "", 0.0, None, 0.0).blamed == [first]
     assert Death(1, [first, mate], "c2", 0.0, None, 0.0).blamed == [mate]
     assert Death(1, [mate], "", 0.0, None, 0.0).blamed == []
+
+
+def test_a_death_while_hooks_run_is_no_loss_of_anything() -> None:
+    done, ahead = Claim("r", "s", "a", 1, "c1", "w:1"), Claim("r", "s", "b", 1, "c2", "w:1")
+    death = Death(1, [done, ahead], AFTER + "c1", 0.0, None, 0.0)
+    assert (death.blamed, death.left_off) == ([], [done])
+    assert Death(1, [done, ahead], "c1", 0.0, None, 0.0).left_off == []
