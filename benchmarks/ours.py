@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any, Self
 
 import msgspec
 
+from benchmarks import processes
 from benchmarks.jobs import JOBS, job_of, last_nodes
 from benchmarks.speaking import Outcome, Stamp, planned, serve
 from benchmarks.workloads import Shape, Workload
@@ -116,19 +116,18 @@ class Durable:
         job = JOBS[workload.key, self._single]
         if self._executor == "celery":
             self._start_worker()
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = processes.cpu_seconds_below(os.getpid())
         began = time.perf_counter()
         prepared = self._drive(self._prepare(job))
         took = time.perf_counter() - began
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = processes.cpu_seconds_below(os.getpid()) - before
         record = self._store.run(prepared.brief.run_id)
         assert record is not None
         assert record.started is not None
         assert record.ended is not None
         figures = {"run_seconds": record.ended - record.started}
         if self._executor == "multiprocess":
-            figures["worker_mib"] = after.ru_maxrss / 1024
-            figures["worker_cpu"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            figures["worker_cpu"] = used
         value, more = self._value(workload, prepared)
         return Outcome(took, value, figures={**figures, **more})
 
