@@ -19,32 +19,33 @@ def test_every_promise_holds_in_every_world(part: int) -> None:
             pytest.fail(f"seed {seed}: {problem!r}")
 
 
-@pytest.mark.parametrize(
-    "mutant",
-    [
-        "no epoch",
-        "nothing is sent again",
-        "nobody notices a wipe",
-        "nothing is recovered",
-        "outputs without claims",
-        "a takeover knows no tasks",
-        "a returned step costs an attempt",
-        "a given-back step runs twice",
-        "the rest of a batch is lost with its message",
-        "what was read before a call failed is forgotten",
-        "an outage counts as silence",
-        "a step that comes back has not heard that it is canceled",
-        "an end that came too early counts",
-        "a beat takes back what was given back",
-    ],
-)
+#: With a world that notices: it is tried first, for to search takes long. Where the worlds have changed, others are.
+MUTANTS = {
+    "no epoch": 0,
+    "nothing is sent again": 1,
+    "nobody notices a wipe": 11,
+    "nothing is recovered": 0,
+    "outputs without claims": 45,
+    "a takeover knows no tasks": 0,
+    "a returned step costs an attempt": 228,
+    "a given-back step runs twice": 11,
+    "the rest of a batch is lost with its message": 2342,
+    "what was read before a call failed is forgotten": 209,
+    "an outage counts as silence": 973,
+    "a step that comes back has not heard that it is canceled": 521,
+    "an end that came too early counts": 341,
+    "a beat takes back what was given back": 713,
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_rule_that_is_missing_is_missed(mutant: str) -> None:
-    for seed in range(1200):
+    for seed in (MUTANTS[mutant], *range(4000)):
         try:
             simulate(seed, mutant)
         except Violated:
             return
-    pytest.fail(f"1,200 worlds did not notice: {mutant}")
+    pytest.fail(f"4,000 worlds did not notice: {mutant}")
 
 
 def test_a_seed_makes_the_same_world() -> None:

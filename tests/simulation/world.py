@@ -730,7 +730,7 @@ class World:
 def simulate(seed: int, mutant: str = "") -> Counter[str]:
     """One world; which faults there were. Raises Violated."""
     world = World(seed, mutant)
-    with patch.object(loop, "AT_FIRST", 1 if seed % 2 else 250):
+    with patch.object(loop, "AT_FIRST", 1 if seed % 4 == 3 else 250):
         world.run()
     return world.faults
 
