@@ -175,12 +175,17 @@ class InProcessExecutor(Executor):
         if scope is None:
             return
         node = scope.node(task.node)
+        ended: Terminal | None = None
         if node.is_async:
             self._run_beside(task, scope)
-            return
-        ended = self._run(task, scope, node.op)
-        if crew is not None and crew.left and isinstance(ended, StepSucceeded):
-            for following in crew.after(ended, seen):
+        else:
+            ended = self._run(task, scope, node.op)
+        if crew is not None and crew.left:
+            if isinstance(ended, StepSucceeded):
+                able = crew.after(ended, seen)
+            else:
+                able = crew.without(task.step, seen)
+            for following in able:
                 heapq.heappush(ready, _Entry(entry.rank, next(self._order), entry.run, following, crew))
 
     def _expected(self, entry: _Entry) -> float:

@@ -89,13 +89,32 @@ class Crew:
         """
         self._succeeded.add(ended.step)
         self._made.update(made_of(ended.outputs))
+        return self._ready(begun)
+
+    def without(self, step: StepKey, begun: Container[tuple[StepKey, int]] = ()) -> Iterator[StepTask]:
+        """The same, once it is known that this step does not succeed here: what needs it is not to be waited for."""
+        self._drop(step)
+        return self._ready(begun)
+
+    def _ready(self, begun: Container[tuple[StepKey, int]]) -> Iterator[StepTask]:
         while self.left:
             sent = self.left[0]
-            task = None
-            if (sent.step, sent.attempt) not in begun:
-                task = fulfilled(sent, self._made, self._succeeded)
-                if task is None:
-                    return
+            if (sent.step, sent.attempt) in begun:
+                self.left.popleft()
+                continue
+            task = fulfilled(sent, self._made, self._succeeded)
+            if task is None and not self._succeeded.issuperset(sent.after):
+                return
             self.left.popleft()
-            if task is not None:
+            if task is None:
+                self._drop(sent.step)  # what it needs was not yielded
+            else:
                 yield task
+
+    def _drop(self, step: StepKey) -> None:
+        gone = {step}
+        for task in self.left:  # each behind those that it needs
+            if not gone.isdisjoint(task.after):
+                gone.add(task.step)
+        if len(gone) > 1:
+            self.left = deque(task for task in self.left if task.step not in gone)

@@ -12,9 +12,17 @@ import pytest
 from msgspec.structs import replace
 
 from executors.in_process import InProcessExecutor
-from opgrid import JobDefinition, OpExecutionContext, graph, job, op
+from opgrid import JobDefinition, OpExecutionContext, Out, Output, graph, job, op
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import AnyEvent, StepCanceled, StepDispatched, StepFailed, StepStarted, StepSucceeded
+from opgrid.contracts.events import (
+    AnyEvent,
+    StepCanceled,
+    StepDispatched,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+)
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.fusing import promise
 from opgrid.contracts.tasks import JobRef, RunBrief, StepTask, Stored, TaskInput
@@ -134,6 +142,37 @@ def test_what_fails_stops_no_step_beside_it() -> None:
     failed = [event.step for event in done.all_node_events if isinstance(event, StepFailed)]
     assert failed == ["fail"]
     assert not done.events_for_node("below")
+
+
+def test_a_chain_goes_on_without_turns_beside_what_fails_is_skipped_or_async() -> None:
+    @op
+    def fail(number: int) -> int:
+        raise ValueError(number)
+
+    @op(out=Out(int, is_required=False))
+    def maybe(number: int) -> Iterator[Output[int]]:
+        yield from ()
+
+    @op
+    async def later(number: int) -> int:
+        return number + 1
+
+    @job
+    def beside() -> None:
+        first = zero()
+        for number, other in enumerate((fail, maybe, later)):
+            increment.alias(f"below_{number}")(other(first))
+        number = first
+        for _ in range(100):
+            number = increment(number)
+
+    store = CountingStore()
+    done = beside.execute_in_process(instance=Instance(store), raise_on_error=False)
+    assert done.output_for_node("increment_100") == 100
+    assert done.output_for_node("below_2") == 2
+    assert not done.events_for_node("below_0")
+    assert [type(event) for event in done.events_for_node("below_1")] == [StepSkipped]
+    assert store.turns < 30
 
 
 def test_a_step_that_is_not_known_to_be_quick_begins_when_those_before_it_are_recorded() -> None:
