@@ -39,7 +39,6 @@ _HANDED_DOWN: Final = (
     "Gid",
     "Groups",
     "SigBlk",
-    "SigIgn",
     "Cap",
     "NoNewPrivs",
     "Seccomp",
@@ -85,7 +84,6 @@ class Nursery:
     ) -> None:
         self._doors = tuple(doors)
         self._environ = environ
-        self._folders = _folders(code)
         self._code = code
         self._preload = tuple(preload)
         self._lock = threading.Lock()
@@ -116,7 +114,7 @@ class Nursery:
                 return None
             ours, theirs = os.pipe()
             try:
-                wanted = Child(door, list(arguments), self._folders, asks)
+                wanted = Child(door, list(arguments), _folders(self._code), asks)
                 zygote.ask(wanted, [*Descriptors(*output, theirs), *descriptors])
             except OSError:
                 os.close(ours)
@@ -156,7 +154,10 @@ class Nursery:
     def _current(self) -> _Zygote | None:
         if self._failures >= _TRIES:
             return None
-        state = _state(self._environ)
+        try:
+            state = _state(self._environ)
+        except OSError:  # such as of a folder that has been deleted
+            return None
         zygote = self._zygote
         if zygote is not None and (zygote.gone or zygote.state != state):
             self._drop()
@@ -166,7 +167,7 @@ class Nursery:
             try:
                 self._zygote = _Zygote.start(state, self._doors, self._environ, self._learns)
                 if self._preload:
-                    self._zygote.teach(dict.fromkeys(self._preload, ""), Imports(self._folders))
+                    self._zygote.teach(dict.fromkeys(self._preload, ""), Imports(_folders(self._code)))
             except OSError:
                 self._failures += 1
         return self._zygote
@@ -392,13 +393,15 @@ def pass_on(code: CodeTarget | None) -> None:
 def _state(environ: Mapping[str, str] | None) -> object:
     """All that a process hands down to those that it starts, and that can change while it runs."""
     here = os.stat(".")
-    status = Path("/proc/thread-self/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in Path("/proc/thread-self/status").read_text().splitlines())
+    ignored = int(status.pop("SigIgn"), 16) & ~(1 << signal.SIGINT - 1)  # children see to that one themselves
     return (
         sys.executable,
         dict(os.environ if environ is None else environ),
         os.getcwd(),
         (here.st_dev, here.st_ino),
-        [line for line in status if line.startswith(_HANDED_DOWN)],
+        ignored,
+        {name: value for name, value in status.items() if name.startswith(_HANDED_DOWN)},
         Path("/proc/thread-self/limits").read_text(),
         os.getpriority(os.PRIO_PROCESS, 0),
     )

@@ -177,7 +177,8 @@ class Zygote:
             each.seed()
         numpy_random = sys.modules.get("numpy.random")
         if numpy_random is not None:
-            numpy_random.seed()
+            with contextlib.suppress(Exception):  # it was given a generator that takes none
+                numpy_random.seed()
 
     def _reap(self, pidfd: int) -> None:
         pid, vitals = self._children.pop(pidfd)

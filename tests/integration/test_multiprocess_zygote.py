@@ -178,6 +178,28 @@ def test_children_find_what_they_would_find_had_they_been_started_from_nothing(r
     assert different == {"pid", "parent", "session", "drawn"}
 
 
+def test_a_process_whose_folder_was_deleted_has_children(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = runs.folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert isinstance(runs.run("speak"), StepSucceeded)
+
+
+def test_children_of_a_process_that_ignores_ctrl_c(runs: Runs) -> None:
+    zygote = runs.look()["parent"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert runs.look()["parent"] == zygote
+    finally:
+        signal.signal(signal.SIGINT, before)
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    try:
+        assert runs.look()["parent"] != zygote
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
 def test_code_that_was_changed_between_two_runs_is_loaded_as_it_is(runs: Runs) -> None:
     assert runs.look()["version"] == 1
     (runs.folder / "jobs.py").write_text(JOBS.replace("VERSION = 1", "VERSION = 22"))
