@@ -299,24 +299,45 @@ class Ride:
         self._hold(wanted)
         until = time.monotonic() + self._means.settings.redis_grace
         pause = 0.05
+        told = len(self._ended)
         while True:
             claimed, unknown = [Said.GONE] * len(wanted), True
             try:
-                said = self._ask(self._ended, wanted)
+                said = self._ask(self._ended[:told], wanted)
             except BrokerUnreachable as error:
                 if not self._ended:
                     raise
                 _log.warning("The end of step %s waits: %s", self._ended[0].item.task.step, error)
             else:
+                claimed = said.claimed
                 if all(word is Said.OK for word in said.finished):
                     self._accept(said.finished)
-                    return said.claimed
-                claimed, unknown = said.claimed, Said.UNKNOWN in said.finished
+                    if not self._ended:
+                        return claimed
+                    told = len(self._ended)
+                else:
+                    unknown = Said.UNKNOWN in said.finished
+                    told = self._known_first(said.finished) or told
             if not unknown or time.monotonic() > until:
                 self._one_by_one()
                 return claimed
             time.sleep(pause)
             pause = min(1.0, pause * 2)
+
+    def _known_first(self, said: Sequence[Said]) -> int:
+        """How many can be told now, which come first then. What follows them is known to a Redis that was emptied when
+        their end was told, and not before.
+        """
+        known, others = list[Ended](), list[Ended]()
+        steps: set[StepKey] = set()
+        for each, word in zip(self._ended[: len(said)], said, strict=True):
+            if word is Said.OK and steps.isdisjoint(each.item.after):
+                known.append(each)
+            else:
+                others.append(each)
+                steps.add(each.item.task.step)
+        self._ended[: len(said)] = known + others
+        return len(known)
 
     def _ask(self, ended: Sequence[Ended], wanted: Sequence[Item]) -> Exchanged:
         means, brief = self._means, self._scope.brief

@@ -165,6 +165,12 @@ class Ride:
         self.given_back += self.unwanted
         self.unwanted.clear()
         self.asked = []
+        if "unknown" in finished:
+            known, others = self._known(finished)
+            world.redis.exchange(
+                [each for each, out in zip(told, self.ended, strict=True) if out in known], [], None, []
+            )
+            self.ended, finished = others, [word for word in finished if word != "ok"]
         if "unknown" not in finished:
             self.unknown_since = None
         elif self.unknown_since is None:
@@ -179,6 +185,14 @@ class Ride:
                 self.window.append(item)
             else:
                 self.failed.add((item.chain, item.task.step))
+
+    def _known(self, said: list[str]) -> tuple[list[Ended], list[Ended]]:
+        """What can be told now to a Redis that was emptied, and what is known to it when that was told."""
+        known, others = list[Ended](), list[Ended]()
+        for each, word in zip(self.ended, said, strict=True):
+            waits = any(other.item.task.step in each.item.after for other in others)
+            (known if word == "ok" and not waits else others).append(each)
+        return known, others
 
     def _one_by_one(self, ended: list[Ended]) -> None:
         for each in ended:

@@ -313,3 +313,28 @@ def test_what_has_ended_is_told_though_nobody_can_see_whether_others_wait(
     assert rides.run(prepared, crew_of(prepared), {}) == "STEP_SUCCESS x4"
     assert seen
     assert not any(seen)
+
+
+def test_a_redis_that_was_emptied_hears_of_the_steps_of_a_crew_as_they_come_out(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows a step is known to Redis once the end of that step was told, and it was sent."""
+    prepared = prepare(Request(lined_up, executor="celery"))
+    steps = ["blink", "more", "more_2", "more_3"]
+    whole = rides.protocol.exchange
+    emptied: list[bool] = []
+
+    def exchange(*args: Any, **more: Any) -> Exchanged:
+        if len(more.get("finished", ())) == len(steps) and not emptied:
+            rides.protocol.client.flushdb()
+            emptied.append(True)
+        if emptied:
+            ended = [event.step for event in rides.events() if isinstance(event, StepSucceeded)]
+            out = [(step, 1) for step in steps[len(ended) :][:1]]
+            rides.protocol.publish(prepared.brief.run_id, "test", [Outgoing("", b"", out)])
+        return whole(*args, **more)
+
+    monkeypatch.setattr(rides.protocol, "exchange", exchange)
+    assert rides.run(prepared, crew_of(prepared), dict.fromkeys(("blink", "more"), 0.0001)) == "STEP_SUCCESS x4"
+    assert emptied
+    assert [event.step for event in rides.events() if isinstance(event, StepSucceeded)] == steps
