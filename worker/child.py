@@ -80,11 +80,14 @@ class Child:
 
     # ---- a message -------------------------------------------------------------------------------------------------
 
-    def run(self, dispatch: Dispatch, queue: str) -> str:
-        """Run the steps of one message, in order. Gives what became of them, in words, for Flower."""
+    def run(self, dispatch: Dispatch, queue: str, brief_along: object = None) -> str:
+        """Run the steps of one message, in order. Gives what became of them, in words, for Flower.
+
+        ``brief_along``: the brief of their run, where it came with the message.
+        """
         try:
             verify_dispatch(dispatch, self.ring)
-            brief, tasks = self._open(dispatch)
+            brief, tasks = self._open(dispatch, brief_along)
         except PayloadRejected as error:
             _log.error("A message was thrown away: %s", error)
             return f"rejected: {error}"
@@ -100,14 +103,17 @@ class Child:
         finally:
             self.flusher.watch(None)
 
-    def _open(self, dispatch: Dispatch) -> tuple[RunBrief, list[StepTask]]:
+    def _open(self, dispatch: Dispatch, brief_along: object) -> tuple[RunBrief, list[StepTask]]:
         known = self._scopes.get(dispatch.brief)
         stored = None
         if dispatch.stored:
             stored = self._get(self.keys.tasks(dispatch.brief, dispatch.tasks))
         if known is not None:
             return known.brief, open_tasks(dispatch, stored)
-        data = self._get(self.keys.brief(dispatch.brief))
+        if isinstance(brief_along, str):
+            data: bytes | None = brief_along.encode(errors="replace")
+        else:
+            data = self._get(self.keys.brief(dispatch.brief))
         if data is None or hash_of(data) != dispatch.brief:
             raise PayloadRejected("its run brief is not in Redis, or was changed")
         return decode_brief(data), open_tasks(dispatch, stored)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from celery import Celery
 
-from opgrid.broker.messages import TASK, Dispatch
+from opgrid.broker.messages import BRIEF, TASK, Dispatch
 from worker.child import Child
 
 _THIS: Final[list[Child]] = []  #: in a pool child: itself
@@ -22,4 +22,4 @@ def register(app: Celery) -> None:
     def steps(self: Any, brief: str, tasks: str, stored: bool, key: str, mac: str) -> str:
         (child,) = _THIS
         queue = self.request.delivery_info.get("routing_key") or app.conf.task_default_queue
-        return child.run(Dispatch(brief, tasks, stored, key, mac), queue)
+        return child.run(Dispatch(brief, tasks, stored, key, mac), queue, self.request.get(BRIEF))

@@ -194,14 +194,16 @@ class CeleryExecutor(Executor):
         reordered and canceled.
         """
         now = time.monotonic()
+        is_one = len(self._backlog) == 1 and not len(self._flights)  # it goes, whoever is there
         for line in self._backlog.lines():
-            slots = self._slots(line.queue, now)
+            slots = 1 if is_one else self._slots(line.queue, now)
             while parcels := self._backlog.parcels(line, self._flights.room(line, slots, now), self._pace):
                 self._publish(parcels, now)  # those that have ended already take no place
 
     def _publish(self, parcels: Sequence[Parcel], now: float) -> None:
         """Parcels of one run. Raises BrokerUnreachable: they wait again then."""
         brief, content = parcels[0][0].brief, parcels[0][0].content
+        unstored = self._unstored.get(content)
         outgoing, large = [], dict[str, bytes]()
         mates: list[tuple[str, int]] = []
         for parcel in parcels:
@@ -210,7 +212,7 @@ class CeleryExecutor(Executor):
             if beside is not None:
                 large[self.keys.tasks(content, dispatch.tasks)] = beside
             queue, priority = parcel[0].line
-            key, message = self._messages.build(dispatch, label(brief.job.name, tasks), queue, priority)
+            key, message = self._messages.build(dispatch, label(brief.job.name, tasks), queue, priority, unstored)
             members = [(each.step, each.attempt) for task in tasks for each in out_with(task)]
             outgoing.append(Outgoing(key, message, members))
             mates += [(mate.step, mate.attempt) for task in tasks for mate in task.then if mate.after]
@@ -224,7 +226,6 @@ class CeleryExecutor(Executor):
                         pipe.set(name, data, ex=RUN_TTL)
                     pipe.execute()
             reach("publish before")
-            unstored = self._unstored.get(content)
             first = None if unstored is None else (content, unstored)
             said = iter(self._protocol.publish(brief.run_id, brief.stream, outgoing, parcels[0][0].again, first))
             self._unstored.pop(content, None)

@@ -23,6 +23,9 @@ from opgrid.io.keys import KeyRing
 TASK: Final = "opgrid.steps"  #: the Celery task that runs steps
 #: Longer lists of tasks are stored beside the message, which then holds their hash.
 LONGEST_TASKS: Final = 1200
+#: Bytes of a run brief that may travel with the first messages of its run, so that nobody has to fetch it.
+LONGEST_BRIEF: Final = 2000
+BRIEF: Final = "opgrid_brief"  #: the header that holds it
 _PURPOSE_TASKS: Final = "dispatch"
 _PURPOSE_EVENTS: Final = "event"
 _PURPOSE_RETURNED: Final = "returned"
@@ -128,8 +131,12 @@ class CeleryMessages:
         self.keys = keys
         self.origin = f"opgrid@{socket.gethostname()}"
 
-    def build(self, dispatch: Dispatch, shown: Label, queue: str, priority: int) -> tuple[str, bytes]:
-        """The key of the list that it belongs on, and the message."""
+    def build(
+        self, dispatch: Dispatch, shown: Label, queue: str, priority: int, brief: bytes | None = None
+    ) -> tuple[str, bytes]:
+        """The key of the list that it belongs on, and the message. ``brief``: of the run, to travel along if it is
+        small. It needs no signature of its own: the dispatch says its hash.
+        """
         step = priority_step(priority)
         body = _json([list(dispatch), {}, _NO_CANVAS])
         message = {
@@ -143,6 +150,7 @@ class CeleryMessages:
                 "shadow": shown.name,
                 "argsrepr": shown.arguments,
                 "origin": self.origin,
+                **({} if brief is None or len(brief) > LONGEST_BRIEF else {BRIEF: brief.decode()}),
             },
             "properties": {
                 "correlation_id": shown.task_id,

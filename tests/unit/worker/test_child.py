@@ -1,0 +1,64 @@
+"""What a pool process makes of a message, on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opgrid.broker.keys import Keys
+from opgrid.broker.messages import BRIEF, CeleryMessages, Dispatch, encode_run, label, sign_tasks
+from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.tasks import JobRef, RunBrief, StepTask
+from opgrid.errors import PayloadRejected
+from opgrid.ids import NodePath, RunId, StepKey
+from opgrid.io.keys import KeyRing
+from worker.child import Child
+from worker.code import Code
+from worker.settings import WorkerSettings
+
+RING = KeyRing(b"a" * 32)
+RUN = RunBrief(RunId("r"), JobRef("job", "hash"), ExecutorChoice("celery"), stream="s")
+CONTENT, DATA = encode_run(RUN)
+TASK = StepTask(RunId("r"), StepKey("a"), NodePath("a"))
+DISPATCH, _ = sign_tasks(CONTENT, [TASK], RING)
+
+
+@pytest.fixture
+def child(redis_url: str, tmp_path: Path) -> Iterator[Child]:
+    settings = WorkerSettings(broker_url=redis_url, home=str(tmp_path), deployment="", name="w")
+    made = Child(settings, Code(()), RING, tmp_path)
+    yield made
+    made.close()
+
+
+def opened(child: Child, along: object, dispatch: Dispatch = DISPATCH) -> tuple[RunBrief, list[StepTask]]:
+    return child._open(dispatch, along)
+
+
+def test_a_brief_that_came_along_is_not_fetched(child: Child) -> None:
+    assert opened(child, DATA.decode()) == (RUN, [TASK])
+
+
+def test_one_that_did_not_is_fetched(child: Child) -> None:
+    with pytest.raises(PayloadRejected, match="not in Redis"):
+        opened(child, None)
+    child.protocol.client.set(child.keys.brief(CONTENT), DATA)
+    assert opened(child, None) == (RUN, [TASK])
+
+
+@pytest.mark.parametrize("along", ["", "{}", DATA.decode().replace("hash", "hush"), "\ud800"])
+def test_another_than_the_message_was_signed_for_is_refused(child: Child, along: str) -> None:
+    with pytest.raises(PayloadRejected, match="was changed"):
+        opened(child, along)
+
+
+def test_only_small_ones_come_along() -> None:
+    def header(brief: bytes | None) -> bool:
+        _, message = CeleryMessages(Keys()).build(DISPATCH, label("job", [TASK]), "q", 0, brief)
+        return BRIEF.encode() in message
+
+    assert header(DATA)
+    assert not header(DATA + b" " * 2000)
+    assert not header(None)
