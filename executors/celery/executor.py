@@ -42,6 +42,7 @@ from opgrid.contracts.events import (
     StepCanceled,
     StepFailed,
     StepLost,
+    StepStarted,
     StepSucceeded,
 )
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
@@ -59,6 +60,7 @@ _BATCH: Final = 200  #: attempts that one script call is told of
 _READ: Final = 2000  #: entries that one poll takes at most
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
+_SHORT: Final = 0.003  #: seconds that a step may be expected to take for its start to be told with its end
 _UNSERVED: Final = 4  #: processes that a queue is taken to have while no worker serves it
 _COUNT_EVERY: Final = 1.0  #: seconds
 _LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
@@ -330,6 +332,8 @@ class CeleryExecutor(Executor):
                 self._keep_up()
                 self._let_gather(until)
                 events = self._read(self._block(until))
+                if self._have_just_begun(events):
+                    events += self._read(min(_SHORT, self._block(until)))
                 self._see_again()
                 self._take_back()
                 self._send_more()
@@ -346,6 +350,18 @@ class CeleryExecutor(Executor):
         if len(self._flights) > _CROWD:
             time.sleep(max(0.0, min(self._last_read + _GATHER, until) - now))
         self._last_read = time.monotonic()
+
+    def _have_just_begun(self, events: Sequence[AnyEvent]) -> bool:
+        """Whether all that is known is that short steps have begun: nobody waits for that, and it costs a turn."""
+        return bool(events) and all(
+            type(event) is StepStarted and (self._expected(event) or inf) <= _SHORT for event in events
+        )
+
+    def _expected(self, event: StepStarted) -> float | None:
+        flight, brief = self._flights.get(event.run_id, event.step), self._flights.briefs.get(event.run_id)
+        if flight is None or flight.task is None or brief is None:
+            return None
+        return expected(self._pace, (brief.job.name, flight.task.op or flight.task.node))
 
     def _send_more(self) -> None:
         if not len(self._backlog):

@@ -13,7 +13,7 @@ def mixture(seed: int) -> tuple[int, list[float]]:
     """Processes, and steps of a millisecond among which some take ten seconds."""
     chance = random.Random(seed)
     long = chance.choice([0.0, 0.002, 0.02, 0.2, 0.5])
-    short = chance.choice([0.0001, 0.001, 0.005])
+    short = chance.choice([0.0001, 0.001, 0.005, 0.02])
     steps = chance.choice([5, 50, 400, 2000])
     return chance.choice([1, 2, 8, 50]), [_LONG if chance.random() < long else short for _ in range(steps)]
 
@@ -42,3 +42,18 @@ def test_short_steps_do_not_wait_for_a_long_one_in_front_of_them() -> None:
     fleet = Fleet(2, seconds)
     fleet.run()
     assert sorted(fleet.ended.values())[-2] < 1.0
+
+
+def test_steps_of_some_milliseconds_keep_all_busy_in_few_messages() -> None:
+    fleet = Fleet(2, [0.01] * 1000)
+    assert fleet.run() < 1.02 * 5.0
+    assert fleet.messages < 70
+
+
+@pytest.mark.parametrize("processes", [2, 8, 50])
+def test_steps_that_differ_are_divided_so_that_all_end_at_once(processes: int) -> None:
+    for seed in range(10):
+        chance = random.Random(seed)
+        seconds = [chance.uniform(0.002, 0.03) for _ in range(40 * processes)]
+        ideal = sum(seconds) / processes
+        assert Fleet(processes, seconds).run() < 1.02 * ideal + 0.06, f"seed {seed}"
