@@ -24,16 +24,17 @@ from opgrid.broker.messages import (
 )
 from opgrid.broker.scripts import Attempt, Protocol, Said
 from opgrid.contracts.events import EngineNote, ErrorInfo, StepFailed
-from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.contracts.tasks import Ended, RunBrief, StepTask
 from opgrid.contracts.wire import decode_brief
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import LoadError, PayloadRejected
 from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending
+from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.scope import RunScope
 from worker.cancellation import Stoppable
 from worker.code import Code, CodeMissing, unpickled_job
-from worker.event_stream import Flusher
+from worker.event_stream import EventStream, Flusher
 from worker.leases import Slot, slot_path
 from worker.ride import Means, Ride
 from worker.settings import WorkerSettings
@@ -96,12 +97,28 @@ class Child:
             scope = self._scope(dispatch.brief, brief)
         except LoadError as error:
             return " ".join(self._hand_back(task, brief, dispatch.brief, queue, error) for task in tasks)
+        if tasks[0].ended is not None:
+            return self._run_hooks(tasks[0], tasks[0].ended, scope)
         ride = Ride(self._means, scope, dispatch.brief, queue, tasks)
         self.flusher.watch(ride.look_after)
         try:
             return ride.run()
         finally:
             self.flusher.watch(None)
+
+    def _run_hooks(self, task: StepTask, ended: Ended, scope: RunScope) -> str:
+        """Those of a step whose own process died: once, however often the message comes."""
+        stream = scope.brief.stream
+        if not self.protocol.begins_hooks(task.run_id, task.step, task.attempt):
+            return "hooks not run: they were begun before, or the run has ended"
+        events = EventStream(Attempt(task.run_id, stream, task.step, task.attempt), "", self.protocol, self.ring)
+        events.accepted()  # what follows an end needs no lease
+        error = ErrorInfo(ended.kind, ended.message) if ended.kind else None
+        try:
+            run_hooks_elsewhere(task, scope, events, error, success=error is None)
+        finally:
+            events.flush()
+        return "hooks run"
 
     def _open(self, dispatch: Dispatch, brief_along: object) -> tuple[RunBrief, list[StepTask]]:
         known = self._scopes.get(dispatch.brief)

@@ -3,7 +3,7 @@
 A run's hash holds a *fence* for each step: ``3`` while attempt 3 may be claimed and finished, ``3 x <claim>`` once
 it has ended, and by whose word; ``1 ~`` while the step travels with one that it waits for. A fence never goes back. A
 *lease* says who works on an attempt and counts its beats; the claim that was given back last is noted beside the
-fences (``b:``), for a beat that was on its way then.
+fences (``b:``), for a beat that was on its way then; so is who began to run hooks on their own (``h:``).
 Everything a script reports goes to the stream of the run's coordinator in the same instant.
 """
 
@@ -508,6 +508,18 @@ class Protocol:
         return self._said(
             _report, [self.keys.leases(at.stream), self.keys.events(at.stream)], [at.field, claim, events]
         )
+
+    def begins_hooks(self, run_id: str, step: str, attempt: int) -> bool:
+        """Whether nobody else has begun to run the hooks of an ended attempt, and its run goes on."""
+        key = self.keys.run(run_id)
+        with reaching(self.url):
+            if self.client.hexists(key, "end"):
+                return False
+            pipe: Any = self.client.pipeline()
+            pipe.hsetnx(key, f"h:{step}:{attempt}", 1)
+            pipe.expire(key, RUN_TTL)
+            is_first, _ = pipe.execute()
+        return bool(is_first)
 
     def append(self, stream: str, events: bytes) -> None:
         """Append what needs no lease: notes, and what follows an accepted finish."""

@@ -60,6 +60,13 @@ class TaskInput(msgspec.Struct, frozen=True, gc=False):
     source: Source
 
 
+class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """How a step ended whose process died before its hooks had run."""
+
+    kind: str = ""  #: of the error that it failed with; empty: it succeeded
+    message: str = ""
+
+
 class StepTask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One attempt at one step. ``(run_id, step, attempt)`` names it for ever; inputs of type Nothing are not listed."""
 
@@ -81,6 +88,7 @@ class StepTask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     fused: bool = False  #: stays with the steps that it was sent with, however long they take
     alone: bool = False  #: it shares its message with no other
     op: str = ""  #: name of its op: what else ran of it tells how long it may take
+    ended: Ended | None = None  #: only its hooks are to be run
 
     @property
     def id(self) -> tuple[RunId, StepKey, int]:

@@ -16,6 +16,7 @@ from opgrid.contracts.events import (
     AnyEvent,
     ErrorInfo,
     HookCompleted,
+    HookSkipped,
     LogMessage,
     StepCanceled,
     StepEvent,
@@ -335,6 +336,18 @@ class ExecutorContract:
         assert lost.after_end
         assert lost.cause.signal == signal.SIGKILL
         assert isinstance(run.run("five"), StepSucceeded)
+
+    def test_hooks_of_a_step_whose_process_died_run_elsewhere(self, run: Conversation) -> None:
+        if run.executor.crosses_processes:
+            task = run.start("be_killed")
+            run.end_of(task)
+        else:
+            task = run.task("be_killed")  # its process would be that of the test
+        if not run.executor.run_hooks(run.brief, task, ErrorInfo("Boom", "it died")):
+            pytest.skip("this executor runs hooks where their step ran, and nowhere else")
+        done = run.wait(task, HookCompleted)
+        assert done.hook == "console"
+        assert {event.hook for event in run.of(task) if isinstance(event, HookSkipped)} == {"applaud"}
 
     def test_close_twice(self, run: Conversation) -> None:
         run.run("five")

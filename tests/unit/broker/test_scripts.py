@@ -276,6 +276,15 @@ def test_what_has_ended_is_told_together_or_not_at_all(protocol: Protocol) -> No
     assert events(protocol) == [b"a", b"b"]
 
 
+def test_hooks_on_their_own_begin_once_and_not_after_the_run(protocol: Protocol) -> None:
+    protocol.publish(RUN, STREAM, [Outgoing("q", b"m", [("a", 1)])])
+    assert protocol.begins_hooks(RUN, "a", 1)
+    assert not protocol.begins_hooks(RUN, "a", 1)
+    assert protocol.begins_hooks(RUN, "a", 2)
+    protocol.release(RUN, STREAM)
+    assert not protocol.begins_hooks(RUN, "b", 1)
+
+
 def test_only_its_holder_gives_a_lease_back(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     claim(protocol, FIRST, "c1", "w", b"started")
