@@ -181,7 +181,7 @@ def test_a_broker_that_loses_everything_costs_attempts(tmp_path: Path, after: in
         again = [event for event in result.all_events if isinstance(event, StepLost) and event.gone]
         assert {event.step for event in again} & {"total", *(f"work[{number}]" for number in range(12))}
         ended = Counter(event.step for event in result.get_step_success_events())
-        assert ended["spread"] == 2
+        assert max(ended.values()) == 2  # of spread, where no process had read its values before
 
 
 def test_a_broker_that_is_rolled_back_costs_attempts(tmp_path: Path) -> None:
