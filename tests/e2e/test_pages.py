@@ -126,6 +126,7 @@ def test_a_schedule_and_a_sensor_are_switched_and_tried_out(page: Any) -> None:
     page.goto("automation")
     switch = page.get_by_role("switch", name="nightly runs")
     expect(switch).not_to_be_checked()
+    expect(switch).to_be_enabled()
     page.locator("label", has=switch).or_(switch).first.click(force=True)
     expect(switch).to_be_checked()
     page.reload()

@@ -44,7 +44,7 @@ MUTANTS = [
     Mutant("the run ends early", "machine", "if self._active or self.finished:", "if self.finished:"),
     Mutant("an ended run goes on", "machine", "return None if self.status in _ENDED else decide(self, event, now)", "return decide(self, event, now)"),
     Mutant("the run starts twice", "machine", "if self.status is not RunStatus.NOT_STARTED:\n            return None", "if self.finished:\n            return None"),
-    Mutant("a canceled run launches", "machine", "        if self.status is RunStatus.STARTED:\n            for step in ready:", "        if True:\n            for step in ready:"),
+    Mutant("a canceled run launches", "machine", "if ready and self.status is RunStatus.STARTED:", "if ready:"),
     Mutant("a canceled run retries", "machine", "if seconds is not None and self.status is RunStatus.STARTED:", "if seconds is not None:"),
     Mutant("a canceled run starts lost steps again", "machine", "        if self.status is RunStatus.CANCELING:\n            return [self._canceled(step, now), *self._settle(now)]\n", ""),
     Mutant("cancel forgets what waits", "machine", "                commands.append(self._canceled(step, now))", "                pass"),
