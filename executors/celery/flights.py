@@ -6,6 +6,7 @@ we could see.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heapreplace
@@ -76,6 +77,7 @@ class Flights:
         self._queued: dict[Id, Flight] = {}
         self._order = 0
         self._messages: dict[int, Message] = {}  #: by order: those with something that has not ended
+        self._in_line: Counter[Line] = Counter()  #: how many of them
         self._crews: dict[Id, dict[StepKey, StepTask]] = {}  #: by leader: those sent with it that have not ended
         self._leaders: dict[Id, tuple[Id, int]] = {}  #: the leader of each, and the order of their message
         self._adrift: dict[RunId, set[StepKey]] = {}  #: sent with others by a process that died since
@@ -119,6 +121,7 @@ class Flights:
         message = self._messages.get(order)
         if message is None:
             message = self._messages[order] = Message(line, each)
+            self._in_line[line] += 1
         message.flights += 1
         if task is not None and task.then:
             for mate in task.then:
@@ -145,10 +148,10 @@ class Flights:
 
     def room(self, line: Line, slots: int, now: float) -> Room:
         """For messages to so many processes."""
-        mine = [message for message in self._messages.values() if message.line == line]
-        free = _AHEAD * slots - len(mine)
-        if free <= 0:
+        free = _AHEAD * slots - self._in_line[line]
+        if free <= 0:  # as nearly always while there is much to do
             return Room(0, 0, slots)
+        mine = [message for message in self._messages.values() if message.line == line]
         work = sorted(message.seconds(now) for message in mine if message.begun)[-slots:]
         work = [0.0] * (slots - len(work)) + work
         for message in mine:
@@ -205,6 +208,7 @@ class Flights:
         message.claimed -= flight.claimed
         if not message.flights:
             del self._messages[flight.order]
+            self._in_line[message.line] -= 1
 
     def _disband(self, member: Id) -> None:
         """The worker does not go on with the rest."""
