@@ -80,8 +80,8 @@ class Pending:
 
     def find(self, key: str) -> bytes | None:
         """What is still to be written, or was fetched ahead."""
-        if self._open is not None and self._open.key == key:
-            with self._lock:
+        with self._lock:
+            if self._open is not None and self._open.key == key:
                 self._close()
         found = self._waiting.get(key)
         if found is not None:
