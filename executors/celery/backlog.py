@@ -28,6 +28,14 @@ _COST: Final = 0.0002
 _MOST: Final = 128
 
 
+Kind = tuple[str, str]
+
+
+def kind_of(brief: RunBrief, task: StepTask) -> Kind:
+    """Steps of one kind, of a job and an op, are expected to take equally long."""
+    return brief.job.name, task.op or task.node
+
+
 class Line(NamedTuple):
     """Who waits in it is served in order."""
 
@@ -43,6 +51,10 @@ class Waiting(NamedTuple):
     since: float
     again: bool = False  #: it was sent before, and is known not to run
     resent: int = 0  #: times that its message was lost
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.brief, self.task)
 
 
 #: What goes into one message.
@@ -183,14 +195,6 @@ class Backlog:
             del self._lines[line]
 
 
-Kind = tuple[str, str]
-
-
-def kind_of(waiting: Waiting) -> Kind:
-    """Steps of one kind, of a job and an op, are expected to take equally long."""
-    return waiting.brief.job.name, waiting.task.op or waiting.task.node
-
-
 def expected(pace: Pace, kind: Kind) -> float | None:
     """Seconds that such a step takes with what it costs beside its op; None where none was seen."""
     seconds = pace.expect(kind)
@@ -199,13 +203,13 @@ def expected(pace: Pace, kind: Kind) -> float | None:
 
 def each_of(parcel: Parcel, pace: Pace) -> float:
     """Seconds that a step of it takes; 0 where that is not known."""
-    seconds = [expected(pace, kind_of(waiting)) for waiting in parcel]
+    seconds = [expected(pace, waiting.kind) for waiting in parcel]
     return 0.0 if None in seconds else sum(each or 0.0 for each in seconds) / len(parcel)
 
 
 def _seconds(waiting: Waiting, pace: Pace) -> float:
     """With those that come after it in its message. One of which nothing is known goes alone."""
-    each = expected(pace, kind_of(waiting))
+    each = expected(pace, waiting.kind)
     return _WORTH if each is None else each * (1 + len(waiting.task.then))
 
 
@@ -215,7 +219,7 @@ def _share(waiting: deque[Waiting], room: Room, pace: Pace) -> int:
     """
     each = _seconds(waiting[0], pace)
     share = min(len(waiting), ceil((len(waiting) * each + room.busy) / (room.slots * each)))
-    if pace.spread(kind_of(waiting[0])) * each * share**0.5 > _APART:
+    if pace.spread(waiting[0].kind) * each * share**0.5 > _APART:
         share = ceil(share / 2)
     return share
 

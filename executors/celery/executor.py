@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import cloudpickle
 import msgspec
 
-from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of, expected
+from executors.celery.backlog import Backlog, Kind, Line, Parcel, Waiting, each_of, expected, kind_of
 from executors.celery.flights import Flight, Flights
 from executors.celery.settings import CelerySettings
 from executors.celery.waking import Waker
@@ -376,10 +376,12 @@ class CeleryExecutor(Executor):
         )
 
     def _expected(self, event: StepStarted) -> float | None:
-        flight, brief = self._flights.get(event.run_id, event.step), self._flights.briefs.get(event.run_id)
-        if flight is None or flight.task is None or brief is None:
-            return None
-        return expected(self._pace, (brief.job.name, flight.task.op or flight.task.node))
+        kind = self._kind(event)
+        return None if kind is None else expected(self._pace, kind)
+
+    def _kind(self, event: StepStarted | StepSucceeded) -> Kind | None:
+        task, brief = self._flights.task(event.run_id, event.step), self._flights.briefs.get(event.run_id)
+        return None if task is None or brief is None else kind_of(brief, task)
 
     def _send_more(self) -> None:
         if not len(self._backlog):
@@ -414,13 +416,11 @@ class CeleryExecutor(Executor):
             self._position = position.decode()
             events += self._open(fields)
         for event in events:
+            if isinstance(event, StepSucceeded) and (kind := self._kind(event)) is not None:
+                self._pace.learn(kind, event.seconds)
             flight = self._flights.handle(event, now)
             if flight is not None and isinstance(event, StepLost) and not event.gone:  # its process may have ended
                 self._returned += self._flights.left_behind(flight)
-            if flight is not None and flight.task is not None and isinstance(event, StepSucceeded):
-                brief = self._flights.briefs.get(event.run_id)
-                if brief is not None:
-                    self._pace.learn((brief.job.name, flight.task.op or flight.task.node), event.seconds)
         if self._over and len(entries) < _READ:
             events += self._ends_of_nothing(events)
         return events

@@ -177,6 +177,13 @@ class Flights:
         """Whether it has travelled with a step that it waited for, and its message with it."""
         return task.attempt == 1 and (task.run_id, task.step) in self._leaders
 
+    def task(self, run_id: RunId, step: StepKey) -> StepTask | None:
+        """Of a step that is out, or travels with one that is; None where it is not known."""
+        if (run_id, step) in self._leaders:
+            return self._crews[self._leader((run_id, step))][step]
+        flight = self._by_step.get((run_id, step))
+        return None if flight is None else flight.task
+
     def lets_go(self, run_id: RunId, step: StepKey) -> None:
         """It does not travel any more with one that it waited for: whoever submits it has it sent."""
         if (run_id, step) in self._leaders:

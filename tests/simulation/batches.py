@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of, kind_of
+from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of
 from executors.celery.flights import Flights
 from opgrid.broker.pace import Pace
 from opgrid.broker.scripts import Attempt
@@ -101,7 +101,7 @@ class Fleet:
             self._flights.handle(event, now)
         if ended is not None and event is not None:
             self.ended[int(ended.task.step)] = event.at
-            self._pace.learn(kind_of(ended), self.seconds[int(ended.task.step)])
+            self._pace.learn(ended.kind, self.seconds[int(ended.task.step)])
         for each in given_back:
             flight = self._flights.get(each.task.run_id, each.task.step)
             assert flight is not None

@@ -169,6 +169,18 @@ def test_whoever_ends_a_step_of_a_crew_may_go_on_with_any_other_of_it() -> None:
     assert flights.mates(RUN, ()) == set()
 
 
+def test_what_is_out_and_what_travels_with_it_are_known_until_they_end() -> None:
+    flights = Flights(TTL)
+    c, d, e = crew(flights)
+    assert [flights.task(RUN, task.step) for task in (c, d, e)] == [c, d, e]
+    assert flights.task(RUN, StepKey("a")) is not None
+    for ended in (StepKey("a"), d.step):  # the second before it was known to be out
+        flights.handle(StepSucceeded(run_id=RUN, at=0, step=ended, attempt=1), 1.0)
+        assert flights.task(RUN, ended) is None
+    assert flights.task(RUN, e.step) == e
+    assert flights.task(RUN, StepKey("other")) is None
+
+
 def test_what_travels_with_a_step_that_another_process_sent_is_stopped_with_it() -> None:
     flights = Flights(TTL)
     depart(flights, "a")
