@@ -117,9 +117,10 @@ def test_a_wrong_url_is_told_without_its_password(url: str, said: str) -> None:
     assert "hunter2" not in str(told.value)
 
 
-def test_a_turn_whose_connection_is_cut_writes_nothing_and_the_next_has_another(database_url: str) -> None:
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_turn_whose_connection_is_cut_writes_nothing_and_the_next_has_another(database_url: str, count: int) -> None:
     store = SqlStore(database_url)
-    wrote = LogMessage(run_id=RunId("r"), at=1.0, message="one")
+    wrote = [LogMessage(run_id=RunId("r"), at=1.0, message="one")] * count
 
     def cut(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
@@ -133,12 +134,12 @@ def test_a_turn_whose_connection_is_cut_writes_nothing_and_the_next_has_another(
             driver.close()
 
     with pytest.raises(DatabaseUnreachable, match="cannot be used: "), store.turn() as turn:
-        turn.append(RunId("r"), [wrote])
+        turn.append(RunId("r"), wrote)
         cut(turn._connection)
     assert list(store.read(RunId("r"))) == []
     with store.turn() as turn:
-        turn.append(RunId("r"), [wrote])
-    assert list(store.read(RunId("r"))) == [wrote]
+        turn.append(RunId("r"), wrote)
+    assert list(store.read(RunId("r"))) == wrote
     store.close()
 
 
