@@ -401,19 +401,12 @@ class CeleryExecutor(Executor):
         return max(wait, 0.0)
 
     def _read(self, block: float) -> list[AnyEvent]:
-        name = self.keys.events(self.stream)
-        milliseconds = max(1, round(block * 1000)) if block > 0 else None
-        with reaching(self.url):
-            answer: Any = self._protocol.client.xread({name: self._position}, count=_READ, block=milliseconds)
+        entries = self._protocol.read(self.stream, self._position, _READ, block)
         reach("read")
-        entries: list[Any] = []
-        for streams in answer.values() if isinstance(answer, dict) else [each[1] for each in answer or []]:
-            for batch in streams:
-                entries += batch if isinstance(batch, list) else [batch]
         now = time.monotonic()
         events: list[AnyEvent] = []
         for position, fields in entries:
-            self._position = position.decode()
+            self._position = position
             events += self._open(fields)
         for event in events:
             if isinstance(event, StepSucceeded) and (kind := self._kind(event)) is not None:

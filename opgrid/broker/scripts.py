@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-import redis
 from redis.exceptions import NoScriptError
 
+from opgrid.broker.calls import Calls, Command
 from opgrid.broker.connection import connect, reaching
 from opgrid.broker.keys import Keys, lease_field
 from opgrid.io.kept import batches
-from opgrid.io.pending import Store, add_to
+from opgrid.io.pending import Store, add_to, store_commands
 
 #: Shared by the scripts: a fence apart into attempt and the claim that ended it (nil while open); fields of a hash that
 #: are read or changed in one go, a thousand a time, for a call costs more than what it does.
@@ -301,16 +301,18 @@ class Script:
         self.source = _FENCE + source
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    def __call__(self, client: redis.Redis, keys: Sequence[str], args: Iterable[Value]) -> Any:
-        values: list[Any] = [*keys, *args]
-        try:
-            return client.evalsha(self.sha, len(keys), *values)
-        except NoScriptError:
-            return client.eval(self.source, len(keys), *values)
-
-    def add_to(self, pipe: Any, keys: Sequence[str], args: Iterable[Value]) -> None:
-        """Without the second try."""
-        pipe.evalsha(self.sha, len(keys), *keys, *args)
+    def __call__(self, calls: Calls, keys: Sequence[str], args: Iterable[Value], before: Sequence[Command] = ()) -> Any:
+        """``before``: what is asked in the same round trip. The answers to that come first then, in a list."""
+        called = [len(keys), *keys, *args]
+        *answers, said = calls.ask(*before, ["EVALSHA", self.sha, *called])
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        if isinstance(said, NoScriptError):
+            (said,) = calls.ask(["EVAL", self.source, *called])
+        if isinstance(said, Exception):
+            raise said
+        return [*answers, said] if before else said
 
 
 _publish, _exchange, _beat, _report = Script(_PUBLISH), Script(_EXCHANGE), Script(_BEAT), Script(_REPORT)
@@ -377,6 +379,13 @@ class Beat(NamedTuple):
     owner: str
 
 
+class Entry(NamedTuple):
+    """Of a stream."""
+
+    place: str
+    fields: dict[bytes, bytes]
+
+
 class Protocol:
     """The scripts, with a connection and key names. For several threads, not for several processes.
 
@@ -387,6 +396,7 @@ class Protocol:
         self.url = url
         self.keys = keys
         self.client = connect(url, name)
+        self.calls = Calls(self.client)
 
     def close(self) -> None:
         self.client.close()
@@ -484,24 +494,14 @@ class Protocol:
     def _store_and_call(
         self, stored: Sequence[Store], fetch: Sequence[str], keys: Sequence[str], args: Sequence[Value]
     ) -> tuple[Any, dict[str, bytes]]:
-        if not stored and not fetch:
-            return _exchange(self.client, keys, args), {}
-        pipe: Any = self.client.pipeline(transaction=False)
-        add_to(pipe, stored)
+        before = store_commands(stored)
         if fetch:
-            pipe.mget(fetch)
-        _exchange.add_to(pipe, keys, args)
-        *answers, said = pipe.execute(raise_on_error=False)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
+            before.append(["MGET", *fetch])
+        if not before:
+            return _exchange(self.calls, keys, args), {}
+        *answers, said = _exchange(self.calls, keys, args, before)
         values = answers[-1] if fetch else ()
-        fetched = {key: value for key, value in zip(fetch, values, strict=True) if value is not None}
-        if isinstance(said, NoScriptError):
-            said = _exchange(self.client, keys, args)
-        if isinstance(said, Exception):
-            raise said
-        return said, fetched
+        return said, {key: value for key, value in zip(fetch, values, strict=True) if value is not None}
 
     def report(self, at: Attempt, claim: str, events: bytes) -> Said:
         """Append observations while the lease is ours."""
@@ -520,6 +520,20 @@ class Protocol:
             pipe.expire(key, RUN_TTL)
             is_first, _ = pipe.execute()
         return bool(is_first)
+
+    def read(self, stream: str, after: str, most: int, block: float) -> list[Entry]:
+        """What the stream holds after that place; waits so many seconds for something to come."""
+        wait: Command = ["BLOCK", max(1, round(block * 1000))] if block > 0 else []
+        with reaching(self.url):
+            (answer,) = self.calls.ask(["XREAD", "COUNT", most, *wait, "STREAMS", self.keys.events(stream), after])
+            if isinstance(answer, Exception):
+                raise answer
+        streams = answer.values() if isinstance(answer, dict) else [each[1] for each in answer or []]  # of RESP3, RESP2
+        return [
+            Entry(place.decode(), dict(zip(fields[::2], fields[1::2], strict=True)))
+            for entries in streams
+            for place, fields in entries
+        ]
 
     def append(self, stream: str, events: bytes) -> None:
         """Append what needs no lease: notes, and what follows an accepted finish."""
@@ -556,7 +570,7 @@ class Protocol:
             keys += [living.values, *([self.keys.brief(living.brief)] if living.brief else ())]
             args[1:] = [living.values_ttl, living.brief_ttl]
         with reaching(self.url):
-            left = _release(self.client, keys, [*args, *(lease_field(run_id, step) for step in steps)])
+            left = _release(self.calls, keys, [*args, *(lease_field(run_id, step) for step in steps)])
         return bool(left == b"0")
 
     def _keys(self, at: Attempt) -> list[str]:
@@ -564,8 +578,8 @@ class Protocol:
 
     def _said(self, script: Script, keys: Sequence[str], args: Sequence[Value]) -> Said:
         with reaching(self.url):
-            return Said(script(self.client, keys, args).decode())
+            return Said(script(self.calls, keys, args).decode())
 
     def _all_said(self, script: Script, keys: Sequence[str], args: Sequence[Value]) -> list[Said]:
         with reaching(self.url):
-            return [Said(word.decode()) for word in script(self.client, keys, args)]
+            return [Said(word.decode()) for word in script(self.calls, keys, args)]

@@ -23,15 +23,23 @@ class Store(NamedTuple):
     seconds: int  #: to live
 
 
-def add_to(pipe: Any, stores: Iterable[Store]) -> None:
-    """The commands that write them, to a pipeline."""
+def store_commands(stores: Iterable[Store]) -> list[list[str | bytes | int]]:
+    """The commands that write them."""
     names: dict[tuple[str, int], list[str]] = {}
+    commands: list[list[str | bytes | int]] = []
     for store in stores:
-        pipe.execute_command("SET", store.key, store.value, "EX", store.seconds)
+        commands.append(["SET", store.key, store.value, "EX", store.seconds])
         names.setdefault((store.names, store.seconds), []).append(store.key)
     for (index, seconds), keys in names.items():
-        pipe.sadd(index, *keys)
-        pipe.expire(index, seconds)
+        commands.append(["SADD", index, *keys])
+        commands.append(["EXPIRE", index, seconds])
+    return commands
+
+
+def add_to(pipe: Any, stores: Iterable[Store]) -> None:
+    """The same, to a pipeline."""
+    for command in store_commands(stores):
+        pipe.execute_command(*command)
 
 
 class Pending:
