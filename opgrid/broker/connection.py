@@ -85,6 +85,12 @@ class BrokerAddress:
         return hide_password(self.celery_url)
 
     @property
+    def is_here(self) -> bool:
+        """On this machine, by its address: the end of a tunnel looks the same."""
+        host = self.place.rpartition(":")[0]
+        return self.scheme == "unix" or host in ("localhost", "::1") or host.startswith("127.")
+
+    @property
     def _login(self) -> str:
         if self.password is None:
             return f"{quote(self.username, safe='')}@" if self.username else ""

@@ -23,7 +23,7 @@ from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged
 from opgrid.io.bundles import Place, read_once
 from opgrid.io.context import InputContext, OutputContext
-from opgrid.io.hashing import Hashing
+from opgrid.io.hashing import Hashing, kind_of
 from opgrid.io.kept import path_part
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
@@ -217,22 +217,22 @@ def read_file(
             return partial(value_of, told, file[start:])
         if near is not None and (found := near(told)) is not None:
             return partial(value_of, told, found)
-        return partial(opened, told, ref, *_read_hashing(handle, first[start:], size - start))
+        return partial(opened, told, ref, *_read_hashing(handle, first[start:], size - start, told))
     finally:
         os.close(handle)
 
 
-def _read_hashing(handle: int, begin: bytes, size: int) -> tuple[Segment, bytes]:
+def _read_hashing(handle: int, begin: bytes, size: int, told: Header) -> tuple[Segment, bytes]:
     body = room(size)
     view, at, hashed = memoryview(body), len(begin), 0
     view[:at] = begin
-    with Hashing() as hashing:
+    with Hashing(kind_of(told.checksum)) as hashing:
         while at < size and (count := os.readv(handle, [view[at : at + _PIECE]])):
             at += count
             hashing.update(view[hashed:at])
             hashed = at
         hashing.update(view[hashed:])
-    return body, hashing.digest()
+    return body, hashing.checksum()
 
 
 def places(begin: bytes, size: int, path: str) -> tuple[int, int]:

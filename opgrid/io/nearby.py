@@ -1,7 +1,7 @@
 """Large values in memory that processes of one host share, beside Redis: who runs where a value was made need not
 fetch it.
 
-A file is named by the SHA-256 of the value as it lies in Redis, which the reader knows from the signed header there;
+A file is named by the checksum of the value as it lies in Redis, which the reader knows from the signed header there;
 here it lies not compressed, and is mapped rather than read. The folder belongs to this user and nobody else can write
 to it: who could forge a file there can read the signing key as well, so what lies there is not hashed again. It is a
 cache of bounded size: nothing in it is needed, and all that goes wrong with it means that the value comes from Redis.

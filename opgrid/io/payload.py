@@ -8,7 +8,6 @@ tells damage, for which the value is made again, from a header that somebody wro
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import zlib
@@ -18,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import PayloadDamaged, PayloadRejected
 from opgrid.io.envelope import open_sealed, seal
-from opgrid.io.hashing import BESIDE, Hashing
+from opgrid.io.hashing import BESIDE, Hashing, blank, checksum_of, kind_for, kind_of
 from opgrid.io.keys import KeyRing
 from opgrid.io.pages import room
 from opgrid.io.serializers import Segment, Serializer, serializer
@@ -50,7 +49,7 @@ class Packed:
     is asked for.
     """
 
-    __slots__ = ("_before", "_behind", "_checksum", "_header", "_ring", "body", "size")
+    __slots__ = ("_before", "_behind", "_checksum", "_header", "_kind", "_ring", "body", "size")
 
     def __init__(self, plain: Plain, compression: str, body: list[Segment], size: int, ref: OutputRef, ring: KeyRing):
         self.body = body
@@ -59,12 +58,13 @@ class Packed:
         self._before = [*_identity(ref), plain.how.encode(), compression.encode(), _SIZES.pack(plain.size, size)]
         self._behind = struct.pack(f">{len(plain.lengths)}Q", *plain.lengths)
         self._header = b""
-        self._checksum: bytes | Hashing = Hashing.of(body) if size >= BESIDE else _sha256(body)
+        self._kind = kind_for(size)
+        self._checksum: bytes | Hashing = (Hashing.of if size >= BESIDE else checksum_of)(body, self._kind)
 
     @property
     def checksum(self) -> bytes:
         if isinstance(self._checksum, Hashing):
-            self._checksum = self._checksum.digest()
+            self._checksum = self._checksum.checksum()
         return self._checksum
 
     @property
@@ -76,7 +76,7 @@ class Packed:
     @property
     def header_size(self) -> int:
         """Known before the header is."""
-        return len(self._sealed(bytes(hashlib.sha256().digest_size)))
+        return len(self._sealed(blank(self._kind)))
 
     def _sealed(self, checksum: bytes) -> bytes:
         sealed = seal(PURPOSE, [*self._before, checksum, self._behind], self._ring)
@@ -108,7 +108,7 @@ class Header(NamedTuple):
     compression: str
     raw: int  #: bytes once decompressed
     size: int
-    checksum: bytes  #: SHA-256 of the body
+    checksum: bytes  #: of the body (:mod:`opgrid.io.hashing`)
     lengths: tuple[int, ...]  #: of the segments
 
 
@@ -138,7 +138,7 @@ def opened(told: Header, ref: OutputRef, body: Segment, checksum: bytes | None =
     """``unpack`` from a header that was read; ``checksum``: of the body, where it was hashed while it came."""
     if _length(body) != told.size:
         raise PayloadDamaged(f"{_named(ref)}: {_length(body)} bytes are stored where {told.size} were written")
-    if (checksum or hashlib.sha256(body).digest()) != told.checksum:
+    if (checksum or checksum_of([body], kind_of(told.checksum))) != told.checksum:
         raise PayloadDamaged(f"{_named(ref)}: the bytes were damaged or changed after they were written")
     if told.compression:
         body = _decompressed(body, told.raw)
@@ -203,15 +203,6 @@ def _compressed(plain: Plain) -> bytes | None:
         compressor = zstandard.ZstdCompressor(level=1, threads=min(_MOST_THREADS, os.cpu_count() or 1))
     stream = compressor.compressobj(size=plain.size)
     return b"".join([*(stream.compress(part) for part in plain.body), stream.flush()])
-
-
-def _sha256(body: Sequence[Segment]) -> bytes:
-    if len(body) == 1:
-        return hashlib.sha256(body[0]).digest()
-    digest = hashlib.sha256()
-    for part in body:
-        digest.update(part)
-    return digest.digest()
 
 
 def _decompressed(body: Segment, raw: int) -> Segment:

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, IOContext, OutputContext
-from opgrid.io.hashing import Hashing
+from opgrid.io.hashing import Hashing, kind_of
 from opgrid.io.kept import batches, index_of
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
@@ -64,14 +64,14 @@ _CACHED_BYTES: Final = 64 * 1024
 
 class RedisStore(IOManager):
     """For ``url``, or the broker of the process that uses it. Values above ``max_bytes`` are refused with their
-    size and the limit.
+    size and the limit. ``compress``: whatever becomes smaller, nothing, or (None) what gets there sooner so.
     """
 
     def __init__(
         self,
         url: str | None = None,
         serializer: str = "cloudpickle",
-        compress: bool = True,
+        compress: bool | None = None,
         ttl: int | None = None,
         max_bytes: int | None = None,
         spill_to: str | None = None,
@@ -95,12 +95,19 @@ class RedisStore(IOManager):
         if value.size <= LARGEST_TOGETHER and self._posted(context, ref, value):
             return
         if self._nearby is None or value.size < LEAST:
-            self._store(context, ref, value, pack(value, ref, context.io.keys, self.compress))
+            self._store(context, ref, value, pack(value, ref, context.io.keys, self._compresses(context, value)))
             return
         with self._nearby.keeping(value.body, value.size) as kept:
-            packed = pack(value, ref, context.io.keys, self.compress)
+            packed = pack(value, ref, context.io.keys, self._compresses(context, value))
             self._store(context, ref, value, packed)
             kept.name = packed.checksum.hex()
+
+    def _compresses(self, context: OutputContext, value: Plain) -> bool:
+        """To compress takes longer than to send what does not leave the machine."""
+        if self.compress is not None:
+            return self.compress
+        url = self.url or context.io.broker_url
+        return not (url and LEAST <= value.size <= self._least_limit() and _is_here(url))
 
     def _store(self, context: OutputContext, ref: OutputRef, value: Plain, packed: Packed) -> None:
         if self.spill_to is not None and packed.size > self.spill_above:
@@ -253,17 +260,11 @@ class RedisStore(IOManager):
         """The header last: while the body is on its way, its checksum is computed."""
         index = index_of(ref.run_id)
         names = [key]
-        pipe = client.pipeline(transaction=False)
         if packed.size > CHUNK:
-            waiting = 0
-            for chunk in _chunks(packed.body):
-                name = f"{key}:{len(names)}"
-                names.append(name)
-                pipe.set(name, chunk, ex=self.ttl)
-                waiting += len(chunk)
-                if waiting >= _AT_ONCE:
-                    pipe.execute()
-                    waiting = 0
+            chunks = list(_chunks(packed.body))
+            names += [f"{key}:{number}" for number in range(1, len(chunks) + 1)]
+            _send(client, list(zip(names[1:], chunks, strict=True)), self.ttl)
+        pipe = client.pipeline(transaction=False)
         pipe.set(key, _first(packed), ex=self.ttl)
         pipe.sadd(index, *names)
         pipe.expire(index, self.ttl)
@@ -286,7 +287,7 @@ class RedisStore(IOManager):
         if near is not None:
             return partial(value_of, told, near)
         names = [f"{key}:{number}" for number in range(1, count)]
-        return partial(opened, told, ref, *_gathered(client, key, begin, names, told.size))
+        return partial(opened, told, ref, *_gathered(client, key, begin, names, told))
 
     def _value(self, header: bytes, body: Segment, ref: OutputRef, ring: KeyRing) -> Any:
         told = read_header(header, ref, ring)
@@ -393,6 +394,34 @@ def _chunks(body: Iterable[Segment]) -> Iterator[Segment]:
         yield small
 
 
+def _send(client: redis.Redis, chunks: Sequence[tuple[str, Segment]], ttl: int) -> None:
+    """As they lie in memory: what packs commands for redis-py copies values, twice."""
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        for batch in batches(chunks, _AT_ONCE // _PIECE):
+            connection.send_packed_command(_commands(batch, ttl))
+            for _ in batch:
+                connection.read_response()
+    except BaseException:
+        connection.disconnect()  # there may be more answers on the way
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _commands(chunks: Iterable[tuple[str, Segment]], ttl: int) -> Iterator[Segment]:
+    """``SET name chunk EX ttl`` for each; what is between two chunks, in one piece."""
+    expires = b"\r\n$2\r\nEX\r\n$%d\r\n%d\r\n" % (len(str(ttl)), ttl)
+    between = b""
+    for name, chunk in chunks:
+        key = name.encode()
+        yield between + b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n" % (len(key), key, len(chunk))
+        yield chunk
+        between = expires
+    yield between
+
+
 def _apart(key: str, first: bytes) -> tuple[bytes, bytes]:
     """The header, and what of the body comes with it."""
     if len(first) < _HEAD.size:
@@ -401,11 +430,12 @@ def _apart(key: str, first: bytes) -> tuple[bytes, bytes]:
     return first[_HEAD.size : _HEAD.size + length], first[_HEAD.size + length :]
 
 
-def _gathered(client: redis.Redis, key: str, begin: bytes, names: Sequence[str], size: int) -> tuple[Segment, bytes]:
+def _gathered(client: redis.Redis, key: str, begin: bytes, names: Sequence[str], told: Header) -> tuple[Segment, bytes]:
     """The body and its checksum, which is computed while it comes."""
+    size = told.size
     body = room(size)
     view, at = memoryview(body), 0
-    with Hashing() as hashing:
+    with Hashing(kind_of(told.checksum)) as hashing:
 
         def take(name: str, chunk: bytes) -> None:
             nonlocal at
@@ -426,7 +456,7 @@ def _gathered(client: redis.Redis, key: str, begin: bytes, names: Sequence[str],
                 take(name, chunk)
     if at != size:
         raise PayloadDamaged(f"{key} and its followers hold {at:,} bytes where {size:,} were written")
-    return body, hashing.digest()
+    return body, hashing.checksum()
 
 
 def nearby() -> Nearby | None:
@@ -441,6 +471,13 @@ def client_of(url: str, process: int) -> redis.Redis:
     from opgrid.broker.connection import connect
 
     return connect(url)
+
+
+@lru_cache(maxsize=8)
+def _is_here(url: str) -> bool:
+    from opgrid.broker.connection import BrokerAddress
+
+    return BrokerAddress.parse(url).is_here
 
 
 def _setting(name: str, default: int) -> int:

@@ -26,6 +26,22 @@ def test_every_form_of_address_fits_redis_and_celery(url: str, for_redis: str, f
     assert BrokerAddress.parse(address.client_url) == BrokerAddress.parse(address.celery_url) == address
 
 
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("redis+socket:///tmp/redis.sock", True),
+        ("redis://localhost", True),
+        ("redis://me:pw@127.0.0.1:6380/2", True),
+        ("rediss://[::1]:6379", True),
+        ("redis://redis:6379/0", False),
+        ("redis://10.127.0.1", False),
+        ("redis://localhost.example.com", False),
+    ],
+)
+def test_whether_a_server_is_on_this_machine(url: str, here: bool) -> None:
+    assert BrokerAddress.parse(url).is_here == here
+
+
 @pytest.mark.parametrize("url", ["amqp://host", "redis://host:port/0", "redis://host/zero", "nonsense"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="redis://host:6379/0"):

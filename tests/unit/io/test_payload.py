@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import random
+import sys
 import threading
 import zlib
 from array import array
@@ -14,14 +15,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from blake3 import blake3
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.ids import RunId, StepKey
 from opgrid.io.envelope import open_sealed, seal
-from opgrid.io.hashing import BESIDE, Hashing
+from opgrid.io.hashing import BESIDE, Hashing, checksum_of, kind_for, kind_of
 from opgrid.io.keys import KEY_FILE, KeyRing
-from opgrid.io.payload import Packed, pack, plain, unpack
+from opgrid.io.pages import LARGE
+from opgrid.io.payload import Packed, pack, plain, read_header, unpack
 from opgrid.io.serializers import serializer
 
 RING = KeyRing(b"k" * 32)
@@ -76,7 +79,7 @@ def test_large_values_are_hashed_and_compressed_beside(
     assert packed.size > BESIDE
     size, body = packed.header_size, b"".join(packed.body)
     assert len(packed.header) == size
-    assert packed.checksum == hashlib.sha256(body).digest()
+    assert packed.checksum == b"b3:" + blake3(body).digest()
     assert unpack(packed.header, body, REF, RING) == value
     for at in (0, len(body) // 2, -1):
         changed = bytearray(body)
@@ -87,13 +90,34 @@ def test_large_values_are_hashed_and_compressed_beside(
 
 def test_what_is_hashed_beside_is_hashed_in_order_and_its_thread_ends() -> None:
     parts = [os.urandom(10), b"", memoryview(os.urandom(BESIDE)), bytearray(b"x")]
-    with pytest.raises(KeyError), Hashing() as given_up:
+    kind = kind_for(LARGE)
+    with pytest.raises(KeyError), Hashing(kind) as given_up:
         given_up.update(parts[0])
         raise KeyError
-    assert given_up.digest() == hashlib.sha256(parts[0]).digest()
+    assert given_up.checksum() == checksum_of([parts[0]], kind)
     assert given_up._thread is not None
     assert not given_up._thread.is_alive()
-    assert Hashing.of(parts).digest() == hashlib.sha256(b"".join(parts)).digest()
+    assert Hashing.of(parts, kind).checksum() == checksum_of([b"".join(parts)], kind)
+
+
+def test_who_is_without_blake3_writes_what_all_can_read_and_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    value = os.urandom(LARGE)
+    large = stored(value)
+    monkeypatch.setitem(sys.modules, "blake3", None)
+    with pytest.raises(PayloadRejected, match="pip install blake3"):
+        unpack(*large, REF, RING)
+    header, body = stored(value)
+    assert read_header(header, REF, RING).checksum == hashlib.sha256(body).digest()
+    assert unpack(header, body, REF, RING) == value
+    monkeypatch.undo()
+    assert unpack(header, body, REF, RING) == value
+
+
+def test_a_checksum_of_an_unknown_kind_is_rejected() -> None:
+    with pytest.raises(PayloadRejected, match="not known here"):
+        checksum_of([b""], kind_of(b"b4:" + bytes(32)))
 
 
 def test_dense_bytes_are_not_compressed_and_repetitive_ones_are() -> None:

@@ -63,6 +63,31 @@ def test_large_values_lie_in_chunks(around: Any, client: redis.Redis) -> None:
     assert load(RedisStore(), around, stored) == value
 
 
+@pytest.mark.parametrize(
+    ("settings", "size", "smaller"),
+    [
+        ({}, CHUNK, False),
+        ({}, CHUNK // 2, True),
+        ({"compress": True}, CHUNK, True),
+        ({"compress": False}, CHUNK // 2, False),
+        ({"max_bytes": CHUNK}, CHUNK, True),  # else it would be refused
+        ({"spill_to": "elsewhere", "spill_above": CHUNK}, CHUNK, True),
+        ({"spill_to": "elsewhere", "spill_above": 2 * CHUNK}, CHUNK, False),
+    ],
+)
+def test_large_values_are_compressed_where_redis_is_here_only_if_they_must_be(
+    around: Any, settings: dict[str, Any], size: int, smaller: bool
+) -> None:
+    stored = store(RedisStore(**settings), around, bytes(size))
+    assert (stored.manifest["size"] < size) == smaller
+
+
+def test_large_values_are_compressed_for_a_redis_elsewhere(around: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opgrid.io.redis._is_here", lambda _: False)
+    stored = store(RedisStore(), around, bytes(CHUNK))
+    assert stored.manifest["size"] < CHUNK
+
+
 def test_many_small_buffers_do_not_make_many_keys(around: Any) -> None:
     value = [pickle.PickleBuffer(bytearray(b"x" * 500)) for _ in range(5000)]
     stored = store(RedisStore(compress=False), around, value)
@@ -307,7 +332,7 @@ def test_a_large_value_that_is_small_in_redis_is_not_decompressed_by_who_is_near
 ) -> None:
     monkeypatch.setenv("OPGRID_IO_NEARBY", str(tmp_path / "near"))
     value = bytes(3 * CHUNK)
-    stored = store(RedisStore(), around, pickle.PickleBuffer(bytearray(value)))
+    stored = store(RedisStore(compress=True), around, pickle.PickleBuffer(bytearray(value)))
     assert stored.manifest["size"] < 64 * 1024
     (file,) = (tmp_path / "near").iterdir()
     assert load(RedisStore(), around, stored) == value
