@@ -89,7 +89,12 @@ def decode_brief(data: bytes | str) -> RunBrief:
 
 def content_hash(value: object) -> str:
     """Hex digest over the ordered JSON of a contract: equal content, equal hash, in any process."""
-    return hashlib.sha256(_ordered(value)).hexdigest()[:32]
+    return hash_of(_ordered(value))
+
+
+def hash_of(ordered: bytes) -> str:
+    """The content hash of what is ordered JSON already."""
+    return hashlib.sha256(ordered).hexdigest()[:32]
 
 
 def structure_hash(structure: JobStructure) -> str:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from opgrid.contracts.events import AnyEvent, RunCanceled, RunCanceling
@@ -61,14 +62,10 @@ def driving(store: Store, run_id: RunId, inbox: Inbox | None = None) -> Iterator
         lease = store.take_lease(run_id, owner, LEASE)
         if lease is None:
             raise RunIsDriven(run_id, "another process")
-    stop = threading.Event()
-    thread = threading.Thread(target=_renew, args=(store, run_id, owner, stop, inbox), name="opgrid-lease", daemon=True)
-    thread.start()
     try:
-        yield FencedLog(store, run_id, lease.epoch)
+        with _renewed(store, run_id, owner, inbox) if store.crosses_processes else contextlib.nullcontext():
+            yield FencedLog(store, run_id, lease.epoch)
     finally:
-        stop.set()
-        thread.join()
         store.drop_lease(run_id, owner)
 
 
@@ -124,6 +121,18 @@ class ShardLog:
         return self._store.position(stream)
 
 
+@contextmanager
+def _renewed(store: Store, run_id: RunId, owner: str, inbox: Inbox | None) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=_renew, args=(store, run_id, owner, stop, inbox), name="opgrid-lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def _renew(store: Store, run_id: RunId, owner: str, stop: threading.Event, inbox: Inbox | None) -> None:
     due = time.monotonic() + RENEW
     asked = False
@@ -142,7 +151,15 @@ def _renew(store: Store, run_id: RunId, owner: str, stop: threading.Event, inbox
 
 def this_process() -> str:
     """host:pid:start, where the start of the process tells it from a later one with the same number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}"
+    return _named(socket.gethostname(), os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _named(host: str, pid: int) -> str:
+    return f"{host}:{pid}:{_start_of(pid)}"
+
+
+os.register_at_fork(after_in_child=_named.cache_clear)
 
 
 def is_dead(owner: str) -> bool:

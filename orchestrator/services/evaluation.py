@@ -196,8 +196,8 @@ class Evaluator:
         return ReadyRun(
             prepared.brief,
             self._code,
-            msgspec.Raw(prepared.plan.to_json()),
-            msgspec.Raw(prepared.snapshot.to_json()),
+            msgspec.Raw(prepared.plan_json),
+            msgspec.Raw(prepared.snapshot_json),
         )
 
     def _partition_keys(self, definitions: Definitions, name: str) -> list[str]:

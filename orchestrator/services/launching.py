@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.executor import Executor, ExecutorSetup
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, JobRef, PythonLogs, RunBrief
+from opgrid.contracts.wire import hash_of
 from opgrid.definitions.executor import ExecutorRequirement
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import InvalidSubsetError, UnmetExecutorRequirementsError, listed
@@ -57,7 +59,7 @@ class Request:
     partitions: Any = None  #: what knows the keys of dynamic partitions: ``get_dynamic_partitions(name)``
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Prepared:
     """A run that has passed every check and exists nowhere yet."""
 
@@ -67,6 +69,14 @@ class Prepared:
     job: JobDefinition
     code: CodeTarget | None
 
+    @cached_property
+    def plan_json(self) -> bytes:
+        return self.plan.to_json()
+
+    @cached_property
+    def snapshot_json(self) -> bytes:
+        return self.snapshot.to_json()
+
     @property
     def record(self) -> RunRecord:
         return RunRecord(
@@ -74,8 +84,8 @@ class Prepared:
             job=self.job.name,
             status=RunStatus.NOT_STARTED,
             brief=self.brief,
-            plan=self.plan.hash,
-            snapshot=self.snapshot.hash,
+            plan=hash_of(self.plan_json),
+            snapshot=self.plan.snapshot,
             code=self.code,
             created=time.time(),
         )
@@ -200,7 +210,7 @@ def drive_new(
     inbox: Inbox | None = None,
 ) -> RunStatus:
     """Store a prepared run and drive it to its end; to that which another process has given it, if one has."""
-    store.create_run(prepared.record, prepared.plan.to_json(), prepared.snapshot.to_json())
+    store.create_run(prepared.record, prepared.plan_json, prepared.snapshot_json)
     run = LiveRun.new(prepared.brief, prepared.plan)
     inbox = inbox or Inbox()
     try:

@@ -10,6 +10,7 @@ import msgspec
 
 from opgrid.contracts.events import RunEnqueued
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.wire import hash_of
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId, new_run_id
 from orchestrator.coordinator.coordinator import is_there
@@ -36,27 +37,33 @@ def queued(prepared: Prepared, origin: str = "", key: str = "") -> NewRun:
             f"Run {prepared.brief.run_id} cannot be launched: no other process can load its job. Launch jobs from a "
             "file or a module, or execute it here."
         )
-    return _new(prepared.record, prepared.plan, prepared.snapshot.to_json(), origin, key)
+    return _new(prepared.record, prepared.plan_json, prepared.snapshot_json, origin, key)
 
 
 def ready(run: ReadyRun, origin: str = "", key: str = "") -> NewRun:
     """What the process of a code location prepared, as it goes into the queue."""
-    plan = Plan.from_json(bytes(run.plan))
+    plan = Plan.from_json(bytes(run.plan)).to_json()
     snapshot = bytes(run.snapshot)
     brief = run.brief
     record = RunRecord(
-        brief.run_id, brief.job.name, RunStatus.QUEUED, brief, plan.hash, JobSnapshot.from_json(snapshot).hash, run.code
+        brief.run_id,
+        brief.job.name,
+        RunStatus.QUEUED,
+        brief,
+        hash_of(plan),
+        JobSnapshot.from_json(snapshot).hash,
+        run.code,
     )
     return _new(record, plan, snapshot, origin, key)
 
 
-def _new(record: RunRecord, plan: Plan, snapshot: bytes, origin: str = "", key: str = "") -> NewRun:
+def _new(record: RunRecord, plan: bytes, snapshot: bytes, origin: str = "", key: str = "") -> NewRun:
     brief = msgspec.structs.replace(record.brief, stream=shard_of(record.run_id))
     now = time.time()
     waiting = RunRecord(
-        record.run_id, record.job, RunStatus.QUEUED, brief, plan.hash, record.snapshot, record.code, created=now
+        record.run_id, record.job, RunStatus.QUEUED, brief, record.plan, record.snapshot, record.code, created=now
     )
-    return NewRun(waiting, plan.to_json(), snapshot, [RunEnqueued(run_id=record.run_id, at=now)], origin, key)
+    return NewRun(waiting, plan, snapshot, [RunEnqueued(run_id=record.run_id, at=now)], origin, key)
 
 
 def created(prepared: Prepared) -> NewRun:
@@ -64,7 +71,7 @@ def created(prepared: Prepared) -> NewRun:
     record = prepared.record
     brief = msgspec.structs.replace(record.brief, stream=shard_of(record.run_id))
     kept = dataclasses.replace(record, brief=brief)
-    return NewRun(kept, prepared.plan.to_json(), prepared.snapshot.to_json())
+    return NewRun(kept, prepared.plan_json, prepared.snapshot_json)
 
 
 def submit(store: ServiceStore, run: RunRecord) -> None:
@@ -132,8 +139,9 @@ def again(
         root_run_id=parent.brief.root_run_id or parent.run_id,
         parent_run_id=parent.run_id,
     )
-    record = RunRecord(run_id, parent.job, RunStatus.QUEUED, brief, plan.hash, parent.snapshot, parent.code)
-    return _new(record, plan, body, origin, key)
+    content = plan.to_json()
+    record = RunRecord(run_id, parent.job, RunStatus.QUEUED, brief, hash_of(content), parent.snapshot, parent.code)
+    return _new(record, content, body, origin, key)
 
 
 def cancel(store: ServiceStore, run: RunRecord, reason: str) -> RunStatus:

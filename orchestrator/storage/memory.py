@@ -32,6 +32,8 @@ from orchestrator.storage.records import (
 
 
 class MemoryStore:
+    crosses_processes = False
+
     def __init__(self) -> None:
         self._runs: dict[str, RunRecord] = {}
         self._events: dict[str, list[AnyEvent]] = {}

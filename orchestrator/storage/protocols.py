@@ -34,6 +34,11 @@ class FencedTurn(Turn, Protocol):
 
 
 class Store(RunLog, PoolStore, GateStore, Protocol):
+    @property
+    def crosses_processes(self) -> bool:
+        """Whether another process may drive its runs, or ask for their end."""
+        ...
+
     def turn(self) -> AbstractContextManager[FencedTurn]: ...
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:

@@ -50,6 +50,8 @@ _RUN_COLUMNS: Final = tuple(runs.c.keys())
 class SqlStore(ServiceTables, Database):
     """Runs, logs and positions. One object per process; its methods may be called from any thread."""
 
+    crosses_processes = True
+
     # ---- what the loop writes --------------------------------------------------------------------------------------
 
     @contextmanager
