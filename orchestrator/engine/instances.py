@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from opgrid.contracts.fusing import promise
 from opgrid.contracts.status import StepStatus
 from opgrid.contracts.structure import Delivery, TriggerRule
@@ -17,8 +19,7 @@ _COLLECTED = Delivery.COLLECTED
 _MAPPED = Delivery.MAPPED
 
 
-@dataclass(slots=True, eq=False)
-class Step:
+class Step(msgspec.Struct, eq=False):
     """Where one step stands. ``attempt`` fences: events of any other attempt mean nothing."""
 
     spec: StepSpec
@@ -37,8 +38,8 @@ class Step:
     earlier: tuple[OutputRef, ...] = ()  #: that it made before they were lost, and it ran again
     missing: int = 0  #: what it waits for: steps, and gates, that are not done
     blocked: bool = False  #: it will never run (only told in plans with trigger rules)
-    waiters: list[Step] = field(default_factory=list)
-    gate: Gate | None = None
+    waiters: list[Step] = []
+    gate: Gate | None = None  #: that waits for it
     aboard: bool = False  #: it was sent along with a step before it
 
     @property
@@ -77,7 +78,7 @@ class Gate:
     waiters: list[Step] = field(default_factory=list)
 
 
-class _Wire(NamedTuple):
+class _Wire(msgspec.Struct, frozen=True, gc=False):
     """What an instance waits for because of one of its inputs."""
 
     step: NodePath
@@ -103,16 +104,20 @@ class Instances:
         self._depth = {spec.key: len(spec.scope) for spec in plan.steps}
         #: maker -> output -> the templates over that fan-out, innermost
         self._fans: dict[NodePath, dict[str, list[StepSpec]]] = {}
-        self._wires: dict[NodePath, list[_Wire]] = {}
+        self._wires: dict[NodePath, tuple[_Wire, ...]] = {}
         self._gated: set[NodePath] = set()
-        self._rules = any(spec.trigger is not TriggerRule.ALL_SUCCESS for spec in plan.steps)
+        self._rules = False
         for spec in plan.steps:
+            if spec.trigger is not TriggerRule.ALL_SUCCESS:
+                self._rules = True
             if spec.scope:
                 innermost = spec.scope[-1]
                 self._fans.setdefault(innermost.step, {}).setdefault(innermost.output, []).append(spec)
             if spec.runs:
-                self._wires[spec.key] = wires = [self._wire(feed) for feed in upstream(spec)]
-                self._gated.update(wire.step for wire in wires if wire.collected)
+                self._wires[spec.key] = wires = tuple([self._wire(feed) for feed in upstream(spec)])
+                for wire in wires:
+                    if wire.collected:
+                        self._gated.add(wire.step)
         self._gates: dict[tuple[NodePath, Keys], Gate] = {}
         #: values of dynamic outputs by key, of makers that are done
         self._branches: dict[tuple[StepKey, str], dict[str, OutputRef]] = {}
@@ -133,9 +138,10 @@ class Instances:
         ready: list[Step] = []
         _admit(step.waiters, ready)
         if step.gate is not None:
-            step.gate.remaining -= 1
-            if not step.gate.remaining:
-                self._pass(step.gate, ready)
+            gate, step.gate = step.gate, None  # which holds it, too: they would be garbage that only a search finds
+            gate.remaining -= 1
+            if not gate.remaining:
+                self._pass(gate, ready)
         if step.spec.key in self._fans:
             self._expand(step, ready)
         return ready
@@ -298,10 +304,11 @@ class Instances:
             step = dead.pop()
             _refuse(step.waiters, ready, dead)
             if step.gate is not None:
-                step.gate.failed = True
-                step.gate.remaining -= 1
-                if not step.gate.remaining:
-                    _refuse(step.gate.waiters, ready, dead)
+                gate, step.gate = step.gate, None
+                gate.failed = True
+                gate.remaining -= 1
+                if not gate.remaining:
+                    _refuse(gate.waiters, ready, dead)
             for templates in self._fans.get(step.spec.key, {}).values():
                 for spec in templates:
                     if spec.key in self._gated:

@@ -289,13 +289,14 @@ class _Driver:
         made = _Decided({}, {}, [])
         self._take_up(made, in_part=True)
         for event in events:
-            if self._later and type(event) not in _LEAVE_IN_PEACE:
+            kind = type(event)
+            if self._later and kind not in _LEAVE_IN_PEACE:
                 self._take_up(made, in_part=False)
             run = self._live.get(event.run_id)
             if run is None:
                 continue
             machine = run.machine
-            if type(event) is StepSucceeded:
+            if kind is StepSucceeded:
                 event = machine.vetted(event)
             before = machine.status
             commands = machine.take(event, now)
@@ -305,11 +306,11 @@ class _Driver:
             if len(commands) > 2 * AT_FIRST and self._are_apart and _are_alike(commands):
                 made.take(run, commands[: 2 * AT_FIRST])
                 self._later.append((run, deque(commands[2 * AT_FIRST :]), 2 * AT_FIRST))
-            else:
+            elif commands:
                 made.take(run, commands)
             if machine.status is not before:
                 made.statuses[event.run_id] = machine.status
-            if type(event) in _ENDS and isinstance(event, StepEvent):
+            if kind in _ENDS and isinstance(event, StepEvent):
                 self._came_back(run, event)
         return made
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -102,10 +102,15 @@ class RunMachine:
 
     def take(self, event: AnyEvent, now: float) -> list[Command] | None:
         """As ``handle``; None for an event that is late, repeated or this machine's own, and is not to be recorded."""
-        decide = _DECIDE.get(type(event))
-        if decide is not None:
-            return None if self.status in _ENDED else decide(self, event, now)
-        if isinstance(event, StepEvent) and event.step:
+        kind = type(event)
+        decide = _DECIDE.get(kind)
+        if decide is None:
+            return self._told(event) if kind in _OF_STEPS else []
+        return None if self.status in _ENDED else decide(self, event, now)
+
+    def _told(self, event: Any) -> list[Command] | None:
+        """What an attempt says about itself, which decides nothing. Without a step it is about the run."""
+        if event.step:
             step = self.steps.get(event.step)
             if step is None or step.attempt != event.attempt or step.status in _NOT_STARTED:
                 return None
@@ -652,6 +657,8 @@ def _worded(cause: LossCause) -> str:
 def _own(machine: RunMachine, event: Event, now: float) -> None:
     """What this machine told itself."""
 
+
+_OF_STEPS = frozenset(kind for kind in get_args(AnyEvent) if issubclass(kind, StepEvent))
 
 _Decide = Callable[[RunMachine, Any, float], "list[Command] | None"]
 
