@@ -50,7 +50,9 @@ class IOContext:
 
     __slots__ = ("_added", "_around", "_port", "ref")
 
-    def __init__(self, port: str | Port, ref: OutputRef | None, around: Surroundings | None, **about: Any) -> None:
+    def __init__(
+        self, port: str | Port, ref: OutputRef | None, around: Surroundings | None, about: Mapping[str, Any]
+    ) -> None:
         """``about``: the fields of a :class:`Port` that is given by its name."""
         self._port = Port(port, **about) if isinstance(port, str) else port
         self.ref = ref
@@ -159,7 +161,7 @@ class OutputContext(IOContext):
     __slots__ = ("manifest",)
 
     def __init__(self, port: str | Port, ref: OutputRef, around: Surroundings | None = None, **about: Any) -> None:
-        super().__init__(port, ref, around, **about)
+        super().__init__(port, ref, around, about)
         self.manifest: Any = {}
 
     @property
@@ -209,17 +211,16 @@ class InputContext(IOContext):
         *,
         run_id: str = "",
         step_key: str = "",
+        writer: Port | None = None,
+        ref: OutputRef | None = None,
         **about: Any,
     ) -> None:
-        super().__init__(port, None if upstream_output is None else upstream_output.ref, around, **about)
+        """``ref`` and ``writer``: the output that it takes, where no context of it has been made."""
+        super().__init__(port, ref if upstream_output is None else upstream_output.ref, around, about)
         self._upstream = upstream_output
-        self._writer: Port | None = None
+        self._writer = writer
         self.run_id = run_id
         self.step_key = step_key
-
-    def take(self, writer: Port, ref: OutputRef) -> None:
-        """From the output ``ref``, which ``writer`` describes."""
-        self._writer, self.ref = writer, ref
 
     @property
     def upstream_output(self) -> OutputContext | None:

@@ -96,7 +96,10 @@ class FilesystemStore(IOManager):
         return self.base_dir or f"{io.home}/storage"
 
     def _folder(self, io: IOSetup, ref: OutputRef) -> str:
-        return f"{self._base(io)}/{path_part(ref.run_id)}"
+        return f"{self._base(io)}/{_part_of_run(ref.run_id)}"
+
+
+_part_of_run = lru_cache(maxsize=64)(path_part)
 
 
 def _write(path: str, packed: Packed, context: OutputContext) -> None:

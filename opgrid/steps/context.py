@@ -126,16 +126,16 @@ class OpExecutionContext(StepContext):
     @property
     def op_handle(self) -> str:
         """The path of this op in its job: ``inc``, ``g.inc_2``."""
-        return self._attempt.node.path
+        return self._attempt.task.node
 
     @property
     def node_handle(self) -> str:
-        return self._attempt.node.path
+        return self._attempt.task.node
 
     @property
     def alias(self) -> str:
         """The name of this invocation of the op."""
-        return self._attempt.node.path.rsplit(".", 1)[-1]
+        return self._attempt.task.node.rsplit(".", 1)[-1]
 
     # ---- tags and partitions -----------------------------------------------------------------------------------------
 
@@ -249,7 +249,7 @@ class OpExecutionContext(StepContext):
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
     def describe_op(self) -> str:
-        return f"op {self._attempt.node.path!r}"
+        return f"op {self._attempt.task.node!r}"
 
     @property
     def pdb(self) -> Any:

@@ -55,10 +55,10 @@ def load_inputs(attempt: Attempt) -> dict[str, Any]:
 
 
 def _load(attempt: Attempt, wanted: TaskInput) -> Any:
-    name = wanted.name
-    match wanted.source:
-        case Stored(ref):
-            return _stored(attempt, name, ref)
+    name, source = wanted.name, wanted.source
+    if isinstance(source, Stored):  # as nearly all are
+        return _stored(attempt, name, source.ref)
+    match source:
         case Gathered(items):
             return _gathered(attempt, name, items)
         case FromDefault():
@@ -140,7 +140,7 @@ def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
             manager=key,
             upstream_step=ref.step,
             upstream_output=ref.output,
-            metadata=metadata_to_json(metadata),
+            metadata=metadata_to_json(metadata) if metadata else {},
         )
     )
     return value

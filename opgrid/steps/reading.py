@@ -59,8 +59,7 @@ def manager(attempt: Attempt, key: str) -> InputManager:
 
 def read(attempt: Attempt, how: Read, ref: OutputRef, manager: InputManager) -> tuple[Any, dict[str, Any]]:
     task = attempt.task
-    context = InputContext(how.port, None, attempt, run_id=task.run_id, step_key=task.step)
-    context.take(how.writer, ref)
+    context = InputContext(how.port, None, attempt, run_id=task.run_id, step_key=task.step, writer=how.writer, ref=ref)
     return manager.load_input(context), context.consume_metadata()
 
 

@@ -55,7 +55,7 @@ class Read(NamedTuple):
 class OpFacts:
     """What all nodes of an op have in common in one run."""
 
-    __slots__ = ("checked_ins", "checked_outs", "is_async", "opens", "reads", "resource_keys", "writes")
+    __slots__ = ("checked_ins", "checked_outs", "is_async", "opens", "plain", "reads", "resource_keys", "writes")
 
     def __init__(self, op: OpDefinition, bound: Container[str], managers: Mapping[str, Any]) -> None:
         """``bound``: the resources of the job; ``managers``: their config."""
@@ -68,6 +68,7 @@ class OpFacts:
             for name, out in op.outs.items()
         }
         self.reads: dict[tuple[str, OpDefinition, str], Read] = {}  #: by input, and the op and output that it takes
+        self.plain: Node | None = None  #: the first of its nodes without config
         self.resource_keys = frozenset(op.required_resource_keys)
         needed = {port.io_manager_key for port in op.outs.values()}
         needed |= {port.input_manager_key for port in op.ins.values() if port.input_manager_key}
@@ -75,7 +76,7 @@ class OpFacts:
 
 
 class Node:
-    """An op at its place in a job, with everything looked up that all attempts at it need."""
+    """An op at its place in a job, or at several that are alike: everything looked up that all attempts at it need."""
 
     __slots__ = (
         "checked_ins",
@@ -87,7 +88,6 @@ class Node:
         "op",
         "opens",
         "outs",
-        "path",
         "reads",
         "resource_keys",
         "retry",
@@ -96,9 +96,8 @@ class Node:
         "writes",
     )
 
-    def __init__(self, path: str, node: OpNode, facts: OpFacts, config: NodeConfig) -> None:
+    def __init__(self, node: OpNode, facts: OpFacts, config: NodeConfig) -> None:
         op = node.op
-        self.path = path
         self.op = op
         self.tags = node.tags
         self.retry = node.retry
@@ -118,6 +117,10 @@ class Node:
         if node.hooks:
             self.hooks = tuple(sorted(node.hooks, key=lambda hook: hook.name))
             self.opens = facts.opens.union(*(hook.required_resource_keys for hook in self.hooks))
+
+    def is_like(self, node: OpNode) -> bool:
+        """Whether the same is said of both, where config says nothing."""
+        return self.tags == node.tags and self.retry == node.retry and not self.hooks and not node.hooks
 
 
 class RunScope:
@@ -155,14 +158,20 @@ class RunScope:
     def node(self, path: str) -> Node:
         found = self._nodes.get(path)
         if found is None:
-            config = self.brief.config
-            placed = self.job.node(path)
-            facts = self._facts.get(placed.op)
-            if facts is None:
-                facts = OpFacts(placed.op, self.job.resource_defs, config.resources)
-                self._facts[placed.op] = facts
-            found = self._nodes[path] = Node(path, placed, facts, config.nodes.get(path, _NOTHING_SET))
+            found = self._nodes[path] = self._node(path)
         return found
+
+    def _node(self, path: str) -> Node:
+        config = self.brief.config
+        placed = self.job.node(path)
+        facts = self._facts.get(placed.op)
+        if facts is None:
+            facts = self._facts[placed.op] = OpFacts(placed.op, self.job.resource_defs, config.resources)
+        if path in config.nodes:
+            return Node(placed, facts, config.nodes[path])
+        if facts.plain is None:
+            facts.plain = Node(placed, facts, _NOTHING_SET)
+        return facts.plain if facts.plain.is_like(placed) else Node(placed, facts, _NOTHING_SET)
 
     @property
     def default_io(self) -> IOManager:

@@ -282,7 +282,7 @@ class _DirectAttempt(Attempt):
 
     def bind(self, op: OpDefinition) -> None:
         node: Any = self.node
-        node.op, node.path, node.ins, node.outs = op, op.name, op.ins, op.outs
+        node.op, node.ins, node.outs = op, op.ins, op.outs
         keys = self.task.mapping_keys
         step = step_key(op.name, keys)
         self.task = msgspec.structs.replace(self.task, step=step, node=NodePath(op.name))
