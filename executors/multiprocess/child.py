@@ -68,8 +68,10 @@ def _leave() -> NoReturn:
     """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for each in gc.get_objects():
-        if isinstance(each, io.IOBase) and not each.closed:  # files that user code has left open
+    objects = gc.get_objects()
+    files = {kind for kind in set(map(type, objects)) if issubclass(kind, io.IOBase)}
+    for each in objects:
+        if type(each) in files and not each.closed:  # that user code has left open
             with contextlib.suppress(Exception):
                 each.flush()
     for stream in (sys.stdout, sys.stderr):

@@ -177,11 +177,7 @@ class MultiprocessExecutor(Executor):
         self._waiting.clear()
         busy = [child for child in self._children if child.task is not None]
         for child in self._children:
-            if child.task is None:
-                child.hang_up()
-            else:
-                child.interrupt()
-                child.no_more()
+            _dismiss(child)
         until = time.monotonic() + self._grace
         while any(not child.gone for child in busy) and time.monotonic() < until:
             for key, _ in self._selector.select(0.05):
@@ -457,6 +453,17 @@ class MultiprocessExecutor(Executor):
 
             self._job = cloudpickle.dumps(self._setup.job, protocol=5)
         return self._job
+
+
+def _dismiss(child: Process) -> None:
+    """It is to end, what it does included."""
+    if not child.ready:
+        child.kill()  # it loads code that nobody waits for
+    elif child.task is None:
+        child.hang_up()
+    else:
+        child.interrupt()
+        child.no_more()
 
 
 def _time_out(child: Process) -> float:

@@ -134,6 +134,26 @@ def test_children_that_cannot_start_are_told_as_losses(tmp_path: Path, monkeypat
         executor.close()
 
 
+@pytest.mark.parametrize("zygote", ["on", "off"])
+def test_who_still_loads_code_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zygote: str) -> None:
+    monkeypatch.setenv("OPGRID_ZYGOTE", zygote)
+    monkeypatch.setattr("executors.multiprocess.process._EXIT_WAIT", 3600.0)
+    loading = tmp_path / "loading"
+    (tmp_path / "slow.py").write_text(
+        f"import os, time\n"
+        f"with open({str(loading) + '.part'!r}, 'w') as file: file.write(str(os.getpid()))\n"
+        f"os.rename(file.name, {str(loading)!r})\n"
+        f"while True: time.sleep(1)\n"
+    )
+    setup = contract_setup(tmp_path)._replace(code=CodeTarget(file=str(tmp_path / "slow.py")))
+    executor = MultiprocessExecutor(setup, max_concurrent=1)
+    run = Conversation(executor, tmp_path)
+    run.submit(run.task("five"))
+    eventually(loading.exists, run)
+    executor.close()
+    assert not alive(int(loading.read_text()))
+
+
 # ---- several steps to a process at once
 
 
