@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cache, partial
 from typing import Any, Final
 
 from benchmarks import bodies
 from benchmarks.workloads import CONSUMERS, PER_MIB, WIDTH, WORKLOADS, Shape, Workload, lengths
-from opgrid import Definitions, DynamicOut, DynamicOutput, GraphDefinition, JobDefinition, OpDefinition, graph, op
+from opgrid import DynamicOut, DynamicOutput, GraphDefinition, JobDefinition, OpDefinition, graph, op, repository
 
 #: What keeps steps from travelling together.
 SINGLE: Final = {"opgrid/fuse": "false"}
@@ -20,8 +21,12 @@ def graph_of(workload: Workload) -> GraphDefinition:
 
 
 def job_of(workload: Workload, single: bool = False) -> JobDefinition:
+    return graph_of(workload).to_job(name=_name_of(workload, single), tags=SINGLE if single else None)
+
+
+def _name_of(workload: Workload, single: bool) -> str:
     name = workload.key.replace("-", "_")
-    return graph_of(workload).to_job(name=f"{name}_single" if single else name, tags=SINGLE if single else None)
+    return f"{name}_single" if single else name
 
 
 def _chain(workload: Workload, name: str) -> GraphDefinition:
@@ -202,10 +207,16 @@ def _numbered(op_name: str, times: int) -> str:
     return op_name if times == 1 else f"{op_name}_{times}"
 
 
-def _jobs() -> Mapping[tuple[str, bool], JobDefinition]:
+@cache
+def job_for(key: str, single: bool = False) -> JobDefinition:
+    """Of the workload with this key; made when it is asked for: a process is to make the one that it runs, as those of
+    others do.
+    """
+    return job_of(WORKLOADS[key], single)
+
+
+@repository
+def jobs() -> dict[str, Any]:
     kept = [each for each in WORKLOADS.values() if each.shape is not Shape.PLAN]
-    return {(each.key, single): job_of(each, single) for each in kept for single in (False, True)}
-
-
-JOBS: Final = _jobs()
-defs = Definitions(jobs=list(JOBS.values()))
+    made = {_name_of(each, single): partial(job_for, each.key, single) for each in kept for single in (False, True)}
+    return {"jobs": made}

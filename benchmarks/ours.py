@@ -19,7 +19,7 @@ from typing import Any, Self
 import msgspec
 
 from benchmarks import processes
-from benchmarks.jobs import JOBS, job_of, last_nodes
+from benchmarks.jobs import job_for, job_of, last_nodes
 from benchmarks.speaking import Outcome, Stamp, planned, serve
 from benchmarks.workloads import Shape, Workload
 from opgrid import JobDefinition
@@ -108,12 +108,12 @@ class Durable:
 
     def repeat(self, workload: Workload) -> None:
         """Run it once more, and look at nothing that came of it."""
-        self._drive(self._prepare(JOBS[workload.key, self._single]))
+        self._drive(self._prepare(job_for(workload.key, self._single)))
 
     # ---- runs ------------------------------------------------------------------------------------------------------
 
     def _run(self, workload: Workload) -> Outcome:
-        job = JOBS[workload.key, self._single]
+        job = job_for(workload.key, self._single)
         if self._executor == "celery":
             self._start_worker()
         before = processes.cpu_seconds_below(os.getpid())
@@ -162,14 +162,14 @@ class Durable:
 
     def _first(self, workload: Workload) -> Outcome:
         began = self._stamp.clear()
-        self._drive(self._prepare(JOBS[workload.key, False]))
+        self._drive(self._prepare(job_for(workload.key)))
         return Outcome(self._stamp.read() - began, 1)
 
     def _one_after_the_other(self, workload: Workload) -> Outcome:
         began = time.perf_counter()
         done = 0
         for _ in range(workload.size):
-            prepared = self._drive(self._prepare(JOBS[workload.key, False]))
+            prepared = self._drive(self._prepare(job_for(workload.key)))
             record = self._store.run(prepared.brief.run_id)
             done += record is not None and record.status.value == "SUCCESS"
         return Outcome(time.perf_counter() - began, done)
@@ -181,7 +181,7 @@ class Durable:
         self._start_worker()
         service = self._start_service()
         self._drives = service.pid
-        job = JOBS[workload.key, False]
+        job = job_for(workload.key)
         began = self._stamp.clear()
         new = [queued(self._prepare(job)) for _ in range(workload.size)]
         self._store.launch(new)
@@ -245,7 +245,7 @@ class InMemory:
     def measure(self, workload: Workload) -> Outcome:
         if workload.shape is Shape.PLAN:
             return planned(workload, lambda: _define_and_plan(workload))
-        job = JOBS[workload.key, False]
+        job = job_for(workload.key)
         began = time.perf_counter()
         launched = self._stamp.clear()
         if workload.shape is Shape.RUNS:
