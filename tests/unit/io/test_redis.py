@@ -21,7 +21,7 @@ from opgrid.ids import RunId, StepKey
 from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.kept import delete_run, expire_run, index_of
 from opgrid.io.pending import Pending
-from opgrid.io.redis import CHUNK, RedisStore, key_of, keys_of
+from opgrid.io.redis import CHUNK, RedisStore, _commands, key_of, keys_of
 from opgrid.io.setup import IOSetup
 from opgrid.testing.io_managers import ref
 
@@ -133,6 +133,27 @@ def test_a_value_that_was_written_in_part_has_no_header(around: Any, client: red
     finally:
         client.config_set("maxmemory", 0)
     assert not client.exists(key_of(ref()))
+    stored = store(manager, around, bytes(5 * CHUNK))  # the answers to what was refused are not taken for others
+    assert load(manager, around, stored) == bytes(5 * CHUNK)
+
+
+def test_a_connection_that_breaks_within_a_value_makes_all_of_it_go_again(
+    around: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks = iter([3])
+
+    def breaking(*given: Any) -> Iterator[Any]:
+        at = next(breaks, None)
+        for number, part in enumerate(_commands(*given)):
+            if number == at:
+                client.client_kill_filter(_type="normal", skipme=True)
+            yield part
+
+    monkeypatch.setattr("opgrid.io.redis._commands", breaking)
+    value = array("d", range(500_000))
+    stored = store(RedisStore(), around, value)
+    assert next(breaks, "used up") == "used up"
+    assert load(RedisStore(), around, stored) == value
 
 
 def test_a_forged_value_is_rejected(around: Any, client: redis.Redis) -> None:
