@@ -15,7 +15,7 @@ import msgspec
 from executors.celery.backlog import Backlog, Kind, Line, Parcel, Waiting, each_of, expected, kind_of
 from executors.celery.flights import Flight, Flights
 from executors.celery.settings import CelerySettings
-from executors.celery.waking import Waker
+from executors.celery.tail import MOST, Tail
 from opgrid.broker.connection import check, evicts, reaching
 from opgrid.broker.deployment import agree_on_key
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
@@ -57,17 +57,15 @@ from opgrid.io.keys import KeyRing
 
 _START: Final = "0-0"
 _BATCH: Final = 200  #: attempts that one script call is told of
-_READ: Final = 2000  #: entries that one poll takes at most
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
 _SHORT: Final = 0.003  #: seconds that a step may be expected to take for its start to be told with its end
 _UNSERVED: Final = 4  #: processes that a queue is taken to have while no worker serves it
 _COUNT_EVERY: Final = 1.0  #: seconds
-_LONGEST_BLOCK: Final = 2.0  #: seconds; a blocking read has to end before its connection counts as broken
+_LONGEST: Final = 2.0  #: seconds of waiting after which it is seen to what else there is to do
 _TRIM_EVERY: Final = 1.0  #: seconds
 _FULL: Final = 0.8  #: of the memory that Redis may use
 _WEIGH_EVERY: Final = 0.5  #: seconds
-_WAKE: Final = b"w"
 _RETURNED: Final = b"r"
 _PURPOSE_JOB: Final = "job"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
@@ -115,9 +113,8 @@ class CeleryExecutor(Executor):
         self._missed: set[tuple[str, str]] = set()  #: runs and queues, of which was said that nobody serves them
         self._blind_since: float | None = None
         self._closed = False
-        self._waker = Waker(self._leave_word)
+        self._tail = Tail(self._protocol.client, keys.events(self.stream))
         self._woken = False
-        self._rung = False  #: ``wake`` was called, though nobody may have been able to leave word
 
     @classmethod
     def create(cls, setup: ExecutorSetup) -> Self:
@@ -130,7 +127,6 @@ class CeleryExecutor(Executor):
             agree_on_key(client, executor.keys, executor.ring)
             executor._generation = executor._current_generation()
             client.persist(executor.keys.events(executor.stream))
-        executor._waker.listen()
         return executor
 
     def expects(self, job: str, op: str) -> float | None:
@@ -357,9 +353,8 @@ class CeleryExecutor(Executor):
                 self._send_more()
             except BrokerUnreachable as error:
                 self._go_blind(error, until)
-                self._woken |= self._rung
             if events or self._woken or time.monotonic() >= until:
-                self._woken = self._rung = False
+                self._woken = False
                 return Polled(events, f"{self._place}/{self._position}")
 
     def _let_gather(self, until: float) -> None:
@@ -395,13 +390,17 @@ class CeleryExecutor(Executor):
 
     def _block(self, until: float) -> float:
         now = time.monotonic()
-        wait = min(until - now, _LONGEST_BLOCK)
+        wait = min(until - now, _LONGEST)
         if len(self._flights) or len(self._backlog):
             wait = min(wait, self._next_look - now)
         return max(wait, 0.0)
 
     def _read(self, block: float) -> list[AnyEvent]:
-        entries = self._protocol.read(self.stream, self._position, _READ, block)
+        if self._over:
+            self._tail.hang_up()  # all that has come is to be read
+        with reaching(self.url):
+            entries, rung = self._tail.read(self._position, block)
+        self._woken |= rung
         reach("read")
         now = time.monotonic()
         events: list[AnyEvent] = []
@@ -414,7 +413,7 @@ class CeleryExecutor(Executor):
             flight = self._flights.handle(event, now)
             if flight is not None and isinstance(event, StepLost) and not event.gone:  # its process may have ended
                 self._returned += self._flights.left_behind(flight)
-        if self._over and len(entries) < _READ:
+        if self._over and len(entries) < MOST:
             events += self._ends_of_nothing(events)
         return events
 
@@ -433,18 +432,9 @@ class CeleryExecutor(Executor):
         ]
 
     def wake(self) -> None:
-        self._rung = True
-        self._waker.ring()
-
-    def _leave_word(self) -> None:
-        """On the stream that is being read: whoever reads it returns."""
-        with reaching(self.url):
-            self._protocol.client.xadd(self.keys.events(self.stream), {_WAKE: b"1"})
+        self._tail.ring()
 
     def _open(self, fields: dict[bytes, bytes]) -> list[AnyEvent]:
-        if _WAKE in fields:
-            self._woken = True
-            return []
         try:
             if _RETURNED in fields:
                 self._returned += open_returned(fields[_RETURNED], self.ring)
@@ -639,7 +629,7 @@ class CeleryExecutor(Executor):
             _log.warning("%s Waiting for it.", error)
         if now - self._blind_since > self.settings.outage_grace:
             raise error
-        time.sleep(max(0.0, min(until - now, 0.2)))
+        self._woken |= self._tail.pause(min(until - now, 0.2))
 
     def _see_again(self) -> None:
         if self._blind_since is None:
@@ -749,7 +739,7 @@ class CeleryExecutor(Executor):
         if self._closed:
             return
         self._closed = True
-        self._waker.close()
+        self._tail.close()
         try:
             self._trim()
             with reaching(self.url):

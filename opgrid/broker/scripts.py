@@ -379,13 +379,6 @@ class Beat(NamedTuple):
     owner: str
 
 
-class Entry(NamedTuple):
-    """Of a stream."""
-
-    place: str
-    fields: dict[bytes, bytes]
-
-
 class Protocol:
     """The scripts, with a connection and key names. For several threads, not for several processes.
 
@@ -520,20 +513,6 @@ class Protocol:
             pipe.expire(key, RUN_TTL)
             is_first, _ = pipe.execute()
         return bool(is_first)
-
-    def read(self, stream: str, after: str, most: int, block: float) -> list[Entry]:
-        """What the stream holds after that place; waits so many seconds for something to come."""
-        wait: Command = ["BLOCK", max(1, round(block * 1000))] if block > 0 else []
-        with reaching(self.url):
-            (answer,) = self.calls.ask(["XREAD", "COUNT", most, *wait, "STREAMS", self.keys.events(stream), after])
-            if isinstance(answer, Exception):
-                raise answer
-        streams = answer.values() if isinstance(answer, dict) else [each[1] for each in answer or []]  # of RESP3, RESP2
-        return [
-            Entry(place.decode(), dict(zip(fields[::2], fields[1::2], strict=True)))
-            for entries in streams
-            for place, fields in entries
-        ]
 
     def append(self, stream: str, events: bytes) -> None:
         """Append what needs no lease: notes, and what follows an accepted finish."""

@@ -35,9 +35,12 @@ class Bell:
             while os.read(self._ear, 4096):
                 pass
 
-    def wait(self, seconds: float) -> None:
-        if self._ear >= 0 and select.select([self._ear], [], [], max(0.0, seconds))[0]:
-            self.hear()
+    def wait(self, seconds: float) -> bool:
+        """Whether it was rung before or in that time."""
+        if self._ear < 0 or not select.select([self._ear], [], [], max(0.0, seconds))[0]:
+            return False
+        self.hear()
+        return True
 
     def close(self) -> None:
         """May be called twice."""
