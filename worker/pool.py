@@ -26,12 +26,16 @@ _WAIT_TO_BE_HEARD: Final = 10
 
 def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) -> None:
     class Watched(bootsteps.StartStopStep):
-        """After the pool has started; what we put into it comes after what the event loop puts there."""
+        """After the pool has started."""
 
         requires = ("celery.worker.components:Pool",)
 
+        def register_with_event_loop(self, worker: Any, hub: Any) -> None:
+            """Again after each loss of the connection; what we put into the pool comes after what Celery puts there."""
+            hub.call_soon(parent.follow, worker.pool._pool, hub)
+            hub.call_soon(hand_over_at_once, worker.pool._pool, hub)
+
         def start(self, worker: Any) -> None:
-            worker.hub.call_soon(parent.follow, worker.pool._pool, worker.hub)
             parent.tick()
             if settings.watchdog_seconds:
                 watchdog_of(app, settings).start()
@@ -72,3 +76,18 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
 
     worker_process_init.connect(on_fork, weak=False)
     worker_ready.connect(on_ready, weak=False)
+
+
+def hand_over_at_once(pool: Any, hub: Any) -> None:
+    """A message goes to an idle process when it has come. Celery alone asks Redis for the next one first, and waits
+    until it may write to a process that does nothing but wait for that.
+    """
+    put = pool._quick_put
+
+    def put_and_write(job: Any) -> None:
+        put(job)
+        idle = pool._all_inqueues - pool._busy_workers - pool._active_writes
+        if idle:
+            hub.consolidate_callback(list(idle))
+
+    pool._quick_put = put_and_write

@@ -442,6 +442,25 @@ def test_a_redis_that_restarts_costs_nothing(worker: StartWorker, home: Path, tm
         executor.close()
 
 
+def test_how_a_child_ended_is_told_after_a_redis_has_restarted_too(
+    worker: StartWorker, home: Path, tmp_path: Path
+) -> None:
+    """Celery puts together anew what looks after its processes."""
+    with EmbeddedRedis.start() as server:
+        executor = CeleryExecutor.create(contract_setup(home, server.url, lease_ttl=TTL))
+        run = Conversation(executor, tmp_path)
+        worker(url=server.url)
+        assert isinstance(run.run("five"), StepSucceeded)
+        server.restart(pause=0.5)
+        assert isinstance(run.run("five", step="five_after"), StepSucceeded)
+        task = run.start("sleep_alone")
+        os.kill(run.wait(task, StepStarted).pid, signal.SIGKILL)
+        end = run.end_of(task)
+        assert isinstance(end, StepLost)
+        assert end.cause.signal == signal.SIGKILL
+        executor.close()
+
+
 def test_a_coordinator_that_takes_over_hears_everything(
     run: Conversation, worker: StartWorker, executor: CeleryExecutor, tmp_path: Path
 ) -> None:
