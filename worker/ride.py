@@ -54,6 +54,8 @@ _FETCH: Final = 1000
 _WAIT: Final = 0.005
 #: Seconds that a step takes at least for the round trips to be made beside it, by another thread.
 _BESIDE: Final = 0.002
+#: Seconds that a step is expected to take at most whose start is told with its end.
+_SHORT: Final = 0.003
 #: Seconds after which a step counts as slow.
 SLOW: Final = 0.05
 _FLUSH_EVERY: Final = 0.5  #: seconds between what a slow step tells while it runs
@@ -263,10 +265,11 @@ class Ride:
     def _exchange(self, wanted: Sequence[Item]) -> None:
         """Tell what has ended, give back what is not to run, claim what is wanted."""
         self._beside = False
-        at_once = self._running is None and not self._window
-        for place, item in enumerate(wanted):
+        for item in wanted:
             self._name(item)
-            item.told = at_once and not place
+        if wanted and self._running is None and not self._window:
+            expected = self._expected(wanted[0])
+            wanted[0].told = expected is None or expected > _SHORT
         said = self._settle(wanted)
         for item, word in zip(wanted, said, strict=True):
             if word is Said.OK:

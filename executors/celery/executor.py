@@ -42,7 +42,6 @@ from opgrid.contracts.events import (
     StepCanceled,
     StepFailed,
     StepLost,
-    StepStarted,
     StepSucceeded,
 )
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
@@ -59,7 +58,6 @@ _START: Final = "0-0"
 _BATCH: Final = 200  #: attempts that one script call is told of
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
-_SHORT: Final = 0.003  #: seconds that a step may be expected to take for its start to be told with its end
 _UNSERVED: Final = 4  #: processes that a queue is taken to have while no worker serves it
 _COUNT_EVERY: Final = 1.0  #: seconds
 _LONGEST: Final = 2.0  #: seconds of waiting after which it is seen to what else there is to do
@@ -346,8 +344,6 @@ class CeleryExecutor(Executor):
                 self._keep_up()
                 self._let_gather(until)
                 events = self._read(self._block(until))
-                if self._have_just_begun(events):
-                    events += self._read(min(_SHORT, self._block(until)))
                 self._see_again()
                 self._take_back()
                 self._send_more()
@@ -364,17 +360,7 @@ class CeleryExecutor(Executor):
             time.sleep(max(0.0, min(self._last_read + _GATHER, until) - now))
         self._last_read = time.monotonic()
 
-    def _have_just_begun(self, events: Sequence[AnyEvent]) -> bool:
-        """Whether all that is known is that short steps have begun: nobody waits for that, and it costs a turn."""
-        return bool(events) and all(
-            type(event) is StepStarted and (self._expected(event) or inf) <= _SHORT for event in events
-        )
-
-    def _expected(self, event: StepStarted) -> float | None:
-        kind = self._kind(event)
-        return None if kind is None else expected(self._pace, kind)
-
-    def _kind(self, event: StepStarted | StepSucceeded) -> Kind | None:
+    def _kind(self, event: StepSucceeded) -> Kind | None:
         task, brief = self._flights.task(event.run_id, event.step), self._flights.briefs.get(event.run_id)
         return None if task is None or brief is None else kind_of(brief, task)
 

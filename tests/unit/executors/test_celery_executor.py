@@ -16,7 +16,7 @@ from executors.celery.executor import CeleryExecutor
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.scripts import Attempt, Protocol, Said
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief, StepTask
 from opgrid.errors import BrokerUnreachable
@@ -161,37 +161,6 @@ def test_who_is_given_back_before_it_was_out_is_sent_when_it_is(executor: Celery
     executor.submit(BRIEF, [task("c")])
     assert messages(executor, worker) == 2
     assert claim(worker, at("c"), "c-c", "w", b"") is Said.OK
-
-
-@pytest.mark.parametrize(("seconds", "together"), [(0.001, True), (1.0, False), (None, False)])
-def test_that_a_short_step_has_begun_is_told_with_its_end(
-    executor: CeleryExecutor,
-    worker: Protocol,
-    monkeypatch: pytest.MonkeyPatch,
-    seconds: float | None,
-    together: bool,
-) -> None:
-    if seconds is not None:
-        executor._pace.learn(("job", "op"), seconds)
-    executor.submit(BRIEF, [task("a")])
-    begun = StepStarted(run_id=RUN, at=0.0, step=StepKey("a"), attempt=1)
-    ended = StepSucceeded(run_id=RUN, at=0.0, step=StepKey("a"), attempt=1)
-    assert claim(worker, at("a"), "c-a", "w", seal_events([begun], executor.ring)) is Said.OK
-    read = executor._read
-
-    def reads(block: float) -> list[AnyEvent]:
-        """Once something was read, the step ends."""
-        found = read(block)
-        if found == [begun]:
-            assert worker.finish(at("a"), "c-a", seal_events([ended], executor.ring)) is Said.OK
-        return found
-
-    monkeypatch.setattr(executor, "_read", reads)
-    heard = executor.poll(5.0)
-    assert list(heard.events) == ([begun, ended] if together else [begun])
-    assert heard.position.endswith(executor._position)
-    if not together:
-        assert list(executor.poll(5.0).events) == [ended]
 
 
 def test_a_message_that_was_lost_is_not_sent_again_with_what_is_sent_on_its_own(

@@ -15,7 +15,7 @@ import redis
 from opgrid import JobDefinition, job, op
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, open_events, open_returned
-from opgrid.broker.scripts import Exchanged, Outgoing, Protocol
+from opgrid.broker.scripts import Exchanged, Outgoing, Protocol, Said
 from opgrid.contracts.events import RunStarted, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
@@ -175,6 +175,52 @@ def test_a_step_is_not_slow_before_it_begins(rides: Rides, monkeypatch: pytest.M
     monkeypatch.setattr(Ride, "_attempt", looked_at_first)
     assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
     assert not rides.given_back()
+
+
+@job
+def one_blink() -> None:
+    blink()
+
+
+@pytest.mark.parametrize(("seconds", "together"), [(0.001, True), (1.0, False), (None, False)])
+def test_that_a_short_step_has_begun_is_told_with_its_end(rides: Rides, seconds: float | None, together: bool) -> None:
+    prepared = prepare(Request(one_blink, executor="celery"))
+    expected = {} if seconds is None else {"blink": seconds}
+    assert rides.run(prepared, crew_of(prepared), expected) == "STEP_SUCCESS"
+    first, *_, last = rides.events()
+    assert (type(first), type(last)) == (StepStarted, StepSucceeded)
+    assert rides.protocol.client.xlen(rides.keys.events("test")) == (1 if together else 2)
+
+
+_told = threading.Event()
+
+
+@op
+def until_it_is_told() -> bool:
+    return _told.wait(30.0)
+
+
+@job
+def longer_than_expected() -> None:
+    until_it_is_told()
+
+
+def test_of_one_that_takes_longer_it_is_told_while_it_runs(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ride_module, "SLOW", 0.0)
+    whole = rides.protocol.report
+
+    def report(*args: Any) -> Said:
+        said = whole(*args)
+        _told.set()
+        return said
+
+    monkeypatch.setattr(rides.protocol, "report", report)
+    _told.clear()
+    prepared = prepare(Request(longer_than_expected, executor="celery"))
+    assert rides.run(prepared, crew_of(prepared), {"until_it_is_told": 0.001}) == "STEP_SUCCESS"
+    assert _told.is_set()
+    first, *_, last = rides.events()
+    assert (type(first), type(last)) == (StepStarted, StepSucceeded)
 
 
 def test_a_redis_that_is_gone_for_a_while_beside_a_step_loses_nothing(rides: Rides) -> None:
