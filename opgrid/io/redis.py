@@ -14,6 +14,7 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -46,7 +47,7 @@ T = TypeVar("T")
 CHUNK: Final = 1 << 20
 #: Bytes of which large buffers are cut: a quarter of the time goes, of what sockets take for whole chunks.
 _PIECE: Final = 1 << 18
-_AT_ONCE: Final = 8 << 20  #: bytes that go in one round trip
+_AT_ONCE: Final = 8 << 20  #: bytes that are on the way before answers are read
 #: Seconds that a value stays if nobody cleans up: OPGRID_IO_TTL.
 TTL: Final = 7 * 24 * 3600
 #: Bytes of one value: OPGRID_IO_MAX_BYTES.
@@ -396,13 +397,19 @@ def _chunks(body: Iterable[Segment]) -> Iterator[Segment]:
 
 def _send(client: redis.Redis, chunks: Sequence[tuple[str, Segment]], ttl: int) -> None:
     """As they lie in memory: what packs commands for redis-py copies values, twice."""
-    pool = client.connection_pool
-    connection: Any = pool.get_connection()
-    try:
+    with _connection(client) as connection:
         for batch in batches(chunks, _AT_ONCE // _PIECE):
             connection.send_packed_command(_commands(batch, ttl))
             for _ in batch:
                 connection.read_response()
+
+
+@contextmanager
+def _connection(client: redis.Redis) -> Iterator[Any]:
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        yield connection
     except BaseException:
         connection.disconnect()  # there may be more answers on the way
         raise
@@ -435,7 +442,7 @@ def _gathered(client: redis.Redis, key: str, begin: bytes, names: Sequence[str],
     size = told.size
     body = room(size)
     view, at = memoryview(body), 0
-    with Hashing(kind_of(told.checksum)) as hashing:
+    with _connection(client) as connection, Hashing(kind_of(told.checksum)) as hashing:
 
         def take(name: str, chunk: bytes) -> None:
             nonlocal at
@@ -446,14 +453,15 @@ def _gathered(client: redis.Redis, key: str, begin: bytes, names: Sequence[str],
             at += len(chunk)
 
         take(key, begin)
-        for batch in batches(names, _AT_ONCE // _PIECE):
-            pipe = client.pipeline(transaction=False)
-            for name in batch:
-                pipe.get(name)
-            for name, chunk in zip(batch, pipe.execute(), strict=True):
+        on_the_way: list[str] = []
+        for batch in [*batches(names, _AT_ONCE // _PIECE), []]:
+            connection.send_packed_command(connection.pack_commands([("GET", name) for name in batch]))
+            for name in on_the_way:  # Redis sends what is asked for next, while this is taken
+                chunk = connection.read_response()
                 if chunk is None:
                     raise OutputGone(f"{name}, a part of an output, is gone from Redis")
                 take(name, chunk)
+            on_the_way = batch
     if at != size:
         raise PayloadDamaged(f"{key} and its followers hold {at:,} bytes where {size:,} were written")
     return body, hashing.checksum()
