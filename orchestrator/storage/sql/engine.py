@@ -46,7 +46,11 @@ def open_engine(url: str) -> Engine:
         )
     if address.database:
         _make_folder(Path(address.database).parent)
-    engine = create_engine(address, connect_args={"timeout": 30, "check_same_thread": False})
+    engine = create_engine(
+        address,
+        pool_use_lifo=True,  # the last one has pages at hand; two in turn would each read again what the other wrote
+        connect_args={"timeout": 30, "check_same_thread": False},
+    )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin_to_write)
     return engine

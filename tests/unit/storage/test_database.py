@@ -155,3 +155,16 @@ def test_who_finds_the_database_locked_for_too_long_is_told_so(tmp_path: Path) -
     with store.turn() as turn:
         turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message="one")])
     store.close()
+
+
+def test_who_comes_next_gets_the_connection_that_was_used_last(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'runs.db'}")
+
+    def used() -> object:
+        with engine.connect() as connection:
+            return connection.connection.dbapi_connection
+
+    with engine.connect(), engine.connect():
+        pass  # now there are two
+    assert used() is used() is used()
+    engine.dispose()
