@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, Self, assert_never, get_args
@@ -40,6 +39,7 @@ from orchestrator.engine.limits import Admission, from_config
 from orchestrator.engine.log import RunLog
 from orchestrator.engine.machine import RunMachine
 from orchestrator.engine.outbox import Hooks, Outbox, Release, Stop, Submit, never_started
+from orchestrator.engine.parts import Parts
 from orchestrator.engine.polling import Ears, Heard, ears
 from orchestrator.engine.pools import LOOK_AGAIN, PoolStore, Slot
 from orchestrator.planner.plan import Plan, StepSpec
@@ -49,8 +49,6 @@ Watch = Callable[[Sequence[AnyEvent]], None]
 _NEVER = 3600.0
 #: Runs that have ended and are known as such, of whoever goes on for ever.
 _REMEMBERED: Final = 10_000
-#: Steps of a large fan-out that are sent before the rest is recorded.
-AT_FIRST = 250
 #: Seconds that a turn vouches for what is told to executors: whoever is frozen for longer asks again before it acts.
 TRUST = 8.0
 
@@ -61,7 +59,7 @@ class Holding(PoolStore, GateStore, Protocol):
 
 @dataclass(slots=True, eq=False)
 class LiveRun:
-    """A run that is being driven. ``first``, ``orders`` and ``out`` are what recovery found to be done."""
+    """A run that is being driven. ``first``, ``orders``, ``out`` and ``untold`` are what recovery found to be done."""
 
     brief: RunBrief
     machine: RunMachine
@@ -69,6 +67,7 @@ class LiveRun:
     first: list[AnyEvent] = field(default_factory=list)
     orders: list[Command] = field(default_factory=list)
     out: list[StepTask] = field(default_factory=list)  #: attempts on their way, of which their executors know no more
+    untold: list[Command] = field(default_factory=list)  #: what was decided, and is not in the log
     pools: dict[NodePath, str] = field(init=False)
     gated: dict[NodePath, StepSpec] = field(init=False)  #: that somebody has to approve
 
@@ -165,8 +164,7 @@ class _Driver:
         self._order = itertools.count()
         self._next: list[AnyEvent] = []  #: to be taken at the next turn
         self._freed: list[tuple[LiveRun, StepTask]] = []  #: that waited for a limit
-        #: What is decided of large fan-outs, and how many commands were taken up last.
-        self._later: deque[tuple[LiveRun, deque[Command], int]] = deque()
+        self._later = Parts[LiveRun]()
         self._are_apart = all(executor.crosses_processes for executor in executors.values())
         self._positions: dict[str, Position] = {}
         for name, executor in executors.items():
@@ -192,6 +190,8 @@ class _Driver:
         if machine.status is RunStatus.NOT_STARTED:
             self._next.append(RunStarted(run_id=run.run_id, at=self._clock()))
         self._next.extend(run.first)
+        if run.untold:
+            self._later.put(run, run.untold, len(run.untold))
         self._announce(run)
         self._obey([(run, command) for command in run.orders], self._clock())
 
@@ -287,11 +287,11 @@ class _Driver:
 
     def _decided(self, events: Iterable[AnyEvent], now: float) -> _Decided:
         made = _Decided({}, {}, [])
-        self._take_up(made, in_part=True)
+        self._take_up(made, everything=False)
         for event in events:
             kind = type(event)
-            if self._later and kind not in _LEAVE_IN_PEACE:
-                self._take_up(made, in_part=False)
+            if self._later and (kind not in _LEAVE_IN_PEACE or self._later.holds(event)):
+                self._take_up(made, everything=True)
             run = self._live.get(event.run_id)
             if run is None:
                 continue
@@ -303,27 +303,18 @@ class _Driver:
             if commands is None:
                 continue
             made.recorded.setdefault(event.run_id, []).append(event)
-            if len(commands) > 2 * AT_FIRST and self._are_apart and _are_alike(commands):
-                made.take(run, commands[: 2 * AT_FIRST])
-                self._later.append((run, deque(commands[2 * AT_FIRST :]), 2 * AT_FIRST))
-            elif commands:
-                made.take(run, commands)
+            if commands:
+                made.take(run, self._later.keep_back(run, commands) if self._are_apart else commands)
             if machine.status is not before:
                 made.statuses[event.run_id] = machine.status
             if kind in _ENDS and isinstance(event, StepEvent):
                 self._came_back(run, event)
         return made
 
-    def _take_up(self, made: _Decided, in_part: bool) -> None:
-        """Dispatch more of large fan-outs: twice as much as before, for workers have something to do; or all of it,
-        before something comes that is about what is out. Of a crash the rest is found as dispatched, and not sent.
-        """
-        for _ in range(len(self._later)):
-            run, commands, before = self._later.popleft()
-            count = min(2 * before, len(commands)) if in_part else len(commands)
-            made.take(run, [commands.popleft() for _ in range(count)])
-            if commands:
-                self._later.append((run, commands, count))
+    def _take_up(self, made: _Decided, everything: bool) -> None:
+        """Dispatch more of large fan-outs; all of it before something comes that is about what is out."""
+        for run, commands in self._later.take(everything):
+            made.take(run, commands)
 
     def _record(
         self,
@@ -494,12 +485,6 @@ class _Driver:
 
 #: What changes nothing about other steps that are out.
 _LEAVE_IN_PEACE = frozenset(get_args(AnyEvent)) - {RunCanceling, StepFailed, StepLost, StepCanceled}
-
-
-def _are_alike(commands: Iterable[Command]) -> bool:
-    """They dispatch steps of one priority, and do nothing else."""
-    priorities = {command.task.priority if type(command) is Launch else None for command in commands}
-    return len(priorities - {None}) <= 1 and all(type(command) in (Launch, Note) for command in commands)
 
 
 _ENDS = frozenset({StepSucceeded, StepFailed, StepLost, StepCanceled})

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from opgrid.contracts.events import AnyEvent, LossCause, StepLost
+from opgrid.contracts.events import AnyEvent, LossCause, StepDispatched, StepLost
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import StepStatus
 from opgrid.contracts.tasks import RunBrief
 from opgrid.ids import RunId, StepKey
-from orchestrator.engine.commands import Cancel, Command, Launch
+from orchestrator.engine.commands import Cancel, Command, Launch, Note
 from orchestrator.engine.limits import from_config
 from orchestrator.engine.loop import LiveRun
 from orchestrator.engine.machine import RunMachine
@@ -33,7 +33,9 @@ def resume(
     brief: RunBrief, plan: Plan, events: Iterable[AnyEvent], executors: Mapping[str, Executor], now: float
 ) -> LiveRun:
     """A run to be handed to ``drive``; nothing is submitted here. The executors are asked what of it is still out."""
-    machine = replay(brief.run_id, plan, events)
+    known = list(events)
+    machine = replay(brief.run_id, plan, known)
+    told = {(event.step, event.attempt) for event in known if type(event) is StepDispatched}
     run = LiveRun(brief, machine, from_config(brief.executor.config))
     alive: dict[str, frozenset[tuple[StepKey, int]] | None] = {}
     for command in machine.outstanding(now):
@@ -42,6 +44,9 @@ def resume(
             run.orders.append(command)
             continue
         key, number, executor = attempt
+        if machine.steps[key].status is StepStatus.DISPATCHED and (key, number) not in told:
+            # Of a large fan-out, which is recorded in parts.
+            run.untold.append(Note(StepDispatched(run_id=brief.run_id, at=now, step=key, attempt=number)))
         name = run.executor_of(executor)
         if name not in alive:
             alive[name] = executors[name].recover(brief) if name in executors else None

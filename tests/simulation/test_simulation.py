@@ -35,6 +35,7 @@ MUTANTS = {
     "a step that comes back has not heard that it is canceled": 521,
     "an end that came too early counts": 341,
     "a beat takes back what was given back": 713,
+    "what a takeover finds decided is not recorded": 47,
 }
 
 

@@ -30,6 +30,7 @@ from opgrid.contracts.events import (
     StepDispatched,
     StepFailed,
     StepLost,
+    StepStarted,
     StepSucceeded,
 )
 from opgrid.contracts.executor import Executor, Polled, Position
@@ -39,7 +40,7 @@ from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
 from opgrid.errors import ExecutorUnavailable
 from opgrid.ids import RunId, StepKey
 from orchestrator.coordinator.ownership import LeaseLost, ShardLog
-from orchestrator.engine import loop
+from orchestrator.engine import parts
 from orchestrator.engine.clock import SteadyClock
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import drive
@@ -438,6 +439,8 @@ class Coordinator:
             run.out.clear()
         if world.mutant == "a takeover knows no tasks":
             run.out.clear()
+        if world.mutant == "what a takeover finds decided is not recorded":
+            run.untold.clear()
         if world.cancel_at is not None and world.cancel_asked:
             self.inbox.request_cancel(RUN, "enough")
         drive([run], {NAME: executor}, log, clock=clock, stream="s", inbox=self.inbox)
@@ -498,13 +501,21 @@ class World:
             self._recorded(event)
         self.database.events.extend(events)
 
+    def _set_out(self, event: StepDispatched | StepStarted) -> None:
+        before = self.attempts.get(event.step, 0)
+        if isinstance(event, StepStarted):
+            if event.attempt > before:
+                raise Violated(f"{event.step} was started, and the log does not say that it was sent")
+        elif event.attempt <= before:
+            raise Violated(f"I7: {event.step} goes back to attempt {event.attempt}")
+        else:
+            self.attempts[event.step] = event.attempt
+
     def _recorded(self, event: AnyEvent) -> None:
         if self.database.statuses and self.database.statuses[-1].is_final:
             raise Violated(f"I5: {type(event).__name__} after the end")
-        if isinstance(event, StepDispatched):
-            if event.attempt <= self.attempts.get(event.step, 0):
-                raise Violated(f"I7: {event.step} goes back to attempt {event.attempt}")
-            self.attempts[event.step] = event.attempt
+        if isinstance(event, StepDispatched | StepStarted):
+            self._set_out(event)
         if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
             self.ended.add((event.step, event.attempt))
         if isinstance(event, StepSucceeded):
@@ -730,7 +741,7 @@ class World:
 def simulate(seed: int, mutant: str = "") -> Counter[str]:
     """One world; which faults there were. Raises Violated."""
     world = World(seed, mutant)
-    with patch.object(loop, "AT_FIRST", 1 if seed % 4 == 3 else 250):
+    with patch.object(parts, "AT_FIRST", 1 if seed % 4 == 3 else 250):
         world.run()
     return world.faults
 

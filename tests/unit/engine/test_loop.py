@@ -14,6 +14,8 @@ from opgrid.contracts.events import (
     RunSucceeded,
     StepCanceled,
     StepDispatched,
+    StepEvent,
+    StepStarted,
     StepSucceeded,
     StepUpForRetry,
 )
@@ -22,7 +24,7 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Retry
 from opgrid.contracts.tasks import Gathered, RunBrief, StepTask
 from opgrid.errors import UnknownExecutor
-from opgrid.ids import RunId
+from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine import loop
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
@@ -106,6 +108,26 @@ def test_a_cancel_amid_a_large_fan_out_reaches_all_of_it(clock: FakeClock, log: 
     ends = Counter(event.step for event in log.events[RUN] if isinstance(event, StepCanceled | StepSucceeded))
     assert set(ends) == {"keys", *(f"work[k{n}]" for n in range(1000))}
     assert set(ends.values()) == {1}
+
+
+def test_a_step_that_was_sent_with_the_one_before_it_is_recorded_as_sent_before_it_has_ended(
+    clock: FakeClock, log: MemoryLog
+) -> None:
+    class Along(Apart):
+        def _run(self, task: StepTask) -> list[AnyEvent]:
+            told = super()._run(task)
+            if task.step == "s0":
+                told += super()._run(StepTask(RUN, StepKey("s1000"), NodePath("s1000")))
+            return told
+
+    ops = [op("first"), op("inc", "x")]
+    executor = Along(clock, log)
+    structure = job(ops, call("s0", "first"), *(call(f"s{n}", "inc", x="s0") for n in range(1, 1001)))
+    run = LiveRun.new(brief(), compile(snapshot(structure)))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    said = [type(event) for event in log.events[RUN] if isinstance(event, StepEvent) and event.step == "s1000"]
+    assert said == [StepDispatched, StepStarted, StepSucceeded]
+    assert "s1000" not in {task.step for task in executor.submitted}
 
 
 @pytest.mark.parametrize("count", [251, 751])

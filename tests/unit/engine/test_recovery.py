@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
-from opgrid.contracts.events import AnyEvent, RunCanceling, RunStarted, StepLost, StepStarted
+from opgrid.contracts.events import AnyEvent, RunCanceling, RunStarted, StepDispatched, StepEvent, StepLost, StepStarted
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import JobStructure, Retry
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.ids import NodePath, RunId, StepKey
+from orchestrator.engine import parts
 from orchestrator.engine.loop import LiveRun, drive
 from orchestrator.engine.recovery import replay, resume
 from orchestrator.planner.compile import compile
@@ -81,6 +83,29 @@ def test_what_a_remote_executor_still_has_is_neither_lost_nor_sent_again() -> No
     assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
     again = executor.submitted[sent:]
     assert [(task.step, task.attempt) for task in again] == [(lost.step, 1), ("total", 1)]
+
+
+@pytest.mark.parametrize("kind", [LocalExecutor, RemoteExecutor])
+@pytest.mark.parametrize("turns", [3, 4, 5, 6])
+def test_what_of_a_large_fan_out_was_not_recorded_yet_is_recorded_by_who_goes_on(
+    turns: int, kind: type[FakeExecutor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "AT_FIRST", 1)
+    monkeypatch.setattr(kind, "crosses_processes", True)
+    plan, log, clock = plan_of(fan_out_job()), DyingLog(turns), FakeClock()
+    bodies = {"keys": lambda task: [f"k{number}" for number in range(40)]}
+    with pytest.raises(Killed):
+        drive([LiveRun.new(brief(), plan)], {"fake": kind(clock, bodies)}, log, clock=clock)
+    recorded = Counter(event.step for event in log.read(RUN) if isinstance(event, StepDispatched))
+    assert 1 < len(recorded) < 41
+    executor = kind(clock, bodies)
+    run = resume(brief(), plan, log.read(RUN), {"fake": executor}, clock())
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    sent = Counter(event.step for event in log.read(RUN) if isinstance(event, StepDispatched))
+    assert set(sent.values()) == {1}
+    assert set(sent) == set(run.machine.steps)
+    first = {event.step: type(event) for event in reversed(log.read(RUN)) if isinstance(event, StepEvent)}
+    assert set(first.values()) == {StepDispatched}
 
 
 def test_an_executor_that_still_has_a_step_is_given_its_task_again() -> None:
