@@ -26,6 +26,7 @@ PURPOSE: Final = "payload"
 #: Buffers start where arrays of any dtype like to start.
 _ALIGN: Final = 64
 _PADDING: Final = bytes(_ALIGN)
+_COPIED: Final = 16 * 1024  #: bytes below which a segment is
 _COMPRESS_FROM: Final = 8 * 1024
 _SAMPLE: Final = 64 * 1024
 #: Bytes from which on threads share the work of compressing, and how many at most.
@@ -171,11 +172,21 @@ def _length(segment: Segment) -> int:
 
 
 def _laid_out(segments: Sequence[Segment], lengths: Sequence[int]) -> Iterator[Segment]:
+    """Each begins where it may; small ones become one piece, for each piece is hashed and written on its own."""
     last = len(segments) - 1
+    small = bytearray()
     for index, segment in enumerate(segments):
-        yield segment
+        if lengths[index] < _COPIED:
+            small += segment
+        else:
+            if small:
+                yield small
+                small = bytearray()
+            yield segment
         if index < last and (over := lengths[index] % _ALIGN):
-            yield _PADDING[: _ALIGN - over]
+            small += _PADDING[: _ALIGN - over]
+    if small:
+        yield small
 
 
 def _segments(body: Segment, lengths: Sequence[int]) -> list[Segment]:

@@ -84,6 +84,26 @@ def test_a_large_buffer_is_mapped_where_arrays_may_begin_and_is_its_readers_own(
     assert found[1:] == BODY[1:]  # it stays for who has it
 
 
+def test_large_files_are_written_in_pieces_that_begin_and_end_at_multiples_of_a_mebibyte(
+    around: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = []
+    write = os.write
+
+    def noting(handle: int, data: Any) -> int:
+        begin = os.lseek(handle, 0, os.SEEK_CUR)
+        pieces.append((begin, begin + len(data)))
+        return write(handle, data)
+
+    monkeypatch.setattr(os, "write", noting)
+    value = os.urandom(3 * LARGE)
+    stored = store(around, pickle.PickleBuffer(bytearray(value)))
+    monkeypatch.undo()
+    assert [begin % LARGE for begin, _ in pieces[2:-1]] == [0, 0, 0]
+    assert all((end - 1) // LARGE == begin // LARGE for begin, end in pieces)
+    assert load(around, stored) == value
+
+
 def test_a_file_that_nobody_touched_is_not_hashed_again(around: Any) -> None:
     stored = store(around, pickle.PickleBuffer(bytearray(BODY)))
     flip_the_last_bit(file_of(around))

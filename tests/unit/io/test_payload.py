@@ -62,6 +62,16 @@ def test_buffers_travel_out_of_band_and_come_back_aligned() -> None:
     assert [bytes(each) for each in found] == [bytes(each) for each in buffers]
 
 
+def test_small_buffers_are_laid_out_in_one_piece() -> None:
+    large = 100_000
+    sizes = [*range(1, 70), large, *range(60, 130), large, large, 5]
+    buffers = [bytearray(os.urandom(size)) for size in sizes]
+    packed = pack(plain([pickle.PickleBuffer(each) for each in buffers], serializer("cloudpickle")), REF, RING)
+    assert len(packed.body) == 7  # what is between the large ones is a piece, too
+    found = unpack(packed.header, bytearray(b"".join(packed.body)), REF, RING)
+    assert [bytes(each) for each in found] == [bytes(each) for each in buffers]
+
+
 @pytest.mark.parametrize("threads", [True, False])
 @pytest.mark.parametrize("compress", [False, True])
 def test_large_values_are_hashed_and_compressed_beside(
