@@ -21,7 +21,7 @@ import msgspec
 
 from opgrid.broker.scripts import Attempt
 
-_SIZE: Final = 256 * 1024
+_SIZE: Final = 16 * 1024 * 1024  #: of which only what is written takes room
 _HEAD = struct.Struct("<IIII")  # version, length, checksum, unused
 _STOP_AT: Final = _HEAD.size
 _STOP_SIZE: Final = 64

@@ -52,4 +52,16 @@ def test_only_the_claim_that_was_named_is_asked_to_stop(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_an_error(tmp_path: Path) -> None:
     child = Slot.create(slot_path(tmp_path, 7))
     with pytest.raises(ValueError, match="claims do not fit"):
-        child.hold([claim("x" * 1000)] * 400)
+        child.hold([claim("x" * 1_000_000)] * 17)
+
+
+def test_steps_with_very_long_names_fit_and_a_page_takes_no_more_room_than_they_need(tmp_path: Path) -> None:
+    child = Slot.create(slot_path(tmp_path, 7))
+    child.hold([claim()])
+    assert child.path.stat().st_blocks * 512 < 100_000
+    claims = [claim(f"work[{number}{'x' * 50_000}]") for number in range(200)]
+    child.hold(claims)
+    watch = Slot.open(slot_path(tmp_path, 7))
+    assert watch.held() == claims
+    child.close()
+    watch.close()
