@@ -279,6 +279,10 @@ class Coordinator:
 
     def _forget(self, rows: list[OpenRun]) -> None:
         there = {row.run_id for row in rows}
+        over = self._begun - there
+        if over:
+            for shard in self._shards.values():
+                shard.drop(over)
         self._begun &= there
         self._killed &= there
         self._asked &= there

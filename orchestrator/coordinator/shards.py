@@ -134,7 +134,9 @@ class Shard:
         self.lease = lease
         self._store = store
         self._make_executor = make_executor
-        self._inbox = Inbox(open=True, on_end=on_end)
+        self._on_end = on_end
+        self._driven: set[RunId] = set()
+        self._inbox = Inbox(open=True, on_end=self._has_ended)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"opgrid-{name}", daemon=True)
         self._thread.start()
@@ -145,10 +147,21 @@ class Shard:
 
     def start(self, runs: Sequence[LiveRun]) -> None:
         """Runs that are STARTING: they come in one turn, which is one transaction."""
+        self._driven.update(run.run_id for run in runs)
         self._inbox.add(runs)
 
     def cancel(self, run_id: RunId, reason: str) -> None:
         self._inbox.request_cancel(run_id, reason)
+
+    def drop(self, run_ids: Iterable[RunId]) -> None:
+        """Of runs that have ended: those that it still drives, because somebody else has ended them."""
+        for run_id in self._driven.intersection(run_ids):
+            self._inbox.drop(run_id)
+
+    def _has_ended(self, run_id: RunId) -> None:
+        self._driven.discard(run_id)
+        if self._on_end is not None:
+            self._on_end()
 
     def stop(self) -> None:
         """Leave its runs as they are: who takes over goes on with them."""
@@ -198,6 +211,7 @@ class Shard:
                 failed = RunFailed(run_id=record.run_id, at=time.time(), reason=_unreadable(error))
                 self._store.end_run(record.run_id, RunStatus.FAILURE, [failed], failed.at)
                 continue
+            self._driven.add(record.run_id)
             runs.append(resume(record.brief, within(plan, self._max_runtime), events, executors, time.time()))
             if record.cancel is not None:  # whoever was told may have been stopped before it was recorded
                 self._inbox.request_cancel(record.run_id, record.cancel)

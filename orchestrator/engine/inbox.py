@@ -25,13 +25,17 @@ class AddRuns(NamedTuple):
     runs: Sequence[LiveRun]
 
 
-Request = CancelRun | AddRuns
+class DropRun(NamedTuple):
+    run_id: RunId
+
+
+Request = CancelRun | AddRuns | DropRun
 
 
 class Inbox:
     """``open``: the loop stays, even without runs, until ``close``."""
 
-    def __init__(self, open: bool = False, on_end: Callable[[], None] | None = None) -> None:
+    def __init__(self, open: bool = False, on_end: Callable[[RunId], None] | None = None) -> None:
         self.open = open
         self.on_end = on_end  #: called by the loop when a run has ended, and that is recorded
         #: The loop is inside user code on its own thread: only an exception gets it out.
@@ -49,6 +53,10 @@ class Inbox:
 
     def add(self, runs: Sequence[LiveRun]) -> None:
         self._post(AddRuns(runs))
+
+    def drop(self, run_id: RunId) -> None:
+        """Somebody has ended it over the loop's head: what is out is stopped, and nothing more is recorded."""
+        self._post(DropRun(run_id))
 
     def close(self) -> None:
         """The loop ends once its runs have."""

@@ -34,7 +34,7 @@ from orchestrator.engine.clock import Clock, SteadyClock
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
 from orchestrator.engine.fusing import Expect
 from orchestrator.engine.gates import Gates, GateStore, asks
-from orchestrator.engine.inbox import AddRuns, CancelRun, Inbox
+from orchestrator.engine.inbox import AddRuns, CancelRun, DropRun, Inbox
 from orchestrator.engine.limits import Admission, from_config
 from orchestrator.engine.log import RunLog
 from orchestrator.engine.machine import RunMachine
@@ -249,6 +249,8 @@ class _Driver:
                 case AddRuns(runs):
                     for run in runs:
                         self.join(run)
+                case DropRun(run_id):
+                    self._drop(run_id)
                 case _:
                     assert_never(request)
         return events
@@ -403,7 +405,18 @@ class _Driver:
         for name in run.executors():
             self._outboxes[name].put(Release(run.run_id))
         if self._inbox.on_end is not None:
-            self._inbox.on_end()
+            self._inbox.on_end(run.run_id)
+
+    def _drop(self, run_id: RunId) -> None:
+        """Stop what is out of a run that has ended over our head. It is told to nobody: its log is closed."""
+        run = self._live.get(run_id)
+        if run is None:
+            return
+        kept_back = self._later.drop(run)
+        self._freed = [each for each in self._freed if each[0] is not run]
+        steps = [run.machine.steps[key] for key in run.machine.out() if key not in kept_back]
+        self._stop(run, [Cancel(step.key, step.attempt, step.spec.executor) for step in steps], self._clock())
+        self._finish(run)
 
     def _over(self, run: LiveRun) -> None:
         self._results[run.run_id] = run.machine.status

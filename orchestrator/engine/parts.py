@@ -43,18 +43,29 @@ class Parts(Generic[R]):
         """Whether it is about a step that waits here: it was sent with another."""
         return (event.run_id, getattr(event, "step", "")) in self._steps
 
+    def drop(self, run: R) -> set[StepKey]:
+        """Gives the steps that are not dispatched any more."""
+        dropped = [each for each in self._waiting if each[0] is run]
+        for each in dropped:
+            self._waiting.remove(each)
+            self._say_taken(each[1])
+        return {command.task.step for _, left, _ in dropped for command in left if type(command) is Launch}
+
     def take(self, everything: bool) -> Iterator[tuple[R, list[Command]]]:
         """Of each twice as many as before, or all."""
         for _ in range(len(self._waiting)):
             run, commands, before = self._waiting.popleft()
             count = len(commands) if everything else min(2 * before, len(commands))
             taken = [commands.popleft() for _ in range(count)]
-            for command in taken:
-                if type(command) is Launch:
-                    self._steps.discard((command.task.run_id, command.task.step))
+            self._say_taken(taken)
             if commands:
                 self._waiting.append((run, commands, count))
             yield run, taken
+
+    def _say_taken(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            if type(command) is Launch:
+                self._steps.discard((command.task.run_id, command.task.step))
 
 
 def _are_alike(commands: Iterable[Command]) -> bool:

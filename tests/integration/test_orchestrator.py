@@ -34,6 +34,8 @@ from tests.integration.service import CODE, Service, spoil_log, until
 
 pytestmark = pytest.mark.celery
 
+PROCESSES = 2
+
 
 @pytest.fixture
 def service(tmp_path: Path, redis_url: str, database_url: str) -> Iterator[Service]:
@@ -49,7 +51,7 @@ def worker(service: Service, redis_url: str) -> Iterator[None]:
         redis_url,
         CODE,
         str(service.home),
-        concurrency=2,
+        concurrency=PROCESSES,
         environ={"OPGRID_LEASE_TTL": "2"},
         options=["--cancel-grace", "1"],
         log=service.home / "worker.log",
@@ -264,15 +266,19 @@ def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
 def test_a_run_that_cannot_be_reached_is_canceled_by_force(service: Service, worker: None, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     service.start("orchestrator")
-    run = service.launch("two", "celery", run_config=both(mark, 2.0))
-    until(mark.exists, say=service.logs)
-    record = service.store.run(run)
-    assert record is not None
-    Instance(service.store, service.home).report_run_canceled(record, "by force")
-    assert service.status(run) is RunStatus.CANCELED
+    runs = [service.launch("two", "celery", run_config=both(mark, 600.0)) for _ in range(PROCESSES)]
+    until(lambda: mark.exists() and len(mark.read_text().split()) == PROCESSES, say=service.logs)
+    for run in runs:
+        record = service.store.run(run)
+        assert record is not None
+        Instance(service.store, service.home).report_run_canceled(record, "by force")
+        assert service.status(run) is RunStatus.CANCELED
     other = service.launch("two", "celery")
-    assert service.ended(other) is RunStatus.SUCCESS  # its shard goes on
-    assert service.status(run) is RunStatus.CANCELED
+    assert service.ended(other) is RunStatus.SUCCESS  # their shards go on, and the processes of the worker are free
+    for run in runs:
+        assert service.status(run) is RunStatus.CANCELED
+        assert isinstance(list(service.store.read(run))[-1], RunCanceled)
+    assert mark.read_text().split() == ["first"] * PROCESSES
 
 
 def test_a_run_whose_log_cannot_be_read_fails_and_holds_up_no_other(

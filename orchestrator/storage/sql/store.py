@@ -211,7 +211,7 @@ class SqlStore(ServiceTables, Database):
                 turn.write()
 
     def end_run(self, run_id: str, status: RunStatus, events: Sequence[AnyEvent], at: float) -> bool:
-        with self._writing() as connection:
+        with self._writing(rings=True) as connection:
             row = self._statements.owner(connection, {"of": run_id}).one_or_none()
             before = connection.execute(select(runs.c.status).where(runs.c.run_id == run_id)).scalar_one_or_none()
             if row is None or before is None or RunStatus(before).is_final:

@@ -130,6 +130,24 @@ def test_a_step_that_was_sent_with_the_one_before_it_is_recorded_as_sent_before_
     assert "s1000" not in {task.step for task in executor.submitted}
 
 
+def test_a_run_that_was_ended_over_the_loops_head_is_stopped_and_nothing_of_it_recorded(
+    clock: FakeClock, log: MemoryLog
+) -> None:
+    ended: list[RunId] = []
+    inbox = Inbox(on_end=ended.append)
+    executor = Apart(clock, log, lambda count: inbox.drop(RUN) if count == 251 else None)
+    run = LiveRun.new(brief(), compile(snapshot(fan_out_job())))
+    drive([run], {"fake": executor}, log, clock=clock, inbox=inbox)
+    assert len(executor.submitted) == 251
+    assert {step for step, _ in executor.canceled} == {f"work[k{n}]" for n in range(250)}
+    assert executor.released == ended == [RUN]
+    kinds = Counter(type(event) for event in log.events[RUN])
+    assert kinds == {RunStarted: 1, StepDispatched: 251, StepStarted: 1, StepSucceeded: 1}
+    inbox.drop(RUN)  # it is known no more
+    other = LiveRun.new(brief(), compile(snapshot(chain(2))))
+    assert drive([other], {"fake": FakeExecutor(clock)}, MemoryLog(), clock=clock) == {RUN: RunStatus.SUCCESS}
+
+
 @pytest.mark.parametrize("count", [251, 751])
 def test_who_takes_over_amid_a_large_fan_out_sends_the_rest(clock: FakeClock, log: MemoryLog, count: int) -> None:
     inbox, plan = Inbox(), compile(snapshot(fan_out_job()))
