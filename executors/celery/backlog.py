@@ -26,6 +26,10 @@ _LONG: Final = 0.045
 _COST: Final = 0.0002
 #: Steps in one message at most.
 _MOST: Final = 128
+#: Seconds within which the next message is at a worker.
+SOON: Final = 0.015
+#: So many short messages count as one at most.
+_CROWDED: Final = 8
 
 
 Kind = tuple[str, str]
@@ -64,7 +68,7 @@ Parcel = list[Waiting]
 class Room(NamedTuple):
     """What may be sent of a line."""
 
-    free: int  #: messages
+    free: float  #: messages
     idle: int  #: processes that have nothing to do, or soon will have
     slots: int  #: processes in all
     busy: float = 0.0  #: seconds of work that the others have
@@ -116,8 +120,10 @@ class Backlog:
         again = waiting[0].again
         share = _share(waiting, room, pace)
         found: list[Parcel] = []
-        while waiting and waiting[0].again == again and len(found) < room.free:
-            if len(found) >= room.idle and not _is_plenty(waiting, room, pace):
+        taken = 0.0
+        while waiting and waiting[0].again == again:
+            taken += weight(waiting[0].task, expected(pace, waiting[0].kind))
+            if taken > room.free or (len(found) >= room.idle and not _is_plenty(waiting, room, pace)):
                 break
             found.append(self._parcel(waiting, share, pace))
         if found:
@@ -199,6 +205,15 @@ def expected(pace: Pace, kind: Kind) -> float | None:
     """Seconds that such a step takes with what it costs beside its op; None where none was seen."""
     seconds = pace.expect(kind)
     return None if seconds is None else seconds + _COST
+
+
+def weight(task: StepTask | None, seconds: float | None) -> float:
+    """What a message counts for that begins with this step, expected to take so long. Of short ones that have to go
+    alone there may be more: each on its own would take a turn of the coordinator.
+    """
+    if task is None or not task.alone or not seconds:
+        return 1.0
+    return min(1.0, ceil(_CROWDED * seconds / SOON) / _CROWDED)
 
 
 def each_of(parcel: Parcel, pace: Pace) -> float:

@@ -6,13 +6,13 @@ we could see.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heapreplace
+from math import ceil
 from typing import Final, cast, get_args
 
-from executors.celery.backlog import Line, Room
+from executors.celery.backlog import SOON, Line, Room, weight
 from opgrid.broker.keys import lease_field
 from opgrid.broker.scripts import Attempt
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
@@ -25,8 +25,6 @@ _Told = StepStarted | StepSucceeded | StepFailed | StepLost | StepCanceled
 _TOLD: Final = frozenset(get_args(_Told))
 #: Messages for each process of a worker: one that it runs, one that waits for it.
 _AHEAD: Final = 2
-#: Seconds within which the next message is at a worker.
-_SOON: Final = 0.015
 #: Seconds after which something was to be heard of a message.
 _LATE: Final = 0.1
 
@@ -54,6 +52,7 @@ class Flight:
 class Message:
     line: Line
     each: float  #: seconds that a step of it is expected to take; 0 where nothing is known
+    weight: float = 1.0  #: what it counts for
     flights: int = 0
     claimed: int = 0
     begun: bool = False  #: a worker has it
@@ -66,7 +65,7 @@ class Message:
             return left
         if now - self.heard > left + _LATE:
             return 0.0
-        return min(left, _SOON) if self.flights == 1 else left  # the last step may end at any time
+        return min(left, SOON) if self.flights == 1 else left  # the last step may end at any time
 
 
 class Flights:
@@ -77,7 +76,7 @@ class Flights:
         self._queued: dict[Id, Flight] = {}
         self._order = 0
         self._messages: dict[int, Message] = {}  #: by order: those with something that has not ended
-        self._in_line: Counter[Line] = Counter()  #: how many of them
+        self._in_line: dict[Line, float] = {}  #: what they count for
         self._crews: dict[Id, dict[StepKey, StepTask]] = {}  #: by leader: those sent with it that have not ended
         self._leaders: dict[Id, tuple[Id, int]] = {}  #: the leader of each, and the order of their message
         self._adrift: dict[RunId, set[StepKey]] = {}  #: sent with others by a process that died since
@@ -120,8 +119,8 @@ class Flights:
         self._by_step[_id(at)] = self._queued[_id(at)] = flight
         message = self._messages.get(order)
         if message is None:
-            message = self._messages[order] = Message(line, each)
-            self._in_line[line] += 1
+            message = self._messages[order] = Message(line, each, weight(task, each))
+            self._in_line[line] = self._in_line.get(line, 0.0) + message.weight
         message.flights += 1
         if task is not None and task.then:
             for mate in task.then:
@@ -148,7 +147,7 @@ class Flights:
 
     def room(self, line: Line, slots: int, now: float) -> Room:
         """For messages to so many processes."""
-        free = _AHEAD * slots - self._in_line[line]
+        free = _AHEAD * slots - self._in_line.get(line, 0.0)
         if free <= 0:  # as nearly always while there is much to do
             return Room(0, 0, slots)
         mine = [message for message in self._messages.values() if message.line == line]
@@ -157,8 +156,8 @@ class Flights:
         for message in mine:
             if not message.begun:
                 heapreplace(work, work[0] + message.seconds(now))
-        busy = [seconds for seconds in work if seconds > _SOON]
-        return Room(free, min(free, slots - len(busy)), slots, sum(busy))
+        busy = [seconds for seconds in work if seconds > SOON]
+        return Room(free, min(ceil(free), slots - len(busy)), slots, sum(busy))
 
     def returns(self, flight: Flight) -> None:
         """It is to be sent again, or given up."""
@@ -215,7 +214,7 @@ class Flights:
         message.claimed -= flight.claimed
         if not message.flights:
             del self._messages[flight.order]
-            self._in_line[message.line] -= 1
+            self._in_line[message.line] -= message.weight
 
     def _disband(self, member: Id) -> None:
         """The worker does not go on with the rest."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from executors.celery.backlog import Backlog, Line, Parcel, Room, Waiting
 from opgrid.broker.pace import Pace
@@ -52,10 +53,19 @@ def test_short_steps_go_many_to_a_message_and_long_ones_alone() -> None:
 
 
 def test_who_wants_to_travels_alone() -> None:
-    shy = waiting("shy")
-    shy = shy._replace(task=msgspec.structs.replace(shy.task, alone=True))
-    waits = backlog(waiting("a"), shy, waiting("b"), waiting("c"))
+    waits = backlog(waiting("a"), shy("shy"), waiting("b"), waiting("c"))
     assert steps(waits.parcels(LINE, Room(9, 9, 1), pace(0.0001))) == [["a"], ["shy"], ["b", "c"]]
+
+
+def shy(step: str) -> Waiting:
+    made = waiting(step)
+    return made._replace(task=msgspec.structs.replace(made.task, alone=True))
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.0001, 32), (0.005, 10), (0.02, 4), (None, 4)])
+def test_of_short_ones_that_travel_alone_there_are_more(seconds: float | None, count: int) -> None:
+    room, known = Room(4, 2, 2), Pace() if seconds is None else pace(seconds)
+    assert len(backlog(*(shy(f"s{n}") for n in range(100))).parcels(LINE, room, known)) == count
 
 
 def test_no_slot_starves_where_there_is_little() -> None:

@@ -243,6 +243,24 @@ def test_who_has_nothing_to_do_and_who_soon_will_have_is_idle() -> None:
     assert flights.room(LINE, 2, 0.04) == Room(0, 0, 2)
 
 
+def test_short_messages_of_steps_that_travel_alone_leave_room_for_more() -> None:
+    flights = Flights(TTL)
+
+    def departs(step: str, each: float) -> None:
+        task = StepTask(RUN, StepKey(step), NodePath(step), alone=True)
+        flights.departs(Attempt(RUN, "s", step, 1), task, LINE, 0.0, each=each)
+
+    departs("a", 0.001)
+    assert flights.room(LINE, 2, 0.0) == Room(3.875, 2, 2)
+    departs("b", 0.004)
+    assert flights.room(LINE, 2, 0.0) == Room(3.5, 2, 2)
+    departs("c", 1.0)
+    assert flights.room(LINE, 2, 0.0) == Room(2.5, 1, 2, pytest.approx(1.001))
+    for step in "abc":
+        succeed(flights, step, 0.0)
+    assert flights.room(LINE, 2, 0.0) == Room(4, 2, 2)
+
+
 def test_the_last_step_of_a_message_may_end_at_any_time_and_so_may_what_is_late() -> None:
     flights = Flights(TTL)
     message(flights, "a", each=1.0)
