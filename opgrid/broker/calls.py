@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import redis
+from hiredis import pack_command
 
 from opgrid.broker.connection import HEALTH_CHECK_INTERVAL
 
 Command = Sequence[str | bytes | int]
+_pack: Final[Any] = pack_command  #: which takes more than one word, whatever its types say
 
 
 class Calls:
@@ -51,7 +53,7 @@ class Calls:
 
 
 def _asked(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    connection.send_packed_command(connection.pack_commands(commands))
+    connection.send_packed_command([b"".join([_pack(tuple(command)) for command in commands])])
     answers: list[Any] = []
     for _ in commands:
         try:
