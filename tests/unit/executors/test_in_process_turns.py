@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from executors import in_process
 from executors.in_process import InProcessExecutor
 from opgrid import JobDefinition, OpExecutionContext, Out, Output, graph, job, op
 from opgrid.contracts.config import ExecutorChoice
@@ -85,6 +86,14 @@ def chain(length: int) -> JobDefinition:
     return made.to_job()
 
 
+@pytest.fixture
+def all_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the machine takes for a step."""
+    for name in ("_TURN", "_SLOW"):
+        monkeypatch.setattr(in_process, name, 60.0)
+
+
+@pytest.mark.usefixtures("all_are_quick")
 def test_a_chain_of_quick_steps_takes_few_turns() -> None:
     store = CountingStore()
     done = chain(64).execute_in_process(instance=Instance(store))
@@ -96,6 +105,7 @@ def test_a_chain_of_quick_steps_takes_few_turns() -> None:
         assert kinds[-1] is StepSucceeded
 
 
+@pytest.mark.usefixtures("all_are_quick")
 def test_the_turns_of_a_chain_grow_slower_than_its_steps() -> None:
     turns = {}
     for length in (64, 256):
@@ -110,6 +120,7 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@pytest.mark.usefixtures("all_are_quick")
 def test_layers_of_quick_steps_go_on_without_a_turn_for_each() -> None:
     @job
     def layers() -> None:
@@ -144,6 +155,7 @@ def test_what_fails_stops_no_step_beside_it() -> None:
     assert not done.events_for_node("below")
 
 
+@pytest.mark.usefixtures("all_are_quick")
 def test_a_chain_goes_on_without_turns_beside_what_fails_is_skipped_or_async() -> None:
     @op
     def fail(number: int) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import redis
 from opgrid import JobDefinition, job, op
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, open_events, open_returned
+from opgrid.broker.pace import Pace
 from opgrid.broker.scripts import Exchanged, Outgoing, Protocol, Said
 from opgrid.contracts.events import RunStarted, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
@@ -35,11 +35,17 @@ from worker.settings import WorkerSettings
 
 _STEPS = 6
 _BESIDE = "opgrid-events"  #: the thread
+#: That thread has told something since a nap began to wait for it.
+TOLD_BESIDE = threading.Event()
+#: What a long nap waits for.
+GIVEN_BACK = threading.Event()
 
 
 @op
 def nap() -> int:
-    time.sleep(0.01)
+    """As long as the other thread needs."""
+    TOLD_BESIDE.wait(0.5)
+    TOLD_BESIDE.clear()
     return 1
 
 
@@ -60,6 +66,14 @@ def blinks() -> None:
         blink()
 
 
+class Known(Pace):
+    """However long steps take on this machine, they are expected to take what was learnt first."""
+
+    def learn(self, what: Hashable, seconds: float) -> None:
+        if self.expect(what) is None:
+            super().learn(what, seconds)
+
+
 class Overheard(Protocol):
     """Says in which thread each exchange was made; fails those beside the step where it is told to."""
 
@@ -74,7 +88,10 @@ class Overheard(Protocol):
         if self.failures_beside and thread == _BESIDE:
             self.failures_beside -= 1
             raise BrokerUnreachable(self.url, "for a test")
-        return super().exchange(*args, **more)
+        said = super().exchange(*args, **more)
+        if thread == _BESIDE:
+            TOLD_BESIDE.set()
+        return said
 
 
 class Rides:
@@ -110,6 +127,7 @@ class Rides:
             pending,
             "w:1",
             self.flusher.look_now,
+            Known(),
         )
         for name, each in seconds.items():
             means.pace.learn((prepared.job.name, name), each)
@@ -139,7 +157,10 @@ class Rides:
 
 @pytest.fixture
 def rides(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rides]:
-    monkeypatch.setattr(ride_module, "SLOW", 30.0)  # a busy machine makes no step slow
+    for name in ("SLOW", "_LONGEST", "_LONGEST_ALONE", "_WAIT"):  # a busy machine makes no step and no chain slow
+        monkeypatch.setattr(ride_module, name, 60.0)
+    TOLD_BESIDE.clear()
+    GIVEN_BACK.set()
     made = Rides(redis_url, tmp_path)
     yield made
     made.protocol.close()
@@ -237,7 +258,7 @@ def plus(left: int, right: int) -> int:
 
 @op
 def long_nap() -> int:
-    time.sleep(0.3)
+    assert GIVEN_BACK.wait(20)
     return 1
 
 
@@ -281,6 +302,15 @@ def test_what_does_not_wait_for_a_slow_step_is_given_back_from_its_crew(
     rides: Rides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ride_module, "SLOW", 0.05)
+    GIVEN_BACK.clear()
+    whole = Ride._give_back
+
+    def give_back(ride: Ride, running: ride_module.Item) -> None:
+        whole(ride, running)
+        if running.task.step == "long_nap":
+            GIVEN_BACK.set()
+
+    monkeypatch.setattr(Ride, "_give_back", give_back)
     prepared = prepare(Request(meshed, executor="celery"))
     tasks = crew_of(prepared)
     assert [task.step for task in (tasks[0], *tasks[0].then)] == ["long_nap", "blink", "twice", "both", "beside"]
