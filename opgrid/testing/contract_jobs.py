@@ -84,6 +84,15 @@ def leave() -> None:
     os._exit(7)
 
 
+def _start_child(context: OpExecutionContext) -> None:
+    """Its number is in a file that is whole from the moment on in which it is there."""
+    child = subprocess.Popen(["sleep", "300"])
+    trace = Path(context.run_tags[FOLDER], f"child-{context.attempt}")
+    unfinished = trace.with_suffix(".unfinished")
+    unfinished.write_text(str(child.pid))
+    unfinished.rename(trace)
+
+
 @op
 def sleep_alone() -> None:
     time.sleep(60)
@@ -92,16 +101,14 @@ def sleep_alone() -> None:
 @op
 def sleep_long(context: OpExecutionContext) -> None:
     """Starts a process too: it has to go with the step."""
-    child = subprocess.Popen(["sleep", "300"])
-    Path(context.run_tags[FOLDER], f"child-{context.attempt}").write_text(str(child.pid))
+    _start_child(context)
     time.sleep(60)
 
 
 @op
 def ignore_interrupts(context: OpExecutionContext) -> None:
     """Only a kill ends it, and what it started."""
-    child = subprocess.Popen(["sleep", "300"])
-    Path(context.run_tags[FOLDER], f"child-{context.attempt}").write_text(str(child.pid))
+    _start_child(context)
     until = time.monotonic() + 60
     while time.monotonic() < until:
         try:

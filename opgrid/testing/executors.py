@@ -306,7 +306,7 @@ class ExecutorContract:
         task = run.start("sleep_long")
         run.wait(task, StepStarted)
         trace = tmp_path / "child-1"
-        _eventually(lambda: trace.exists() and trace.read_text() != "", run)
+        _eventually(trace.exists, run)
         run.executor.cancel(run.brief.run_id, [(task.step, task.attempt)])
         assert isinstance(run.end_of(task), StepCanceled)
         _eventually(lambda: not _alive(int(trace.read_text())), run)
@@ -359,10 +359,10 @@ class ExecutorContract:
             pytest.skip("nothing runs while nobody polls")
         run.wait(run.start("sleep_long"), StepStarted)
         trace = tmp_path / "child-1"
-        _eventually(lambda: trace.exists() and trace.read_text() != "", run)
+        _eventually(trace.exists, run)
         pid = int(trace.read_text())
         run.executor.close()
-        until = time.monotonic() + 2
+        until = time.monotonic() + _PATIENCE
         while _alive(pid):
             assert time.monotonic() < until, "what the step started outlived the executor"
             time.sleep(0.01)

@@ -30,6 +30,8 @@ from opgrid.testing.executors import CODE, Conversation, contract_setup, given
 pytestmark = pytest.mark.celery
 
 TTL = 2.0
+#: Seconds of silence after which a test has failed: whoever hears of something sooner was told.
+NEVER = 600.0
 StartWorker = Callable[..., WorkerProcess]
 
 
@@ -71,8 +73,14 @@ def worker(redis_url: str, home: Path) -> Iterator[StartWorker]:
 
 
 @pytest.fixture
-def executor(redis_url: str, home: Path) -> Iterator[CeleryExecutor]:
-    made = CeleryExecutor.create(contract_setup(home, redis_url, lease_ttl=TTL))
+def silence() -> float:
+    """Seconds after which the executor takes a worker to be dead."""
+    return TTL
+
+
+@pytest.fixture
+def executor(redis_url: str, home: Path, silence: float) -> Iterator[CeleryExecutor]:
+    made = CeleryExecutor.create(contract_setup(home, redis_url, lease_ttl=silence))
     yield made
     made.close()
 
@@ -112,7 +120,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, "waited in vain"
@@ -126,25 +134,30 @@ def ends(run: Conversation, task: StepTask) -> list[Any]:
 # ---- who dies ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("silence", [NEVER])
 def test_a_killed_child_is_told_before_its_lease_ends_and_its_worker_goes_on(
-    run: Conversation, worker: StartWorker
+    run: Conversation, executor: CeleryExecutor, worker: StartWorker, redis_url: str
 ) -> None:
     worker()
     task = run.start("sleep_alone")
     started = run.wait(task, StepStarted)
-    time.sleep(TTL / 2)  # it was looked at
-    before = time.monotonic()
+    with connect(redis_url) as client:
+
+        def beats() -> list[bytes]:
+            leases: Any = client.hgetall(executor.keys.leases(executor.stream))
+            return [lease.split()[2] for lease in leases.values()]
+
+        eventually(lambda: beats() not in ([], [b"0"]))  # it was looked at
     os.kill(started.pid, signal.SIGKILL)
     end = run.end_of(task)
-    assert time.monotonic() - before < TTL
     assert isinstance(end, StepLost)
     assert (end.cause.signal, end.cause.pid, end.cause.host) == (signal.SIGKILL, started.pid, socket.gethostname())
     assert end.cause.peak_memory > 10 * 2**20
     assert isinstance(run.run("five", attempt=2), StepSucceeded)
-    assert time.monotonic() - before < 2 * TTL
 
 
-def test_a_killed_worker_is_told_within_two_seconds_and_leaves_nobody_behind(
+@pytest.mark.parametrize("silence", [NEVER])
+def test_a_killed_worker_is_told_before_its_leases_end_and_leaves_nobody_behind(
     run: Conversation, worker: StartWorker, tmp_path: Path
 ) -> None:
     victim = worker(concurrency=2)
@@ -153,10 +166,8 @@ def test_a_killed_worker_is_told_within_two_seconds_and_leaves_nobody_behind(
     trace = tmp_path / "child-1"
     eventually(trace.exists)
     family = [*descendants(victim.pid), int(trace.read_text())]
-    before = time.monotonic()
     os.kill(victim.pid, signal.SIGKILL)
     end = run.end_of(task)
-    assert time.monotonic() - before < 2
     assert isinstance(end, StepLost)
     assert end.cause.worker == victim.name
     victim.process.wait()
@@ -171,9 +182,7 @@ def test_a_host_that_is_gone_is_noticed_by_its_silence(run: Conversation, worker
     for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody of them gets to say a word
         for pid in family:
             kill(pid, number)
-    before = time.monotonic()
     end = run.end_of(task)
-    assert time.monotonic() - before < TTL + 1.5
     assert isinstance(end, StepLost)
     assert "silent" in end.cause.reason
     assert end.cause.worker.startswith(victim.name)
@@ -242,20 +251,17 @@ def test_a_worker_that_takes_no_messages_ends_and_another_runs_its_steps(
 
 def test_a_worker_grows_with_its_work(run: Conversation, worker: StartWorker) -> None:
     there = worker(options=("--autoscale", "3,1"))
-    tasks = [run.task("pause", step=f"pause_{number}") for number in range(9)]
+    tasks = [run.task("sleep_alone", step=f"sleep_{number}") for number in range(4)]
     run.submit(*tasks)
-    most = 0
 
-    def grown() -> bool:
-        nonlocal most
+    def going() -> set[str]:
         run.poll()
-        going = {each.step for each in run.events if isinstance(each, StepStarted)}
-        ended = {each.step for each in run.events if isinstance(each, StepSucceeded)}
-        most = max(most, len(going - ended))
-        return len(ended) == len(tasks)
+        return {each.step for each in run.events if isinstance(each, StepStarted)}
 
-    eventually(grown, 30)
-    assert most == 3
+    eventually(lambda: len(going()) >= 3)
+    run.executor.cancel(run.brief.run_id, [(task.step, 1) for task in tasks])
+    assert all(isinstance(run.end_of(task), StepCanceled) for task in tasks)
+    assert len(going()) == 3
     assert there.process.poll() is None
 
 
@@ -492,7 +498,7 @@ def test_a_worker_with_other_code_leaves_the_step_to_one_that_matches(
     )
     worker(CodeTarget(file=str(other)))
     task = run.start("five")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not any(isinstance(each, EngineNote) for each in run.events) and time.monotonic() < until:
         run.poll()
     (note,) = [each for each in run.events if isinstance(each, EngineNote)]
