@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from opgrid import Config, DynamicOut, DynamicOutput, execute_job, fleet_for_test, job, op
-from opgrid.contracts.events import EventType, StepLost
+from opgrid.broker.connection import connect
+from opgrid.broker.keys import DEFAULT_QUEUE, Keys
+from opgrid.contracts.events import EventType, StepLost, StepStarted, StepSucceeded
 from opgrid.testing.fleet import Fleet
 
 pytestmark = pytest.mark.celery
@@ -24,6 +26,8 @@ pytestmark = pytest.mark.celery
 class Folder(Config):
     path: str
     seconds: float = 0.0
+    hold: int = 0  #: from so many on, steps end after the fault; 0: whenever they like
+    processes: int = 1  #: as many have begun a step before one ends
 
 
 @op(out=DynamicOut(int))
@@ -35,9 +39,27 @@ def spread() -> Iterator[DynamicOutput[int]]:
 @op
 def work(config: Folder, number: int) -> int:
     with open(os.path.join(config.path, f"{number}"), "a") as file:
-        file.write("started\n")
+        file.write(f"{os.getpid()}\n")
+    is_held = 0 < config.hold <= len(os.listdir(config.path))
     time.sleep(config.seconds)
+    eventually(lambda: len({pid for pids in lines(config.path) for pid in pids}) >= config.processes)
+    eventually(lambda: not is_held or is_over(config.path).exists())
     return number
+
+
+def lines(folder: str) -> list[list[str]]:
+    return [file.read_text().splitlines() for file in Path(folder).iterdir()]
+
+
+def is_over(folder: str) -> Path:
+    """There once the fault has happened."""
+    return Path(f"{folder}-over")
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 @op
@@ -75,16 +97,30 @@ def once_only() -> None:
 
 
 def run(
-    fleet: Fleet, folder: Path, fault: Callable[[], Any], after: int = 2, seconds: float = 0.15, once: bool = True
+    fleet: Fleet,
+    folder: Path,
+    fault: Callable[[], Any],
+    after: int = 2,
+    seconds: float = 0.15,
+    once: bool = True,
+    hold: int | None = None,
+    processes: int = 1,
 ) -> Any:
-    """The job on the fleet, with a fault once some of its steps have started. ``once``: no step succeeds twice."""
-    config = {"ops": {"work": {"config": {"path": str(folder), "seconds": seconds}}}}
+    """The job on the fleet, with a fault once some of its steps have started, and before all have ended. ``once``: no
+    step succeeds twice.
+    """
+    hold = after if hold is None else hold
+    folder = folder / "steps"
+    folder.mkdir()
+    of_work = {"path": str(folder), "seconds": seconds, "hold": hold, "processes": processes}
+    config = {"ops": {"work": {"config": of_work}}}
 
     def wait_and_break() -> None:
-        until = time.monotonic() + 60
-        while len(list(folder.iterdir())) < after and time.monotonic() < until:
-            time.sleep(0.02)
-        fault()
+        try:
+            eventually(lambda: len(os.listdir(folder)) >= after)
+            fault()
+        finally:
+            is_over(str(folder)).touch()
 
     breaking = threading.Thread(target=wait_and_break)
     breaking.start()
@@ -99,8 +135,13 @@ def run(
         breaking.join()
 
 
+def messages_wait(fleet: Fleet) -> bool:
+    with connect(fleet.broker_url) as client:
+        return any(client.llen(name) for name in Keys.load().queue_lists(DEFAULT_QUEUE))
+
+
 def started(folder: Path) -> Counter[str]:
-    return Counter({file.name: len(file.read_text().splitlines()) for file in folder.iterdir()})
+    return Counter({file.name: len(file.read_text().splitlines()) for file in (folder / "steps").iterdir()})
 
 
 def test_a_fleet_and_its_instance(tmp_path: Path) -> None:
@@ -114,27 +155,40 @@ def test_a_fleet_and_its_instance(tmp_path: Path) -> None:
 
 def test_a_killed_worker_costs_attempts_and_nothing_else(tmp_path: Path) -> None:
     with fleet_for_test(workers=2) as fleet:
-        result = run(fleet, tmp_path, fleet.kill_worker)
+        result = run(fleet, tmp_path, fleet.kill_worker, hold=1)  # both are at a step
         assert [event for event in result.all_events if event.TYPE is EventType.STEP_LOST]
 
 
 def test_a_frozen_worker_is_overtaken(tmp_path: Path) -> None:
     with fleet_for_test(workers=2, lease_ttl=1.0) as fleet:
-        run(fleet, tmp_path, fleet.freeze_worker)
+        run(fleet, tmp_path, fleet.freeze_worker, hold=1)
         fleet.thaw_worker()
 
 
 def test_lost_messages_are_sent_again(tmp_path: Path) -> None:
     lost: list[int] = []
     with fleet_for_test(workers=1, lease_ttl=1.0) as fleet:
-        run(fleet, tmp_path, lambda: lost.append(fleet.lose_messages()))
+
+        def fault() -> None:
+            eventually(lambda: messages_wait(fleet))
+            lost.append(fleet.lose_messages())
+
+        run(fleet, tmp_path, fault)
     assert lost[0] > 0
 
 
 def test_messages_that_come_late_start_nothing_twice(tmp_path: Path) -> None:
     late: list[int] = []
     with fleet_for_test(workers=1, lease_ttl=1.0) as fleet:
-        run(fleet, tmp_path, lambda: late.append(fleet.delay_messages(2.5)))
+
+        def fault() -> None:
+            eventually(lambda: messages_wait(fleet))
+            going_on = threading.Timer(0.5, is_over(str(tmp_path / "steps")).touch)  # while they are missed
+            going_on.start()
+            late.append(fleet.delay_messages(2.5))
+            going_on.join()
+
+        run(fleet, tmp_path, fault)
     assert late[0] > 0
     assert set(started(tmp_path).values()) == {1}
 
@@ -164,7 +218,12 @@ def test_the_published_fixture(tmp_path: Path) -> None:
 def test_doubled_messages_start_nothing_twice(tmp_path: Path) -> None:
     doubled: list[int] = []
     with fleet_for_test(workers=2) as fleet:
-        run(fleet, tmp_path, lambda: doubled.append(fleet.double_messages()))
+
+        def fault() -> None:
+            eventually(lambda: messages_wait(fleet))
+            doubled.append(fleet.double_messages())
+
+        run(fleet, tmp_path, fault, hold=1)
     assert doubled[0] > 0
     assert set(started(tmp_path).values()) == {1}
 
@@ -177,7 +236,19 @@ def test_a_broker_that_restarts_loses_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("after", [1, 7, 12])
 def test_a_broker_that_loses_everything_costs_attempts(tmp_path: Path, after: int) -> None:
     with fleet_for_test(workers=1, concurrency=2, lease_ttl=1.0) as fleet:
-        result = run(fleet, tmp_path, fleet.empty_broker, after, once=False)
+
+        def have_ended() -> set[int]:
+            """Processes of which a step has: nobody else has kept what it made."""
+            (record,) = fleet.instance.store.runs()
+            events = list(fleet.instance.store.read(record.run_id))
+            ended = {event.step for event in events if isinstance(event, StepSucceeded)} - {"spread"}
+            return {event.pid for event in events if isinstance(event, StepStarted) and event.step in ended}
+
+        def fault() -> None:
+            eventually(lambda: after == 1 or len(have_ended()) == 2)
+            fleet.empty_broker()
+
+        result = run(fleet, tmp_path, fault, after, once=False, processes=2)
         again = [event for event in result.all_events if isinstance(event, StepLost) and event.gone]
         assert {event.step for event in again} & {"total", *(f"work[{number}]" for number in range(12))}
         ended = Counter(event.step for event in result.get_step_success_events())
@@ -189,23 +260,19 @@ def test_a_broker_that_is_rolled_back_costs_attempts(tmp_path: Path) -> None:
 
     def fault() -> None:
         copies.append(fleet.copy_broker())
-        until = time.monotonic() + 30
-        while len(started(tmp_path)) < 8 and time.monotonic() < until:
-            time.sleep(0.02)
+        eventually(lambda: len(started(tmp_path)) >= 8)
         fleet.roll_back_broker(copies[0])
 
     with fleet_for_test(workers=1, lease_ttl=1.0) as fleet:
-        run(fleet, tmp_path, fault, once=False)
+        run(fleet, tmp_path, fault, once=False, hold=8)
 
 
 def test_what_ops_do_not_want_to_run_again_fails_the_run(tmp_path: Path) -> None:
     with fleet_for_test(workers=1, lease_ttl=1.0) as fleet:
-        config = {"ops": {"wait": {"config": {"path": str(tmp_path), "seconds": 2.0}}}}
+        config = {"ops": {"wait": {"config": {"path": str(tmp_path), "seconds": 60.0}}}}
 
         def lose() -> None:
-            until = time.monotonic() + 60
-            while not list(tmp_path.iterdir()) and time.monotonic() < until:
-                time.sleep(0.02)
+            eventually(lambda: os.listdir(tmp_path))
             fleet.empty_broker()
             fleet.kill_worker()  # and with it what its process has kept
             fleet.start_worker()
