@@ -159,15 +159,19 @@ class Watch:
     # ---- children come and go --------------------------------------------------------------------------------------
 
     def _on_connect(self) -> None:
+        """Who it is may come later, on a busy machine: nobody waits for that, and all others are beaten for."""
         connection, _ = self.listener.accept()
-        connection.settimeout(1.0)
+        connection.setblocking(False)
+        self.selector.register(connection, selectors.EVENT_READ, lambda: self._on_hello(connection))
+
+    def _on_hello(self, connection: socket.socket) -> None:
+        self.selector.unregister(connection)
         try:
-            (pid,) = HELLO.unpack(connection.recv(HELLO.size, socket.MSG_WAITALL))
+            (pid,) = HELLO.unpack(connection.recv(HELLO.size))  # sent in one piece
             slot = Slot.open(slot_path(self.folder, pid))
         except (OSError, struct.error):
             connection.close()
             return
-        connection.setblocking(False)
         before = self.children.get(pid)
         if before is not None:
             self._let_go(before)

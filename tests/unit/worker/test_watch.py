@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from opgrid.broker.keys import Keys
 from opgrid.broker.scripts import Protocol
 from opgrid.io.keys import KeyRing
-from worker.leases import AFTER, Claim
+from worker.leases import AFTER, Claim, Slot, slot_path
 from worker.settings import WorkerSettings
-from worker.watch import Death, Watch
+from worker.watch import HELLO, SOCKET, Death, Watch
 
 
 def test_a_redis_that_never_comes_back_keeps_nobody_for_ever(tmp_path: Path) -> None:
@@ -28,6 +31,43 @@ def test_a_redis_that_never_comes_back_keeps_nobody_for_ever(tmp_path: Path) -> 
         watch.gone_at -= 6.0
         assert watch._is_done()
         watch.protocol.close()
+
+
+def test_a_child_that_is_slow_to_say_who_it_is_holds_up_no_beat(tmp_path: Path, redis_url: str) -> None:
+    settings = WorkerSettings(broker_url=redis_url, home=str(tmp_path), deployment="opgrid", name="w", lease_ttl=0.4)
+    protocol = Protocol(redis_url, Keys(), "w")
+    worker, ours = socket.socketpair()
+    with worker, ours, socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as slow:
+        listener.bind(str(tmp_path / SOCKET))
+        listener.listen()
+        watch = Watch(settings, protocol, KeyRing(b"k" * 32), tmp_path, ours, listener)
+        process = subprocess.Popen(["sleep", "600"])
+        thread = threading.Thread(target=watch.run)
+        thread.start()
+        try:
+            eventually(lambda: watch.next_beat)
+            Slot.create(slot_path(tmp_path, process.pid)).close()
+            slow.connect(str(tmp_path / SOCKET))
+            until = time.monotonic() + 1.5
+            eventually(lambda: watch.next_beat > until)
+            assert not watch.children
+            slow.sendall(HELLO.pack(process.pid))
+            eventually(lambda: process.pid in watch.children)
+            process.kill()
+            eventually(lambda: not watch.children)
+        finally:
+            process.kill()
+            process.wait()
+            worker.close()
+            thread.join()
+            protocol.close()
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_a_death_between_two_steps_is_no_loss_of_one_that_may_not_be_out_yet() -> None:
