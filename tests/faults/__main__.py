@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from tests.conftest import new_database
-from tests.faults.arena import ROOT, Arena, Broken
+from tests.faults.arena import ROOT, Arena, Broken, Late
 from tests.faults.crashes import CRASHES
 from tests.faults.scenarios import FAULTS, Fault
 
@@ -160,6 +160,7 @@ class Hall:
         """Once; what came of it, as a row."""
         begin = time.monotonic()
         error = None
+        is_late = False
         figures: dict[str, float] = {}
         arena = None
         try:
@@ -169,9 +170,10 @@ class Hall:
             figures = arena.figures
             late = figures.get("detection")
             if fault.limit is not None and late is not None and late > fault.limit:
-                raise Broken(f"seen after {late:.1f} s, not {fault.limit:g}")
+                raise Late(f"seen after {late:.1f} s, not {fault.limit:g}")
         except Exception as problem:
             error = str(problem) or repr(problem)
+            is_late = isinstance(problem, Late)
             if not isinstance(problem, Broken):
                 error = traceback.format_exc()
             if arena is not None:
@@ -184,6 +186,7 @@ class Hall:
             "database": database,
             "seed": seed,
             "passed": error is None,
+            **({"late": True} if is_late else {}),
             "seconds": round(seconds, 2),
             "error": error,
             **{name: round(value, 3) for name, value in figures.items()},

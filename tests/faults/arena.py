@@ -49,6 +49,10 @@ class Broken(AssertionError):
     """The outcome is not what was promised."""
 
 
+class Late(Broken):
+    """It is, and was seen later than promised: on a busy machine that happens."""
+
+
 class Arena:
     """Serves one trial after the other, for as long as they end as promised. ``chance`` decides the moments."""
 

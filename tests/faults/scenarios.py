@@ -633,7 +633,10 @@ def canceled(arena: Arena) -> None:
     assert record is not None
     if record.status.is_final:
         return
-    arena.fault(lambda: cancel(arena.store, record, "enough"))
+    said: list[RunStatus] = []
+    arena.fault(lambda: said.append(cancel(arena.store, record, "enough")))
+    if said[0] is RunStatus.SUCCESS:
+        return  # it had ended before
     check(arena.ended(run_id, 30) is RunStatus.CANCELED, f"{how}: it ended otherwise")
     arena.figures["recovery"] = time.time() - arena.fault_at
     time.sleep(1.5)
