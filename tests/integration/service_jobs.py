@@ -13,23 +13,28 @@ from opgrid import Config, In, Nothing, OpExecutionContext, approval_op, job, op
 class Marked(Config):
     mark: str = ""  #: a file that gets a line an attempt
     seconds: float = 0.0
+    gate: str = ""  #: a file without which it does not end
 
 
-@op
-def first(context: OpExecutionContext, config: Marked) -> int:
+def _take_part(context: OpExecutionContext, config: Marked) -> None:
     if config.mark:
         with Path(config.mark).open("a") as file:
             file.write(f"{context.step_key}\n")
     time.sleep(config.seconds)
+    until = time.monotonic() + 200
+    while config.gate and not Path(config.gate).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+@op
+def first(context: OpExecutionContext, config: Marked) -> int:
+    _take_part(context, config)
     return 1
 
 
 @op
 def second(context: OpExecutionContext, config: Marked, x: int) -> int:
-    if config.mark:
-        with Path(config.mark).open("a") as file:
-            file.write(f"{context.step_key}\n")
-    time.sleep(config.seconds)
+    _take_part(context, config)
     return x + 1
 
 

@@ -39,7 +39,9 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Census:
-    """``opgrid job execute`` of the census as a process, whose lines are read while it runs."""
+    """``opgrid job execute`` of the census as a process, whose lines are read while it runs: where nobody reads on, its
+    pipe is full before its steps have come to their end.
+    """
 
     def __init__(self, folder: Path, executor: str, broker_url: str | None = None) -> None:
         self.report = folder / "report"
@@ -52,6 +54,7 @@ class Census:
             [*self._opgrid(), *arguments, "--config-json", json.dumps(_config(self.report))],
             env=self.environ,
             stdout=subprocess.PIPE,
+            pipesize=4096,
             text=True,
         )
 

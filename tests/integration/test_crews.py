@@ -34,7 +34,8 @@ def unit(context: OpExecutionContext, values: list[int]) -> int:
     """In the middle something happens, once; what is slow ends when some that do not wait for it have run."""
     folder = Path(context.op_config["folder"])
     mark = folder / context.op_config["what"]
-    (folder / f"run-{context.step_key}").touch()
+    with (folder / f"run-{context.step_key}").open("a") as file:
+        file.write(".")
     if context.step_key == _MIDDLE and not mark.exists():
         mark.touch()
         match mark.name:
@@ -103,10 +104,13 @@ def test_steps_of_any_shape_travel_together_and_come_to_their_end(what: str, tmp
         assert result.output_for_node("last") == _RESULT
         events = result.all_events
     assert max(crews) >= _WIDTH * _LAYERS - 1  # all but the one that leads them, at least
-    starts = Counter(event.step for event in events if isinstance(event, StepStarted))
-    assert len(starts) == _STEPS
-    assert starts.pop(_MIDDLE) == (2 if what == "fails" else 1)  # the start of one that dies at once is not told
+    runs = {name: (tmp_path / f"run-{name}").read_text() for name in names}
+    assert runs.pop(_MIDDLE) == (".." if what in ("fails", "dies") else ".")
+    assert what == "dies" or set(runs.values()) == {"."}  # what its process had not told of before runs again
+    starts = Counter((event.step, event.attempt) for event in events if isinstance(event, StepStarted))
+    assert len({step for step, _ in starts}) == _STEPS
     assert set(starts.values()) == {1}
+    assert {step for step, attempt in starts if attempt > 1} == ({_MIDDLE} if what in ("fails", "dies") else set())
     assert [event.step for event in events if isinstance(event, StepLost)] == [_MIDDLE] * (what == "dies")
     ends = Counter(event.step for event in events if isinstance(event, StepSucceeded))
     assert set(ends.values()) == {1}
