@@ -25,7 +25,7 @@ from opgrid.errors import OpGridError
 _SERVERS: Final = ("redis-server", "valkey-server")
 #: of ``sun_path`` on Linux, without its closing zero; macOS has four fewer
 _LONGEST_SOCKET: Final = 107 if sys.platform == "linux" else 103
-_SECONDS_TO_START: Final = 10.0
+_SECONDS_TO_START: Final = 30.0
 
 
 class NoRedisServer(OpGridError):

@@ -63,8 +63,8 @@ def site(service: Service) -> Site:
             raise AssertionError("the pages are not built: make ui")
         pytest.skip("the pages are not built: make ui")
     found = start(service, "dev", "-f", str(CODE), "-c", "2")
-    until(lambda: found.data("{ fleet { workers { name } } }")["fleet"], 60, service.logs)
-    until(lambda: found.data("{ fleet { workers { name } } }")["fleet"]["workers"], 60, service.logs)
+    until(lambda: found.data("{ fleet { workers { name } } }")["fleet"], say=service.logs)
+    until(lambda: found.data("{ fleet { workers { name } } }")["fleet"]["workers"], say=service.logs)
     return found
 
 

@@ -74,7 +74,7 @@ def shipping() -> None:
 
 @op
 def slowly(context: OpExecutionContext) -> None:
-    for _ in range(600):
+    for _ in range(6000):  # longer than a browser on a slow machine takes to cancel it
         time.sleep(0.05)
         if context.is_cancelled:
             return

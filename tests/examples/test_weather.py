@@ -99,7 +99,7 @@ def test_backfilled_by_the_service(service: Service, tmp_path: Path) -> None:
     days = ("--from", "2014-07-01", "--to", "2014-07-03", "--noprompt")
     for options in (("--executor", "in_process"), ("--single-run", "--executor", "in_process")):
         asked = service.start("job", "backfill", *code, "-j", "weather", *days, *options)
-        assert asked.wait(60) == 0, service.logs()
+        assert asked.wait(100) == 0, service.logs()
     chain = "sensor:examples.weather_etl.jobs:records_after_weather"
     until(lambda: len(service.store.launched(chain)) == 4, 120, service.logs)
     for run_id in service.store.launched(chain).values():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -58,7 +61,7 @@ class Service:
         assert run is not None
         return run.status
 
-    def ended(self, run_id: str, seconds: float = 60.0) -> RunStatus:
+    def ended(self, run_id: str, seconds: float = 100.0) -> RunStatus:
         until(lambda: self.status(run_id).is_final, seconds, lambda: self.all_of(run_id))
         return self.status(run_id)
 
@@ -106,9 +109,18 @@ def spoil_log(store: object, run_id: str) -> None:
         connection.execute(update(events).where(events.c.id == last).values(body='{"type": "FROM_THE_FUTURE"}'))
 
 
-def until(there: Callable[[], object], seconds: float = 30.0, say: Callable[[], str] = str) -> None:
+def until(there: Callable[[], object], seconds: float = 100.0, say: Callable[[], str] = str) -> None:
     """Wait for something to be true."""
     end = time.monotonic() + seconds
     while not there():
         assert time.monotonic() < end, say()
         time.sleep(0.05)
+
+
+def free_port() -> int:
+    """None of those that the system gives to connections, and to servers that take any: somebody might get it next."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")

@@ -78,9 +78,9 @@ def start(service: Service, command: str, *options: str) -> Site:
             found.append(match[1])
         return bool(match)
 
-    until(said, 60, service.logs)
+    until(said, say=service.logs)
     site = Site(found[-1])
-    until(lambda: _answers(site), 30, service.logs)
+    until(lambda: _answers(site), say=service.logs)
     return site
 
 

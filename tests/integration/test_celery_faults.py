@@ -229,7 +229,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_step_end(run: Conversation, work
     run.wait(task, StepStarted)
     there.process.terminate()
     assert isinstance(run.end_of(task), StepSucceeded)
-    assert there.process.wait(20) == 0
+    assert there.process.wait(60) == 0
 
 
 def test_a_worker_that_takes_no_messages_ends_and_another_runs_its_steps(
@@ -243,7 +243,7 @@ def test_a_worker_that_takes_no_messages_ends_and_another_runs_its_steps(
     )
     deaf = worker(CodeTarget(module="deaf", working_directory=str(tmp_path)), options=("--watchdog", "2"))
     task = run.start("five")
-    assert deaf.process.wait(20) == 75
+    assert deaf.process.wait(60) == 75
     assert "taken no message" in deaf.output
     worker()
     assert isinstance(run.end_of(task), StepSucceeded)

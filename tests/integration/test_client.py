@@ -24,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     service.environ["GREETING_SECRET"] = "hush"
     made = start(service, "dev", "-f", str(CODE.file), "-d", str(Path(str(CODE.file)).parent))
     jobs = "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } } }"
-    until(lambda: made.data(jobs)["repositoriesOrError"]["nodes"][0]["jobs"], 30, service.logs)
+    until(lambda: made.data(jobs)["repositoriesOrError"]["nodes"][0]["jobs"], say=service.logs)
     yield made
     service.close()
 

@@ -33,7 +33,7 @@ def test_sensors_and_chains_of_code_that_is_elsewhere(tmp_path: Path, database_u
     try:
         service.start("code-server", "start", "-f", str(code), "--port", "0")
         log = service.last_log
-        until(lambda: "is at" in log.read_text(), 30, service.logs)
+        until(lambda: "is at" in log.read_text(), say=service.logs)
         found = re.search(r"is at 127.0.0.1:(\d+)", log.read_text())
         assert found is not None
         workspace = tmp_path / "workspace.yaml"

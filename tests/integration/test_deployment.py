@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import yaml
 from opgrid.broker.connection import connect
 from opgrid.broker.embedded import find_server
 from tests.conftest import new_database
+from tests.integration.service import free_port
 
 pytestmark = pytest.mark.celery
 
@@ -32,13 +32,6 @@ _ROOT = Path(__file__).parents[2]
 _SERVICES: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text())["services"]
 #: The image's ENTRYPOINT.
 _OPGRID = [sys.executable, "-P", "-m", "opgrid"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
@@ -94,7 +87,7 @@ def _grace(service: dict[str, Any]) -> float:
 def stack(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[dict[str, str]]:
     """Redis, PostgreSQL and all that is ours; gives addresses and passwords."""
     folder = tmp_path_factory.mktemp("stack")
-    port, flower_port, password = _free_port(), _free_port(), secrets.token_hex(12)
+    port, flower_port, password = free_port(), free_port(), secrets.token_hex(12)
     values = {
         # the server reads its settings from a file that ends with the password: more of them may follow there
         "REDIS_PASSWORD": f"{password}\nport {port}\nbind 127.0.0.1\ndir {folder}",
@@ -112,10 +105,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Ite
             running.enter_context(_service(name, values, folder, OPGRID_BROKER_URL=url))
         database = {"OPGRID_DATABASE_URL": new_database(postgres_server), "OPGRID_BROKER_URL": url}
         with _service("migrate", values, folder, **database) as migrate:
-            assert migrate.wait(60) == 0
+            assert migrate.wait(100) == 0
         for name in ("orchestrator-1", "orchestrator-2", "daemon"):
             running.enter_context(_service(name, values, folder, **database))
-        web_port = _free_port()
+        web_port = free_port()
         web = {"3000": str(web_port), "0.0.0.0": "127.0.0.1"}
         running.enter_context(_service("web", values, folder, web, **database))
         flower = {"5555": str(flower_port), "0.0.0.0": "127.0.0.1"}
@@ -138,7 +131,7 @@ def _pings(client: Any) -> bool:
         return False
 
 
-def _eventually(holds: Any, seconds: float = 40.0) -> Any:
+def _eventually(holds: Any, seconds: float = 100.0) -> Any:
     until = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < until, "waited in vain"
@@ -289,7 +282,7 @@ def test_flower_is_healthy(stack: dict[str, str]) -> None:
     *_, check = _SERVICES["flower"]["healthcheck"]["test"]
     command = [sys.executable, "-c", check.replace("5555", stack["flower"].rpartition(":")[2])]
     _eventually(lambda: subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0)
-    nowhere = [sys.executable, "-c", check.replace("5555", str(_free_port()))]
+    nowhere = [sys.executable, "-c", check.replace("5555", str(free_port()))]
     assert subprocess.run(nowhere, stderr=subprocess.DEVNULL).returncode != 0
 
 

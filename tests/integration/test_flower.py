@@ -13,7 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
-PORT = 5597
+from tests.integration.service import free_port
+
+PORT = free_port()
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def status(path: str, password: str | None = None, method: str = "GET") -> int:
 
 
 def test_flower_asks_for_its_password_and_changes_nothing(password: str) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         try:
             status("/healthcheck")

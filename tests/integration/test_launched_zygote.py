@@ -94,7 +94,7 @@ def test_launched_runs_and_their_steps_are_forked_from_one_zygote(launched: Laun
     after = [launched.look(executor) for executor in ("in_process", "multiprocess")]
     assert [each["version"] for each in (*seen, *after)] == [1, 1, 1, 1, 22, 22]
     launched.orchestrator.terminate()
-    assert launched.orchestrator.wait(20) == 0
+    assert launched.orchestrator.wait(100) == 0
     until(lambda: not Path(f"/proc/{zygote}").exists())
 
 

@@ -4,6 +4,7 @@ else.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -231,10 +232,11 @@ def test_many_runs_leave_nothing_behind(runs: Runs) -> None:
     zygote = runs.look()["parent"]
     children = Path(f"/proc/{zygote}/task/{zygote}/children")
     eventually(lambda: not children.read_text())
+    gc.collect()  # what tests before this one have left
     ours, theirs = descriptors(os.getpid()), descriptors(zygote)
     for _ in range(20):
         assert runs.look()["parent"] == zygote
-    assert descriptors(os.getpid()) == ours
+    assert descriptors(os.getpid()) <= ours
     eventually(lambda: not children.read_text() and descriptors(zygote) <= theirs)
 
 
@@ -381,7 +383,7 @@ def test_a_zygote_goes_with_a_parent_that_ends(tmp_path: Path) -> None:
     before = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(root)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - before < 15
+    assert time.monotonic() - before < 100  # a zygote that nobody needs stays for 300
     child, zygote = map(int, done.stdout.split())
     assert not alive(child)
     assert not alive(zygote)
@@ -401,7 +403,7 @@ def test_a_zygote_without_children_goes_after_a_while() -> None:
 
 def zygote_with_acme(runs: Runs) -> int:
     """Runs until children have the module from their zygote."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         seen = runs.look()
         if seen["imported_by"] == seen["parent"]:
@@ -446,14 +448,20 @@ def test_a_package_that_a_zygote_cannot_stand_is_left_to_children(runs: Runs, ac
     acme.write_text(
         f"{ACME}\nif '_zygote' in __import__('sys').orig_argv and os.getppid() == {os.getpid()}:\n    {harm}\n"
     )
-    parents = []
-    for _ in range(5):
+
+    def parent() -> int:
         seen = runs.look()
         assert seen["imported_by"] == seen["pid"]
-        parents.append(seen["parent"])
         time.sleep(0.5)
-    assert parents[0] != parents[-1] not in (1, os.getpid())
-    assert len(set(parents[-3:])) == 1, "they die of it again and again"
+        return int(seen["parent"])
+
+    first = later = parent()
+    until = time.monotonic() + 60
+    while later in (first, os.getpid()):  # as long as it lives, and while there is none
+        assert time.monotonic() < until, "it stands it"
+        later = parent()
+    assert later != 1
+    assert {parent() for _ in range(3)} == {later}, "they die of it again and again"
 
 
 def test_modules_that_are_named_are_there_from_the_beginning(runs: Runs, acme: Path) -> None:
@@ -490,7 +498,7 @@ def stat_of(pid: int) -> list[str]:
 
 
 def eventually(holds: Callable[[], bool], meanwhile: Callable[[], object] = lambda: time.sleep(0.02)) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until, "waited in vain"
         meanwhile()

@@ -223,9 +223,9 @@ def test_cron_for_the_window_that_has_just_ended() -> None:
 
 
 def test_defining_many_costs_nothing_and_listing_them_little() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     partitions = HourlyPartitionsDefinition("2010-01-01-00:00", timezone="Europe/Berlin")
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
     now = utc(2024, 1, 1)
     assert partitions.has_partition_key("2023-12-31-23:00", now)
     assert partitions._starts == ()

