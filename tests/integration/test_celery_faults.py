@@ -459,6 +459,7 @@ def test_how_a_child_ended_is_told_after_a_redis_has_restarted_too(
         assert isinstance(run.run("five"), StepSucceeded)
         server.restart(pause=0.5)
         assert isinstance(run.run("five", step="five_after"), StepSucceeded)
+        executor._flights.lease_ttl = NEVER
         task = run.start("sleep_alone")
         os.kill(run.wait(task, StepStarted).pid, signal.SIGKILL)
         end = run.end_of(task)

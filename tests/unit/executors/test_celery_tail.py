@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -42,6 +43,14 @@ def waiting(client: redis.Redis) -> list[str]:
     return [each["id"] for each in found if "b" in each["flags"]]
 
 
+def who_waits(client: redis.Redis) -> list[str]:
+    """The same, once there is one: what was sent is not read yet."""
+    until = time.monotonic() + LONG
+    while not (found := waiting(client)):
+        assert time.monotonic() < until
+    return found
+
+
 def test_what_is_there_is_read_in_its_order(tail: Tail, client: redis.Redis) -> None:
     assert tail.read(FROM_THE_START, 0.0) == ([], False)
     one, two, three = [add(client, word) for word in (b"one", b"two", b"three")]
@@ -53,8 +62,7 @@ def test_what_is_there_is_read_in_its_order(tail: Tail, client: redis.Redis) -> 
 def test_who_waits_gets_what_comes(tail: Tail, client: redis.Redis) -> None:
     with ThreadPoolExecutor(1) as threads:
         reading = threads.submit(tail.read, FROM_THE_START, LONG)
-        while not waiting(client):
-            pass
+        who_waits(client)
         one = add(client, b"one")
         assert reading.result(LONG) == ([one], False)
 
@@ -62,8 +70,7 @@ def test_who_waits_gets_what_comes(tail: Tail, client: redis.Redis) -> None:
 def test_who_is_rung_goes_on_with_the_same_question_later(tail: Tail, client: redis.Redis) -> None:
     with ThreadPoolExecutor(1) as threads:
         reading = threads.submit(tail.read, FROM_THE_START, LONG)
-        while not (before := waiting(client)):
-            pass
+        before = who_waits(client)
         tail.ring()
         assert reading.result(LONG) == ([], True)
         assert tail.read(FROM_THE_START, 0.0) == ([], False)
@@ -121,7 +128,7 @@ def test_redis_answers_that_there_is_nothing_and_is_asked_again(
 def test_a_connection_that_the_server_has_closed_is_made_again(tail: Tail, client: redis.Redis) -> None:
     tail.ring()
     tail.read(FROM_THE_START, LONG)
-    (number,) = waiting(client)
+    (number,) = who_waits(client)
     client.client_kill_filter(_id=number)
     one = add(client, b"one")
     assert tail.read(FROM_THE_START, LONG) == ([one], False)
@@ -145,18 +152,20 @@ def test_who_is_interrupted_while_it_reads_misses_nothing(
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail_module, "SOCKET_TIMEOUT", 0.2)
     with EmbeddedRedis.start() as server, connect(server.url) as client:
         tail = Tail(client, STREAM)
         tail.ring()
         tail.read(FROM_THE_START, LONG)
         tail._connection.socket_timeout = 0.2
+        monkeypatch.setattr(tail_module, "SOCKET_TIMEOUT", 0.2)
         server.process.send_signal(signal.SIGSTOP)
         try:
             with pytest.raises(redis.TimeoutError):
                 tail.read(FROM_THE_START, 600.0)
         finally:
             server.process.send_signal(signal.SIGCONT)
+        monkeypatch.undo()
+        tail._connection.socket_timeout = LONG
         one = add(client, b"one")
         assert tail.read(FROM_THE_START, LONG) == ([one], False)
         tail.close()
