@@ -43,6 +43,8 @@ class DaskSide:
         if workload.shape is Shape.PLAN:
             return planned(workload, lambda: planned_graph(workload))
         client = self._start()
+        while client.run_on_scheduler(_tasks):  # what it still has of the last round would not be computed again
+            time.sleep(0.01)
         launched = self._stamp.clear()
         began = time.perf_counter()
         value = self._run(client, workload)
@@ -72,6 +74,10 @@ class DaskSide:
         made, wanted = graph(workload)
         found = client.get(made, wanted)
         return sum(found) if workload.shape is Shape.LAYERS else found
+
+
+def _tasks(dask_scheduler):
+    return len(dask_scheduler.tasks)
 
 
 def planned_graph(workload):
