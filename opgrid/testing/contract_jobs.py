@@ -151,13 +151,17 @@ def pause() -> None:
 
 @op
 def vary(context: OpExecutionContext) -> str:
-    """Quick, unless its step's key says ``long`` or ``killed``; leaves a trace of each start."""
-    with Path(context.run_tags[FOLDER], "vary").open("a") as file:
+    """Quick, unless its step's key says ``long`` or ``killed``; leaves a trace of each start. A long one ends when
+    there is a file ``go-on``.
+    """
+    folder = Path(context.run_tags[FOLDER])
+    with (folder / "vary").open("a") as file:
         file.write(f"{context.step_key}\n")
     if "killed" in context.step_key:
         os.kill(os.getpid(), signal.SIGKILL)
-    if "long" in context.step_key:
-        time.sleep(3)
+    until = time.monotonic() + 60
+    while "long" in context.step_key and not (folder / "go-on").exists() and time.monotonic() < until:
+        time.sleep(0.02)
     return context.step_key
 
 
