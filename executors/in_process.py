@@ -27,7 +27,7 @@ from opgrid.steps import event_loop
 from opgrid.steps.bell import Bell
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import deadline, passed_on
-from opgrid.steps.runner import Terminal, run_step, timed_out
+from opgrid.steps.runner import Terminal, run_step, timed_out, unwritten
 from opgrid.steps.scope import LocalRun, RunScope
 
 #: Quick steps run one after another in one poll, for so many seconds: its caller commits once for all of them.
@@ -96,6 +96,9 @@ class InProcessExecutor(Executor):
         elif not self._events:
             self._bell.wait(max(timeout, _BREATH) if self._running else timeout)
         self._woken = False
+        for run_id, scope in self._scopes.items():
+            if (error := scope.write()) is not None:
+                self._not_written(run_id, scope, error)
         take = self._events.popleft
         return Polled([take() for _ in range(len(self._events))], "")  # a thread of user code may log meanwhile
 
@@ -161,6 +164,19 @@ class InProcessExecutor(Executor):
             for entry in ready:  # to go on as they were, once they are submitted
                 if entry.crew is not None:
                     self._crews[entry.run.run_id][entry.task.step, entry.task.attempt] = entry.crew
+
+    def _not_written(self, run_id: RunId, scope: RunScope, problem: OSError) -> None:
+        """What steps of this turn have stored is lost: they have failed, and those that went on with it count as never
+        begun.
+        """
+        for at, event in enumerate(list(self._events)):
+            if event.run_id == run_id and isinstance(event, Terminal):
+                self._seen[run_id].discard((event.step, event.attempt))
+                if isinstance(event, StepSucceeded) and any(ref.manifest is not None for ref in event.outputs):
+                    self._events[at] = unwritten(event, scope, problem)
+        crews = [entry.crew for entry in self._waiting if entry.crew is not None and entry.run.run_id == run_id]
+        for crew in (*crews, *self._crews[run_id].values()):
+            crew.left.clear()  # the loop submits them when what they need is there
 
     def _line(self, ready: list[_Entry]) -> list[_Entry]:
         """Whose first is next: of those that were submitted, or of those that became ready here."""
@@ -281,6 +297,7 @@ class InProcessExecutor(Executor):
                 lifetime="run",
                 local=local,
                 one_host=setup.one_host,
+                gathers=True,
             )
         return found
 

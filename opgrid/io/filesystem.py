@@ -21,13 +21,16 @@ from typing import Any, Final
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged
-from opgrid.io.bundles import Place, read_once
+from opgrid.io.bundles import Among, Place, read_once, read_parcel_once
 from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.hashing import Hashing, kind_of
 from opgrid.io.kept import path_part
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
 from opgrid.io.pages import LARGE, is_ours_alone, mapped, room
+from opgrid.io.parcels import LARGEST as LARGEST_TOGETHER
+from opgrid.io.parcels import Entry, taken_from
+from opgrid.io.parcels import opened as opened_parcel
 from opgrid.io.payload import Header, Packed, again, opened, pack, plain, read_header, unpack, value_of
 from opgrid.io.serializers import Segment, Serializer, serializer
 from opgrid.io.setup import IOSetup
@@ -55,20 +58,30 @@ class FilesystemStore(IOManager):
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         ref, how, io = context.output_ref, serializer(self.serializer), context.io
         value = plain(obj, how)
+        bundles = io.bundles if self.base_dir is None else None
+        if bundles is not None and value.size <= LARGEST_TOGETHER:
+            entry = Entry.of(ref, value.how, value.lengths, value.body)
+            context.manifest = {
+                "size": value.size,
+                "with": bundles.add(self._folder(io, ref), ref.run_id, entry, io.keys),
+            }
+            return
         packed = pack(value, ref, io.keys)
-        if io.bundles is None or self.base_dir is not None or packed.size >= _SMALL:
+        if bundles is None or packed.size >= _SMALL:
             _write(f"{self._base(io)}/{relative_path(ref)}", packed, context)
             return
         kept = value.how, b"".join(value.body), tuple(value.lengths)
-        place = io.bundles.put(self._folder(io, ref), b"".join(_parts(packed)), kept)
+        place = bundles.put(self._folder(io, ref), b"".join(_parts(packed)), kept)
         context.manifest = {"size": packed.size, "in": place}
 
     def load_input(self, context: InputContext) -> Any:
         ref = context.output_ref
-        told = ref.manifest.get("in") if isinstance(ref.manifest, dict) else None
-        if told is None:
+        manifest, bundles = ref.manifest if isinstance(ref.manifest, dict) else {}, context.io.bundles
+        if (told := manifest.get("with")) is not None:
+            return self._from_parcel(Among.of(told), ref, context.io)
+        if (told := manifest.get("in")) is None:
             return self.read_from(f"{self._base(context.io)}/{relative_path(ref)}", context)
-        place, bundles = Place.of(told), context.io.bundles
+        place = Place.of(told)
         if bundles is not None and (found := bundles.remembered(place)) is not None:
             return again(*found)
         folder = self._folder(context.io, ref)
@@ -78,6 +91,22 @@ class FilesystemStore(IOManager):
             raise _gone(ref, f"{folder}/{place.bundle}") from None
         end, start = places(data, len(data), f"{folder}/{place.bundle}")
         return unpack(data[HEAD.size : end], data[start:], ref, context.io.keys)
+
+    def _from_parcel(self, place: Among, ref: OutputRef, io: IOSetup) -> Any:
+        if io.bundles is not None and (found := io.bundles.remembered(place)) is not None:
+            return again(*found)
+        folder = self._folder(io, ref)
+        key = f"{folder}/{place.parcel}"
+        entries = io.parcels.find(key)
+        if entries is None:
+            try:
+                data = read_parcel_once(folder, place) if io.bundles is None else io.bundles.read_parcel(folder, place)
+            except FileNotFoundError:
+                raise _gone(ref, f"{folder}/{place.bundle}") from None
+            entries = opened_parcel(data, ref.run_id, place.parcel, io.keys)
+            io.parcels.keep(key, entries)
+        entry = taken_from(entries, place.place, ref)
+        return again(entry.how, entry.body, entry.lengths)
 
     @staticmethod
     def write_to(path: str, obj: Any, context: OutputContext, how: Serializer) -> None:

@@ -1,4 +1,5 @@
-"""Small values that a process stores within one turn share a key in Redis: a *parcel*, signed and written once.
+"""Small values that a process stores within one turn share a key in Redis, or a place in a file: a *parcel*, signed and
+written once.
 
 The manifest of an output names its parcel and its place there; each entry says which output of which attempt it is,
 so that no reader takes one for another. A parcel is never changed once it was written.
@@ -24,8 +25,8 @@ PURPOSE: Final = "parcel"
 #: Bytes of a value that goes with others: who wants it reads all of them.
 LARGEST: Final = 1024
 #: Bytes and values that a parcel takes.
-_FULL: Final = 32 * 1024
-_MANY: Final = 500
+FULL: Final = 32 * 1024
+MANY: Final = 500
 #: Parcels that a reader keeps: those of a thousand values that are read at once, and more.
 _KEPT: Final = 100
 _CRC_SIZE: Final = 4
@@ -102,7 +103,7 @@ class Parcel:
 
     @property
     def is_full(self) -> bool:
-        return self.size >= _FULL or len(self.entries) >= _MANY
+        return self.size >= FULL or len(self.entries) >= MANY
 
     def add(self, entry: Entry) -> int:
         """Its place."""
@@ -111,8 +112,12 @@ class Parcel:
         return len(self.entries) - 1
 
     def sealed(self) -> bytes:
-        sealed = seal(PURPOSE, [self.run_id.encode(), self.name.encode(), _encode(self.entries)], self._ring)
-        return zlib.crc32(sealed).to_bytes(_CRC_SIZE) + sealed
+        return sealed(self.entries, self.run_id, self.name, self._ring)
+
+
+def sealed(entries: Sequence[Entry], run_id: str, name: str, ring: KeyRing) -> bytes:
+    whole = seal(PURPOSE, [run_id.encode(), name.encode(), _encode(entries)], ring)
+    return zlib.crc32(whole).to_bytes(_CRC_SIZE) + whole
 
 
 def opened(data: bytes, run_id: str, name: str, ring: KeyRing) -> list[Entry]:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from opgrid.io.bundles import Bundles
 from opgrid.io.keys import KeyRing
+from opgrid.io.parcels import Parcels
 from opgrid.io.pending import Pending
 
 
 class IOSetup:
     """Opens nothing until a manager asks for it."""
 
-    __slots__ = ("_keys", "broker_url", "bundles", "home", "pending")
+    __slots__ = ("_keys", "broker_url", "bundles", "home", "parcels", "pending")
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class IOSetup:
         self.broker_url = broker_url
         self.pending = pending  #: where small values for the broker wait to be written; None: they are written at once
         self.bundles = bundles  #: where small values share files; None: each has its own
+        self.parcels = Parcels()  #: of files, that were read lately
         self._keys = keys
 
     @classmethod

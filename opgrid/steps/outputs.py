@@ -247,9 +247,7 @@ def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRe
                 else:
                     report(attempt, item)
     except Exception as error:
-        raise ExecutionHandleOutputError(
-            f"Output {ref.output!r} of step {attempt.whose} could not be stored by {key!r}."
-        ) from error
+        raise not_stored(attempt, ref) from error
     reach("output stored")
     metadata.update(context.consume_metadata())
     attempt.sink.emit(
@@ -265,6 +263,26 @@ def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRe
         )
     )
     return OutputRef(ref.run_id, ref.step, ref.output, ref.mapping_key, ref.attempt, ref.claim, context.manifest)
+
+
+def write_outputs(attempt: Attempt) -> None:
+    """What waits to be written with others is written, unless it may wait for those of other steps, too."""
+    scope = attempt.scope
+    if scope.io.bundles is None or (scope.gathers and not attempt.node.hooks and not attempt.node.is_async):
+        return
+    try:
+        scope.io.bundles.write()
+    except OSError as error:
+        if not scope.gathers:  # else others are among those that were not written
+            scope.io.bundles.forgive()
+        for ref in attempt.refs:
+            if ref.manifest is not None:
+                raise not_stored(attempt, ref) from error
+
+
+def not_stored(attempt: Attempt, ref: OutputRef) -> ExecutionHandleOutputError:
+    key = attempt.node.outs[ref.output].io_manager_key
+    return ExecutionHandleOutputError(f"Output {ref.output!r} of step {attempt.whose} could not be stored by {key!r}.")
 
 
 def _only_once(attempt: Attempt, name: str, mapping_key: str | None) -> None:

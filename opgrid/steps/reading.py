@@ -87,7 +87,7 @@ def load_output(scope: RunScope, ref: OutputRef) -> Any:
     if ref.manifest is None:
         return None
     task = StepTask(ref.run_id, ref.step, node_of(ref.step), ref.attempt)
-    attempt = Attempt(task, scope, scope.node(task.node), _Deaf(), ref.claim)
+    attempt = Attempt(task, scope, scope.node(task.node), Deaf(), ref.claim)
     with ExitStack() as stack:
         attempt.stack = stack
         key, port = attempt.node.outs[ref.output].io_manager_key, attempt.node.writes[ref.output]
@@ -95,6 +95,6 @@ def load_output(scope: RunScope, ref: OutputRef) -> Any:
         return value
 
 
-class _Deaf:
+class Deaf:
     def emit(self, event: object) -> None:
         """Nobody follows this."""

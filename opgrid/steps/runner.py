@@ -21,14 +21,16 @@ from opgrid.contracts.tasks import PythonLogs, StepTask
 from opgrid.crash_points import reach
 from opgrid.definitions.events import Failure, RetryRequested
 from opgrid.errors import TypeCheckDidNotPass, UserCodeExecutionError
+from opgrid.ids import node_of
 from opgrid.steps import interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.call import call_op
 from opgrid.steps.hooks import run_hooks
 from opgrid.steps.inputs import InputsGone, load_inputs
 from opgrid.steps.logs import bridge
-from opgrid.steps.outputs import store_outputs
+from opgrid.steps.outputs import not_stored, store_outputs, write_outputs
 from opgrid.steps.prints import end_lines, tell_prints
+from opgrid.steps.reading import Deaf
 from opgrid.steps.resources import open_resources
 from opgrid.steps.scope import RunScope
 
@@ -154,6 +156,7 @@ def _pipeline(attempt: Attempt) -> None:
         result = call_op(attempt, inputs)
         reach("op returned")
         store_outputs(attempt, result)
+        write_outputs(attempt)
         reach("outputs stored")
     finally:
         interrupts.disarm(before)
@@ -173,6 +176,15 @@ def timed_out(task: StepTask, seconds: float) -> StepFailed:
         timed_out=True,
         seconds=seconds,
     )
+
+
+def unwritten(event: StepSucceeded, scope: RunScope, problem: OSError) -> StepFailed:
+    """For who gathers what steps store: this one has ended well, and then its outputs could not be written."""
+    task = StepTask(event.run_id, event.step, node_of(event.step), event.attempt)
+    attempt = Attempt(task, scope, scope.node(task.node), Deaf(), "")
+    error = not_stored(attempt, next(ref for ref in event.outputs if ref.manifest is not None))
+    error.__cause__ = problem
+    return _failed(task, error, event.seconds)
 
 
 def _failed(task: StepTask, error: BaseException, seconds: float) -> StepFailed:

@@ -138,11 +138,15 @@ class RunScope:
         keys: KeyRing | None = None,
         pending: Pending | None = None,
         one_host: bool = False,
+        gathers: bool = False,
     ) -> None:
-        """``one_host``: so are all processes that run steps of this run, and small values may share files."""
+        """``one_host``: so are all processes that run steps of this run, and small values may share files. ``gathers``:
+        who runs the steps has them written in one go before it tells of any.
+        """
         self.brief = brief
         self.job = job
         self.io = IOSetup(home, broker_url, keys, pending, Bundles() if one_host else None)
+        self.gathers = gathers
         self.lifetime = lifetime
         self.local = local
         self.opened: dict[str, Any] = {}  #: resources that live as long as the run
@@ -216,6 +220,16 @@ class RunScope:
         from opgrid.steps.reading import load_output
 
         return load_output(self, ref)
+
+    def write(self) -> OSError | None:
+        """What steps have stored is written now; or why some of it was not and never will be."""
+        if self.io.bundles is not None:
+            try:
+                self.io.bundles.write()
+            except OSError as error:
+                self.io.bundles.forgive()
+                return error
+        return None
 
     def close(self) -> None:
         """May be called twice. Errors of resources that end are logged by their own stack, the last one is raised."""

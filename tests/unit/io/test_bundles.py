@@ -20,7 +20,7 @@ from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected
 from opgrid.ids import RunId, StepKey
-from opgrid.io.bundles import Bundles, Place, read_once
+from opgrid.io.bundles import Among, Bundles, Place, read_once
 from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.filesystem import FilesystemStore
 from opgrid.io.setup import IOSetup
@@ -42,6 +42,8 @@ def bundles() -> Iterator[Bundles]:
 def store(home: Path, bundles: Bundles | None, ref: OutputRef, value: Any) -> OutputRef:
     context = OutputContext(ref.output, ref, around(home, bundles))
     FilesystemStore().handle_output(context, value)
+    if bundles is not None:
+        bundles.write()
     return replace(ref, manifest=context.manifest)
 
 
@@ -78,20 +80,23 @@ def test_each_reader_has_its_own_copy(tmp_path: Path, bundles: Bundles) -> None:
 
 
 def test_a_value_is_in_its_file_before_anything_is_told(tmp_path: Path, bundles: Bundles) -> None:
-    """Nothing is flushed or closed: a process that is killed now has lost nothing that it has reported."""
-    ref = store(tmp_path, bundles, MAKE, "told")
-    reads = "import sys; from pathlib import Path; from opgrid.io.bundles import *; "
-    reads += "sys.stdout.buffer.write(read_once(sys.argv[1], Place.of([sys.argv[2], *map(int, sys.argv[3:])])))"
-    place = Place.of(ref.manifest["in"])
-    command = [sys.executable, "-P", "-c", reads, str(tmp_path / "storage/run"), *map(str, place)]
-    assert b"told" in subprocess.run(command, check=True, capture_output=True).stdout
+    """Nothing is closed: a process that is killed now has lost nothing that it has reported."""
+    small, large = store(tmp_path, bundles, MAKE, "told"), store(tmp_path, bundles, MAKE, "told" * 1000)
+    for place, how in (
+        (Place.of(large.manifest["in"]), "read_once(sys.argv[1], Place.of(place))"),
+        (Among.of(small.manifest["with"]), "read_parcel_once(sys.argv[1], Among.of(place))"),
+    ):
+        reads = "import sys; from opgrid.io.bundles import *; place = [sys.argv[2], *map(int, sys.argv[3:])]; "
+        reads += f"sys.stdout.buffer.write({how})"
+        command = [sys.executable, "-P", "-c", reads, str(tmp_path / "storage/run"), *map(str, place)]
+        assert b"told" in subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def test_processes_do_not_write_to_the_same_file(tmp_path: Path, bundles: Bundles) -> None:
     others = Bundles()
     first, second = store(tmp_path, bundles, MAKE, 1), store(tmp_path, others, replace(MAKE, step=StepKey("b")), 2)
     others.close()
-    assert first.manifest["in"].bundle != second.manifest["in"].bundle
+    assert first.manifest["with"].bundle != second.manifest["with"].bundle
     assert (load(tmp_path, bundles, first), load(tmp_path, bundles, second)) == (1, 2)
 
 
@@ -113,6 +118,7 @@ def test_another_outputs_place_is_refused(tmp_path: Path, bundles: Bundles) -> N
 NAME = "+" + 16 * "a"
 
 
+@pytest.mark.parametrize("key", ["in", "with"])
 @pytest.mark.parametrize(
     "place",
     [
@@ -122,7 +128,7 @@ NAME = "+" + 16 * "a"
         [NAME + "\n", 0, 9],
         [NAME, -1, 9],
         [NAME, 1 << 63, 9],
-        [NAME, 0, 0],
+        [NAME, 0, -1],
         [NAME, 0, 1 << 40],
         [NAME, 0, 1 << 80],
         [NAME],
@@ -130,9 +136,9 @@ NAME = "+" + 16 * "a"
         5,
     ],
 )
-def test_what_is_no_place_leads_nowhere(tmp_path: Path, place: Any) -> None:
+def test_what_is_no_place_leads_nowhere(tmp_path: Path, place: Any, key: str) -> None:
     with pytest.raises(PayloadDamaged, match="no place"):
-        load(tmp_path, None, replace(MAKE, manifest={"size": 1, "in": place}))
+        load(tmp_path, None, replace(MAKE, manifest={"size": 1, key: place}))
 
 
 def test_damage_and_loss_are_told_apart_from_forgery(tmp_path: Path, bundles: Bundles) -> None:
@@ -220,12 +226,117 @@ def test_a_fork_writes_to_a_file_of_its_own(tmp_path: Path, bundles: Bundles) ->
     assert len(os.listdir(folder)) == 2
 
 
-def test_what_is_remembered_has_a_bound(tmp_path: Path, bundles: Bundles) -> None:
-    refs = [store(tmp_path, bundles, replace(MAKE, step=StepKey(f"m[{n}]")), b"%d" % n * 1000) for n in range(5000)]
-    kept = [bundles.remembered(ref.manifest["in"]) is not None for ref in refs]
+@pytest.mark.parametrize(("key", "size"), [("in", 5000), ("with", 500)])
+def test_what_is_remembered_has_a_bound(tmp_path: Path, bundles: Bundles, key: str, size: int) -> None:
+    count = (6 << 20) // size
+    refs = [store(tmp_path, bundles, replace(MAKE, step=StepKey(f"m[{n}]")), b"x" * size) for n in range(count)]
+    kept = [bundles.remembered(ref.manifest[key]) is not None for ref in refs]
     assert kept[-1]
     assert not kept[0]
-    assert load(tmp_path, bundles, refs[0]) == b"0" * 1000
+    assert load(tmp_path, bundles, refs[0]) == b"x" * size
+
+
+# ---- values that wait for each other ---------------------------------------------------------------------------------
+
+
+def add(home: Path, bundles: Bundles, step: str, value: Any) -> OutputRef:
+    """Store a value, and leave it to wait."""
+    ref = replace(MAKE, step=StepKey(step))
+    context = OutputContext(ref.output, ref, around(home, bundles))
+    FilesystemStore().handle_output(context, value)
+    return replace(ref, manifest=context.manifest)
+
+
+def test_values_wait_for_each_other_and_are_written_in_one_go(
+    tmp_path: Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[int] = []
+    write = os.pwrite
+
+    def counted(handle: int, data: bytes, at: int) -> int:
+        writes.append(at)
+        return write(handle, data, at)
+
+    monkeypatch.setattr(os, "pwrite", counted)
+    refs = [add(tmp_path, bundles, f"m[{n}]", n) for n in range(100)]
+    assert not writes
+    assert [load(tmp_path, bundles, ref) for ref in refs] == list(range(100)), "who made them has them"
+    bundles.write()
+    bundles.write()
+    assert writes == [0]
+    refs += [add(tmp_path, bundles, f"m[{n}]", n) for n in range(100, 2000)]
+    assert 1 < len(writes) < 10, "those that fill a parcel wait for no others"
+    bundles.write()
+    for reader in (Bundles(), None):
+        assert [load(tmp_path, reader, ref) for ref in refs] == list(range(2000))
+        if reader is not None:
+            reader.close()
+
+
+def test_what_waits_comes_before_what_does_not(tmp_path: Path, bundles: Bundles) -> None:
+    small, large, last = (add(tmp_path, bundles, f"m[{n}]", "x" * n) for n in (1, 5000, 2))
+    bundles.write()
+    assert [load(tmp_path, None, ref) for ref in (small, large, last)] == ["x", "x" * 5000, "xx"]
+
+
+def test_a_place_in_a_parcel_is_its_outputs_own(tmp_path: Path, bundles: Bundles) -> None:
+    a, b = (add(tmp_path, bundles, step, step) for step in "ab")
+    bundles.write()
+    far = add(tmp_path, bundles, "c", "c")
+    bundles.write()
+    whole = (tmp_path / "storage" / "run" / a.manifest["with"].bundle).read_bytes()
+    with pytest.raises(PayloadRejected, match="another output"):
+        load(tmp_path, None, replace(a, manifest=b.manifest))
+    with pytest.raises(PayloadRejected, match="another output"):
+        load(tmp_path, None, replace(a, attempt=2))
+    (tmp_path / "storage" / "run" / a.manifest["with"].bundle).write_bytes(whole[far.manifest["with"].at :] + whole)
+    with pytest.raises(PayloadRejected, match="no parcel"):
+        load(tmp_path, None, replace(a, manifest={"with": [a.manifest["with"].bundle, 0, 0]}))
+
+
+def test_a_file_that_is_lost_while_values_wait_is_made_again(tmp_path: Path, bundles: Bundles) -> None:
+    gone = add(tmp_path, bundles, "gone", "gone")
+    bundles.write()
+    waits = add(tmp_path, bundles, "waits", "waits")
+    shutil.rmtree(tmp_path / "storage")
+    bundles.write()
+    assert load(tmp_path, None, waits) == "waits"
+    with pytest.raises(PayloadDamaged):
+        load(tmp_path, None, gone)
+
+
+def test_what_waits_in_a_fork_is_its_parents_to_write(tmp_path: Path, bundles: Bundles) -> None:
+    before = add(tmp_path, bundles, "before", "before")
+    child = os.fork()
+    if not child:
+        try:
+            add(tmp_path, bundles, "child", "child")
+            bundles.write()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    after = add(tmp_path, bundles, "after", "after")
+    bundles.write()
+    assert [load(tmp_path, None, ref) for ref in (before, after)] == ["before", "after"]
+    assert len(files(tmp_path)) == 2
+
+
+def test_values_that_are_not_written_are_told_of_until_that_is_heard(
+    tmp_path: Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int, data: bytes, at: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    add(tmp_path, bundles, "lost", "lost")
+    monkeypatch.setattr(os, "pwrite", full)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space"):
+            bundles.write()
+    monkeypatch.undo()
+    bundles.forgive()
+    kept = add(tmp_path, bundles, "kept", "kept")
+    bundles.write()
+    assert load(tmp_path, None, kept) == "kept"
 
 
 def test_many_bundles_of_others_are_read_with_few_open_files(tmp_path: Path, bundles: Bundles) -> None:
