@@ -43,9 +43,9 @@ LARGEST_HEADER: Final = 1 << 20
 _SMALL: Final = 1 << 16  #: bytes that are read at once
 _PIECE: Final = 4 << 20  #: bytes that are read before they are hashed
 #: Bytes that are written at once, up to multiples of it in the file: ext4 then keeps each in one piece of memory, which
-#: is mapped in half the time that small ones take. For 2 MiB and more, Linux looks for pages of that size, which on a
-#: machine that has run for a while takes seven times as long.
-_WRITTEN: Final = 1 << 20
+#: is mapped sooner than small ones. The larger they are, the more often Linux has none at hand: a virtual machine may
+#: have to fetch them from its host, which takes eight times as long as to write.
+_WRITTEN: Final = 1 << 18
 
 
 class FilesystemStore(IOManager):
