@@ -18,7 +18,7 @@ Terminal = StepSucceeded | StepFailed | StepCanceled | StepLost
 #: ``isinstance`` takes most of a microsecond for what is none of them.
 _ENDS: Final = frozenset(get_args(Terminal))
 
-_LOOK_EVERY: Final = 0.05  #: seconds
+LOOK_EVERY: Final = 0.05  #: seconds
 _FLUSH_AT: Final = 500  #: events
 _KEEP: Final = 20_000  #: events that wait for a Redis that does not answer; later ones are dropped
 
@@ -82,18 +82,19 @@ class EventStream:
 
 
 class Flusher:
-    """Looks after what takes long, from a thread that sleeps once nothing has run for a while. What comes before that
-    does not wake it up: two threads that take turns cost a short message a tenth of a millisecond.
+    """Looks after what takes long, as often as that says, from a thread that sleeps once nothing has run for a while.
+    What comes before that does not wake it up: two threads that take turns cost a short message a tenth of a
+    millisecond.
     """
 
     def __init__(self) -> None:
-        self._look_after: Callable[[], None] | None = None
+        self._look_after: Callable[[], float] | None = None
         self._came = False  #: something did, since the last look
         self._awake = threading.Event()
         self._now = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def watch(self, look_after: Callable[[], None] | None) -> None:
+    def watch(self, look_after: Callable[[], float] | None) -> None:
         self._look_after = look_after
         if look_after is None:
             return
@@ -109,14 +110,14 @@ class Flusher:
         self._now.set()
 
     def _run(self) -> None:
+        pause = LOOK_EVERY
         while True:
             if not self._came and self._look_after is None:
                 self._awake.clear()
                 if self._look_after is None:  # who comes from now on sees that this thread sleeps
                     self._awake.wait()
             self._came = False
-            self._now.wait(_LOOK_EVERY)
+            self._now.wait(pause)
             self._now.clear()
             look_after = self._look_after
-            if look_after is not None:
-                look_after()
+            pause = LOOK_EVERY if look_after is None else look_after()

@@ -39,7 +39,7 @@ from opgrid.steps.interrupts import deadline
 from opgrid.steps.runner import Outcome, run_step, timed_out
 from opgrid.steps.scope import RunScope
 from worker.cancellation import Started, Stoppable
-from worker.event_stream import EventStream, Terminal
+from worker.event_stream import LOOK_EVERY, EventStream, Terminal
 from worker.leases import AFTER, Claim, Slot
 from worker.settings import WorkerSettings
 
@@ -539,27 +539,32 @@ class Ride:
 
     # ---- while a step takes long -----------------------------------------------------------------------------------
 
-    def look_after(self) -> None:
-        """Called every now and then by another thread: a slow step holds nobody up. Raises nothing."""
+    def look_after(self) -> float:
+        """Called every now and then by another thread: a slow step holds nobody up. Raises nothing. Gives the seconds
+        until the next look: each of them takes the interpreter from the op.
+        """
         with self._lock:
             now = time.monotonic()
             if self._running is None:
-                return
+                return LOOK_EVERY
             if now - self._begun < SLOW:
                 if self._beside and self._ended:
                     self._exchange(self._ahead())
-                return
+                return LOOK_EVERY
+            pause = min(max((now - self._begun) / 4, LOOK_EVERY), _FLUSH_EVERY / 2)
             try:
                 self._give_back(self._running)
                 if self._ended or self._unwanted:
                     self._tell()
             except BrokerUnreachable as error:
                 _log.warning("What waits behind step %s waits on: %s", self._running.task.step, error)
+                pause = LOOK_EVERY
             stream = self._stream
             if stream is None or (now - self._flushed < _FLUSH_EVERY and self._flushed != self._begun):
-                return
+                return pause
             self._flushed = now
         stream.flush()
+        return pause
 
     def _give_back(self, running: Item) -> None:
         """All but those that wait for what runs: nobody else could go on with them."""

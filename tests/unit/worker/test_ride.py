@@ -28,7 +28,7 @@ from orchestrator.engine.machine import RunMachine
 from orchestrator.services.launching import Prepared, Request, prepare
 from worker import ride as ride_module
 from worker.cancellation import Stoppable
-from worker.event_stream import Flusher
+from worker.event_stream import LOOK_EVERY, Flusher
 from worker.leases import Slot, slot_path
 from worker.ride import Means, Ride
 from worker.settings import WorkerSettings
@@ -39,6 +39,8 @@ _BESIDE = "opgrid-events"  #: the thread
 TOLD_BESIDE = threading.Event()
 #: What a long nap waits for.
 GIVEN_BACK = threading.Event()
+#: What a very long one waits for.
+SELDOM = threading.Event()
 
 
 @op
@@ -52,6 +54,16 @@ def nap() -> int:
 @op
 def blink() -> int:
     return 1
+
+
+@op
+def sleep() -> int:
+    return SELDOM.wait(100)
+
+
+@job
+def sleeps() -> None:
+    sleep()
 
 
 @job
@@ -414,3 +426,27 @@ def test_a_redis_that_was_emptied_hears_of_the_steps_of_a_crew_as_they_come_out(
     assert rides.run(prepared, crew_of(prepared), dict.fromkeys(("blink", "more"), 0.0001)) == "STEP_SUCCESS x4"
     assert emptied
     assert [event.step for event in rides.events() if isinstance(event, StepSucceeded)] == steps
+
+
+def test_the_longer_a_step_takes_the_less_often_it_is_interrupted_by_a_look(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SELDOM.clear()
+    pauses: list[float] = []
+    whole = Ride.look_after
+
+    def look_after(ride: Ride) -> float:
+        pauses.append(whole(ride))
+        if pauses[-1] >= ride_module._FLUSH_EVERY / 2:
+            SELDOM.set()
+        return pauses[-1]
+
+    monkeypatch.setattr(Ride, "look_after", look_after)
+    monkeypatch.setattr(ride_module, "SLOW", 0.0)
+    prepared = prepare(Request(sleeps, executor="celery"))
+    task = StepTask(prepared.brief.run_id, StepKey("sleep"), NodePath("sleep"))
+    assert rides.run(prepared, [task], {}) == "STEP_SUCCESS"
+    seldom = pauses[: pauses.index(max(pauses)) + 1]
+    assert seldom == sorted(seldom)
+    assert seldom[-1] == ride_module._FLUSH_EVERY / 2
+    assert all(pause >= LOOK_EVERY for pause in pauses)
