@@ -27,12 +27,12 @@ _COLD: Final = 0.2  #: of the time, in which the service fills
 class Costs:
     """Seconds. What ``benchmarks.profiling`` and the tables of docs/performance.md say of one step a message."""
 
-    decide: float = 700e-6  #: of an orchestrator, for a step
+    decide: float = 300e-6  #: of an orchestrator, for a step
     turn: float = 500e-6  #: of an orchestrator, for a turn of its loop
     commit: float = 1.5e-3  #: of the database, for a transaction; a guess for a disk that syncs
     rows: float = 150e-6  #: of the database, for the rows of a step
-    redis: float = 300e-6  #: of Redis, for a step
-    worker: float = 2e-3  #: of a worker, for a step that travels alone
+    redis: float = 220e-6  #: of Redis, for a step
+    worker: float = 1.3e-3  #: of a worker, for a step that travels alone
 
 
 @dataclass(frozen=True, slots=True)
