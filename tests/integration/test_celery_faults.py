@@ -460,8 +460,10 @@ def test_how_a_child_ended_is_told_after_a_redis_has_restarted_too(
         server.restart(pause=0.5)
         assert isinstance(run.run("five", step="five_after"), StepSucceeded)
         executor._flights.lease_ttl = NEVER
-        task = run.start("sleep_alone")
-        os.kill(run.wait(task, StepStarted).pid, signal.SIGKILL)
+        task = run.start("sleep_long")
+        started = run.wait(task, StepStarted)
+        eventually((tmp_path / "child-1").exists)  # one that dies before its op begins costs the step nothing
+        os.kill(started.pid, signal.SIGKILL)
         end = run.end_of(task)
         assert isinstance(end, StepLost)
         assert end.cause.signal == signal.SIGKILL

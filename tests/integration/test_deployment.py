@@ -63,6 +63,7 @@ def _service(
     try:
         yield process
     finally:
+        _eventually(lambda: process.poll() is not None or _hears(process.pid, signal.SIGTERM))  # it may just have begun
         process.terminate()
         try:
             code = process.wait(_grace(service))
@@ -75,6 +76,12 @@ def _service(
             name,
             (folder / f"{name}.log").read_text()[-2000:],
         )
+
+
+def _hears(pid: int, number: int) -> bool:
+    """Whether a process does something of its own when it is sent that signal."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
 def _grace(service: dict[str, Any]) -> float:
