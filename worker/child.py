@@ -15,7 +15,6 @@ from opgrid.broker.keys import Keys
 from opgrid.broker.messages import (
     CeleryMessages,
     Dispatch,
-    hash_of,
     label,
     open_tasks,
     seal_events,
@@ -25,7 +24,7 @@ from opgrid.broker.messages import (
 from opgrid.broker.scripts import Attempt, Protocol, Said
 from opgrid.contracts.events import EngineNote, ErrorInfo, StepFailed
 from opgrid.contracts.tasks import Ended, RunBrief, StepTask
-from opgrid.contracts.wire import decode_brief
+from opgrid.contracts.wire import decode_brief, hash_of
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import LoadError, PayloadRejected
 from opgrid.io.keys import KeyRing

@@ -23,7 +23,6 @@ from opgrid.broker.messages import (
     Attempted,
     CeleryMessages,
     encode_run,
-    hash_of,
     label,
     open_events,
     open_returned,
@@ -47,6 +46,7 @@ from opgrid.contracts.events import (
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.fusing import out_with
 from opgrid.contracts.tasks import Ended, RunBrief, StepTask
+from opgrid.contracts.wire import hash_of
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
 from opgrid.ids import RunId, StepKey

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import socket
 import uuid
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import msgspec
 from opgrid.broker.keys import Keys, priority_step
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.tasks import RunBrief, StepTask
-from opgrid.contracts.wire import decode_events, decode_tasks, encode_brief, encode_events, encode_tasks
+from opgrid.contracts.wire import decode_events, decode_tasks, encode_brief, encode_events, encode_tasks, hash_of
 from opgrid.errors import PayloadRejected
 from opgrid.ids import RunId, StepKey, split_step_key
 from opgrid.io.envelope import open_sealed, seal
@@ -43,10 +42,6 @@ class Dispatch(NamedTuple):
     stored: bool
     key: str  #: id of the key that signed, hex
     mac: str  #: hex
-
-
-def hash_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def encode_run(brief: RunBrief) -> tuple[str, bytes]:

@@ -92,9 +92,9 @@ def content_hash(value: object) -> str:
     return hash_of(_ordered(value))
 
 
-def hash_of(ordered: bytes) -> str:
-    """The content hash of what is ordered JSON already."""
-    return hashlib.sha256(ordered).hexdigest()[:32]
+def hash_of(data: bytes) -> str:
+    """Hex digest of bytes; of ordered JSON, the content hash of what it says."""
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def structure_hash(structure: JobStructure) -> str:

@@ -499,5 +499,4 @@ class _Driver:
 #: What changes nothing about other steps that are out.
 _LEAVE_IN_PEACE = frozenset(get_args(AnyEvent)) - {RunCanceling, StepFailed, StepLost, StepCanceled}
 
-
 _ENDS = frozenset({StepSucceeded, StepFailed, StepLost, StepCanceled})

@@ -19,7 +19,6 @@ import pytest
 from opgrid.broker.messages import (
     Dispatch,
     encode_run,
-    hash_of,
     open_events,
     open_returned,
     open_tasks,
@@ -31,7 +30,7 @@ from opgrid.broker.messages import (
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import ErrorInfo, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask, Stored, TaskInput
-from opgrid.contracts.wire import decode_brief, decode_events
+from opgrid.contracts.wire import decode_brief, decode_events, hash_of
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey, split_step_key, step_key
 from opgrid.io.kept import path_part

@@ -13,7 +13,6 @@ from opgrid.broker.keys import PRIORITY_STEPS, Keys, priority_step
 from opgrid.broker.messages import (
     TASK,
     CeleryMessages,
-    hash_of,
     label,
     open_events,
     open_tasks,
@@ -23,6 +22,7 @@ from opgrid.broker.messages import (
 )
 from opgrid.contracts.events import StepSucceeded
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, TaskInput
+from opgrid.contracts.wire import hash_of
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.io.keys import KeyRing
