@@ -73,6 +73,13 @@ class Database:
         except DBAPIError as error:
             raise unreachable(self._engine, error) from error
 
+    def _read_all(self, prepared: Prepared, *parameters: Any) -> list[Row]:
+        try:
+            with self._read.connect() as connection:
+                return prepared.all(connection, *parameters)
+        except DBAPIError as error:
+            raise unreachable(self._engine, error) from error
+
     def _leases(self, query: Any) -> Sequence[tuple[Any, float]]:
         """Rows, each with the Unix seconds, by the clock of this process, of what the database's clock calls 0."""
         try:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, text, union_all, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, text, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import (
@@ -64,20 +64,11 @@ from orchestrator.storage.sql.tables import (
     steps,
     ticks,
 )
-from orchestrator.storage.sql.turn import SqlTurn, record_of
+from orchestrator.storage.sql.turn import SqlTurn, record_of, record_of_columns
 
 _ASKED = ("run_id", "step", "question", "since", "due")
 _LAUNCHED = "What it asked for was launched before."
 _OPEN = [status.value for status in RunStatus if not status.is_final]
-#: Asked several times a second: making it anew costs more than the answer.
-_OPEN_RUNS = (
-    select(runs.c.run_id, runs.c.status, runs.c.shard, runs.c.cancel, runs.c.retagged)
-    .where(runs.c.status.in_(_OPEN))
-    .order_by(runs.c.id)
-)
-_THESE = runs.c.run_id.in_(bindparam("these", expanding=True))
-_RECORDS = select(runs).where(_THESE)
-_STILL_QUEUED = select(runs.c.run_id).where(_THESE, runs.c.status == RunStatus.QUEUED.value).with_for_update()
 _INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _AT_ONCE = 500  #: runs that one statement names
@@ -147,13 +138,15 @@ class ServiceTables(Database):
 
     def records(self, run_ids: Sequence[RunId]) -> list[RunRecord]:
         """In any order, without those that are gone."""
-        return [record_of(row) for row in self._all(_RECORDS, {"these": list(run_ids)})] if run_ids else []
+        rows = self._read_all(self._statements.these_runs, _as_json(run_ids)) if run_ids else []
+        return [record_of_columns(row) for row in rows]
 
     def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
         """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
         reach("dequeue before")
         with self._writing() as connection:
-            still = set(connection.execute(_STILL_QUEUED, {"these": list(run_ids)}).scalars())
+            rows = self._statements.still_queued.all(connection, _as_json(run_ids))
+            still = {run_id for (run_id,) in rows}
             moved = [run_id for run_id in run_ids if run_id in still]
             turn = SqlTurn(connection, self._statements)
             for run_id in moved:
@@ -236,8 +229,8 @@ class ServiceTables(Database):
     def open_runs(self) -> list[OpenRun]:
         """Those that have not ended, oldest first."""
         return [
-            OpenRun(RunId(row.run_id), RunStatus(row.status), row.shard or "", row.cancel, row.retagged)
-            for row in self._all(_OPEN_RUNS)
+            OpenRun(RunId(run_id), RunStatus(status), shard or "", cancel, retagged)
+            for run_id, status, shard, cancel, retagged in self._read_all(self._statements.open_runs)
         ]
 
     def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
@@ -678,6 +671,10 @@ class ServiceTables(Database):
         for row in self._all(query.order_by(slots.c.since, slots.c.step)):
             found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
         return found
+
+
+def _as_json(names: Sequence[str]) -> str:
+    return msgspec.json.encode(names).decode()
 
 
 def _take_from_its_driver(connection: Connection, run_ids: Sequence[RunId]) -> None:

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
+from opgrid.contracts.status import RunStatus
 from orchestrator.storage.sql.tables import (
     contents,
     events,
@@ -125,6 +126,12 @@ class Prepared:
         cursor.close()
         return found
 
+    def all(self, connection: Connection, *parameters: Any) -> list[Row]:
+        cursor = tell(connection, self.sql, parameters)
+        found: list[Row] = cursor.fetchall()
+        cursor.close()
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Writer:
@@ -174,6 +181,18 @@ def _rows_of_json(table: Table, columns: Sequence[str], dialect: Dialect) -> Any
     )
 
 
+def _said(status: RunStatus) -> Any:
+    """In the text of the statement: as a parameter, it would have to be given each time."""
+    return literal_column(f"'{status.value}'")
+
+
+def _texts_of_json(dialect: Dialect) -> Any:
+    """The texts in a list that is one parameter: one statement for however many."""
+    if dialect.name == "postgresql":
+        return select(text("json_array_elements_text(CAST(:these AS json))"))
+    return select(text("value FROM json_each(:these)"))
+
+
 @dataclass(frozen=True, slots=True)
 class Statements:
     insert_events: Writer
@@ -194,6 +213,9 @@ class Statements:
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
     owner_epoch: Prepared  #: the same, but of its owner only the epoch
     run: Prepared  #: all of the run ``of``
+    these_runs: Prepared  #: the same of runs whose ids are one parameter, as JSON
+    still_queued: Prepared  #: which of them are QUEUED, locked until the transaction ends
+    open_runs: Prepared  #: of runs that have not ended, what an ``OpenRun`` says, oldest first
     position: Prepared  #: of the stream ``of``
     set_owner: Prepared  #: of the run ``of``
     drop_owner: Prepared  #: of the run ``of``, if it is ``whose``
@@ -249,6 +271,13 @@ def statements_for(dialect: Dialect) -> Statements:
     owner_epoch = select(runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
     run = select(runs).where(runs.c.run_id == bindparam("of"))
+    these = runs.c.run_id.in_(_texts_of_json(dialect))
+    still_queued = select(runs.c.run_id).where(these, runs.c.status == _said(RunStatus.QUEUED)).with_for_update()
+    open_runs = (
+        select(runs.c.run_id, runs.c.status, runs.c.shard, runs.c.cancel, runs.c.retagged)
+        .where(runs.c.status.in_([_said(status) for status in RunStatus if not status.is_final]))
+        .order_by(runs.c.id)
+    )
     position_of = select(positions.c.position).where(positions.c.stream == bindparam("of"))
     drop_owner = (
         update(runs)
@@ -283,6 +312,9 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(owner_epoch.with_for_update(), dialect),
         Prepared.of(run, dialect),
+        Prepared.of(select(runs).where(these), dialect),
+        Prepared.of(still_queued, dialect),
+        Prepared.of(open_runs, dialect),
         Prepared.of(position_of, dialect),
         Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
         Prepared.of(drop_owner, dialect),

@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from sqlalchemy import delete, exists, func, select, text, update
@@ -42,9 +41,7 @@ from orchestrator.storage.sql.tables import (
     slots,
     steps,
 )
-from orchestrator.storage.sql.turn import SqlTurn, record_of
-
-_RUN_COLUMNS: Final = tuple(runs.c.keys())
+from orchestrator.storage.sql.turn import SqlTurn, record_of, record_of_columns
 
 
 class SqlStore(ServiceTables, Database):
@@ -102,7 +99,7 @@ class SqlStore(ServiceTables, Database):
 
     def run(self, run_id: str) -> RunRecord | None:
         row = self._read_first(self._statements.run, run_id)
-        return None if row is None else record_of(SimpleNamespace(**dict(zip(_RUN_COLUMNS, row, strict=True))))
+        return None if row is None else record_of_columns(row)
 
     def find(self, prefix: str, limit: int = 10) -> list[RunId]:
         """Run ids that begin so, newest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import ROOT_TAG, RunRecord
 from orchestrator.storage.sql.statements import Row, Statements
+from orchestrator.storage.sql.tables import runs
 
 _LONGEST_KEY = 255
 _TYPES: dict[type, str] = {kind: kind.TYPE.value for kind in get_args(AnyEvent)}
@@ -112,7 +114,16 @@ class SqlTurn:
             self._statements.upsert_steps(self._connection, steps)
 
 
+_Run = namedtuple("_Run", runs.c.keys())  # type: ignore[misc]
+
+
+def record_of_columns(row: Row) -> RunRecord:
+    """Of all columns, in their order, as a driver gives them."""
+    return record_of(_Run(*row))
+
+
 def record_of(row: Any) -> RunRecord:
+    """Of a row that names its columns."""
     return RunRecord(
         run_id=RunId(row.run_id),
         job=row.job,
