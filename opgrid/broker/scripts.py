@@ -3,7 +3,8 @@
 A run's hash holds a *fence* for each step: ``3`` while attempt 3 may be claimed and finished, ``3 x <claim>`` once
 it has ended, and by whose word; ``1 ~`` while the step travels with one that it waits for. A fence never goes back. A
 *lease* says who works on an attempt and counts its beats; the claim that was given back last is noted beside the
-fences (``b:``), for a beat that was on its way then; so is who began to run hooks on their own (``h:``).
+fences (``b:``), for a beat that was on its way then; so is who began to run hooks on their own (``h:``). What is longer
+than any of these (``wide``) has Redis look for the fields of a large run by their names, not one after the other.
 Everything a script reports goes to the stream of the run's coordinator in the same instant.
 """
 
@@ -60,32 +61,46 @@ end
 """
 
 _PUBLISH: Final = """
-local again, said, i = ARGV[1] == '1', {}, 5
+local again, said, names, i = ARGV[1] == '1', {}, {}, 5
 if KEYS[3] then redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[3]) end
+while i <= #ARGV do
+  for n = i + 3, i + 1 + 2 * tonumber(ARGV[i + 2]), 2 do names[#names + 1] = 'f:' .. ARGV[n] end
+  i = i + 3 + 2 * tonumber(ARGV[i + 2])
+end
+local known, changed, going = {}, {}, {}
+for n, text in ipairs(all('HMGET', KEYS[1], names)) do known[names[n]] = text end
+i = 5
 while i <= #ARGV do
   local queue, message, members, push = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), false
   i = i + 3
   for _ = 1, members do
-    local step, attempt = ARGV[i], tonumber(ARGV[i + 1])
-    i = i + 2
-    local at, by, aboard = fence(KEYS[1], step)
+    local name, step, attempt, fence = names[#said + 1], ARGV[i], tonumber(ARGV[i + 1]), nil
+    local at, by, aboard = parsed(known[name])
     local held = at == attempt and holder(KEYS[2], ARGV[2] .. '/' .. step, attempt)
     if queue == '~' then
-      if not at then redis.call('HSET', KEYS[1], 'f:' .. step, attempt .. ' ~') end
+      if not at then fence = ARGV[i + 1] .. ' ~' end
       said[#said + 1] = 'known'
     elseif at and (at > attempt or (at == attempt and by)) then
       said[#said + 1] = 'stale'
     elseif held or (at == attempt and not again and (message == '' or not aboard)) then
-      if aboard then redis.call('HSET', KEYS[1], 'f:' .. step, attempt) end
+      if aboard then fence = ARGV[i + 1] end
       said[#said + 1] = 'known'
     else
-      redis.call('HSET', KEYS[1], 'f:' .. step, attempt)
-      push = true
+      fence, push = ARGV[i + 1], true
       said[#said + 1] = 'sent'
     end
+    if fence then
+      known[name] = fence
+      changed[#changed + 1] = name
+      changed[#changed + 1] = fence
+    end
+    i = i + 2
   end
-  if push and message ~= '' then redis.call('LPUSH', queue, message) end
+  if push and message ~= '' then going[#going + 1] = {queue, message} end
 end
+if #names > 32 then redis.call('HSET', KEYS[1], 'wide', string.rep('-', 65)) end
+all('HSET', KEYS[1], changed)
+for _, each in ipairs(going) do redis.call('LPUSH', each[1], each[2]) end
 redis.call('HDEL', KEYS[1], 'end')
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return said

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from opgrid.broker.keys import Keys
-from opgrid.broker.scripts import Attempt, Beat, Finished, Living, Outgoing, Protocol, Said, Wanted
+from opgrid.broker.scripts import ABOARD, Attempt, Beat, Finished, Living, Outgoing, Protocol, Said, Wanted
 from opgrid.io.pending import Store
 from tests.unit.broker.claims import claim
 
@@ -239,6 +239,24 @@ def test_a_message_of_several_is_pushed_when_one_of_them_is_to_run(protocol: Pro
     assert queue(protocol) == [b"both", b"a1"]
     assert protocol.publish(RUN, STREAM, [Outgoing("queue", b"again", [("a", 1), ("b", 1)])]) == [Said.KNOWN] * 2
     assert queue(protocol) == [b"both", b"a1"]
+
+
+def test_what_is_said_of_a_step_twice_in_one_call_is_said_in_order(protocol: Protocol) -> None:
+    along, alone = Outgoing(ABOARD, b"", [("a", 1)]), Outgoing("queue", b"m", [("a", 1)])
+    assert protocol.publish(RUN, STREAM, [along, alone, alone]) == [Said.KNOWN, Said.SENT, Said.KNOWN]
+    assert queue(protocol) == [b"m"]
+    assert claim(protocol, FIRST, "c1", "w", b"started") is Said.OK
+
+
+def test_redis_finds_the_steps_of_a_large_run_by_their_names(protocol: Protocol) -> None:
+    key = protocol.keys.run(RUN)
+    publish(protocol, FIRST)
+    assert protocol.client.object("encoding", key) != b"hashtable"
+    many = [(f"a[{number}]", 1) for number in range(600)]
+    assert protocol.publish(RUN, STREAM, [Outgoing("queue", b"m", many[:40])]) == [Said.SENT] * 40
+    assert protocol.client.object("encoding", key) == b"hashtable"
+    assert protocol.publish(RUN, STREAM, [Outgoing("queue", b"m", many)]) == [Said.KNOWN] * 40 + [Said.SENT] * 560
+    assert queue(protocol) == [b"m", b"m", b"a1"]
 
 
 def test_one_exchange_stores_tells_gives_back_and_claims(protocol: Protocol) -> None:
