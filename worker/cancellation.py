@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from types import FrameType
 from typing import Final
 
@@ -16,6 +16,7 @@ from worker.leases import Slot
 
 #: Not SIGTERM: with that, Celery ends its children.
 STOP_SIGNAL: Final = signal.SIGUSR2
+_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Stoppable:
@@ -38,14 +39,11 @@ class Stoppable:
 
         signal.signal(STOP_SIGNAL, on_signal)
 
-    @contextmanager
-    def during(self, claim: str) -> Iterator[None]:
+    def begin(self, claim: str) -> None:
+        """From here on the step of that claim is the one that may have to stop; "": none."""
         self.claim = claim
-        forget()
-        try:
-            yield
-        finally:
-            self.claim = ""
+        if claim:
+            forget()
 
     @property
     def asked(self) -> bool:
@@ -70,7 +68,7 @@ class Started:
 
 def _uptime() -> float:
     """Seconds, on the clock that start times of processes are given in."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0
+    return 0.0 if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 def _processes() -> Iterator[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Final, get_args
 
@@ -35,7 +34,7 @@ class EventStream:
         self.claim = claim
         self._protocol = protocol
         self._ring = ring
-        self._events: deque[AnyEvent] = deque()
+        self._events: list[AnyEvent] = []  #: changed in place: another thread may be about to add to it
         self._sending = threading.Lock()  # keeps what is sent in order
         self._accepted = False
         self._stale = False
@@ -43,10 +42,10 @@ class EventStream:
     def emit(self, event: AnyEvent) -> None:
         if type(event) in _ENDS:
             return
-        waiting = len(self._events)
-        if waiting < _KEEP:
-            self._events.append(event)
-        if waiting + 1 >= _FLUSH_AT:
+        events = self._events
+        if len(events) < _KEEP:
+            events.append(event)
+        if len(events) >= _FLUSH_AT:
             self.flush()
 
     def flush(self) -> None:
@@ -63,7 +62,7 @@ class EventStream:
                     self._stale = self._protocol.report(self.at, self.claim, sealed) is Said.STALE
             except BrokerUnreachable as error:
                 _log.warning("Events of step %s wait: %s", self.at.step, error)
-                self._events.extendleft(reversed(events))
+                self._events[:0] = events
 
     def take(self) -> list[AnyEvent]:
         """What was not sent, to go with the end of the attempt."""
@@ -75,9 +74,8 @@ class EventStream:
         self._accepted = True
 
     def _take(self) -> list[AnyEvent]:
-        waiting, events = self._events, list[AnyEvent]()
-        while waiting:
-            events.append(waiting.popleft())
+        events = self._events[:]
+        del self._events[: len(events)]
         return events
 
 

@@ -92,6 +92,7 @@ class Item:
     at: Attempt
     chain: int  #: what those before it in its chain have made is at hand
     after: tuple[StepKey, ...]  #: that must have succeeded before it
+    kind: tuple[str, str]  #: others of which take as long: of its job and op
     claim: str = ""
     asked: Claim | None = None  #: as it is written down while Redis is asked for it
     held: Claim | None = None  #: and when it is ours
@@ -116,12 +117,19 @@ class Ride:
         self._means = means
         self._scope = scope
         self._content, self._queue = content, queue
-        stream = scope.brief.stream
+        stream, job = scope.brief.stream, scope.brief.job.name
         self._items = deque(
-            Item(task, Attempt(task.run_id, stream, task.step, task.attempt), chain, task.after)
+            Item(
+                task,
+                Attempt(task.run_id, stream, task.step, task.attempt),
+                chain,
+                task.after,
+                (job, task.op or task.node),
+            )
             for chain, first in enumerate(tasks)
             for task in (first, *first.then)
         )
+        self._crews = {chain for chain, first in enumerate(tasks) if first.then}  #: chains of more than one
         self._pid = os.getpid()
         #: Whether values lie in the Redis of the broker, unless an output says otherwise.
         self._keeps = scope.brief.io == "redis" and DEFAULT_KEY not in scope.job.resource_defs
@@ -189,12 +197,11 @@ class Ride:
         count, seconds = len(self._window), sum(self._expected(item) or 0.0 for item in self._window)
         while self._items and count < _AHEAD:
             item = self._items[0]
-            if any((item.chain, step) in self._failed for step in item.after):
+            if item.after and any((item.chain, step) in self._failed for step in item.after):
                 self._failed.add((item.chain, item.task.step))
                 self._unwanted.append(self._items.popleft())
                 continue
-            now = time.monotonic()
-            if item.after and not item.task.fused and now > self._patient_until:
+            if item.after and not item.task.fused and (now := time.monotonic()) > self._patient_until:
                 if found or self._window or self._running is not None:
                     break  # what goes on with the chain elsewhere needs all that it has made here
                 if now - self._since > _LONGEST_ALONE or not self._is_single_file(item) or self._others_wait():
@@ -214,10 +221,7 @@ class Ride:
         return seconds + expected <= _AHEAD_SECONDS or (count < _AHEAD_LEAST and max(seconds, expected) <= SLOW / 2)
 
     def _expected(self, item: Item) -> float | None:
-        return self._means.pace.expect(self._kind(item.task))
-
-    def _kind(self, task: StepTask) -> tuple[str, str]:
-        return self._scope.brief.job.name, task.op or task.node
+        return self._means.pace.expect(item.kind)
 
     def _is_single_file(self, item: Item) -> bool:
         """Whether no two steps of what is left of its chain could run at the same time."""
@@ -313,7 +317,7 @@ class Ride:
                 _log.warning("The end of step %s waits: %s", self._ended[0].item.task.step, error)
             else:
                 claimed = said.claimed
-                if all(word is Said.OK for word in said.finished):
+                if said.finished.count(Said.OK) == len(said.finished):
                     self._accept(said.finished)
                     if not self._ended:
                         return claimed
@@ -405,7 +409,7 @@ class Ride:
     def _accept(self, said: Sequence[Said]) -> None:
         ended, self._ended = self._ended[: len(said)], self._ended[len(said) :]
         for each in ended:
-            self._said.append(each.event.TYPE.value)
+            self._said.append(each.event.TYPE)
             self._conclude(each, accepted=True)
 
     def _conclude(self, ended: Ended, accepted: bool) -> None:
@@ -452,23 +456,25 @@ class Ride:
         stream = EventStream(item.at, item.claim, means.protocol, means.ring)
         if not item.told:
             stream.emit(self._start_of(item))
-        with self._lock:
-            self._stream = stream
+        self._stream = stream
         means.slot.begin(item.claim, self._begun)
         outcome: Outcome | None = None
         event: Terminal
         started = Started()
         try:
-            with means.stoppable.during(item.claim):
+            means.stoppable.begin(item.claim)
+            try:
                 if task.timeout is None:
                     outcome = run_step(task, self._scope, stream, claim=item.claim)
                 else:
                     with deadline(task.timeout):
                         outcome = run_step(task, self._scope, stream, claim=item.claim)
-                canceled = means.stoppable.asked
-            event = outcome.event
-            seconds = time.monotonic() - self._begun
+                event = outcome.event
+                canceled = type(event) is StepCanceled and means.stoppable.asked
+            finally:
+                means.stoppable.begin("")
             if type(event) is StepCanceled:
+                seconds = time.monotonic() - self._begun
                 started.end_all()
                 if not canceled and task.timeout is not None and seconds >= task.timeout:
                     event = timed_out(task, seconds)
@@ -494,10 +500,11 @@ class Ride:
         task = item.task
         outputs: list[str] = []
         if isinstance(event, StepSucceeded):
-            self._means.pace.learn(self._kind(task), event.seconds)
-            self._made.setdefault(item.chain, {}).update(made_of(event.outputs))
-            self._succeeded.setdefault(item.chain, set()).add(task.step)
-            self._claims[item.chain, task.step] = item.claim
+            self._means.pace.learn(item.kind, event.seconds)
+            if item.chain in self._crews:
+                self._made.setdefault(item.chain, {}).update(made_of(event.outputs))
+                self._succeeded.setdefault(item.chain, set()).add(task.step)
+                self._claims[item.chain, task.step] = item.claim
             if item.after:
                 after = tuple((step, self._claims[item.chain, step]) for step in item.after)
                 event = msgspec.structs.replace(event, after=after)
@@ -535,7 +542,7 @@ class Ride:
         for ref in event.outputs:
             if ref.manifest is not None and outs[ref.output].io_manager_key == DEFAULT_KEY:
                 keys += keys_of(ref)
-        return keys
+        return keys if len(keys) < 2 else list(dict.fromkeys(keys))  # small values share a few
 
     # ---- while a step takes long -----------------------------------------------------------------------------------
 
@@ -592,8 +599,9 @@ def _told(ended: Sequence[Ended]) -> list[Finished]:
     seen: set[str] = set()
     told = []
     for each in ended:
-        told.append(Finished(each.item.at, each.item.claim, [key for key in each.outputs if key not in seen]))
-        seen.update(each.outputs)
+        outputs = [key for key in each.outputs if key not in seen]
+        seen.update(outputs)
+        told.append(Finished(each.item.at, each.item.claim, outputs))
     return told
 
 

@@ -25,7 +25,7 @@ _LONG: Final = 0.045
 #: What a step costs beside its op.
 _COST: Final = 0.0002
 #: Steps in one message at most.
-_MOST: Final = 128
+_MOST: Final = 256
 #: Seconds within which the next message is at a worker.
 SOON: Final = 0.015
 #: So many short messages count as one at most.

@@ -309,6 +309,9 @@ class Said(StrEnum):
     FAILED = "failed"
 
 
+_WORDS: Final = {word.value.encode(): word for word in Said}
+
+
 class Script:
     """EVALSHA, and EVAL where Redis does not know the script yet or any more."""
 
@@ -477,7 +480,7 @@ class Protocol:
             for at, claim, started in wanted:
                 args += [at.step, at.attempt, claim, started]
             answer, fetched = self._store_and_call(stored, fetch, keys, args)
-        said = [Said(word.decode()) for word in answer]
+        said = [_WORDS[word] for word in answer]
         return Exchanged(said[: len(finished)], said[len(finished) :], fetched)
 
     def _with_few_outputs(self, stored: Sequence[Store], finished: Sequence[Finished]) -> list[Finished]:
@@ -572,8 +575,8 @@ class Protocol:
 
     def _said(self, script: Script, keys: Sequence[str], args: Sequence[Value]) -> Said:
         with reaching(self.url):
-            return Said(script(self.calls, keys, args).decode())
+            return _WORDS[script(self.calls, keys, args)]
 
     def _all_said(self, script: Script, keys: Sequence[str], args: Sequence[Value]) -> list[Said]:
         with reaching(self.url):
-            return [Said(word.decode()) for word in script(self.calls, keys, args)]
+            return [_WORDS[word] for word in script(self.calls, keys, args)]

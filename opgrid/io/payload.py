@@ -86,8 +86,11 @@ class Packed:
 
 def plain(value: object, how: Serializer) -> Plain:
     segments = how.dumps(value)
+    if len(segments) == 1:  # as nearly all have
+        size = _length(segments[0])
+        return Plain(how.name, segments, size, [size])
     lengths = [_length(segment) for segment in segments]
-    body = segments if len(segments) == 1 else list(_laid_out(segments, lengths))
+    body = list(_laid_out(segments, lengths))
     return Plain(how.name, body, sum(map(_length, body)), lengths)
 
 

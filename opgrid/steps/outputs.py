@@ -249,7 +249,8 @@ def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRe
     except Exception as error:
         raise not_stored(attempt, ref) from error
     reach("output stored")
-    metadata.update(context.consume_metadata())
+    if added := context.consume_metadata():
+        metadata.update(added)
     attempt.sink.emit(
         HandledOutput(
             run_id=ref.run_id,

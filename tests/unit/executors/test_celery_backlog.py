@@ -45,8 +45,8 @@ def test_steps_of_which_nothing_is_known_go_alone() -> None:
 
 
 def test_short_steps_go_many_to_a_message_and_long_ones_alone() -> None:
-    many = [waiting(f"s{n}") for n in range(1000)]
-    assert [len(each) for each in backlog(*many).parcels(LINE, Room(2, 2, 4), pace(0.00014))] == [128, 128]
+    many = [waiting(f"s{n}") for n in range(2000)]
+    assert [len(each) for each in backlog(*many).parcels(LINE, Room(2, 2, 4), pace(0.00014))] == [256, 256]
     assert [len(each) for each in backlog(*many).parcels(LINE, Room(2, 2, 4), pace(0.002))] == [90, 90]
     assert [len(each) for each in backlog(*many).parcels(LINE, Room(2, 2, 4), pace(0.03))] == [6, 6]
     assert [len(each) for each in backlog(*many).parcels(LINE, Room(2, 2, 4), pace(10.0))] == [1, 1]
@@ -94,7 +94,7 @@ def test_much_is_sent_ahead_as_long_as_messages_are_full() -> None:
 
 
 def test_a_chain_counts_with_all_its_steps() -> None:
-    chains = [waiting(f"s{n}", then=80) for n in range(8)]
+    chains = [waiting(f"s{n}", then=160) for n in range(8)]
     assert [len(each) for each in backlog(*chains).parcels(LINE, Room(1, 1, 1), pace(0.00001))] == [1]
 
 
