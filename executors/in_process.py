@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from typing import Final, NamedTuple, Self
+from weakref import WeakKeyDictionary
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
@@ -36,6 +37,9 @@ _TURN: Final = 0.025
 _SLOW: Final = 0.02
 _BESIDE: Final = 256  #: async steps at once
 _BREATH: Final = 0.005  #: seconds that a poll waits at least while only async steps run
+
+#: Seconds that a step of an op took last in this process, for the executors of later runs.
+_TOOK: Final = WeakKeyDictionary[OpDefinition, float]()
 
 _log = logging.getLogger("opgrid.in_process")
 
@@ -146,6 +150,7 @@ class InProcessExecutor(Executor):
         for run_id in list(self._scopes):
             self.release(run_id)
         self._bell.close()
+        _TOOK.update(self._seconds)
 
     def _work(self) -> None:
         """Run the first step in line, then others that are known to be quick, while there is time; among them those
@@ -205,12 +210,14 @@ class InProcessExecutor(Executor):
                 heapq.heappush(ready, _Entry(entry.rank, next(self._order), entry.run, following, crew))
 
     def _expected(self, entry: _Entry) -> float:
-        """Seconds in this thread; many, for what has not been seen to run so far."""
-        scope = self._scopes.get(entry.run.run_id)
-        if scope is None:
+        """Seconds in this thread; many, for what has not been seen to run so far, or is still to be loaded."""
+        if entry.run.run_id not in self._scopes and self._job_at_hand(entry.run) is None:
             return inf
-        node = scope.node(entry.task.node)
-        return 0.0 if node.is_async else self._seconds.get(node.op, inf)
+        node = self._scope(entry.run).node(entry.task.node)
+        if node.is_async:
+            return 0.0
+        seconds = self._seconds.get(node.op)
+        return _TOOK.get(node.op, inf) if seconds is None else seconds
 
     def _is_to_be_seen(self, entry: _Entry) -> bool:
         """Whether it is worth a turn of its own to tell that this step starts."""
@@ -302,14 +309,18 @@ class InProcessExecutor(Executor):
         return found
 
     def _job(self, brief: RunBrief) -> JobDefinition:
-        job = self._setup.job
-        if isinstance(job, JobDefinition) and job.name == brief.job.name:
+        job = self._job_at_hand(brief)
+        if job is not None:
             return job
         if self._setup.code is None:
             raise LoadError(
                 f"Job {brief.job.name!r} is not in this process, and there is no code location to load it from."
             )
         return job_for(brief.job, self._setup.code)
+
+    def _job_at_hand(self, brief: RunBrief) -> JobDefinition | None:
+        job = self._setup.job
+        return job if isinstance(job, JobDefinition) and job.name == brief.job.name else None
 
 
 class _Entry(NamedTuple):

@@ -20,6 +20,7 @@ from opgrid.ids import RunId
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.log import RunLog, Turn
 from orchestrator.storage.protocols import Store
+from orchestrator.storage.records import Lease
 
 #: Seconds that others wait for an owner on another machine who no longer renews.
 LEASE = 10.0
@@ -48,11 +49,22 @@ class LeaseLost(OpGridError):
 
 
 @contextmanager
-def driving(store: Store, run_id: RunId, inbox: Inbox | None = None) -> Iterator[RunLog]:
-    """The log to write while this process drives the run. ``inbox`` is told when somebody asks for the run's end.
-    Raises RunIsDriven.
+def driving(store: Store, run_id: RunId, inbox: Inbox | None = None, lease: Lease | None = None) -> Iterator[RunLog]:
+    """The log to write while this process drives the run. ``inbox`` is told when somebody asks for the run's end;
+    ``lease`` is this process's, where it has one. Raises RunIsDriven.
     """
     owner = this_process()
+    lease = lease or _taken(store, run_id, owner)
+    log = FencedLog(store, run_id, lease.epoch)
+    try:
+        with _kept(store, run_id, owner, inbox) if store.crosses_processes else contextlib.nullcontext():
+            yield log
+    finally:
+        if not log.is_closed:
+            store.drop_lease(run_id, owner)
+
+
+def _taken(store: Store, run_id: RunId, owner: str) -> Lease:
     lease = store.take_lease(run_id, owner, LEASE)
     if lease is None:
         held = store.lease(run_id)
@@ -62,11 +74,7 @@ def driving(store: Store, run_id: RunId, inbox: Inbox | None = None) -> Iterator
         lease = store.take_lease(run_id, owner, LEASE)
         if lease is None:
             raise RunIsDriven(run_id, "another process")
-    try:
-        with _renewed(store, run_id, owner, inbox) if store.crosses_processes else contextlib.nullcontext():
-            yield FencedLog(store, run_id, lease.epoch)
-    finally:
-        store.drop_lease(run_id, owner)
+    return lease
 
 
 def end_canceled(store: Store, run_id: str, reason: str) -> None:
@@ -84,6 +92,7 @@ class FencedLog:
 
     def __init__(self, store: Store, run_id: RunId, epoch: int) -> None:
         self._store, self._run_id, self._epoch = store, run_id, epoch
+        self.is_closed = False  #: the run has ended, and its lease went with it
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:
@@ -91,6 +100,8 @@ class FencedLog:
             yield turn
             if not turn.still(self._run_id, self._epoch):
                 raise LeaseLost(f"Run {self._run_id} is driven by another process now; this one stops.")
+            ends = turn.ends(self._run_id)
+        self.is_closed = self.is_closed or ends
 
     def read(self, run_id: RunId) -> Iterable[AnyEvent]:
         return self._store.read(run_id)
@@ -122,9 +133,9 @@ class ShardLog:
 
 
 @contextmanager
-def _renewed(store: Store, run_id: RunId, owner: str, inbox: Inbox | None) -> Iterator[None]:
+def _kept(store: Store, run_id: RunId, owner: str, inbox: Inbox | None) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=_renew, args=(store, run_id, owner, stop, inbox), name="opgrid-lease", daemon=True)
+    thread = threading.Thread(target=_keep, args=(store, run_id, owner, stop, inbox), name="opgrid-lease", daemon=True)
     thread.start()
     try:
         yield
@@ -133,7 +144,7 @@ def _renewed(store: Store, run_id: RunId, owner: str, inbox: Inbox | None) -> It
         thread.join()
 
 
-def _renew(store: Store, run_id: RunId, owner: str, stop: threading.Event, inbox: Inbox | None) -> None:
+def _keep(store: Store, run_id: RunId, owner: str, stop: threading.Event, inbox: Inbox | None) -> None:
     due = time.monotonic() + RENEW
     asked = False
     while not stop.wait(_LOOK):
@@ -145,7 +156,7 @@ def _renew(store: Store, run_id: RunId, owner: str, stop: threading.Event, inbox
                     inbox.interrupt()
                     asked = True
             if time.monotonic() >= due:
-                store.take_lease(run_id, owner, LEASE)
+                store.keep_lease(run_id, owner, LEASE)
                 due = time.monotonic() + RENEW
 
 

@@ -168,6 +168,8 @@ class _Driver:
         self._are_apart = all(executor.crosses_processes for executor in executors.values())
         self._positions: dict[str, Position] = {}
         for name, executor in executors.items():
+            if type(executor).resume_at is Executor.resume_at:
+                continue  # what it tells is in no stream
             self._positions[name] = log.position(self._stream_of(name))
             if self._positions[name]:
                 executor.resume_at(self._positions[name])

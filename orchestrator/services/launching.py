@@ -24,7 +24,7 @@ from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
-from orchestrator.coordinator.ownership import LeaseLost, driving
+from orchestrator.coordinator.ownership import LEASE, LeaseLost, driving, this_process
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
@@ -210,14 +210,11 @@ def drive_new(
     inbox: Inbox | None = None,
 ) -> RunStatus:
     """Store a prepared run and drive it to its end; to that which another process has given it, if one has."""
-    store.create_run(prepared.record, prepared.plan_json, prepared.snapshot_json)
     run = LiveRun.new(prepared.brief, prepared.plan)
+    lease = store.create_own_run(prepared.record, prepared.plan_json, prepared.snapshot_json, this_process(), LEASE)
     inbox = inbox or Inbox()
     try:
-        with driving(store, run.run_id, inbox) as log:
-            ended = _end_of(store, run.run_id)
-            if ended is not None:
-                return ended
+        with driving(store, run.run_id, inbox, lease) as log:
             return drive([run], executors, log, watch=watch, inbox=inbox, stream=prepared.brief.stream, pools=store)[
                 run.run_id
             ]

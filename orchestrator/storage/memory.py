@@ -55,6 +55,8 @@ class MemoryStore:
             for run_id, status, at in turn.statuses:
                 if run_id in self._runs:
                     self._runs[run_id] = with_status(self._runs[run_id], status, at)
+                if status.is_final:
+                    self._free(run_id)
             self._positions.update(turn.positions)
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
@@ -64,6 +66,13 @@ class MemoryStore:
             self._runs[record.run_id] = record
             self._contents[record.plan], self._contents[record.snapshot] = plan, snapshot
             self._append(record.run_id, first)
+
+    def create_own_run(self, record: RunRecord, plan: bytes, snapshot: bytes, owner: str, seconds: float) -> Lease:
+        with self._lock:
+            self.create_run(record, plan, snapshot)
+            lease = self.take_lease(record.run_id, owner, seconds)
+            assert lease is not None
+            return lease
 
     def _append(self, run_id: str, events: Sequence[AnyEvent]) -> None:
         self._events.setdefault(run_id, []).extend(events)
@@ -134,11 +143,22 @@ class MemoryStore:
             return None
         return dataclasses.replace(found, expires=time.time() + found.expires - time.monotonic())
 
+    def keep_lease(self, run_id: RunId, owner: str, seconds: float) -> None:
+        with self._lock:
+            before = self._leases.get(run_id)
+            if before is not None and before.owner == owner:
+                self._leases[run_id] = Lease(owner, time.monotonic() + seconds, before.epoch)
+
     def drop_lease(self, run_id: RunId, owner: str) -> None:
         with self._lock:
             before = self._leases.get(run_id)
             if before is not None and before.owner == owner:
-                self._leases[run_id] = Lease("", 0.0, before.epoch)
+                self._free(run_id)
+
+    def _free(self, run_id: RunId) -> None:
+        before = self._leases.get(run_id)
+        if before is not None:
+            self._leases[run_id] = Lease("", 0.0, before.epoch)
 
     def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
         with self._lock:
@@ -224,6 +244,9 @@ class _MemoryTurn:
 
     def holds(self, name: str, epoch: int) -> bool:
         return False
+
+    def ends(self, run_id: RunId) -> bool:
+        return any(of == run_id and status.is_final for of, status, _ in self.statuses)
 
 
 def tagged(brief: RunBrief, tags: Mapping[str, str]) -> RunBrief:

@@ -32,6 +32,10 @@ class FencedTurn(Turn, Protocol):
         """The same for a lease by name, such as that of a shard."""
         ...
 
+    def ends(self, run_id: RunId) -> bool:
+        """Whether it says that the run has ended. The lease of the run is dropped then."""
+        ...
+
 
 class Store(RunLog, PoolStore, GateStore, Protocol):
     @property
@@ -43,6 +47,10 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
         """All of it or nothing. Raises RunAlreadyExists."""
+        ...
+
+    def create_own_run(self, record: RunRecord, plan: bytes, snapshot: bytes, owner: str, seconds: float) -> Lease:
+        """``create_run`` and ``take_lease`` in one."""
         ...
 
     def run(self, run_id: str) -> RunRecord | None: ...
@@ -89,6 +97,12 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
 
     def lease(self, run_id: RunId) -> Lease | None:
         """The last one that was taken, though it may have expired; None where it was dropped or never taken."""
+        ...
+
+    def keep_lease(self, run_id: RunId, owner: str, seconds: float) -> None:
+        """Drive this run for longer; nothing happens where ``owner`` does not. Whose run has ended has no lease to
+        keep.
+        """
         ...
 
     def drop_lease(self, run_id: RunId, owner: str) -> None:

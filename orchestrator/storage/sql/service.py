@@ -105,7 +105,7 @@ class ServiceTables(Database):
 
     def _first(self, connection: Connection, new: NewRun) -> bool:
         row = {"origin": new.origin, "key": new.key, "run_id": new.record.run_id, "at": new.record.created}
-        return self._statements.add_launch(connection, row).rowcount == 1
+        return self._statements.add_launch(connection, row) == 1
 
     def launched(self, origin: str) -> dict[str, RunId]:
         """The runs that an origin has launched, by key, in their order."""

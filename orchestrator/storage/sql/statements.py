@@ -11,7 +11,6 @@ from typing import Any, Final, Self
 import msgspec
 from sqlalchemy import (
     Connection,
-    CursorResult,
     Dialect,
     Insert,
     Table,
@@ -58,7 +57,7 @@ _TICKED = ("ticked", "completed", "cursor", "last_run_key")
 
 
 #: What is said of a run when it is stored.
-_LATER: Final = frozenset({"id", "owner", "owner_expires", "cancel", "retagged"})
+_LATER: Final = frozenset({"id", "cancel", "retagged"})
 _NEW_RUN: Final = tuple(name for name in runs.c.keys() if name not in _LATER)  # noqa: SIM118 - columns, not a dict
 
 
@@ -115,9 +114,14 @@ class Prepared:
         compiled = statement.compile(dialect=dialect, column_keys=columns or None)
         return cls(str(compiled), compiled.positiontup or ())
 
-    def __call__(self, connection: Connection, *rows: Mapping[str, Any]) -> CursorResult[Any]:
-        """Run once, or once a row."""
-        return connection.exec_driver_sql(self.sql, [tuple(row[name] for name in self.order) for row in rows])
+    def __call__(self, connection: Connection, *rows: Mapping[str, Any]) -> int:
+        """Run once, or once a row; how many rows of the table it was about."""
+        given = [tuple([row[name] for name in self.order]) for row in rows]
+        many = len(given) != 1
+        cursor = tell(connection, self.sql, given if many else given[0], many=many)
+        count: int = cursor.rowcount
+        cursor.close()
+        return count
 
     def first(self, connection: Connection, *parameters: Any) -> Row | None:
         """The first row that it finds."""
@@ -218,8 +222,10 @@ class Statements:
     open_runs: Prepared  #: of runs that have not ended, what an ``OpenRun`` says, oldest first
     position: Prepared  #: of the stream ``of``
     set_owner: Prepared  #: of the run ``of``
+    keep_owner: Prepared  #: until ``until``, of the run ``of``, if it is ``whose``
     drop_owner: Prepared  #: of the run ``of``, if it is ``whose``
-    set_status: Prepared  #: ``status_now`` of the run ``of``; ``started_at`` and ``ended_at`` where they are not None
+    set_status: Prepared  #: ``status_now`` of the run ``of``; ``started_at`` where it is not None
+    end_run: Prepared  #: ``status_now`` of the run ``of``, which ended at ``ended_at`` and is owned by nobody then
 
 
 def insert_for(dialect: Dialect) -> Any:
@@ -279,20 +285,13 @@ def statements_for(dialect: Dialect) -> Statements:
         .order_by(runs.c.id)
     )
     position_of = select(positions.c.position).where(positions.c.stream == bindparam("of"))
-    drop_owner = (
-        update(runs)
-        .where(runs.c.run_id == bindparam("of"), runs.c.owner == bindparam("whose"))
-        .values(owner=null(), owner_expires=null())
-    )
-    set_status = (
-        update(runs)
-        .where(runs.c.run_id == bindparam("of"), text("status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"))
-        .values(
-            status=bindparam("status_now"),
-            started=func.coalesce(bindparam("started_at"), runs.c.started),
-            ended=func.coalesce(bindparam("ended_at"), runs.c.ended),
-        )
-    )
+    owned = update(runs).where(runs.c.run_id == bindparam("of"), runs.c.owner == bindparam("whose"))
+    keep_owner = owned.values(owner_expires=bindparam("until"))
+    drop_owner = owned.values(owner=null(), owner_expires=null())
+    is_open = text("status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')")
+    open_run = update(runs).where(runs.c.run_id == bindparam("of"), is_open).values(status=bindparam("status_now"))
+    set_status = open_run.values(started=func.coalesce(bindparam("started_at"), runs.c.started))
+    end_run = open_run.values(ended=bindparam("ended_at"), owner=null(), owner_expires=null())
     return Statements(
         Writer.of(insert(events).inline(), dialect, events, "run_id", "type", "step", "at", "body"),
         Writer.of(upsert_steps, dialect, steps, *steps.c.keys()),
@@ -317,6 +316,8 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(open_runs, dialect),
         Prepared.of(position_of, dialect),
         Prepared.of(set_owner, dialect, "owner", "owner_expires", "epoch"),
+        Prepared.of(keep_owner, dialect),
         Prepared.of(drop_owner, dialect),
         Prepared.of(set_status, dialect),
+        Prepared.of(end_run, dialect),
     )

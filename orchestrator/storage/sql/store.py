@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, exists, func, select, text, update
+from sqlalchemy import Connection, delete, exists, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
@@ -59,12 +59,24 @@ class SqlStore(ServiceTables, Database):
             turn.write()
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
+        with self._creating(record) as connection:
+            turn = SqlTurn(connection, self._statements)
+            turn.insert_run(record, plan, snapshot, first)
+            turn.write()
+
+    def create_own_run(self, record: RunRecord, plan: bytes, snapshot: bytes, owner: str, seconds: float) -> Lease:
+        with self._creating(record) as connection:
+            turn = SqlTurn(connection, self._statements)
+            turn.insert_run(record, plan, snapshot, (), owner, self._clock_of_leases(connection) + seconds)
+            turn.write()
+        return Lease(owner, time.time() + seconds, 1)
+
+    @contextmanager
+    def _creating(self, record: RunRecord) -> Iterator[Connection]:
         """Raises RunAlreadyExists."""
         try:
             with self._writing() as connection:
-                turn = SqlTurn(connection, self._statements)
-                turn.insert_run(record, plan, snapshot, first)
-                turn.write()
+                yield connection
         except IntegrityError as error:
             raise RunAlreadyExists(f"There is a run {record.run_id!r} already; a new run needs another id.") from error
 
@@ -73,17 +85,23 @@ class SqlStore(ServiceTables, Database):
         run.
         """
         with self._writing() as connection:
-            row = self._statements.owner(connection, {"of": run_id}).one_or_none()
+            row = self._statements.owner.first(connection, run_id)
             if row is None:
                 return None
+            held_by, expires, epoch = row
             now = self._clock_of_leases(connection)
-            mine = row.owner == owner
-            if not mine and row.owner is not None and not is_over(row.owner_expires or 0.0, now, seconds):
-                return None
-            epoch = row.epoch if mine else row.epoch + 1
+            if held_by != owner:
+                if held_by is not None and not is_over(expires or 0.0, now, seconds):
+                    return None
+                epoch += 1
             taken = {"of": run_id, "owner": owner, "owner_expires": now + seconds, "epoch": epoch}
             self._statements.set_owner(connection, taken)
             return Lease(owner, time.time() + seconds, epoch)
+
+    def keep_lease(self, run_id: RunId, owner: str, seconds: float) -> None:
+        with self._writing() as connection:
+            until = self._clock_of_leases(connection) + seconds
+            self._statements.keep_owner(connection, {"of": run_id, "whose": owner, "until": until})
 
     def lease(self, run_id: RunId) -> Lease | None:
         query = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == run_id)
@@ -209,7 +227,7 @@ class SqlStore(ServiceTables, Database):
 
     def end_run(self, run_id: str, status: RunStatus, events: Sequence[AnyEvent], at: float) -> bool:
         with self._writing(rings=True) as connection:
-            row = self._statements.owner(connection, {"of": run_id}).one_or_none()
+            row = self._statements.owner.first(connection, run_id)
             before = connection.execute(select(runs.c.status).where(runs.c.run_id == run_id)).scalar_one_or_none()
             if row is None or before is None or RunStatus(before).is_final:
                 return False
@@ -217,7 +235,7 @@ class SqlStore(ServiceTables, Database):
             turn.append(RunId(run_id), events)
             turn.set_status(RunId(run_id), status, at)
             turn.write()
-            gone = {"of": run_id, "owner": None, "owner_expires": None, "epoch": row.epoch + 1}
+            gone = {"of": run_id, "owner": None, "owner_expires": None, "epoch": row[2] + 1}
             self._statements.set_owner(connection, gone)
             return True
 

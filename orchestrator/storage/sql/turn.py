@@ -35,8 +35,17 @@ class SqlTurn:
         self._runs: list[Mapping[str, Any]] = []
         self._tags: list[Mapping[str, Any]] = []
         self._statuses: list[Mapping[str, Any]] = []
+        self._ended: dict[RunId, Mapping[str, Any]] = {}
 
-    def insert_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent]) -> None:
+    def insert_run(
+        self,
+        record: RunRecord,
+        plan: bytes,
+        snapshot: bytes,
+        first: Sequence[AnyEvent],
+        owner: str | None = None,
+        owner_expires: float | None = None,
+    ) -> None:
         self._contents |= {record.plan: plan, record.snapshot: snapshot}
         self._runs.append(
             {
@@ -50,7 +59,9 @@ class SqlTurn:
                 "created": record.created,
                 "started": record.started,
                 "ended": record.ended,
-                "epoch": 0,
+                "owner": owner,
+                "owner_expires": owner_expires,
+                "epoch": 0 if owner is None else 1,
                 "shard": record.brief.stream,
             }
         )
@@ -80,10 +91,14 @@ class SqlTurn:
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         """Final is final, whoever ended it."""
-        started = at if status is RunStatus.STARTED else None
-        ended = at if status.is_final else None
-        now = {"of": run_id, "status_now": status.value, "started_at": started, "ended_at": ended}
-        self._statuses.append(now)
+        now = {"of": run_id, "status_now": status.value}
+        if status.is_final:
+            self._ended.setdefault(run_id, {**now, "ended_at": at})
+        else:
+            self._statuses.append({**now, "started_at": at if status is RunStatus.STARTED else None})
+
+    def ends(self, run_id: RunId) -> bool:
+        return run_id in self._ended
 
     def set_position(self, stream: str, position: str) -> None:
         self._statements.upsert_position(self._connection, {"stream": stream, "position": position})
@@ -100,6 +115,7 @@ class SqlTurn:
             (self._statements.insert_run, self._runs),
             (self._statements.tag_run, self._tags),
             (self._statements.set_status, self._statuses),
+            (self._statements.end_run, list(self._ended.values())),
         ):
             if rows:
                 statement(self._connection, *rows)

@@ -198,6 +198,24 @@ def test_a_step_that_is_not_known_to_be_quick_begins_when_those_before_it_are_re
     assert (StepSucceeded, "increment_2") in SEEN[0]
 
 
+@pytest.mark.usefixtures("all_are_quick")
+def test_an_op_that_was_quick_in_a_run_before_needs_no_turn_of_its_own() -> None:
+    numbers = [op(name=f"number_{number}")(lambda: 1) for number in range(8)]
+
+    @job
+    def several() -> None:
+        for number in numbers:
+            number()
+
+    turns = []
+    for _ in range(2):
+        store = CountingStore()
+        assert several.execute_in_process(instance=Instance(store)).success
+        turns.append(store.turns)
+    assert turns[0] > len(numbers)
+    assert turns[1] == 2, "the run starts; its steps run"
+
+
 def test_a_step_that_was_slow_is_seen_while_it_runs() -> None:
     SEEN.clear()
 

@@ -29,18 +29,17 @@ def noted() -> None:
     notes()
 
 
-@pytest.mark.parametrize("moment", ["create_run", "take_lease"])
 @pytest.mark.parametrize("many", [False, True])
 def test_a_run_that_is_canceled_before_its_first_turn_starts_nothing(
-    moment: str, many: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    many: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
     prepared = prepare(Request(noted, executor="in_process"))
     run_id = prepared.brief.run_id
-    whole = getattr(store, moment)
+    create = store.create_own_run
 
     def then_canceled(*args: Any) -> Any:
-        made = whole(*args)
+        made = create(*args)
         run = store.run(run_id)
         assert run is not None
         if many:
@@ -49,7 +48,7 @@ def test_a_run_that_is_canceled_before_its_first_turn_starts_nothing(
             assert submission.cancel(store, run, "at once") is RunStatus.CANCELED
         return made
 
-    monkeypatch.setattr(store, moment, then_canceled)
+    monkeypatch.setattr(store, "create_own_run", then_canceled)
     ran.clear()
     executors = make_executors(
         prepared.brief.executor,
