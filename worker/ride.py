@@ -24,7 +24,7 @@ from opgrid.broker.connection import reaching
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, label, seal_events, seal_returned, sign_tasks
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import RUN_TTL, Attempt, Exchanged, Finished, Protocol, Said, Wanted
+from opgrid.broker.scripts import RUN_TTL, Attempt, Exchanged, Exchanging, Finished, Protocol, Said, Wanted
 from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.fusing import Made, following, fulfilled, made_of
 from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
@@ -32,7 +32,7 @@ from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import StepKey
 from opgrid.io.keys import KeyRing
-from opgrid.io.pending import Pending
+from opgrid.io.pending import Pending, Store
 from opgrid.io.redis import RedisStore, keys_of
 from opgrid.io.selection import DEFAULT_KEY
 from opgrid.steps.interrupts import deadline
@@ -44,7 +44,7 @@ from worker.leases import AFTER, Claim, Slot
 from worker.settings import WorkerSettings
 
 #: Steps that are claimed ahead, and the seconds that they may be expected to take together.
-_AHEAD: Final = 64
+_AHEAD: Final = 96
 _AHEAD_SECONDS: Final = 0.005
 #: Steps that are claimed ahead even where they take longer than that, if none of them counts as slow by far.
 _AHEAD_LEAST: Final = 2
@@ -112,6 +112,17 @@ class Ended:
     outcome: Outcome | None = None  #: with something to do once its end was accepted
 
 
+@dataclass(slots=True, eq=False)
+class Underway:
+    """What was asked of Redis, and is still to be answered."""
+
+    exchange: Exchanging
+    wanted: Sequence[Item]
+    ended: int  #: how many of what has ended
+    given_back: int  #: how many of what is unwanted
+    stored: list[Store]
+
+
 class Ride:
     def __init__(self, means: Means, scope: RunScope, content: str, queue: str, tasks: Sequence[StepTask]) -> None:
         self._means = means
@@ -148,6 +159,7 @@ class Ride:
         self._since = time.monotonic()
         self._patient_until = self._since + _LONGEST
         self._begun = self._flushed = 0.0
+        self._underway: Underway | None = None
         self._beside = False  #: the other thread is to tell of what has ended, and to claim
         self._lock = threading.RLock()  #: of all of this: a second thread looks after slow steps
 
@@ -157,6 +169,8 @@ class Ride:
             while (item := self._next()) is not None:
                 self._attempt(item)
         finally:
+            if self._underway is not None:
+                self._underway.exchange.drop()
             self._means.slot.hold([])
         counts: dict[str, int] = {}
         for word in self._said:
@@ -180,6 +194,9 @@ class Ride:
                             self._means.look_now()
                         return item
                     self._unwanted.append(item)
+                if self._underway is not None:
+                    self._arrive()
+                    continue
                 wanted = self._ahead()
                 if not wanted and not self._ended and not self._unwanted:
                     return None
@@ -274,7 +291,34 @@ class Ride:
         if wanted and self._running is None and not self._window:
             expected = self._expected(wanted[0])
             wanted[0].told = expected is None or expected > _SHORT
-        said = self._settle(wanted)
+        self._take(wanted, self._settle(wanted))
+
+    def _set_out(self, wanted: Sequence[Item]) -> None:
+        """The same, but the steps that are claimed already go on while Redis works on it."""
+        for item in wanted:
+            self._name(item)
+        self._hold(wanted)
+        self._underway = self._ask(self._ended, wanted)
+
+    def _arrive(self) -> None:
+        """Hear what came of that."""
+        underway, self._underway = self._underway, None
+        if underway is None:
+            return
+        try:
+            said = self._answer(underway)
+        except BrokerUnreachable as error:
+            _log.warning("Asking again: %s", error)
+            claimed = self._settle(underway.wanted, underway.ended)
+        else:
+            if all(word is Said.OK for word in said.finished):
+                self._accept(said.finished)
+                claimed = said.claimed
+            else:
+                claimed = self._settle(underway.wanted, underway.ended)
+        self._take(underway.wanted, claimed)
+
+    def _take(self, wanted: Sequence[Item], said: Sequence[Said]) -> None:
         for item, word in zip(wanted, said, strict=True):
             if word is Said.OK:
                 self._window.append(item)
@@ -301,16 +345,21 @@ class Ride:
 
     # ---- telling ---------------------------------------------------------------------------------------------------
 
-    def _settle(self, wanted: Sequence[Item] = ()) -> list[Said]:
-        """One round trip, and more where Redis does not answer or does not agree. Gives what was said about claims."""
+    def _settle(self, wanted: Sequence[Item] = (), told: int = 0) -> list[Said]:
+        """One round trip, and more where Redis does not answer or does not agree. Gives what was said about claims.
+        ``told``: so many ends, where Redis was told of these already: what is asked again is to be the same.
+        """
+        self._arrive()
+        if not (wanted or self._ended or self._unwanted):
+            return []
         self._hold(wanted)
         until = time.monotonic() + self._means.settings.redis_grace
         pause = 0.05
-        told = len(self._ended)
+        told = told or len(self._ended)
         while True:
             claimed, unknown = [Said.GONE] * len(wanted), True
             try:
-                said = self._ask(self._ended[:told], wanted)
+                said = self._answer(self._ask(self._ended[:told], wanted))
             except BrokerUnreachable as error:
                 if not self._ended:
                     raise
@@ -346,7 +395,7 @@ class Ride:
         self._ended[: len(said)] = known + others
         return len(known)
 
-    def _ask(self, ended: Sequence[Ended], wanted: Sequence[Item]) -> Exchanged:
+    def _ask(self, ended: Sequence[Ended], wanted: Sequence[Item]) -> Underway:
         means, brief = self._means, self._scope.brief
         unwanted, stored = list(self._unwanted), means.pending.waiting()
         notice, returned = b"", list[tuple[str, str]]()
@@ -359,7 +408,7 @@ class Ride:
             reach("finish before")
         if wanted:
             reach("claim before")
-        said = means.protocol.exchange(
+        exchange = means.protocol.begin_exchange(
             brief.run_id,
             brief.stream,
             means.owner,
@@ -371,14 +420,19 @@ class Ride:
             notice=notice,
             wanted=[Wanted(item.at, item.claim, self._started(item)) for item in wanted],
         )
-        if ended:
+        return Underway(exchange, wanted, len(ended), len(unwanted), stored)
+
+    def _answer(self, underway: Underway) -> Exchanged:
+        said = underway.exchange.result()
+        if underway.ended:
             reach("finish after")
-        if wanted:
+        if underway.wanted:
             reach("claim after")
-        means.pending.written(stored)
-        if wanted:
-            means.pending.fetched(said.fetched)
-        del self._unwanted[: len(unwanted)]
+        pending = self._means.pending
+        pending.written(underway.stored)
+        if underway.wanted:
+            pending.fetched(said.fetched)
+        del self._unwanted[: underway.given_back]
         return said
 
     def _to_fetch(self, wanted: Sequence[Item]) -> list[str]:
@@ -520,11 +574,17 @@ class Ride:
             self._tell_by_the_way(now)
 
     def _tell_by_the_way(self, now: float) -> None:
-        """While the next one runs, or before it where the round trip would hold it up as much."""
-        if (self._expected(self._window[0]) or 0.0) >= _BESIDE:
+        """While the next ones run; by another thread, where they take long enough for that to be worth it."""
+        expected, left = self._expected(self._window[0]) or 0.0, len(self._window)
+        if expected >= _BESIDE:
             self._beside = True
-        elif now - self._ended[0].since > _WAIT:
-            self._exchange(self._ahead())
+        elif self._underway is None:
+            has_waited = now - self._ended[0].since > _WAIT
+            is_half_done = 2 * left <= _AHEAD and 2 * left * expected <= _AHEAD_SECONDS
+            if has_waited or (is_half_done and self._items):
+                wanted = self._ahead()
+                if wanted or has_waited:
+                    self._set_out(wanted)
 
     def _tell(self) -> None:
         self._settle()
@@ -560,6 +620,7 @@ class Ride:
                 return LOOK_EVERY
             pause = min(max((now - self._begun) / 4, LOOK_EVERY), _FLUSH_EVERY / 2)
             try:
+                self._arrive()
                 self._give_back(self._running)
                 if self._ended or self._unwanted:
                     self._tell()

@@ -11,13 +11,13 @@ Everything a script reports goes to the stream of the run's coordinator in the s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 from redis.exceptions import NoScriptError
 
-from opgrid.broker.calls import Calls, Command
+from opgrid.broker.calls import Asked, Calls, Command
 from opgrid.broker.connection import connect, reaching
 from opgrid.broker.keys import Keys, lease_field
 from opgrid.io.kept import batches
@@ -321,16 +321,30 @@ class Script:
 
     def __call__(self, calls: Calls, keys: Sequence[str], args: Iterable[Value], before: Sequence[Command] = ()) -> Any:
         """``before``: what is asked in the same round trip. The answers to that come first then, in a list."""
-        called = [len(keys), *keys, *args]
-        *answers, said = calls.ask(*before, ["EVALSHA", self.sha, *called])
-        for answer in answers:
+        called = self._called(keys, args)
+        return self._said(calls, called, calls.ask(*before, ["EVALSHA", self.sha, *called]))
+
+    def begin(
+        self, calls: Calls, keys: Sequence[str], args: Iterable[Value], before: Sequence[Command] = ()
+    ) -> tuple[Asked, Callable[[], Any]]:
+        """What is on its way, and what waits for the answer."""
+        called = self._called(keys, args)
+        asked = calls.begin(*before, ["EVALSHA", self.sha, *called])
+        return asked, lambda: self._said(calls, called, asked.answers())
+
+    def _called(self, keys: Sequence[str], args: Iterable[Value]) -> list[Value]:
+        return [len(keys), *keys, *args]
+
+    def _said(self, calls: Calls, called: Sequence[Value], answers: Sequence[Any]) -> Any:
+        *before, said = answers
+        for answer in before:
             if isinstance(answer, Exception):
                 raise answer
         if isinstance(said, NoScriptError):
             (said,) = calls.ask(["EVAL", self.source, *called])
         if isinstance(said, Exception):
             raise said
-        return [*answers, said] if before else said
+        return [*before, said] if before else said
 
 
 _publish, _exchange, _beat, _report = Script(_PUBLISH), Script(_EXCHANGE), Script(_BEAT), Script(_REPORT)
@@ -384,10 +398,51 @@ class Finished(NamedTuple):
     outputs: Sequence[str] = ()  #: keys that have to exist
 
 
+class Told(TypedDict, total=False):
+    """What an exchange is about; done in this order."""
+
+    stored: Sequence[Store]  #: values to be written
+    fetch: Sequence[str]  #: keys of values to read meanwhile
+    finished: Sequence[Finished]  #: what has ended: reported with ``events``, all of it or nothing
+    events: bytes
+    returned: Sequence[tuple[str, str]]  #: leases (step, claim) to be given back: the coordinator gets ``notice``
+    notice: bytes
+    wanted: Sequence[Wanted]  #: to be claimed
+
+
 class Exchanged(NamedTuple):
     finished: list[Said]  #: OK for all, or why not for some: nothing was changed then
     claimed: list[Said]
     fetched: dict[str, bytes]  #: those of the keys that were there
+
+
+class Exchanging:
+    """An exchange that is on its way. One of ``result`` and ``drop`` is to be called, once."""
+
+    __slots__ = ("_answer", "_asked", "_before", "_fetch", "_finished", "_url")
+
+    def __init__(
+        self, url: str, asked: Asked, answer: Callable[[], Any], before: int, fetch: Sequence[str], finished: int
+    ) -> None:
+        self._url, self._asked, self._answer = url, asked, answer
+        self._before, self._fetch, self._finished = before, fetch, finished
+
+    def result(self) -> Exchanged:
+        """Waits for it. Raises BrokerUnreachable, whether or not it was done."""
+        with reaching(self._url):
+            answer = self._answer()
+        values: Sequence[bytes | None] = ()
+        if self._before:
+            *others, answer = answer
+            if self._fetch:
+                values = others[-1]
+        said = [_WORDS[word] for word in answer]
+        found = {key: value for key, value in zip(self._fetch, values, strict=True) if value is not None}
+        return Exchanged(said[: self._finished], said[self._finished :], found)
+
+    def drop(self) -> None:
+        """Nobody wants to know what comes of it."""
+        self._asked.drop()
 
 
 class Beat(NamedTuple):
@@ -448,40 +503,31 @@ class Protocol:
         finished = [Finished(at, claim, outputs)]
         return self.exchange(at.run_id, at.stream, "", finished=finished, events=events).finished[0]
 
-    def exchange(
-        self,
-        run_id: str,
-        stream: str,
-        owner: str,
-        *,
-        stored: Sequence[Store] = (),
-        fetch: Sequence[str] = (),
-        finished: Sequence[Finished] = (),
-        events: bytes = b"",
-        returned: Sequence[tuple[str, str]] = (),
-        notice: bytes = b"",
-        wanted: Sequence[Wanted] = (),
-    ) -> Exchanged:
-        """Everything that a worker has to say about attempts of one run, in this order and one round trip: values are
-        stored; what has ended is reported, all of it or nothing; leases (step, claim) are given back and the
-        coordinator is told so; further attempts are claimed. ``fetch``: keys of values to read meanwhile.
-        """
+    def exchange(self, run_id: str, stream: str, owner: str, **told: Unpack[Told]) -> Exchanged:
+        """Everything that a worker has to say about attempts of one run, in one round trip."""
+        return self.begin_exchange(run_id, stream, owner, **told).result()
+
+    def begin_exchange(self, run_id: str, stream: str, owner: str, **told: Unpack[Told]) -> Exchanging:
+        """The same, for who has something else to do meanwhile."""
+        finished, returned, wanted = told.get("finished", ()), told.get("returned", ()), told.get("wanted", ())
+        stored, fetch = told.get("stored", ()), told.get("fetch", ())
         keys = [self.keys.run(run_id), self.keys.leases(stream), self.keys.events(stream)]
-        args: list[Value] = [owner, lease_field(run_id, ""), events, notice]
+        args: list[Value] = [owner, lease_field(run_id, ""), told.get("events", b""), told.get("notice", b"")]
         args += [len(finished), len(returned), len(wanted)]
-        with reaching(self.url):
-            if any(len(each.outputs) > _MANY for each in finished):
+        if any(len(each.outputs) > _MANY for each in finished):
+            with reaching(self.url):
                 finished = self._with_few_outputs(stored, finished)
-                stored = ()
-            for at, claim, outputs in finished:
-                args += [at.step, at.attempt, claim, len(outputs), *outputs]
-            for pair in returned:
-                args += pair
-            for at, claim, started in wanted:
-                args += [at.step, at.attempt, claim, started]
-            answer, fetched = self._store_and_call(stored, fetch, keys, args)
-        said = [_WORDS[word] for word in answer]
-        return Exchanged(said[: len(finished)], said[len(finished) :], fetched)
+            stored = ()
+        for at, claim, outputs in finished:
+            args += [at.step, at.attempt, claim, len(outputs), *outputs]
+        for pair in returned:
+            args += pair
+        for at, claim, started in wanted:
+            args += [at.step, at.attempt, claim, started]
+        before = store_commands(stored)
+        if fetch:
+            before.append(["MGET", *fetch])
+        return Exchanging(self.url, *_exchange.begin(self.calls, keys, args, before), len(before), fetch, len(finished))
 
     def _with_few_outputs(self, stored: Sequence[Store], finished: Sequence[Finished]) -> list[Finished]:
         """Whether the outputs of a step with very many are there is asked before: Lua compares each argument with all
@@ -501,18 +547,6 @@ class Protocol:
                 each = each._replace(outputs=[] if gone is None else [gone])
             found.append(each)
         return found
-
-    def _store_and_call(
-        self, stored: Sequence[Store], fetch: Sequence[str], keys: Sequence[str], args: Sequence[Value]
-    ) -> tuple[Any, dict[str, bytes]]:
-        before = store_commands(stored)
-        if fetch:
-            before.append(["MGET", *fetch])
-        if not before:
-            return _exchange(self.calls, keys, args), {}
-        *answers, said = _exchange(self.calls, keys, args, before)
-        values = answers[-1] if fetch else ()
-        return said, {key: value for key, value in zip(fetch, values, strict=True) if value is not None}
 
     def report(self, at: Attempt, claim: str, events: bytes) -> Said:
         """Append observations while the lease is ours."""

@@ -65,6 +65,18 @@ class Ended:
 
 
 @dataclass(eq=False)
+class Underway:
+    """What Redis was asked, and its answer."""
+
+    wanted: list[Item]
+    told: list[Finished]
+    given_back: int
+    finished: list[str]
+    claimed: list[str]
+    is_lost: bool
+
+
+@dataclass(eq=False)
 class Ride:
     """What one message comes to in one process."""
 
@@ -76,6 +88,7 @@ class Ride:
     ended: list[Ended] = field(default_factory=list)
     unwanted: list[Item] = field(default_factory=list)  #: to be given back
     given_back: list[Item] = field(default_factory=list)
+    underway: Underway | None = None  #: what is still to be heard, while claimed steps run
     running: Item | None = None
     until: float = 0.0
     unknown_since: float | None = None  #: Redis has known nothing of a run whose steps have ended
@@ -94,6 +107,9 @@ class Ride:
         running = [self.running] if self.running is not None else []
         return [*(each.item for each in self.ended), *running, *self.window]
 
+    def wanted(self) -> list[Item]:
+        return [*self.asked, *(self.underway.wanted if self.underway is not None else ())]
+
     def turn(self) -> bool:
         """A bit of it; whether there is more."""
         if self.running is not None:
@@ -107,6 +123,9 @@ class Ride:
                 self._begin(item)
                 return True
             self.unwanted.append(item)
+        if self.underway is not None:
+            self._arrive()
+            return True
         if not self.asked:
             self.asked = self._ahead()
         if not self.asked and not self.ended and not self.unwanted:
@@ -152,44 +171,68 @@ class Ride:
 
     def _exchange(self) -> None:
         """Tell what has ended, give back what is not to run, claim what is asked for."""
-        world, wanted = self.world, self.asked
+        self._arrive()
+        if self.asked or self.ended or self.unwanted:
+            self._hear(self._ask(self.asked))
+
+    def _set_out(self) -> None:
+        """The same; the answer is heard later."""
+        self.underway = self._ask(self._ahead())
+
+    def _arrive(self) -> None:
+        underway, self.underway = self.underway, None
+        if underway is None:
+            return
+        if underway.is_lost or any(word != "ok" for word in underway.finished):
+            self.asked = underway.wanted  # all of it is asked again
+        else:
+            self._hear(underway)
+
+    def _ask(self, wanted: list[Item]) -> Underway:
         back = [item.at for item in self.unwanted if item.claim]
         steps = tuple((item.task.step, item.task.attempt) for item in self.unwanted)
         told = [Finished(each.item.at, each.events, isinstance(each.event, StepSucceeded)) for each in self.ended]
         starts = [Finished(item.at, [self._start_of(item)] if item.told else [], False) for item in wanted]
-        finished, claimed = world.redis.exchange(told, back, Returned(steps) if steps else None, starts)
-        if world.chance() < world.trouble / 3:
-            return  # the answer was lost: it is asked again
+        finished, claimed = self.world.redis.exchange(told, back, Returned(steps) if steps else None, starts)
+        for item, word in zip(wanted, claimed, strict=True):
+            if word == "ok":
+                self.world.claimed(item.task.step)
+        is_lost = self.world.chance() < self.world.trouble / 3
+        return Underway(wanted, told, len(steps), finished, claimed, is_lost)
+
+    def _hear(self, underway: Underway) -> None:
+        if underway.is_lost:
+            return  # it is asked again
+        world, wanted, told, finished = self.world, underway.wanted, underway.told, underway.finished
+        unwanted, self.unwanted = self.unwanted[: underway.given_back], self.unwanted[underway.given_back :]
+        ended, later = self.ended[: len(told)], self.ended[len(told) :]
         if world.mutant == "a given-back step runs twice":
-            self.window.extend(item for item in self.unwanted if item.claim)
-        self.given_back += self.unwanted
-        self.unwanted.clear()
+            self.window.extend(item for item in unwanted if item.claim)
+        self.given_back += unwanted
         self.asked = []
         if "unknown" in finished:
-            known, others = self._known(finished)
-            world.redis.exchange(
-                [each for each, out in zip(told, self.ended, strict=True) if out in known], [], None, []
-            )
-            self.ended, finished = others, [word for word in finished if word != "ok"]
+            known, others = self._known(ended, finished)
+            world.redis.exchange([each for each, out in zip(told, ended, strict=True) if out in known], [], None, [])
+            ended, finished = others, [word for word in finished if word != "ok"]
         if "unknown" not in finished:
             self.unknown_since = None
         elif self.unknown_since is None:
             self.unknown_since = world.now
         if self.unknown_since is None or world.now - self.unknown_since > GRACE:
-            ended, self.ended = self.ended, []
             if not all(word == "ok" for word in finished):
                 self._one_by_one(ended)
-        for item, word in zip(wanted, claimed, strict=True):
+            ended = []
+        self.ended = [*ended, *later]
+        for item, word in zip(wanted, underway.claimed, strict=True):
             if word == "ok":
-                world.claimed(item.task.step)
                 self.window.append(item)
             else:
                 self.failed.add((item.chain, item.task.step))
 
-    def _known(self, said: list[str]) -> tuple[list[Ended], list[Ended]]:
+    def _known(self, ended: list[Ended], said: list[str]) -> tuple[list[Ended], list[Ended]]:
         """What can be told now to a Redis that was emptied, and what is known to it when that was told."""
         known, others = list[Ended](), list[Ended]()
-        for each, word in zip(self.ended, said, strict=True):
+        for each, word in zip(ended, said, strict=True):
             waits = any(other.item.task.step in each.item.after for other in others)
             (known if word == "ok" and not waits else others).append(each)
         return known, others
@@ -231,6 +274,9 @@ class Ride:
         if world.now >= self.until or self.canceled:
             self._end(item)
         elif world.chance() < 0.7:  # another thread sees that it is slow
+            self._arrive()
+            if self.asked:
+                self._exchange()
             waiting = [*self.window, *self.items]
             chain = [each for each in waiting if each.chain == item.chain]
             if not item.task.fused:
@@ -239,8 +285,7 @@ class Ride:
             self.unwanted += [each for each in waiting if each not in chain]
             self.window = deque(each for each in self.window if each in chain)
             self.items = deque(each for each in self.items if each in chain)
-            if self.ended or self.unwanted:
-                self._exchange()
+            self._exchange()
             if not item.told:
                 item.told = True
                 world.redis.report(item.at, self._start_of(item))
@@ -261,8 +306,10 @@ class Ride:
             self.failed.add((item.chain, task.step))
         self.ended.append(Ended(item, event, [event] if item.told else [self._start_of(item), event]))
         self.running = None
-        if not isinstance(event, StepSucceeded) or world.chance() < 0.3:
+        if not isinstance(event, StepSucceeded) or world.chance() < 0.2:
             self._exchange()
+        elif self.window and self.underway is None and not self.asked and world.chance() < 0.5:
+            self._set_out()
 
     def _outcome(self, item: Item) -> AnyEvent:
         task, world = item.task, self.world
@@ -336,7 +383,7 @@ class Worker:
                 ride.canceled = True  # what a stale one says is refused
 
     def holds(self) -> list[Item]:
-        return [] if self.ride is None else [*self.ride.held(), *self.ride.asked, *self.ride.unwanted]
+        return [] if self.ride is None else [*self.ride.held(), *self.ride.wanted(), *self.ride.unwanted]
 
     def blamed(self) -> list[Item]:
         """Those that are lost when its process dies."""
@@ -344,7 +391,7 @@ class Worker:
             return []
         if self.ride.running is not None:
             return [self.ride.running]
-        held = [*self.ride.held(), *self.ride.asked]
+        held = [*self.ride.held(), *self.ride.wanted()]
         return [item for item in held if not item.after]
 
     def dies(self) -> None:

@@ -70,6 +70,40 @@ def test_an_answer_that_nobody_waits_for_any_more_is_not_taken_for_another(
     assert calls.ask(["EXISTS", "k"]) == [1]
 
 
+def test_what_was_begun_is_done_while_something_else_is_asked(calls: Calls) -> None:
+    begun = calls.begin(["SET", "k", "v"], ["GET", "k"])
+    assert calls.ask(["ECHO", "else"]) == [b"else"]
+    assert begun.answers() == [b"OK", b"v"]
+
+
+def test_what_was_begun_on_a_connection_that_breaks_is_asked_again(calls: Calls, client: redis.Redis) -> None:
+    (number,) = calls.ask(["CLIENT", "ID"])
+    begun = calls.begin(["BLPOP", "list", 20])
+    assert client.client_kill_filter(_id=number) == 1
+    client.rpush("list", "x")
+    assert begun.answers() == [[b"list", b"x"]]
+
+
+def test_what_cannot_be_sent_is_asked_when_it_is_to_be_answered(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls.ask(["SET", "k", "0"])
+    ((connection, _),) = calls._kept
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise redis.ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "send_packed_command", refused)
+        begun = calls.begin(["INCR", "k"])
+    assert calls.ask(["GET", "k"]) == [b"0"]
+    assert begun.answers() == [1]
+
+
+def test_an_answer_that_was_dropped_is_not_taken_for_another(calls: Calls) -> None:
+    calls.ask(["SET", "k", "v"])
+    calls.begin(["GET", "k"]).drop()
+    assert calls.ask(["EXISTS", "k"]) == [1]
+
+
 def test_every_thread_gets_its_own_answers(calls: Calls) -> None:
     def echoed(number: int) -> bool:
         return calls.ask(["ECHO", number], ["ECHO", -number]) == [b"%d" % number, b"%d" % -number]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ import redis
 
 from opgrid import JobDefinition, job, op
 from opgrid.broker.keys import Keys
-from opgrid.broker.messages import CeleryMessages, open_events, open_returned
+from opgrid.broker.messages import CeleryMessages, open_events, open_returned, seal_events
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import Exchanged, Outgoing, Protocol, Said
-from opgrid.contracts.events import RunStarted, StepStarted, StepSucceeded
+from opgrid.broker.scripts import Exchanged, Exchanging, Outgoing, Protocol, Said
+from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
-from opgrid.ids import NodePath, StepKey
+from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending
 from opgrid.steps.scope import RunScope
@@ -94,16 +94,16 @@ class Overheard(Protocol):
         self.told: list[tuple[str, int, int]] = []  #: thread, how many have ended, how many are claimed
         self.failures_beside = 0  #: still to come
 
-    def exchange(self, *args: Any, **more: Any) -> Exchanged:
+    def begin_exchange(self, *args: Any, **more: Any) -> Exchanging:
         thread = threading.current_thread().name
         self.told.append((thread, len(more.get("finished", ())), len(more.get("wanted", ()))))
         if self.failures_beside and thread == _BESIDE:
             self.failures_beside -= 1
             raise BrokerUnreachable(self.url, "for a test")
-        said = super().exchange(*args, **more)
+        asked = super().begin_exchange(*args, **more)
         if thread == _BESIDE:
             TOLD_BESIDE.set()
-        return said
+        return asked
 
 
 class Rides:
@@ -196,6 +196,95 @@ def test_between_short_steps_nobody_else_wakes(rides: Rides) -> None:
     assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
     assert {thread for thread, _, _ in rides.protocol.told} == {threading.current_thread().name}
     assert_each_once(rides)
+
+
+class Hearing:
+    """What each exchange is told, and when its answer is heard, between the steps that run."""
+
+    def __init__(self, rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[str] = []
+        self.before_answer: Callable[[int], None] = lambda number: None
+        begin, attempt, result = rides.protocol.begin_exchange, Ride._attempt, Exchanging.result
+        numbers: dict[int, int] = {}
+
+        def begin_exchange(*args: Any, **more: Any) -> Exchanging:
+            begun = begin(*args, **more)
+            numbers[id(begun)] = len(numbers)
+            self.seen.append(f"asked, with {len(more.get('finished', ()))} ended")
+            return begun
+
+        def heard(exchange: Exchanging) -> Exchanged:
+            self.before_answer(numbers[id(exchange)])
+            self.seen.append("answered")
+            return result(exchange)
+
+        def attempted(ride: Ride, item: ride_module.Item) -> None:
+            self.seen.append(item.task.step)
+            attempt(ride, item)
+
+        monkeypatch.setattr(rides.protocol, "begin_exchange", begin_exchange)
+        monkeypatch.setattr(Exchanging, "result", heard)
+        monkeypatch.setattr(Ride, "_attempt", attempted)
+        monkeypatch.setattr(ride_module, "_AHEAD", 4)
+
+
+def test_steps_that_are_claimed_go_on_while_redis_works(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
+    hearing = Hearing(rides, monkeypatch)
+    assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
+    assert hearing.seen == [
+        *("asked, with 0 ended", "answered", "blink", "blink_2"),
+        *("asked, with 2 ended", "blink_3", "blink_4", "answered"),
+        *("blink_5", "blink_6", "asked, with 4 ended", "answered"),
+    ]
+    assert_each_once(rides)
+
+
+def test_an_answer_that_is_lost_meanwhile_is_asked_for_again(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(number: int) -> None:
+        if number == 1:
+            client: Any = rides.protocol.client
+            theirs = {each["id"] for each in client.client_list() if each["name"] == "test"} - {str(client.client_id())}
+            assert sum(client.client_kill_filter(_id=each) for each in theirs) >= 1
+
+    Hearing(rides, monkeypatch).before_answer = lose
+    assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
+    assert_each_once(rides)
+
+
+def test_a_redis_that_goes_meanwhile_is_waited_for(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[int] = []
+
+    def go(number: int) -> None:
+        if number in (1, 2):
+            gone.append(number)
+            raise BrokerUnreachable(rides.url, "for a test")
+
+    Hearing(rides, monkeypatch).before_answer = go
+    assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
+    assert gone == [1, 2]
+    assert_each_once(rides)
+
+
+def test_what_was_refused_meanwhile_is_known_before_more_is_claimed(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has given up the first step before its end was told; the other one that was told with it counts."""
+    hearing = Hearing(rides, monkeypatch)
+    begin = rides.protocol.begin_exchange
+
+    def begin_exchange(*args: Any, **more: Any) -> Exchanging:
+        for each in more.get("finished", ())[:1]:
+            if each.at.step == "blink":
+                run_id, step = RunId(each.at.run_id), StepKey(each.at.step)
+                lost = StepLost(run_id=run_id, at=0.0, step=step, attempt=1, cause=LossCause("for a test"))
+                lease: Any = rides.protocol.client.hget(rides.keys.leases("test"), each.at.field)
+                rides.protocol.expire(each.at, lease or b"", seal_events([lost], rides.ring))
+        return begin(*args, **more)
+
+    monkeypatch.setattr(rides.protocol, "begin_exchange", begin_exchange)
+    assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS - 1}, STEP_SUCCESS, refused: stale"
+    assert hearing.seen.count("blink_6") == 1
+    assert [event.step for event in rides.events() if isinstance(event, StepSucceeded)] == rides.steps[1:]
 
 
 def test_a_step_is_not_slow_before_it_begins(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,10 +498,10 @@ def test_a_redis_that_was_emptied_hears_of_the_steps_of_a_crew_as_they_come_out(
     """What follows a step is known to Redis once the end of that step was told, and it was sent."""
     prepared = prepare(Request(lined_up, executor="celery"))
     steps = ["blink", "more", "more_2", "more_3"]
-    whole = rides.protocol.exchange
+    whole = rides.protocol.begin_exchange
     emptied: list[bool] = []
 
-    def exchange(*args: Any, **more: Any) -> Exchanged:
+    def begin_exchange(*args: Any, **more: Any) -> Exchanging:
         if len(more.get("finished", ())) == len(steps) and not emptied:
             rides.protocol.client.flushdb()
             emptied.append(True)
@@ -422,7 +511,7 @@ def test_a_redis_that_was_emptied_hears_of_the_steps_of_a_crew_as_they_come_out(
             rides.protocol.publish(prepared.brief.run_id, "test", [Outgoing("", b"", out)])
         return whole(*args, **more)
 
-    monkeypatch.setattr(rides.protocol, "exchange", exchange)
+    monkeypatch.setattr(rides.protocol, "begin_exchange", begin_exchange)
     assert rides.run(prepared, crew_of(prepared), dict.fromkeys(("blink", "more"), 0.0001)) == "STEP_SUCCESS x4"
     assert emptied
     assert [event.step for event in rides.events() if isinstance(event, StepSucceeded)] == steps
