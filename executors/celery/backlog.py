@@ -135,9 +135,12 @@ class Backlog:
         """No more than an equal share, where that is worth a message: no free slot is to starve."""
         parcel: Parcel = []
         again, seconds, steps = waiting[0].again, 0.0, 0
+        alike, expected_of_it = "", None
         while waiting and waiting[0].again == again:
             task = waiting[0].task
-            each, together = _seconds(waiting[0], pace), 1 + len(task.then)
+            if not task.op or task.op is not alike:  # else it is of one kind with the one before: they are of one run
+                alike, expected_of_it = task.op, expected(pace, waiting[0].kind)
+            each, together = _together(task, expected_of_it), 1 + len(task.then)
             seconds += each
             steps += together
             if parcel and (task.alone or each / together > _LONG or seconds > _WORTH or steps > _MOST):
@@ -191,7 +194,13 @@ class Backlog:
         return late
 
     def _of_run(self, waiting: Waiting) -> deque[Waiting]:
-        return self._lines.setdefault(waiting.line, OrderedDict()).setdefault(waiting.task.run_id, deque())
+        runs = self._lines.get(waiting.line)
+        if runs is None:
+            runs = self._lines[waiting.line] = OrderedDict()
+        found = runs.get(waiting.task.run_id)
+        if found is None:
+            found = runs[waiting.task.run_id] = deque()
+        return found
 
     def _tidy(self, line: Line, run_id: RunId) -> None:
         runs = self._lines[line]
@@ -223,9 +232,12 @@ def each_of(parcel: Parcel, pace: Pace) -> float:
 
 
 def _seconds(waiting: Waiting, pace: Pace) -> float:
+    return _together(waiting.task, expected(pace, waiting.kind))
+
+
+def _together(task: StepTask, each: float | None) -> float:
     """With those that come after it in its message. One of which nothing is known goes alone."""
-    each = expected(pace, waiting.kind)
-    return _WORTH if each is None else each * (1 + len(waiting.task.then))
+    return _WORTH if each is None else each * (1 + len(task.then))
 
 
 def _share(waiting: deque[Waiting], room: Room, pace: Pace) -> int:

@@ -13,7 +13,7 @@ import cloudpickle
 import msgspec
 
 from executors.celery.backlog import Backlog, Kind, Line, Parcel, Waiting, each_of, expected, kind_of
-from executors.celery.flights import Flight, Flights
+from executors.celery.flights import TOLD, Flight, Flights
 from executors.celery.settings import CelerySettings
 from executors.celery.tail import MOST, Tail
 from opgrid.broker.connection import check, evicts, reaching
@@ -139,7 +139,7 @@ class CeleryExecutor(Executor):
         beside = {mate.step for task in tasks if task.then for mate in out_with(task)[1:]}
         now, lines = time.monotonic(), dict[tuple[str | None, int], Line]()
         for task in tasks:
-            if task.step in beside:
+            if beside and task.step in beside:
                 continue
             known = self._flights.get(task.run_id, task.step)
             if known is not None and known.at.attempt == task.attempt:
@@ -261,7 +261,8 @@ class CeleryExecutor(Executor):
                     continue
                 flight = self._flights.departs(self._at(brief, task), task, each.line, now, order, seconds)
                 flight.since = each.since
-                self._flights.delay(flight, each.resent, now)
+                if each.resent:
+                    self._flights.delay(flight, each.resent, now)
 
     def _tell_backlog(self) -> None:
         """For who looks at the fleet, or scales it."""
@@ -394,6 +395,8 @@ class CeleryExecutor(Executor):
             self._position = position
             events += self._open(fields)
         for event in events:
+            if type(event) not in TOLD:  # as most
+                continue
             if isinstance(event, StepSucceeded) and (kind := self._kind(event)) is not None:
                 self._pace.learn(kind, event.seconds)
             flight = self._flights.handle(event, now)

@@ -22,7 +22,7 @@ from opgrid.ids import RunId, StepKey
 Id = tuple[RunId, StepKey]
 _Told = StepStarted | StepSucceeded | StepFailed | StepLost | StepCanceled
 #: ``isinstance`` takes a microsecond for what is none of them.
-_TOLD: Final = frozenset(get_args(_Told))
+TOLD: Final = frozenset(get_args(_Told))
 #: Messages for each process of a worker: one that it runs, one that waits for it.
 _AHEAD: Final = 2
 #: Seconds after which something was to be heard of a message.
@@ -110,13 +110,14 @@ class Flights:
         each: float = 0.0,
     ) -> Flight:
         """In the message of that order; None: in that of its leader, or one of its own."""
+        step = _id(at)
         if order is None:
-            order = self._leaders[_id(at)][1] if _id(at) in self._leaders else self.new_order()
+            order = self._leaders[step][1] if step in self._leaders else self.new_order()
         flight = Flight(at, task, line, order, now, seen=now)
-        before = self._by_step.get(_id(at))
+        before = self._by_step.get(step)
         if before is not None:
             self._leaves(before)
-        self._by_step[_id(at)] = self._queued[_id(at)] = flight
+        self._by_step[step] = self._queued[step] = flight
         message = self._messages.get(order)
         if message is None:
             message = self._messages[order] = Message(line, each, weight(task, each))
@@ -125,8 +126,8 @@ class Flights:
         if task is not None and task.then:
             for mate in task.then:
                 self.lets_go(task.run_id, mate.step)
-            self._crews.setdefault(_id(at), {}).update({mate.step: mate for mate in task.then})
-            self._leaders.update({(task.run_id, mate.step): (_id(at), order) for mate in task.then})
+            self._crews.setdefault(step, {}).update({mate.step: mate for mate in task.then})
+            self._leaders.update({(task.run_id, mate.step): (step, order) for mate in task.then})
         return flight
 
     def delay(self, flight: Flight, resent: int, now: float) -> None:
@@ -207,8 +208,9 @@ class Flights:
         return self._leaders[member][0] if member in self._leaders else member
 
     def _leaves(self, flight: Flight) -> None:
-        self._by_step.pop(_id(flight.at), None)
-        self._queued.pop(_id(flight.at), None)
+        step = _id(flight.at)
+        self._by_step.pop(step, None)
+        self._queued.pop(step, None)
         message = self._messages[flight.order]
         message.flights -= 1
         message.claimed -= flight.claimed
@@ -233,14 +235,15 @@ class Flights:
 
     def handle(self, event: AnyEvent, now: float) -> Flight | None:
         """What the stream told. Gives the attempt that has ended by it."""
-        if type(event) not in _TOLD:
+        if type(event) not in TOLD:
             return None
         event = cast(_Told, event)
-        if not isinstance(event, StepStarted) and self._stops.get((event.run_id, event.step)) == event.attempt:
-            del self._stops[event.run_id, event.step]
-        flight = self._by_step.get((event.run_id, event.step))
+        step = event.run_id, event.step
+        if self._stops and not isinstance(event, StepStarted) and self._stops.get(step) == event.attempt:
+            del self._stops[step]
+        flight = self._by_step.get(step)
         if flight is None and isinstance(event, StepSucceeded):
-            self.lets_go(event.run_id, event.step)  # it was as quick as what it waited for
+            self.lets_go(*step)  # it was as quick as what it waited for
         if flight is None or flight.at.attempt != event.attempt:
             return None
         if isinstance(event, StepStarted):
@@ -251,7 +254,7 @@ class Flights:
         message.begun, message.heard = True, now
         self._leaves(flight)
         if isinstance(event, StepSucceeded):
-            self.lets_go(event.run_id, event.step)
+            self.lets_go(*step)
         elif isinstance(event, StepFailed) and not event.timed_out:
             self._falls_out(event.run_id, event.step)
         else:  # its process may have ended with it
@@ -338,7 +341,7 @@ class Flights:
 
 
 def _id(at: Attempt) -> Id:
-    return RunId(at.run_id), StepKey(at.step)
+    return cast(Id, (at.run_id, at.step))
 
 
 def _attempt_of(lease: bytes) -> int:

@@ -26,7 +26,7 @@ def made_of(refs: Iterable[OutputRef]) -> Made:
 
 def out_with(task: StepTask) -> list[StepTask]:
     """The steps that are out once its message is: those that travel with it and wait for none of the others."""
-    return [task, *(mate for mate in task.then if not mate.after)]
+    return [task, *(mate for mate in task.then if not mate.after)] if task.then else [task]
 
 
 def fulfilled(task: StepTask, made: Made, succeeded: set[StepKey]) -> StepTask | None:

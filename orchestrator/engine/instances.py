@@ -17,6 +17,7 @@ from orchestrator.planner.plan import FromStep, FromSteps, Keys, Plan, StepSpec,
 
 _COLLECTED = Delivery.COLLECTED
 _MAPPED = Delivery.MAPPED
+_SUCCESS, _SKIPPED = StepStatus.SUCCESS, StepStatus.SKIPPED
 
 
 class Step(msgspec.Struct, eq=False):
@@ -45,7 +46,7 @@ class Step(msgspec.Struct, eq=False):
     @property
     def done(self) -> bool:
         """What is below may go on (or be skipped)."""
-        return self.status is StepStatus.SUCCESS or self.status is StepStatus.SKIPPED or self.again
+        return self.status is _SUCCESS or self.status is _SKIPPED or self.again
 
     @property
     def ended(self) -> bool:

@@ -37,7 +37,7 @@ from orchestrator.engine.gates import Gates, GateStore, asks
 from orchestrator.engine.inbox import AddRuns, CancelRun, DropRun, Inbox
 from orchestrator.engine.limits import Admission, from_config
 from orchestrator.engine.log import RunLog
-from orchestrator.engine.machine import RunMachine
+from orchestrator.engine.machine import TELLING, RunMachine
 from orchestrator.engine.outbox import Hooks, Outbox, Release, Stop, Submit, never_started
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.polling import Ears, Heard, ears
@@ -292,11 +292,12 @@ class _Driver:
     def _decided(self, events: Iterable[AnyEvent], now: float) -> _Decided:
         made = _Decided({}, {}, [])
         self._take_up(made, everything=False)
+        live, recorded, later = self._live, made.recorded, self._later
         for event in events:
             kind = type(event)
-            if self._later and (kind not in _LEAVE_IN_PEACE or self._later.holds(event)):
+            if later and (kind not in _LEAVE_IN_PEACE or later.holds(event)):
                 self._take_up(made, everything=True)
-            run = self._live.get(event.run_id)
+            run = live.get(event.run_id)
             if run is None:
                 continue
             machine = run.machine
@@ -306,7 +307,9 @@ class _Driver:
             commands = machine.take(event, now)
             if commands is None:
                 continue
-            made.recorded.setdefault(event.run_id, []).append(event)
+            recorded.setdefault(event.run_id, []).append(event)
+            if kind in TELLING:
+                continue
             if commands:
                 made.take(run, self._later.keep_back(run, commands) if self._are_apart else commands)
             if machine.status is not before:
@@ -389,7 +392,10 @@ class _Driver:
             if not run.machine.is_out(task):
                 continue  # it was sent along with another, and its end has come in the same turn
             name = run.executor_of(task.executor)
-            batches.setdefault((run.run_id, name), (run, []))[1].append(task)
+            batch = batches.get((task.run_id, name))
+            if batch is None:
+                batch = batches[task.run_id, name] = run, []
+            batch[1].append(task)
             self._out[name].add(task.id)
         self._freed.clear()
         for (_, name), (run, tasks) in batches.items():

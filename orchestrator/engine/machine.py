@@ -56,8 +56,11 @@ AGAIN_BUDGET = 3
 HOOK_PATIENCE = 30.0
 
 _ENDED = frozenset(status for status in RunStatus if status.is_final)
-_NOT_STARTED = frozenset({StepStatus.PENDING, StepStatus.SKIPPED})
 _OUT = frozenset({StepStatus.DISPATCHED, StepStatus.RUNNING})
+#: For what is asked of every event: to look for a status in a set calls a function of its class, which takes as long as
+#: all else.
+_STARTED, _PENDING, _SKIPPED = RunStatus.STARTED, StepStatus.PENDING, StepStatus.SKIPPED
+_DISPATCHED, _RUNNING = StepStatus.DISPATCHED, StepStatus.RUNNING
 _ACTIVE = _OUT | {StepStatus.WAITING}
 
 
@@ -106,13 +109,13 @@ class RunMachine:
         decide = _DECIDE.get(kind)
         if decide is None:
             return self._told(event) if kind in _OF_STEPS else []
-        return None if self.status in _ENDED else decide(self, event, now)
+        return decide(self, event, now) if self.status is _STARTED or self.status not in _ENDED else None
 
     def _told(self, event: Any) -> list[Command] | None:
         """What an attempt says about itself, which decides nothing. Without a step it is about the run."""
         if event.step:
             step = self.steps.get(event.step)
-            if step is None or step.attempt != event.attempt or step.status in _NOT_STARTED:
+            if step is None or step.attempt != event.attempt or step.status is _PENDING or step.status is _SKIPPED:
                 return None
         return []
 
@@ -165,9 +168,9 @@ class RunMachine:
 
     def _step_started(self, event: StepStarted, now: float) -> list[Command] | None:
         step = self._out(event)
-        if step is None or step.status is StepStatus.RUNNING:
+        if step is None or step.status is _RUNNING:
             return None
-        step.status = StepStatus.RUNNING
+        step.status = _RUNNING
         return []
 
     def _step_succeeded(self, event: StepSucceeded, now: float) -> list[Command] | None:
@@ -207,9 +210,9 @@ class RunMachine:
     def _out(self, event: StepEvent) -> Step | None:
         """The step, if this event is about the attempt that is out."""
         step = self.steps.get(event.step)
-        if step is None or step.attempt != event.attempt or step.status not in _OUT:
+        if step is None or step.attempt != event.attempt:
             return None
-        return step
+        return step if step.status is _RUNNING or step.status is _DISPATCHED else None
 
     # ---- failures, losses, retries
 
@@ -384,7 +387,7 @@ class RunMachine:
         return inputs
 
     def _launch(self, step: Step, now: float, inputs: tuple[TaskInput, ...] | None = None) -> list[Command]:
-        step.status, step.due = StepStatus.DISPATCHED, None
+        step.status, step.due = _DISPATCHED, None
         note = StepDispatched(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt)
         return [Note(note), Launch(self._task(step, inputs=inputs))]
 
@@ -454,7 +457,7 @@ class RunMachine:
     def is_out(self, task: StepTask) -> bool:
         """Whether this attempt is still to report its end."""
         step = self.steps[task.step]
-        return step.status in _OUT and step.attempt == task.attempt
+        return (step.status is _DISPATCHED or step.status is _RUNNING) and step.attempt == task.attempt
 
     def _task(
         self,
@@ -682,3 +685,6 @@ _DECIDE: dict[type[Event], _Decide] = {
     RunFailed: _own,
     RunCanceled: _own,
 }
+
+#: Events that change nothing, and are only recorded.
+TELLING = frozenset(get_args(AnyEvent)) - _DECIDE.keys()
