@@ -50,14 +50,11 @@ class IOContext:
 
     __slots__ = ("_added", "_around", "_port", "ref")
 
-    def __init__(
-        self, port: str | Port, ref: OutputRef | None, around: Surroundings | None, about: Mapping[str, Any]
-    ) -> None:
-        """``about``: the fields of a :class:`Port` that is given by its name."""
-        self._port = Port(port, **about) if isinstance(port, str) else port
-        self.ref = ref
-        self._around = around
-        self._added: dict[str, Any] | None = None
+    # Each value that goes or comes has one of these: the classes below set them themselves, without a call.
+    _port: Port
+    ref: OutputRef | None
+    _around: Surroundings | None
+    _added: dict[str, Any] | None
 
     @property
     def name(self) -> str:
@@ -161,7 +158,9 @@ class OutputContext(IOContext):
     __slots__ = ("manifest",)
 
     def __init__(self, port: str | Port, ref: OutputRef, around: Surroundings | None = None, **about: Any) -> None:
-        super().__init__(port, ref, around, about)
+        """``about``: the fields of a :class:`Port` that is given by its name."""
+        self._port = Port(port, **about) if isinstance(port, str) else port
+        self.ref, self._around, self._added = ref, around, None
         self.manifest: Any = {}
 
     @property
@@ -216,7 +215,9 @@ class InputContext(IOContext):
         **about: Any,
     ) -> None:
         """``ref`` and ``writer``: the output that it takes, where no context of it has been made."""
-        super().__init__(port, ref if upstream_output is None else upstream_output.ref, around, about)
+        self._port = Port(port, **about) if isinstance(port, str) else port
+        self.ref = ref if upstream_output is None else upstream_output.ref
+        self._around, self._added = around, None
         self._upstream = upstream_output
         self._writer = writer
         self.run_id = run_id

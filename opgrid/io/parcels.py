@@ -11,6 +11,7 @@ import secrets
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -78,13 +79,16 @@ class Place(NamedTuple):
         if type(manifest) is not dict:
             return None
         name, at = manifest.get("in"), manifest.get("at")
-        if type(name) is not str or type(at) is not int or at < 0:
-            return None
-        return cls(name, at)
+        return cls(name, at) if type(name) is str and type(at) is int and at >= 0 else None
 
     def key(self, run_id: str) -> str:
-        """No key of an output looks like it: there, this character is encoded."""
-        return f"{index_of(run_id)}:+{self.parcel}"
+        return _key_of(run_id, self.parcel)
+
+
+@lru_cache(maxsize=256)
+def _key_of(run_id: str, parcel: str) -> str:
+    """No key of an output looks like it: there, this character is encoded."""
+    return f"{index_of(run_id)}:+{parcel}"
 
 
 class Parcel:

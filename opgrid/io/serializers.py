@@ -50,6 +50,8 @@ class CloudPickle:
         return [head, *(buffer.raw() for buffer in buffers)]
 
     def loads(self, segments: Sequence[Segment]) -> Any:
+        if len(segments) == 1:  # as nearly always
+            return pickle.loads(segments[0])
         return pickle.loads(segments[0], buffers=segments[1:])
 
 

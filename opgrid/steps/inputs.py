@@ -24,6 +24,7 @@ from opgrid.io.kept import batches
 from opgrid.io.manager import ReadsAhead
 from opgrid.steps.attempt import Attempt
 from opgrid.steps.reading import manager, read, read_without_upstream, reading
+from opgrid.steps.scope import Read
 from opgrid.steps.type_checks import check
 
 #: Values that are read at once.
@@ -78,10 +79,11 @@ def _gathered(attempt: Attempt, name: str, refs: Sequence[OutputRef]) -> list[An
     gone: list[OutputRef] = []
     reason = ""
     for batch in batches(refs, _TOGETHER):
-        _read_ahead(attempt, name, batch)
-        for ref in batch:
+        ways = [None if ref.manifest is None else reading(attempt, name, ref) for ref in batch]
+        _read_ahead(attempt, batch, ways)
+        for ref, how in zip(batch, ways, strict=True):
             try:
-                values.append(_stored(attempt, name, ref))
+                values.append(None if how is None else _loaded(attempt, name, ref, how))
             except InputsGone as error:
                 gone += error.refs
                 reason = reason or str(error)
@@ -90,12 +92,12 @@ def _gathered(attempt: Attempt, name: str, refs: Sequence[OutputRef]) -> list[An
     return values
 
 
-def _read_ahead(attempt: Attempt, name: str, refs: Sequence[OutputRef]) -> None:
+def _read_ahead(attempt: Attempt, refs: Sequence[OutputRef], ways: Sequence[Read | None]) -> None:
     """All at once where their manager is quicker so. Raises nothing: each is still to be loaded."""
     by_manager: dict[str, list[OutputRef]] = {}
-    for ref in refs:
-        if ref.manifest is not None:
-            by_manager.setdefault(reading(attempt, name, ref).manager, []).append(ref)
+    for ref, how in zip(refs, ways, strict=True):
+        if how is not None:
+            by_manager.setdefault(how.manager, []).append(ref)
     for key, found in by_manager.items():
         with suppress(Exception):
             loader = manager(attempt, key)
@@ -117,7 +119,10 @@ def _job_input(attempt: Attempt, name: str, job_input: str) -> Any:
 def _stored(attempt: Attempt, name: str, ref: OutputRef) -> Any:
     if ref.manifest is None:
         return None  # its type said that there is nothing to store
-    how = reading(attempt, name, ref)
+    return _loaded(attempt, name, ref, reading(attempt, name, ref))
+
+
+def _loaded(attempt: Attempt, name: str, ref: OutputRef, how: Read) -> Any:
     key = how.manager
     loader = manager(attempt, key)
     try:
