@@ -226,7 +226,7 @@ class InProcessExecutor(Executor):
 
     def _started(self, brief: RunBrief, task: StepTask) -> RunScope | None:
         """None where the code cannot be had: the step has failed."""
-        if task.id in self._announced:
+        if self._announced and task.id in self._announced:
             self._announced.discard(task.id)
         else:
             self._events.append(_start_of(task))
@@ -258,11 +258,14 @@ class InProcessExecutor(Executor):
         return ended
 
     def _attempted(self, task: StepTask, scope: RunScope, started: float) -> Terminal:
-        with run_step(task, scope, self._sink) as outcome:
+        outcome = run_step(task, scope, self._sink)
+        try:
             if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
                 at = self._events.index(outcome.event)
                 self._events[at] = outcome.event = timed_out(task, time.time() - started)
             outcome.run_hooks(self._sink)
+        finally:
+            outcome.close()
         return outcome.event
 
     def _run_beside(self, task: StepTask, scope: RunScope) -> None:

@@ -41,7 +41,7 @@ def fulfilled(task: StepTask, made: Made, succeeded: set[StepKey]) -> StepTask |
         if source is None:
             return None
         inputs.append(given if source is given.source else TaskInput(given.name, source))
-    if any(_kept(source, made) is None for source in task.needs):
+    if task.needs and any(_kept(source, made) is None for source in task.needs):
         return None
     return msgspec.structs.replace(task, inputs=tuple(inputs), after=(), needs=())
 
@@ -99,13 +99,13 @@ class Crew:
     def _ready(self, begun: Container[tuple[StepKey, int]]) -> Iterator[StepTask]:
         while self.left:
             sent = self.left[0]
-            if (sent.step, sent.attempt) in begun:
-                self.left.popleft()
-                continue
-            task = fulfilled(sent, self._made, self._succeeded)
-            if task is None and not self._succeeded.issuperset(sent.after):
+            has_begun = (sent.step, sent.attempt) in begun
+            if not has_begun and not self._succeeded.issuperset(sent.after):
                 return
             self.left.popleft()
+            if has_begun:
+                continue
+            task = fulfilled(sent, self._made, self._succeeded)
             if task is None:
                 self._drop(sent.step)  # what it needs was not yielded
             else:

@@ -49,8 +49,12 @@ def _key(key: Any) -> Any:
     return json.dumps(key) if key is None or isinstance(key, bool) else _legible(key)
 
 
-def encode_event(event: AnyEvent) -> bytes:
-    return encode_legibly(event)
+def encode_event(event: AnyEvent) -> str:
+    """As ``encode_legibly``."""
+    try:
+        return _encode(event).decode()
+    except (UnicodeEncodeError, TypeError):
+        return encode_legibly(event).decode()
 
 
 def decode_event(data: bytes | str) -> AnyEvent:

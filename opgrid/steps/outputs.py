@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from opgrid.contracts.events import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 def store_outputs(attempt: Attempt, result: Any) -> None:
     """Each output is stored before the op goes on to the next one that it yields."""
-    if inspect.isgenerator(result):
+    if isinstance(result, GeneratorType):
         with closing(result):
             for item in yielded_by(attempt, result):
                 _take(attempt, item)
@@ -240,7 +240,7 @@ def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRe
     try:
         handle: Any = storer.handle_output
         told = handle(context, value)
-        if told is not None and inspect.isgenerator(told):
+        if isinstance(told, GeneratorType):
             for item in told:
                 if isinstance(item, Mapping):
                     metadata.update(item)

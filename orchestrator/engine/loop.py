@@ -37,7 +37,7 @@ from orchestrator.engine.gates import Gates, GateStore, asks
 from orchestrator.engine.inbox import AddRuns, CancelRun, DropRun, Inbox
 from orchestrator.engine.limits import Admission, from_config
 from orchestrator.engine.log import RunLog
-from orchestrator.engine.machine import TELLING, RunMachine
+from orchestrator.engine.machine import TOLD, RunMachine
 from orchestrator.engine.outbox import Hooks, Outbox, Release, Stop, Submit, never_started
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.polling import Ears, Heard, ears
@@ -225,7 +225,7 @@ class _Driver:
 
     def _gather(self) -> tuple[list[AnyEvent], list[Heard]]:
         events = self._at_hand()
-        heard = [] if events else self._ears.wait(0.0 if self._later else self._patience())
+        heard = [] if events else self._ears.wait(0.0 if self._later.waiting else self._patience())
         if not events:
             events = self._at_hand()  # before what was heard: a step that an interrupt ended was canceled with its run
         for entry in heard:
@@ -292,26 +292,27 @@ class _Driver:
     def _decided(self, events: Iterable[AnyEvent], now: float) -> _Decided:
         made = _Decided({}, {}, [])
         self._take_up(made, everything=False)
-        live, recorded, later = self._live, made.recorded, self._later
+        live, later, recorded = self._live, self._later, made.recorded
         for event in events:
             kind = type(event)
-            if later and (kind not in _LEAVE_IN_PEACE or later.holds(event)):
+            if later.waiting and (kind not in _LEAVE_IN_PEACE or later.holds(event)):
                 self._take_up(made, everything=True)
             run = live.get(event.run_id)
             if run is None:
                 continue
             machine = run.machine
-            if kind is StepSucceeded:
-                event = machine.vetted(event)
+            if kind in TOLD:  # as most are
+                if machine.hears(event):
+                    recorded.setdefault(event.run_id, []).append(event)
+                continue
+            event = machine.vetted(event)
             before = machine.status
             commands = machine.take(event, now)
             if commands is None:
                 continue
             recorded.setdefault(event.run_id, []).append(event)
-            if kind in TELLING:
-                continue
             if commands:
-                made.take(run, self._later.keep_back(run, commands) if self._are_apart else commands)
+                made.take(run, later.keep_back(run, commands) if self._are_apart else commands)
             if machine.status is not before:
                 made.statuses[event.run_id] = machine.status
             if kind in _ENDS and isinstance(event, StepEvent):

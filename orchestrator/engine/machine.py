@@ -105,19 +105,21 @@ class RunMachine:
 
     def take(self, event: AnyEvent, now: float) -> list[Command] | None:
         """As ``handle``; None for an event that is late, repeated or this machine's own, and is not to be recorded."""
-        kind = type(event)
-        decide = _DECIDE.get(kind)
+        decide = _DECIDE.get(type(event))
         if decide is None:
-            return self._told(event) if kind in _OF_STEPS else []
+            return [] if type(event) not in TOLD or self.hears(event) else None
         return decide(self, event, now) if self.status is _STARTED or self.status not in _ENDED else None
 
-    def _told(self, event: Any) -> list[Command] | None:
-        """What an attempt says about itself, which decides nothing. Without a step it is about the run."""
-        if event.step:
-            step = self.steps.get(event.step)
-            if step is None or step.attempt != event.attempt or step.status is _PENDING or step.status is _SKIPPED:
-                return None
-        return []
+    def hears(self, event: Any) -> bool:
+        """Whether to record what an attempt says about itself (``TOLD``), which decides nothing. Without a step it is
+        about the run.
+        """
+        if not event.step:
+            return True
+        step = self.steps.get(event.step)
+        if step is None or step.attempt != event.attempt:
+            return False
+        return step.status is not _PENDING and step.status is not _SKIPPED
 
     # ---- the run
 
@@ -661,8 +663,6 @@ def _own(machine: RunMachine, event: Event, now: float) -> None:
     """What this machine told itself."""
 
 
-_OF_STEPS = frozenset(kind for kind in get_args(AnyEvent) if issubclass(kind, StepEvent))
-
 _Decide = Callable[[RunMachine, Any, float], "list[Command] | None"]
 
 #: What the machine decides on, by class of event; all others are only recorded.
@@ -686,5 +686,5 @@ _DECIDE: dict[type[Event], _Decide] = {
     RunCanceled: _own,
 }
 
-#: Events that change nothing, and are only recorded.
-TELLING = frozenset(get_args(AnyEvent)) - _DECIDE.keys()
+#: What attempts say about themselves.
+TOLD = frozenset(kind for kind in get_args(AnyEvent) if issubclass(kind, StepEvent) and kind not in _DECIDE)

@@ -20,11 +20,8 @@ class Parts(Generic[R]):
     """What is decided, and not yet recorded and obeyed; by run. Of a crash it is found as decided, and not done."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[R, deque[Command], int]] = deque()  #: and how many of them were taken last
+        self.waiting: deque[tuple[R, deque[Command], int]] = deque()  #: and how many of them were taken last
         self._steps: set[tuple[RunId, StepKey]] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
 
     def keep_back(self, run: R, commands: Sequence[Command]) -> Sequence[Command]:
         """Gives those that are to be done now: all, where they do not dispatch very many steps that are alike."""
@@ -36,7 +33,7 @@ class Parts(Generic[R]):
 
     def put(self, run: R, commands: Iterable[Command], before: int) -> None:
         left = deque(commands)
-        self._waiting.append((run, left, before))
+        self.waiting.append((run, left, before))
         self._steps.update((command.task.run_id, command.task.step) for command in left if type(command) is Launch)
 
     def holds(self, event: AnyEvent) -> bool:
@@ -45,21 +42,21 @@ class Parts(Generic[R]):
 
     def drop(self, run: R) -> set[StepKey]:
         """Gives the steps that are not dispatched any more."""
-        dropped = [each for each in self._waiting if each[0] is run]
+        dropped = [each for each in self.waiting if each[0] is run]
         for each in dropped:
-            self._waiting.remove(each)
+            self.waiting.remove(each)
             self._say_taken(each[1])
         return {command.task.step for _, left, _ in dropped for command in left if type(command) is Launch}
 
     def take(self, everything: bool) -> Iterator[tuple[R, list[Command]]]:
         """Of each twice as many as before, or all."""
-        for _ in range(len(self._waiting)):
-            run, commands, before = self._waiting.popleft()
+        for _ in range(len(self.waiting)):
+            run, commands, before = self.waiting.popleft()
             count = len(commands) if everything else min(2 * before, len(commands))
             taken = [commands.popleft() for _ in range(count)]
             self._say_taken(taken)
             if commands:
-                self._waiting.append((run, commands, count))
+                self.waiting.append((run, commands, count))
             yield run, taken
 
     def _say_taken(self, commands: Iterable[Command]) -> None:

@@ -57,7 +57,7 @@ def exported(store: Store, run: RunRecord) -> bytes:
         run.ended,
         store.content(run.plan),
         store.content(run.snapshot),
-        [encode_event(event).decode() for event in store.read(run.run_id)],
+        [encode_event(event) for event in store.read(run.run_id)],
     )
     return _MARK + zstandard.compress(msgspec.msgpack.encode(found))
 

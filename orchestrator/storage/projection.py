@@ -31,6 +31,7 @@ _STATUS: dict[type, StepStatus] = {
     StepUpForRetry: StepStatus.WAITING,
     StepLost: StepStatus.DISPATCHED,
 }
+_ENDS = frozenset(kind for kind, status in _STATUS.items() if status.is_final)
 
 
 class StepChange(NamedTuple):
@@ -56,6 +57,6 @@ def changes(events: Iterable[AnyEvent]) -> dict[StepKey, StepChange]:
 
 
 def _change(event: Any, begun: StepStarted | None) -> StepChange:
-    status = _STATUS[type(event)]
+    kind = type(event)
     started, worker = (None, None) if begun is None else (begun.at, begun.worker or None)
-    return StepChange(status, event.attempt, started, event.at if status.is_final else None, worker)
+    return StepChange(_STATUS[kind], event.attempt, started, event.at if kind in _ENDS else None, worker)

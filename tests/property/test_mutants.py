@@ -30,8 +30,8 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = [
-    Mutant("no attempt check", "machine", "step.attempt != event.attempt or step.status not in _OUT", "step.status not in _OUT"),
-    Mutant("final can change", "machine", "step.attempt != event.attempt or step.status not in _OUT", "step.attempt != event.attempt"),
+    Mutant("no attempt check", "machine", "step is None or step.attempt != event.attempt:\n            return None\n        return step if step.status is _RUNNING", "step is None:\n            return None\n        return step if step.status is _RUNNING"),
+    Mutant("final can change", "machine", "return step if step.status is _RUNNING or step.status is _DISPATCHED else None", "return step"),
     Mutant("a loss counts as a retry", "machine", "        step.losses += 1\n", "        step.losses += 1\n        step.retry_number += 1\n"),
     Mutant("losses without end", "machine", "if step.losses < self.loss_budget:", "if True:"),
     Mutant("one loss too many", "machine", "if step.losses < self.loss_budget:", "if step.losses <= self.loss_budget:"),
@@ -42,7 +42,7 @@ MUTANTS = [
     Mutant("a timer fires twice", "machine", "step.attempt != event.attempt or step.status is not StepStatus.WAITING", "step.attempt != event.attempt"),
     Mutant("any timer fires", "machine", "step.attempt != event.attempt or step.status is not StepStatus.WAITING", "step.status is not StepStatus.WAITING"),
     Mutant("the run ends early", "machine", "if self._active or self.finished:", "if self.finished:"),
-    Mutant("an ended run goes on", "machine", "return None if self.status in _ENDED else decide(self, event, now)", "return decide(self, event, now)"),
+    Mutant("an ended run goes on", "machine", "return decide(self, event, now) if self.status is _STARTED or self.status not in _ENDED else None", "return decide(self, event, now)"),
     Mutant("the run starts twice", "machine", "if self.status is not RunStatus.NOT_STARTED:\n            return None", "if self.finished:\n            return None"),
     Mutant("a canceled run launches", "machine", "if ready and self.status is RunStatus.STARTED:", "if ready:"),
     Mutant("a canceled run retries", "machine", "if seconds is not None and self.status is RunStatus.STARTED:", "if seconds is not None:"),
