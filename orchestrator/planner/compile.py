@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from opgrid.contracts.structure import (
     Delivery,
@@ -40,6 +41,8 @@ from orchestrator.planner.selection import Wiring, instances, read, select
 from orchestrator.planner.snapshot import JobSnapshot
 
 _UNMAPPED: Scope = ()
+#: Ops of jobs whose plans are remembered: with more, plans take too much room for what they save.
+_SMALL: Final = 500
 
 
 class CyclicJob(InvalidDefinitionError):
@@ -70,8 +73,34 @@ def compile(
     a step selection everything runs that is not known, which is re-execution from failure; ``resume`` does the same
     within a step selection.
     """
+    asked = _Asked(snapshot.hash, tuple(op_selection or ()), snapshot)
+    plan = _remembered(asked) if _is_small(snapshot.structure) else _planned(asked)
+    if step_selection is None and known is None:
+        return plan
+    chosen = None
+    steps = {spec.key: spec for spec in plan.steps}
+    if step_selection is not None:
+        wiring = Wiring({path: [wire.step for wire in upstream(spec)] for path, spec in steps.items()})
+        chosen = instances(read(step_selection, wiring), {path: spec.scope for path, spec in steps.items()})
+    return among(plan, chosen, known or (), resume)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A job that is to be planned, and what tells it from others."""
+
+    content: str  #: hash of its snapshot
+    op_selection: Sequence[str]
+    snapshot: JobSnapshot = field(compare=False)
+
+
+def _is_small(structure: JobStructure) -> bool:
+    return sum(len(graph.nodes) for graph in structure.graphs.values()) <= _SMALL
+
+
+def _planned(asked: _Asked) -> Plan:
+    snapshot, op_selection = asked.snapshot, asked.op_selection
     structure = snapshot.structure
-    content = snapshot.hash  # the whole of it is text for a moment: before the steps are there, too
     specs = _Specs(snapshot)
     if op_selection or not _in_order(structure):
         leaves = list(flatten(structure))
@@ -85,20 +114,17 @@ def compile(
     steps = specs.steps
     if specs.missing:
         raise UnsatisfiedInputs(structure.name, specs.missing)
-    plan = Plan(
+    return Plan(
         structure.name,
         tuple(steps.values()),
         retries="disabled" not in _retries(snapshot),
         max_runtime=specs.run.timeout,
-        snapshot=content,
+        snapshot=asked.content,
     )
-    if step_selection is None and known is None:
-        return plan
-    chosen = None
-    if step_selection is not None:
-        wiring = Wiring({path: [wire.step for wire in upstream(spec)] for path, spec in steps.items()})
-        chosen = instances(read(step_selection, wiring), {path: spec.scope for path, spec in steps.items()})
-    return among(plan, chosen, known or (), resume)
+
+
+#: Who runs a job again and again, with the same config and tags, has it planned once.
+_remembered = lru_cache(maxsize=8)(_planned)
 
 
 def selected_ops(structure: JobStructure, op_selection: Sequence[str] | None) -> frozenset[NodePath] | None:

@@ -397,3 +397,23 @@ def test_the_work_grows_with_the_steps_and_no_faster() -> None:
     few, many = calls(500), calls(5000)
     assert many < 11 * few
     assert many < 25 * 5000
+
+
+# ---- planned before -------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_was_planned_before_has_its_plan() -> None:
+    structure = job([A, INC], call("a"), call("b", "inc", x=whole("a")))
+    plan = compile(snapshot(structure))
+    assert compile(snapshot(structure)) is plan
+    tagged = compile(snapshot(structure, tags={"team": "x"}))
+    assert (tagged.steps, tagged.snapshot != plan.snapshot) == (plan.steps, True)
+    assert [spec.key for spec in compile(snapshot(structure), op_selection=["a"]).steps] == ["a"]
+    assert compile(snapshot(structure), step_selection=["a"], known=[]) != plan
+    assert compile(snapshot(structure)) is plan
+
+
+def test_plans_of_large_jobs_are_not_kept() -> None:
+    large = snapshot(chain(501))
+    assert compile(large) == compile(large)
+    assert compile(large) is not compile(large)
