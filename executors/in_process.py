@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepFailed, StepStarted, StepSucceeded
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
@@ -326,7 +328,7 @@ class InProcessExecutor(Executor):
         return job if isinstance(job, JobDefinition) and job.name == brief.job.name else None
 
 
-class _Entry(NamedTuple):
+class _Entry(msgspec.Struct, frozen=True, order=True):
     """A step in line; they sort as they are to run."""
 
     rank: int

@@ -60,9 +60,12 @@ def following(
 
 
 def _kept(source: Source, made: Made) -> Source | None:
-    if isinstance(source, Stored):
-        ref = _given(source.ref, made)
-        return None if ref is None else Stored(ref)
+    if isinstance(source, Stored):  # as nearly all are
+        ref = source.ref
+        if ref.attempt:
+            return source
+        found = made.get((ref.step, ref.output))
+        return None if found is None else Stored(found)
     if isinstance(source, Gathered) and source.items:
         items = tuple(ref for each in source.items if (ref := _given(each, made)) is not None)
         return Gathered(items) if items else None
@@ -88,7 +91,8 @@ class Crew:
         is taken.
         """
         self._succeeded.add(ended.step)
-        self._made.update(made_of(ended.outputs))
+        for ref in ended.outputs:
+            self._made[ref.step, ref.output] = ref
         return self._ready(begun)
 
     def without(self, step: StepKey, begun: Container[tuple[StepKey, int]] = ()) -> Iterator[StepTask]:

@@ -16,8 +16,8 @@ from opgrid.contracts.tasks import (
     FromJobInput,
     Gathered,
     OutputRef,
+    Source,
     Stored,
-    TaskInput,
 )
 from opgrid.errors import ExecutionLoadInputError, InvariantViolationError, OpGridError, OutputGone, PayloadDamaged
 from opgrid.io.kept import batches
@@ -45,8 +45,10 @@ def load_inputs(attempt: Attempt) -> dict[str, Any]:
     reason = ""
     loaded: dict[str, Any] = {}
     for each in attempt.task.inputs:
+        name, source = each.name, each.source
         try:
-            loaded[each.name] = _checked(attempt, each.name, _load(attempt, each))
+            value = _stored(attempt, name, source.ref) if type(source) is Stored else _load(attempt, name, source)
+            loaded[name] = _checked(attempt, name, value)
         except InputsGone as error:
             gone += error.refs
             reason = reason or str(error)
@@ -55,11 +57,10 @@ def load_inputs(attempt: Attempt) -> dict[str, Any]:
     return loaded
 
 
-def _load(attempt: Attempt, wanted: TaskInput) -> Any:
-    name, source = wanted.name, wanted.source
-    if isinstance(source, Stored):  # as nearly all are
-        return _stored(attempt, name, source.ref)
+def _load(attempt: Attempt, name: str, source: Source) -> Any:
     match source:
+        case Stored(ref):
+            return _stored(attempt, name, ref)
         case Gathered(items):
             return _gathered(attempt, name, items)
         case FromDefault():
