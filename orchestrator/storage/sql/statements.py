@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Self
 
@@ -46,8 +46,8 @@ from orchestrator.storage.sql.tables import (
 
 _encode = msgspec.json.Encoder().encode
 
-#: Rows of one statement; with more, SQLite is no quicker.
-_TOGETHER: Final = 32
+#: Rows of one statement, the most first; with more, SQLite is no quicker.
+_TOGETHER: Final = 128, 16
 
 #: Rows from which on PostgreSQL is quicker with COPY, which takes one round trip more.
 _COPIED: Final = 32
@@ -144,7 +144,7 @@ class Writer:
     sql: str
     columns: tuple[str, ...]
     at_once: bool  #: all rows are one parameter, as JSON: PostgreSQL takes a tenth of the time then
-    several: str = ""  #: the same for ``_TOGETHER`` rows: SQLite takes half the time then
+    several: Mapping[int, str] = field(default_factory=dict)  #: the same for so many rows: SQLite takes half the time
     copied: str = ""  #: COPY, where rows are only inserted: PostgreSQL takes half the time for many then
 
     @classmethod
@@ -156,8 +156,10 @@ class Writer:
             return cls(str(compiled), columns, at_once=True, copied=copied)
         compiled = statement.compile(dialect=dialect, column_keys=columns)
         assert tuple(compiled.positiontup) == columns
-        several = statement.values([dict.fromkeys(columns)] * _TOGETHER).compile(dialect=dialect)
-        return cls(str(compiled), columns, at_once=False, several=str(several))
+        sql, row = str(compiled), f"({', '.join('?' * len(columns))})"
+        assert sql.count(row) == 1
+        several = {count: sql.replace(row, ", ".join([row] * count)) for count in _TOGETHER}
+        return cls(sql, columns, at_once=False, several=several)
 
     def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
         """In this order, which is that of their numbers where the database counts them. No row twice."""
@@ -169,12 +171,15 @@ class Writer:
             everything = [dict(zip(columns, row, strict=True)) for row in rows]
             tell(connection, self.sql, (_encode(everything).decode(),)).close()
             return
-        end = len(rows) - len(rows) % _TOGETHER
-        if end:
-            groups = [tuple(chain.from_iterable(rows[at : at + _TOGETHER])) for at in range(0, end, _TOGETHER)]
-            tell(connection, self.several, groups, many=True).close()
-        if end < len(rows):
-            tell(connection, self.sql, rows[end:], many=True).close()
+        done = 0
+        for count, sql in self.several.items():
+            end = len(rows) - (len(rows) - done) % count
+            if done < end:
+                groups = [tuple(chain.from_iterable(rows[at : at + count])) for at in range(done, end, count)]
+                tell(connection, sql, groups, many=True).close()
+                done = end
+        if done < len(rows):
+            tell(connection, self.sql, rows[done:], many=True).close()
 
 
 def _rows_of_json(table: Table, columns: Sequence[str], dialect: Dialect) -> Any:

@@ -195,7 +195,7 @@ def test_a_deleted_run_leaves_nothing(store: Store) -> None:
 # ---- logs ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [31, 32, 33, 100])
+@pytest.mark.parametrize("count", [15, 16, 31, 33, 128, 145, 300])
 def test_many_events_of_a_turn_keep_their_order_and_the_last_word_on_each_step_counts(store: Store, count: int) -> None:
     keys = [f"step[{number}\t\\N\n\\.\n'ü\"]" for number in range(count)]
     said: list[AnyEvent] = [*map(started, keys), *(succeeded(key) for key in keys[::2])]
