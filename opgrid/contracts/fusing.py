@@ -61,10 +61,9 @@ def following(
 
 def _kept(source: Source, made: Made) -> Source | None:
     if isinstance(source, Stored):  # as nearly all are
-        ref = source.ref
-        if ref.attempt:
+        found = _given(source.ref, made)
+        if found is source.ref:
             return source
-        found = made.get((ref.step, ref.output))
         return None if found is None else Stored(found)
     if isinstance(source, Gathered) and source.items:
         items = tuple(ref for each in source.items if (ref := _given(each, made)) is not None)
