@@ -193,7 +193,9 @@ class _Driver:
             self._next.append(RunStarted(run_id=run.run_id, at=self._clock()))
         self._next.extend(run.first)
         if run.untold:
-            self._later.put(run, run.untold, len(run.untold))
+            self._later.put(run, run.untold)
+        if self._are_apart:
+            self._later.split(run)
         self._announce(run)
         self._obey([(run, command) for command in run.orders], self._clock())
 
@@ -225,7 +227,7 @@ class _Driver:
 
     def _gather(self) -> tuple[list[AnyEvent], list[Heard]]:
         events = self._at_hand()
-        heard = [] if events else self._ears.wait(0.0 if self._later.waiting else self._patience())
+        heard = [] if events else self._ears.wait(0.0 if self._later else self._patience())
         if not events:
             events = self._at_hand()  # before what was heard: a step that an interrupt ended was canceled with its run
         for entry in heard:
@@ -291,16 +293,16 @@ class _Driver:
 
     def _decided(self, events: Iterable[AnyEvent], now: float) -> _Decided:
         made = _Decided({}, {}, [])
-        self._take_up(made, everything=False)
+        self._take_up(made, everything=False, now=now)
         live, later, recorded = self._live, self._later, made.recorded
         for event in events:
             kind = type(event)
-            if later.waiting and (kind not in _LEAVE_IN_PEACE or later.holds(event)):
-                self._take_up(made, everything=True)
             run = live.get(event.run_id)
             if run is None:
                 continue
             machine = run.machine
+            if later.held and (kind not in _LEAVE_IN_PEACE or machine.holds(getattr(event, "step", None))):
+                self._take_up(made, everything=True, now=now)
             if kind in TOLD:  # as most are
                 if machine.hears(event):
                     recorded.setdefault(event.run_id, []).append(event)
@@ -312,16 +314,17 @@ class _Driver:
                 continue
             recorded.setdefault(event.run_id, []).append(event)
             if commands:
-                made.take(run, later.keep_back(run, commands) if self._are_apart else commands)
+                made.take(run, commands)
+                later.watch(run)
             if machine.status is not before:
                 made.statuses[event.run_id] = machine.status
             if kind in _ENDS and isinstance(event, StepEvent):
                 self._came_back(run, event)
         return made
 
-    def _take_up(self, made: _Decided, everything: bool) -> None:
+    def _take_up(self, made: _Decided, everything: bool, now: float) -> None:
         """Dispatch more of large fan-outs; all of it before something comes that is about what is out."""
-        for run, commands in self._later.take(everything):
+        for run, commands in self._later.take(everything, now):
             made.take(run, commands)
 
     def _record(
@@ -421,9 +424,9 @@ class _Driver:
         run = self._live.get(run_id)
         if run is None:
             return
-        kept_back = self._later.drop(run)
+        self._later.drop(run)
         self._freed = [each for each in self._freed if each[0] is not run]
-        steps = [run.machine.steps[key] for key in run.machine.out() if key not in kept_back]
+        steps = [run.machine.steps[key] for key in run.machine.out()]
         self._stop(run, [Cancel(step.key, step.attempt, step.spec.executor) for step in steps], self._clock())
         self._finish(run)
 

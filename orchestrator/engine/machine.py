@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Any, NamedTuple, get_args
 
@@ -39,6 +40,7 @@ from opgrid.contracts.events import (
     StepUpForRetry,
 )
 from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.contracts.tasks import OutputRef, Source, StepTask, TaskInput
 from opgrid.errors import listed
 from opgrid.ids import NodePath, RunId, StepKey
@@ -46,7 +48,7 @@ from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, 
 from orchestrator.engine.fusing import Expect, crew, small_crew, way
 from orchestrator.engine.instances import Absent, Instances, Step
 from orchestrator.engine.retries import granted, share_of
-from orchestrator.planner.plan import NEVER, KnownStep, Plan, StepSpec
+from orchestrator.planner.plan import NEVER, FromStep, FromSteps, KnownStep, Plan, StepSpec
 
 #: Lost attempts of one step that are started again; the one that uses the budget up fails the step.
 LOSS_BUDGET = 3
@@ -89,7 +91,11 @@ class RunMachine:
         self._instances = Instances(plan)
         self.steps: Mapping[StepKey, Step] = self._instances.steps
         self._tasks: dict[NodePath, StepTask] = {}
-        self._active = 0  #: steps that are out or wait for a retry
+        #: Of steps that become ready together and are alike, so many are launched at once, and the others by ``more``.
+        self.at_first: int | None = None
+        self._held: dict[StepKey, Step] = {}  #: ready, and not launched so far
+        self._sure = frozenset(spec.key for spec in plan.steps if _never_skipped(spec))
+        self._active = 0  #: steps that are out, wait for a retry, or are held
         self._failed: list[StepKey] = []
         self._awaits: dict[StepKey, set[StepKey]] = {}  #: steps whose inputs are made again, and by which
         self._hooks: dict[StepKey, set[str]] = {}  #: that have not reported, of steps that have ended
@@ -369,15 +375,46 @@ class RunMachine:
         """Launch or skip what is ready, and what that makes ready."""
         commands: list[Command] = []
         if ready and self.status is RunStatus.STARTED:
+            left = self._at_once(ready)
             for step in ready:  # grows while it is walked
-                inputs = self._inputs(step)
+                inputs = () if left <= 0 and step.spec.key in self._sure else self._inputs(step)
                 if isinstance(inputs, str):
                     commands.append(self._skip(step, inputs, now))
                     ready.extend(self._instances.release(step))
-                else:
-                    self._active += 1
+                    continue
+                self._active += 1
+                if left > 0:
                     commands += self._launch(step, now, inputs)
+                else:
+                    self._held[step.key] = step
+                left -= 1
         return commands if self._active else commands + self._settle(now)
+
+    def _at_once(self, ready: Sequence[Step]) -> float:
+        """How many of them are launched at once. All, where one is more urgent than another, and while outputs are made
+        again, which the others are to be given as they are now.
+        """
+        if self.at_first is None or len(ready) <= self.at_first or self._awaits:
+            return inf
+        return self.at_first if len({step.spec.priority for step in ready}) == 1 else inf
+
+    @property
+    def held(self) -> bool:
+        """Whether there is ``more``."""
+        return bool(self._held)
+
+    def holds(self, step: StepKey | None) -> bool:
+        """Whether this one is ready, and not launched so far."""
+        return step in self._held
+
+    def more(self, count: int | None, now: float) -> list[Command]:
+        """Launch so many of the steps that are held, or all: which is to be done before any event is handled that says
+        of a step that it does not go well, or is about one that is held. Then it is as if none had been.
+        """
+        commands: list[Command] = []
+        for key in list(islice(self._held, count)):
+            commands += self._launch(self._held.pop(key), now)
+        return commands
 
     def _inputs(self, step: Step) -> tuple[TaskInput, ...] | str:
         """Of a step that is ready; or why it is skipped instead of launched."""
@@ -629,7 +666,8 @@ class RunMachine:
     def check(self) -> None:
         """Raises AssertionError when what this machine holds contradicts itself."""
         steps = self.steps.values()
-        assert self._active == sum(step.status in _ACTIVE for step in steps), "steps that are active were counted wrong"
+        active = sum(step.status in _ACTIVE for step in steps) + len(self._held)
+        assert self._active == active, "steps that are active were counted wrong"
         assert sorted(self._failed) == sorted(step.key for step in steps if step.status is StepStatus.FAILURE)
         for step in steps:
             waits = self._instances.waits_for(step)
@@ -639,7 +677,8 @@ class RunMachine:
             most = 1 + step.retry_number + step.losses + step.anew
             assert 1 + step.retry_number + step.anew <= step.attempt <= most, f"{step.key}: attempts"
             if step.status is StepStatus.PENDING and self.status in (RunStatus.STARTED, RunStatus.SUCCESS):
-                assert step.missing or step.key in self._awaits, f"{step.key} is ready and was not launched"
+                known = step.key in self._awaits or step.key in self._held
+                assert step.missing or known, f"{step.key} is ready and was not launched"
         if self.finished:
             assert not self._active, "the run has ended before its steps"
             assert not self._hooks, "the run has ended before its hooks"
@@ -650,6 +689,13 @@ class RunMachine:
 def _leads_nobody(step: Step, task: StepTask) -> bool:
     """Who goes on from it was sent with it, or waits for more than this attempt."""
     return step.again or (step.aboard and task.attempt == 1)
+
+
+def _never_skipped(spec: StepSpec) -> bool:
+    """It takes nothing but values of the fan-outs that it is in, and those are there if it is."""
+    wires = [given.feed for given in spec.inputs if isinstance(given.feed, FromStep | FromSteps)]
+    mapped = all(isinstance(feed, FromStep) and feed.delivery is Delivery.MAPPED for feed in wires)
+    return mapped and spec.trigger is TriggerRule.ALL_SUCCESS
 
 
 def _worded(cause: LossCause) -> str:

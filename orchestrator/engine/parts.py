@@ -1,71 +1,63 @@
-"""Large fan-outs, which are recorded and sent in parts that grow: workers have something to do from the first on."""
+"""Large fan-outs, which are decided, recorded and sent in parts that grow: workers have something to do from the first
+on.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
 
-from opgrid.contracts.events import AnyEvent
-from opgrid.ids import RunId, StepKey
-from orchestrator.engine.commands import Command, Launch, Note
+from orchestrator.engine.commands import Command
+from orchestrator.engine.machine import RunMachine
 
-#: Steps that are sent before the rest is recorded.
-AT_FIRST = 250
+#: Steps that are sent before the rest is decided.
+AT_FIRST = 100
 
-R = TypeVar("R")
+
+class Run(Protocol):
+    @property
+    def machine(self) -> RunMachine: ...
+
+
+R = TypeVar("R", bound=Run)
 
 
 class Parts(Generic[R]):
-    """What is decided, and not yet recorded and obeyed; by run. Of a crash it is found as decided, and not done."""
+    """Runs of which more is to be recorded and obeyed: what their machines hold back, and what recovery has found to be
+    decided and not recorded.
+    """
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[R, deque[Command], int]] = deque()  #: and how many of them were taken last
-        self._steps: set[tuple[RunId, StepKey]] = set()
+        self._untold: list[tuple[R, Sequence[Command]]] = []
+        self.held: dict[R, int] = {}  #: runs whose machines hold steps back, and how many were taken last
 
-    def keep_back(self, run: R, commands: Sequence[Command]) -> Sequence[Command]:
-        """Gives those that are to be done now: all, where they do not dispatch very many steps that are alike."""
-        now = 2 * AT_FIRST
-        if len(commands) <= now or not _are_alike(commands):
-            return commands
-        self.put(run, commands[now:], now)
-        return commands[:now]
+    def __bool__(self) -> bool:
+        return bool(self.held or self._untold)
 
-    def put(self, run: R, commands: Iterable[Command], before: int) -> None:
-        left = deque(commands)
-        self.waiting.append((run, left, before))
-        self._steps.update((command.task.run_id, command.task.step) for command in left if type(command) is Launch)
+    def put(self, run: R, commands: Sequence[Command]) -> None:
+        """They come with the next that is taken."""
+        self._untold.append((run, commands))
 
-    def holds(self, event: AnyEvent) -> bool:
-        """Whether it is about a step that waits here: it was sent with another."""
-        return (event.run_id, getattr(event, "step", "")) in self._steps
+    def split(self, run: R) -> None:
+        """From now on what becomes ready at once goes in parts, where it is very much."""
+        run.machine.at_first = AT_FIRST
 
-    def drop(self, run: R) -> set[StepKey]:
-        """Gives the steps that are not dispatched any more."""
-        dropped = [each for each in self.waiting if each[0] is run]
-        for each in dropped:
-            self.waiting.remove(each)
-            self._say_taken(each[1])
-        return {command.task.step for _, left, _ in dropped for command in left if type(command) is Launch}
+    def watch(self, run: R) -> None:
+        """Its machine may have begun to hold steps back."""
+        if run.machine.held and run not in self.held:
+            self.held[run] = AT_FIRST
 
-    def take(self, everything: bool) -> Iterator[tuple[R, list[Command]]]:
+    def drop(self, run: R) -> None:
+        self._untold = [each for each in self._untold if each[0] is not run]
+        self.held.pop(run, None)
+
+    def take(self, everything: bool, now: float) -> Iterator[tuple[R, Sequence[Command]]]:
         """Of each twice as many as before, or all."""
-        for _ in range(len(self.waiting)):
-            run, commands, before = self.waiting.popleft()
-            count = len(commands) if everything else min(2 * before, len(commands))
-            taken = [commands.popleft() for _ in range(count)]
-            self._say_taken(taken)
-            if commands:
-                self.waiting.append((run, commands, count))
-            yield run, taken
-
-    def _say_taken(self, commands: Iterable[Command]) -> None:
-        for command in commands:
-            if type(command) is Launch:
-                self._steps.discard((command.task.run_id, command.task.step))
-
-
-def _are_alike(commands: Iterable[Command]) -> bool:
-    """They dispatch steps of one priority, and do nothing else."""
-    priorities = {command.task.priority if type(command) is Launch else None for command in commands}
-    return len(priorities - {None}) <= 1 and all(type(command) in (Launch, Note) for command in commands)
+        untold, self._untold = self._untold, []
+        yield from untold
+        for run, before in list(self.held.items()):
+            yield run, run.machine.more(None if everything else 2 * before, now)
+            if run.machine.held:
+                self.held[run] = 2 * before
+            else:
+                del self.held[run]

@@ -15,6 +15,7 @@ from opgrid.contracts.events import (
     StepCanceled,
     StepDispatched,
     StepEvent,
+    StepSkipped,
     StepStarted,
     StepSucceeded,
     StepUpForRetry,
@@ -94,20 +95,33 @@ def test_a_large_fan_out_is_sent_in_parts_that_grow_each_after_it_was_recorded(
     run = LiveRun.new(brief(), compile(snapshot(fan_out_job())))
     assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
     run.machine.check()
-    assert executor.batches == [1, 250, 500, 250, 1]
-    assert executor.recorded == [1, 251, 751, 1001, 1002]
+    assert executor.batches == [1, 100, 200, 400, 300, 1]
+    assert executor.recorded == [1, 101, 301, 701, 1001, 1002]
     assert [task.step for task in executor.submitted] == ["keys", *(f"work[k{n}]" for n in range(1000)), "total"]
 
 
 def test_a_cancel_amid_a_large_fan_out_reaches_all_of_it(clock: FakeClock, log: MemoryLog) -> None:
     inbox = Inbox()
-    executor = Apart(clock, log, lambda count: inbox.request_cancel(RUN, "enough") if count == 251 else None)
+    executor = Apart(clock, log, lambda count: inbox.request_cancel(RUN, "enough") if count == 101 else None)
     run = LiveRun.new(brief(), compile(snapshot(fan_out_job())))
     assert drive([run], {"fake": executor}, log, clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
     run.machine.check()
     ends = Counter(event.step for event in log.events[RUN] if isinstance(event, StepCanceled | StepSucceeded))
     assert set(ends) == {"keys", *(f"work[k{n}]" for n in range(1000))}
     assert set(ends.values()) == {1}
+
+
+def test_what_is_skipped_of_very_much_is_skipped_at_once(clock: FakeClock, log: MemoryLog) -> None:
+    ops = [op("keys", out=("one", "other"), required=False), op("inc", "x")]
+    structure = job(ops, call("keys"), *(call(f"s{n}", "inc", x="keys.other") for n in range(1000)))
+    executor = Apart(clock, log)
+    executor.bodies = {"keys": lambda task: {"one": 1}}
+    run = LiveRun.new(brief(), compile(snapshot(structure)))
+    assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
+    run.machine.check()
+    assert sum(isinstance(event, StepSkipped) for event in log.events[RUN]) == 1000
+    assert isinstance(log.events[RUN][-1], RunSucceeded)
+    assert log.statuses[RUN] == [RunStatus.STARTED, RunStatus.SUCCESS]
 
 
 def test_a_step_that_was_sent_with_the_one_before_it_is_recorded_as_sent_before_it_has_ended(
@@ -135,20 +149,20 @@ def test_a_run_that_was_ended_over_the_loops_head_is_stopped_and_nothing_of_it_r
 ) -> None:
     ended: list[RunId] = []
     inbox = Inbox(on_end=ended.append)
-    executor = Apart(clock, log, lambda count: inbox.drop(RUN) if count == 251 else None)
+    executor = Apart(clock, log, lambda count: inbox.drop(RUN) if count == 101 else None)
     run = LiveRun.new(brief(), compile(snapshot(fan_out_job())))
     drive([run], {"fake": executor}, log, clock=clock, inbox=inbox)
-    assert len(executor.submitted) == 251
-    assert {step for step, _ in executor.canceled} == {f"work[k{n}]" for n in range(250)}
+    assert len(executor.submitted) == 101
+    assert {step for step, _ in executor.canceled} == {f"work[k{n}]" for n in range(100)}
     assert executor.released == ended == [RUN]
     kinds = Counter(type(event) for event in log.events[RUN])
-    assert kinds == {RunStarted: 1, StepDispatched: 251, StepStarted: 1, StepSucceeded: 1}
+    assert kinds == {RunStarted: 1, StepDispatched: 101, StepStarted: 1, StepSucceeded: 1}
     inbox.drop(RUN)  # it is known no more
     other = LiveRun.new(brief(), compile(snapshot(chain(2))))
     assert drive([other], {"fake": FakeExecutor(clock)}, MemoryLog(), clock=clock) == {RUN: RunStatus.SUCCESS}
 
 
-@pytest.mark.parametrize("count", [251, 751])
+@pytest.mark.parametrize("count", [101, 301])
 def test_who_takes_over_amid_a_large_fan_out_sends_the_rest(clock: FakeClock, log: MemoryLog, count: int) -> None:
     inbox, plan = Inbox(), compile(snapshot(fan_out_job()))
     first = Apart(clock, log, lambda sent: inbox.leave() if sent == count else None)
