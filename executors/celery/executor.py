@@ -487,7 +487,10 @@ class CeleryExecutor(Executor):
             self._expire(flight, now)
 
     def _expire(self, flight: Flight, now: float) -> None:
-        if flight.lease and not flight.started:  # claimed with others, and not begun
+        if not flight.lease:  # its start was told, and then it was given back: somebody else is to have it
+            self._back_to_backlog([flight])
+            return
+        if not flight.started:  # claimed with others, and not begun
             self._fetch_back(flight)
             return
         cause = LossCause(f"its worker has been silent for {now - flight.seen:.1f} s", worker=_owner_of(flight.lease))

@@ -305,7 +305,10 @@ class Remote(Executor):
             self._see_again()
         for flight in self.flights.look(leases, now):
             step, attempt = StepKey(flight.at.step), flight.at.attempt
-            if flight.lease and not flight.started:
+            if not flight.lease:
+                self._back_to_backlog([flight])
+                continue
+            if not flight.started:
                 claim = Claim(step, attempt, flight.lease.split(b" ")[1].decode())
                 with self._reaching() as redis:
                     redis.exchange([], [claim], Returned(((step, attempt),)), [])

@@ -16,7 +16,7 @@ from executors.celery.executor import CeleryExecutor
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.scripts import Attempt, Protocol, Said
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepSucceeded
+from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief, StepTask
 from opgrid.errors import BrokerUnreachable
@@ -122,6 +122,29 @@ def test_what_is_given_back_twice_is_sent_again_once(executor: CeleryExecutor, w
         worker.exchange(RUN, STREAM, "w", returned=[(at("a").step, "c1")], notice=notice)
     executor.poll(0.2)
     assert len(executor._flights) == 1
+    assert claim(worker, at("a"), "c2", "another", b"") is Said.OK
+
+
+def test_a_start_that_is_read_again_after_its_claim_was_given_back_costs_no_attempt(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    executor.submit(BRIEF, [task("a")])
+    start = StepStarted(run_id=RUN, at=time.time(), step=StepKey("a"), attempt=1, claim="c1")
+    sealed = seal_events([start], executor.ring)
+    assert claim(worker, at("a"), "c1", "w", sealed) is Said.OK
+    notice = seal_returned([(RUN, StepKey("a"), 1)], executor.ring)
+    worker.exchange(RUN, STREAM, "w", returned=[("a", "c1")], notice=notice)
+    events: list[AnyEvent] = []
+
+    def poll_until_there_are(wanted: int) -> None:
+        until = time.monotonic() + 20
+        while messages(executor, worker) < wanted and time.monotonic() < until:
+            events.extend(executor.poll(0.1).events)
+
+    poll_until_there_are(2)
+    worker.append(STREAM, sealed)
+    poll_until_there_are(3)
+    assert [type(event) for event in events] == [StepStarted, StepStarted]
     assert claim(worker, at("a"), "c2", "another", b"") is Said.OK
 
 
