@@ -122,4 +122,7 @@ def way(step: Step) -> Way:
 
 def _whole(step: Step, aboard: set[NodePath]) -> bool:
     """Of steps that are still to succeed it takes outputs as they come, no fan-out of theirs."""
-    return all(wire.delivery is _WHOLE or wire.step not in aboard for wire in upstream(step.spec))
+    for wire in upstream(step.spec):
+        if wire.delivery is not _WHOLE and wire.step in aboard:
+            return False
+    return True
