@@ -122,7 +122,4 @@ def way(step: Step) -> Way:
 
 def _whole(step: Step, aboard: set[NodePath]) -> bool:
     """Of steps that are still to succeed it takes outputs as they come, no fan-out of theirs."""
-    for wire in upstream(step.spec):
-        if wire.delivery is not _WHOLE and wire.step in aboard:
-            return False
-    return True
+    return all(wire.delivery is _WHOLE or wire.step not in aboard for wire in upstream(step.spec))
