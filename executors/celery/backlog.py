@@ -227,8 +227,15 @@ def weight(task: StepTask | None, seconds: float | None) -> float:
 
 def each_of(parcel: Parcel, pace: Pace) -> float:
     """Seconds that a step of it takes; 0 where that is not known."""
-    seconds = [expected(pace, waiting.kind) for waiting in parcel]
-    return 0.0 if None in seconds else sum(each or 0.0 for each in seconds) / len(parcel)
+    kinds: dict[str, float | None] = {}  #: by op: they are of one run
+    total = 0.0
+    for waiting in parcel:
+        op = waiting.task.op or waiting.task.node
+        each = kinds[op] if op in kinds else kinds.setdefault(op, expected(pace, waiting.kind))
+        if each is None:
+            return 0.0
+        total += each
+    return total / len(parcel)
 
 
 def _seconds(waiting: Waiting, pace: Pace) -> float:
