@@ -355,7 +355,7 @@ class Ride:
         self._hold(wanted)
         until = time.monotonic() + self._means.settings.redis_grace
         pause = 0.05
-        told = told or len(self._ended)
+        told, knowing = told or len(self._ended), b""
         while True:
             claimed, unknown = [Said.GONE] * len(wanted), True
             try:
@@ -372,13 +372,23 @@ class Ride:
                         return claimed
                     told = len(self._ended)
                 else:
-                    unknown = Said.UNKNOWN in said.finished
                     told = self._known_first(said.finished) or told
+                    if unknown := Said.UNKNOWN in said.finished:
+                        # One that knows all that is out, before it was asked and after, has nothing more to hear.
+                        before, knowing = knowing, self._knowing()
+                        unknown = not knowing or knowing != before
             if not unknown or time.monotonic() > until:
                 self._one_by_one()
                 return claimed
             time.sleep(pause)
             pause = min(1.0, pause * 2)
+
+    def _knowing(self) -> bytes:
+        """The generation of a Redis that was told of all that is out; nothing where it was not, or does not answer."""
+        try:
+            return self._means.protocol.told_all(self._scope.brief.stream)
+        except BrokerUnreachable:
+            return b""
 
     def _known_first(self, said: Sequence[Said]) -> int:
         """How many can be told now, which come first then. What follows them is known to a Redis that was emptied when

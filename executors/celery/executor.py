@@ -32,7 +32,7 @@ from opgrid.broker.messages import (
 )
 from opgrid.broker.pace import Pace
 from opgrid.broker.presence import alive, announce_backlog
-from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said
+from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said, generation_of
 from opgrid.contracts.events import (
     AnyEvent,
     EngineNote,
@@ -101,7 +101,8 @@ class CeleryExecutor(Executor):
         self._position = _START
         self._acknowledged = self._trimmed = _START
         self._next_trim = 0.0
-        self._generation: bytes | None = None
+        self._generation = b""
+        self._all_is_told = False  #: to that generation
         self._next_look = 0.0
         self._next_search = 0.0
         self._next_weighing = 0.0
@@ -123,7 +124,7 @@ class CeleryExecutor(Executor):
         check(client, executor.url)
         with reaching(executor.url):
             agree_on_key(client, executor.keys, executor.ring)
-            executor._generation = executor._current_generation()
+            executor._generation = executor._protocol.generation()
             client.persist(executor.keys.events(executor.stream))
         return executor
 
@@ -298,9 +299,9 @@ class CeleryExecutor(Executor):
         given = brief.executor.config.get("priority")
         return task.priority or (given if isinstance(given, int) else 0) or self.settings.priority
 
-    def _stored_brief(self, run: RunBrief) -> tuple[str, RunBrief]:
-        """As ``_brief_of``, and it is stored at once."""
-        content, brief = self._brief_of(run)
+    def _stored_brief(self, run: RunBrief, again: bool = False) -> tuple[str, RunBrief]:
+        """As ``_brief_of``, and it is stored at once. ``again``: even if it was before."""
+        content, brief = self._brief_of(run, again)
         data = self._unstored.get(content)
         if data is not None:
             with reaching(self.url):
@@ -308,10 +309,10 @@ class CeleryExecutor(Executor):
             del self._unstored[content]
         return content, brief
 
-    def _brief_of(self, run: RunBrief) -> tuple[str, RunBrief]:
+    def _brief_of(self, run: RunBrief, again: bool = False) -> tuple[str, RunBrief]:
         """The brief as workers get it, and its hash."""
         known = self._sent.get(run.run_id)
-        if known is not None and known[0] is run:
+        if known is not None and known[0] is run and not again:
             return known[1], known[2]
         brief = run if run.stream else msgspec.structs.replace(run, stream=self.stream)
         if self.setup.code is None and not brief.job.location and brief.job.value is None:
@@ -348,11 +349,20 @@ class CeleryExecutor(Executor):
                 self._see_again()
                 self._take_back()
                 self._send_more()
+                self._tell_that_all_is_told()
             except BrokerUnreachable as error:
                 self._go_blind(error, until)
             if events or self._woken or time.monotonic() >= until:
                 self._woken = False
                 return Polled(events, f"{self._place}/{self._position}")
+
+    def _tell_that_all_is_told(self) -> None:
+        """What another process had sent before this one took over, and Redis has lost, is known to it again once it
+        was submitted and sent.
+        """
+        if not self._all_is_told and not len(self._backlog):
+            self._protocol.all_is_told(self.stream, self._generation)
+            self._all_is_told = True
 
     def _let_gather(self, until: float) -> None:
         """While workers have a queue to work on, nobody waits for us: one turn for many events costs less than many."""
@@ -445,7 +455,7 @@ class CeleryExecutor(Executor):
     @property
     def _place(self) -> str:
         """A word for the generation that positions are of."""
-        return hash_of(self._generation or b"")[:8]
+        return hash_of(self._generation)[:8]
 
     # ---- watching over what is on its way --------------------------------------------------------------------------
 
@@ -454,9 +464,7 @@ class CeleryExecutor(Executor):
         if now >= self._next_trim and self._acknowledged != self._trimmed:
             self._next_trim = now + _TRIM_EVERY
             self._trim()
-        if not len(self._flights) and not len(self._backlog):
-            return
-        if now >= self._next_look:
+        if now >= self._next_look:  # with nothing out, too: a worker may wait to hear what became of what it had
             self._next_look = now + self.settings.lease_ttl / 8
             self._tell_backlog()
             self._look(now)
@@ -479,7 +487,7 @@ class CeleryExecutor(Executor):
             pipe.info("server")
             pipe.hgetall(self.keys.leases(self.stream))
             generation, server, leases = pipe.execute()
-        if _generation(generation, server) != self._generation:
+        if generation_of(generation, server) != self._generation:
             self._start_over(now)
             return
         self._see_again()  # nobody could beat while Redis was away: that is not to be held against them
@@ -632,34 +640,31 @@ class CeleryExecutor(Executor):
         self._flights.blind(now)
         self._next_look = now
 
-    def _current_generation(self) -> bytes:
-        client = self._protocol.client
-        client.set(self.keys.generation, uuid.uuid4().hex, nx=True)
-        found: Any = client.get(self.keys.generation)
-        return _generation(found, client.info("server"))
-
     def _start_over(self, now: float) -> None:
         """Redis has lost its data, or some of it: write again what we know; workers make their leases again with their
-        next beat, and steps whose inputs are gone say so.
+        next beat, and steps whose inputs are gone say so. What waits to be sent, no worker has.
         """
         _log.warning("The broker was restarted, or has lost its data: everything on its way is sent again.")
         with reaching(self.url):
             client = self._protocol.client
             agree_on_key(client, self.keys, self.ring)
-            generation = self._current_generation()
+        generation = self._protocol.generation()
         self._job = None
-        runs = [known[0] for known in self._sent.values()]
-        self._sent.clear()
-        for run in runs:
-            _, brief = self._stored_brief(run)
+        for run in [known[0] for known in self._sent.values()]:
+            _, brief = self._stored_brief(run, again=True)
             flights = self._flights.of_run(run.run_id)
-            claimed = [(each.at.step, each.at.attempt) for each in flights if each.claimed]
-            for start in range(0, len(claimed), _BATCH):
-                self._protocol.publish(run.run_id, brief.stream, [Outgoing("", b"", claimed[start : start + _BATCH])])
+            out = [(each.at.step, each.at.attempt) for each in flights]
+            aboard = [(step, 1) for step in self._flights.aboard(run.run_id)]
+            for queue, members in (("", out), (ABOARD, aboard)):
+                for start in range(0, len(members), _BATCH):
+                    some = Outgoing(queue, b"", members[start : start + _BATCH])
+                    self._protocol.publish(run.run_id, brief.stream, [some])
             reach("starting over")
             self.cancel(run.run_id, self._flights.stops(run.run_id))
             self._back_to_backlog([each for each in flights if not each.claimed and not self._flights.is_stopped(each)])
         self._position = _START
+        if self._all_is_told:
+            self._protocol.all_is_told(self.stream, generation)
         self._generation = generation
         self._flights.blind(now, extra=self.settings.lease_ttl * 3 / 4)
 
@@ -736,14 +741,10 @@ class CeleryExecutor(Executor):
             self._trim()
             with reaching(self.url):
                 self._protocol.client.expire(self.keys.events(self.stream), _STREAM_TTL)
+                self._protocol.client.expire(self.keys.told(self.stream), _STREAM_TTL)
         except BrokerUnreachable:
             pass
         self._protocol.close()
-
-
-def _generation(key: bytes | None, server: Any) -> bytes:
-    """Of the data and of the server: one that was started again may have lost the last of what it was told."""
-    return (key or b"") + b" " + str(server.get("run_id", "")).encode()
 
 
 def _owner_of(lease: bytes) -> str:

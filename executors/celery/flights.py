@@ -204,6 +204,10 @@ class Flights:
         found = {mate for leader in leaders for mate in self._crews.get(leader, ())}
         return (found | self._adrift.get(run_id, set())).difference(steps)
 
+    def aboard(self, run_id: RunId) -> set[StepKey]:
+        """Steps that travel with others that they may wait for."""
+        return {step for run, step in self._leaders if run == run_id} | self._adrift.get(run_id, set())
+
     def _leader(self, member: Id) -> Id:
         return self._leaders[member][0] if member in self._leaders else member
 

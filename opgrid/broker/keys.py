@@ -52,6 +52,10 @@ class Keys:
         """Hash: :func:`lease_field` -> ``attempt claim beat owner``."""
         return f"{self.deployment}:leases:{stream}"
 
+    def told(self, stream: str) -> str:
+        """The generation of Redis that was told of all that is out by the coordinator of that stream."""
+        return f"{self.deployment}:told:{stream}"
+
     def run(self, run_id: str) -> str:
         """Hash: the fences and cancel marks of a run's steps."""
         return f"{self.deployment}:run:{run_id}"

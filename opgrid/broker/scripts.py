@@ -11,6 +11,7 @@ Everything a script reports goes to the stream of the run's coordinator in the s
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypedDict, Unpack
@@ -304,12 +305,17 @@ class Said(StrEnum):
     CANCEL = "cancel"
     RUNNING = "running"
     MISSING = "missing"  #: an output that should have been stored is not there
-    UNKNOWN = "unknown"  #: Redis has lost what it knew about this run
+    UNKNOWN = "unknown"  #: Redis has lost what it knew about this run, or was told of all that is out, and not of this
     BACK = "back"
     FAILED = "failed"
 
 
 _WORDS: Final = {word.value.encode(): word for word in Said}
+
+
+def generation_of(key: bytes | None, server: Any) -> bytes:
+    """Of the data and of the server: one that was started again may have lost the last of what it was told."""
+    return (key or b"") + b" " + str(server.get("run_id", "")).encode()
 
 
 class Script:
@@ -565,6 +571,28 @@ class Protocol:
             pipe.expire(key, RUN_TTL)
             is_first, _ = pipe.execute()
         return bool(is_first)
+
+    def generation(self) -> bytes:
+        """Of Redis: another one where it has lost its data, or was started again and may have lost some."""
+        with reaching(self.url):
+            self.client.set(self.keys.generation, uuid.uuid4().hex, nx=True)
+            key: Any = self.client.get(self.keys.generation)
+            return generation_of(key, self.client.info("server"))
+
+    def all_is_told(self, stream: str, generation: bytes) -> None:
+        """That Redis knows of every attempt that this coordinator has out: of what it does not know, it never will."""
+        with reaching(self.url):
+            self.client.set(self.keys.told(stream), generation)
+
+    def told_all(self, stream: str) -> bytes:
+        """The generation of this Redis, where ``all_is_told`` was said to it; else nothing."""
+        with reaching(self.url):
+            pipe: Any = self.client.pipeline()
+            pipe.mget(self.keys.told(stream), self.keys.generation)
+            pipe.info("server")
+            (told, key), server = pipe.execute()
+        generation = generation_of(key, server)
+        return generation if told == generation else b""
 
     def append(self, stream: str, events: bytes) -> None:
         """Append what needs no lease: notes, and what follows an accepted finish."""

@@ -452,8 +452,7 @@ def test_how_a_child_ended_is_told_after_a_redis_has_restarted_too(
     worker: StartWorker, home: Path, tmp_path: Path
 ) -> None:
     """Celery puts together anew what looks after its processes."""
-    # With its data: the answer to the end of the first step may be lost, and a Redis without could not give it again.
-    with EmbeddedRedis.start(data=tmp_path / "redis") as server:
+    with EmbeddedRedis.start() as server:
         executor = CeleryExecutor.create(contract_setup(home, server.url, lease_ttl=TTL))
         run = Conversation(executor, tmp_path)
         worker(url=server.url)

@@ -64,6 +64,12 @@ class Redis:
     outputs: set[tuple[StepKey, int, str]] = field(default_factory=set)
     last: int = 0
     is_over: bool = False
+    told: int = 0  #: the generation that was told of all that is out
+
+    @property
+    def knowing(self) -> int:
+        """This generation, if it was told of all that is out."""
+        return self.generation if self.told == self.generation else 0
 
     # ---- scripts ---------------------------------------------------------------------------------------------------
 

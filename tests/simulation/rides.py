@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 BEAT = 2.0
+PATIENCE = 8.0  #: seconds after the last harm, in which somebody makes Redis know again what is out
+SILENT = 5.0  #: seconds that an answer is waited for
 GRACE = 60.0  #: seconds for Redis to be told again of a run that it has lost
 
 
@@ -86,12 +88,15 @@ class Ride:
     asked: list[Item] = field(default_factory=list)  #: Redis is asked for them
     window: deque[Item] = field(default_factory=deque)  #: claimed, not begun
     ended: list[Ended] = field(default_factory=list)
+    told: list[Ended] = field(default_factory=list)  #: in what it said last
     unwanted: list[Item] = field(default_factory=list)  #: to be given back
     given_back: list[Item] = field(default_factory=list)
     underway: Underway | None = None  #: what is still to be heard, while claimed steps run
     running: Item | None = None
+    deaf_until: float = 0.0  #: an answer was lost, and is waited for
     until: float = 0.0
     unknown_since: float | None = None  #: Redis has known nothing of a run whose steps have ended
+    knowing: int = 0  #: the generation of a Redis that knows all that is out, when it was asked last
     canceled: bool = False
     made: dict[int, Made] = field(default_factory=dict)
     succeeded: dict[int, set[StepKey]] = field(default_factory=dict)
@@ -112,6 +117,8 @@ class Ride:
 
     def turn(self) -> bool:
         """A bit of it; whether there is more."""
+        if self.world.now < self.deaf_until:
+            return True
         if self.running is not None:
             self._go_on(self.running)
             return True
@@ -132,6 +139,11 @@ class Ride:
             return False
         self._exchange()
         return True
+
+    def hears_nothing(self) -> None:
+        """The answer to what it said last has not come."""
+        self.ended, self.told = self.told, []
+        self.asked, self.window = list(self.window), deque()
 
     # ---- claiming --------------------------------------------------------------------------------------------------
 
@@ -196,12 +208,13 @@ class Ride:
         finished, claimed = self.world.redis.exchange(told, back, Returned(steps) if steps else None, starts)
         for item, word in zip(wanted, claimed, strict=True):
             if word == "ok":
-                self.world.claimed(item.task.step)
+                self.world.claimed(item.task)
         is_lost = self.world.chance() < self.world.trouble / 3
         return Underway(wanted, told, len(steps), finished, claimed, is_lost)
 
     def _hear(self, underway: Underway) -> None:
         if underway.is_lost:
+            self.deaf_until = self.world.now + self.world.rng.uniform(0.0, SILENT)
             return  # it is asked again
         world, wanted, told, finished = self.world, underway.wanted, underway.told, underway.finished
         unwanted, self.unwanted = self.unwanted[: underway.given_back], self.unwanted[underway.given_back :]
@@ -214,11 +227,8 @@ class Ride:
             known, others = self._known(ended, finished)
             world.redis.exchange([each for each, out in zip(told, ended, strict=True) if out in known], [], None, [])
             ended, finished = others, [word for word in finished if word != "ok"]
-        if "unknown" not in finished:
-            self.unknown_since = None
-        elif self.unknown_since is None:
-            self.unknown_since = world.now
-        if self.unknown_since is None or world.now - self.unknown_since > GRACE:
+        if not self._waits(ended, finished):
+            self.told = [] if later or self.running is not None else ended
             if not all(word == "ok" for word in finished):
                 self._one_by_one(ended)
             ended = []
@@ -228,6 +238,21 @@ class Ride:
                 self.window.append(item)
             else:
                 self.failed.add((item.chain, item.task.step))
+
+    def _waits(self, ended: list[Ended], finished: list[str]) -> bool:
+        """Whether Redis may still be told of what has ended here."""
+        world = self.world
+        before, self.knowing = self.knowing, world.redis.knowing
+        if world.mutant == "nobody believes that all is told":
+            before = 0
+        if "unknown" not in finished or (before and before == self.knowing):
+            self.unknown_since = None
+            return False
+        if self.unknown_since is None:
+            self.unknown_since = world.now
+        elif world.now - max(self.unknown_since, world.harmed_at) > PATIENCE:
+            raise Violated(f"I15: the end of {ended[0].item.task.step} waits for ever")
+        return world.now - self.unknown_since <= GRACE
 
     def _known(self, ended: list[Ended], said: list[str]) -> tuple[list[Ended], list[Ended]]:
         """What can be told now to a Redis that was emptied, and what is known to it when that was told."""
@@ -266,7 +291,7 @@ class Ride:
     def _begin(self, item: Item) -> None:
         world = self.world
         world.begins(item.task, item.claim)
-        self.running, self.canceled = item, False
+        self.running, self.canceled, self.told = item, False, []
         self.until = world.now + world.rng.choice([0.0, 0.0, 0.5, 3.0])
 
     def _go_on(self, item: Item) -> None:
@@ -342,6 +367,7 @@ class Worker:
     world: World
     name: str
     ride: Ride | None = None
+    last: Ride | None = None  #: that it has, or had
     frozen_until: float = 0.0
     next_beat: float = 0.0
     beating: list[Item] | None = None  #: for which a beat is on its way
@@ -359,7 +385,7 @@ class Worker:
             self.beating = None
         if self.ride is None:
             if world.redis.queue:
-                self.ride = Ride.of(world, self.name, world.redis.queue.pop(0))
+                self.ride = self.last = Ride.of(world, self.name, world.redis.queue.pop(0))
             return
         if world.now >= self.next_beat and self.beating is None:
             self.next_beat, self.beating = world.now + BEAT, self.ride.held()
@@ -401,11 +427,11 @@ class Worker:
             blamed = self.holds()
         if self.holds():
             self.deaths.append(Death(blamed, [item for item in self.holds() if item not in blamed and item.claim]))
-        self.ride = self.beating = None
+        self.ride = self.last = self.beating = None
 
     def vanishes(self) -> None:
         """With its host."""
-        self.ride = self.beating = None
+        self.ride = self.last = self.beating = None
 
     def _tell(self, death: Death) -> None:
         redis = self.world.redis

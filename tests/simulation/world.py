@@ -137,6 +137,7 @@ class Remote(Executor):
         self.begun: set[int] = set()  #: orders of messages of which something was claimed
         self.position = 0
         self.generation = self.world.redis.generation
+        self.all_is_told = False  #: to that generation
         self.brief: RunBrief | None = None
         self.next_look = self.next_search = 0.0
         self.blind = False
@@ -224,6 +225,8 @@ class Remote(Executor):
                 self._see_again()
                 self._take_back()
                 self._dispatch()
+                if not self.all_is_told and not len(self.backlog):
+                    self._tell_that_all_is_told(self.generation)
             except ExecutorUnavailable:
                 self.blind = True
                 if self.world.mutant == "what was read before a call failed is forgotten":
@@ -232,6 +235,11 @@ class Remote(Executor):
                 self.coordinator.woken = False
                 return Polled(events, f"{self.generation}/{self.position}")
             self.coordinator.point("waiting", waits=True)
+
+    def _tell_that_all_is_told(self, generation: int) -> None:
+        with self._reaching() as redis:
+            redis.told = generation
+        self.all_is_told = True
 
     def _see_again(self) -> None:
         if self.blind:
@@ -326,10 +334,12 @@ class Remote(Executor):
         with self._reaching() as redis:
             flights = list(self.flights)
             for flight in flights:
-                if flight.claimed:
-                    redis.fence(StepKey(flight.at.step), flight.at.attempt)
+                redis.fence(StepKey(flight.at.step), flight.at.attempt)
+            redis.aboard([(step, 1) for step in self.flights.aboard(RUN)])
         self.cancel(RUN, self.flights.stops(RUN))
         self._back_to_backlog([each for each in flights if not each.claimed and not self.flights.is_stopped(each)])
+        if self.all_is_told:
+            self._tell_that_all_is_told(generation)
         self.position, self.generation = 0, generation
         self.flights.blind(now, extra=TTL * 3 / 4)
 
@@ -493,6 +503,8 @@ class World:
         self.cancel_at = self.rng.randrange(20, 400) if self.rng.random() < 0.3 else None
         self.cancel_asked = False
         self.faults: Counter[str] = Counter()
+        self.is_answer_lost = False
+        self.harmed_at = 0.0  #: until when the last harm lasts
         self.turn = 0
 
     # ---- what is watched -------------------------------------------------------------------------------------------
@@ -503,6 +515,8 @@ class World:
         for event in events:
             self._recorded(event)
         self.database.events.extend(events)
+        if self.is_answer_lost:
+            self._answer_is_lost()
 
     def _set_out(self, event: StepDispatched | StepStarted) -> None:
         before = self.attempts.get(event.step, 0)
@@ -552,9 +566,11 @@ class World:
         if self.most is not None and len(out) > self.most and not self.wipes:
             raise Violated(f"I11: {len(out)} attempts are out, {self.most} may be")
 
-    def claimed(self, step: StepKey) -> None:
+    def claimed(self, task: StepTask) -> None:
+        if self.wipes and (task.step, task.attempt) in self.strays:
+            return  # Redis has forgotten that it ended, and who was frozen had not heard so
         if self.canceled_at_wipe == self.wipes:
-            raise Violated(f"I10: {step} was claimed after its run was canceled")
+            raise Violated(f"I10: {task.step} was claimed after its run was canceled")
 
     def begins(self, task: StepTask, claim: str) -> None:
         begun = self.used.setdefault((task.step, task.attempt), [])
@@ -622,6 +638,7 @@ class World:
             "worker freezes": self._freeze_worker,
             "down": self._take_down,
             "wipe": self._wipe,
+            "answer": self._lose_answer,
             "roll back": self._roll_back,
             "lose": self._lose_message,
             "double": self._double_message,
@@ -633,6 +650,8 @@ class World:
         kind = self.rng.choice(self.kinds)
         self.faults[kind] += 1
         harms[kind]()
+        frozen = [each.frozen_until for each in (*self.coordinators, *self.workers)]
+        self.harmed_at = max(self.now, self.up_at, *frozen)
         if self.chance() < 0.5 and len(self.snapshots) < 3:
             self.snapshots.append(self.redis.copy())
 
@@ -674,6 +693,21 @@ class World:
         if self.wipes < 2:
             self.wipes += 1
             self.redis = self.redis.wiped()
+
+    def _lose_answer(self) -> None:
+        """To the worker whose word is recorded next: Redis is gone with it."""
+        self.is_answer_lost = self.wipes < 2
+
+    def _answer_is_lost(self) -> None:
+        for worker in self.workers:
+            ride = worker.last
+            ends = {(each.item.task.step, each.item.task.attempt) for each in ride.told} if ride else set()
+            if ride and ends and ends <= self.ended and ride.underway is None and worker.ride in (ride, None):
+                worker.ride = ride
+                ride.hears_nothing()
+                self.is_answer_lost = False
+                self._wipe()
+                return
 
     def _roll_back(self) -> None:
         if self.snapshots and self.wipes < 2:

@@ -157,6 +157,18 @@ def test_redis_that_lost_everything_takes_leases_and_ends_once_it_was_told_the_f
     assert protocol.finish(FIRST, "c1", b"done") is Said.OK
 
 
+def test_what_a_redis_was_told_of_is_known_to_that_one_alone(protocol: Protocol) -> None:
+    first = protocol.generation()
+    assert protocol.generation() == first
+    assert protocol.told_all(STREAM) == b""
+    protocol.all_is_told(STREAM, first)
+    assert protocol.told_all(STREAM) == first
+    assert protocol.told_all("another") == b""
+    protocol.client.delete(protocol.keys.generation)  # it has come back as it was some time ago
+    assert protocol.generation() != first
+    assert protocol.told_all(STREAM) == b""
+
+
 def test_a_brief_is_stored_with_the_first_message(protocol: Protocol) -> None:
     said = protocol.publish(RUN, STREAM, [Outgoing("queue", b"a1", [("a", 1)])], brief=("b", b"what it says"))
     assert said == [Said.SENT]

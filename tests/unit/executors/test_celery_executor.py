@@ -66,6 +66,13 @@ def heard(executor: CeleryExecutor, kind: type[AnyEvent], step: str) -> AnyEvent
     raise AssertionError(f"no {kind.__name__} of {step}")
 
 
+def until_told(executor: CeleryExecutor, worker: Protocol) -> None:
+    until = time.monotonic() + 20
+    while not worker.told_all(STREAM):
+        assert time.monotonic() < until
+        executor.poll(0.05)
+
+
 def fails_once(monkeypatch: pytest.MonkeyPatch, protocol: Protocol, name: str, after_its_work: bool) -> None:
     whole, failures = getattr(protocol, name), [1]
 
@@ -225,6 +232,71 @@ def test_what_was_published_though_nobody_heard_of_it_is_in_the_queue_once(
     executor.submit(BRIEF, [task("b")])  # what it waited for was accepted meanwhile
     assert messages(executor, worker) == 1
     assert worker.client.keys(executor.keys.brief("*"))
+
+
+def test_a_redis_that_was_emptied_is_told_of_all_that_is_out_and_knows_so(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    """Whose end was heard is not out any more: its worker, which may not have heard that, has to learn it."""
+    behind = msgspec.structs.replace(task("c"), after=(StepKey("b"),))
+    executor.submit(BRIEF, [task("a"), msgspec.structs.replace(task("b"), then=(behind,))])
+    for step in "ab":
+        assert claim(worker, at(step), f"c-{step}", "w", b"") is Said.OK
+    done = [StepSucceeded(run_id=RUN, at=time.time(), step=StepKey(step), attempt=1) for step in "abc"]
+    ends = [seal_events([each], executor.ring) for each in done]
+    assert worker.finish(at("a"), "c-a", ends[0]) is Said.OK
+    heard(executor, StepSucceeded, "a")
+    before = worker.told_all(STREAM)
+    assert before
+    worker.client.flushdb()
+    assert worker.told_all(STREAM) == b""
+    until_told(executor, worker)
+    assert worker.told_all(STREAM) != before
+    assert worker.finish(at("a"), "c-a", ends[0]) is Said.UNKNOWN
+    assert worker.finish(at("c"), "c-c", ends[2]) is Said.OK  # it travels with one that is out
+    assert worker.finish(at("b"), "c-b", ends[1]) is Said.OK
+
+
+def test_a_redis_that_goes_away_while_it_is_told_is_told_of_every_run_when_it_is_back(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [RunId("r"), RunId("r2"), RunId("r3")]
+    for run in runs:
+        brief = msgspec.structs.replace(BRIEF, run_id=run)
+        executor.submit(brief, [msgspec.structs.replace(task("a"), run_id=run)])
+        assert claim(worker, at("a")._replace(run_id=run), "c", "w", b"") is Said.OK
+    until_told(executor, worker)
+    worker.client.flushdb()
+    fails_once(monkeypatch, executor._protocol, "publish", after_its_work=False)
+    until_told(executor, worker)
+    for run in runs:
+        end = seal_events([StepSucceeded(run_id=run, at=time.time(), step=StepKey("a"), attempt=1)], executor.ring)
+        assert worker.finish(at("a")._replace(run_id=run), "c", end) is Said.OK
+
+
+def test_with_nothing_out_a_redis_that_was_emptied_is_told_so_too(executor: CeleryExecutor, worker: Protocol) -> None:
+    executor.submit(BRIEF, [task("a")])
+    assert claim(worker, at("a"), "c-a", "w", b"") is Said.OK
+    end = seal_events([StepSucceeded(run_id=RUN, at=time.time(), step=StepKey("a"), attempt=1)], executor.ring)
+    assert worker.finish(at("a"), "c-a", end) is Said.OK
+    heard(executor, StepSucceeded, "a")
+    executor.release(RUN)
+    worker.client.flushdb()
+    until_told(executor, worker)
+    assert worker.finish(at("a"), "c-a", end) is Said.UNKNOWN
+
+
+def test_who_takes_over_knows_what_is_out_once_all_of_it_was_sent(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what another had sent, and Redis has lost, some may still wait here while a worker has it."""
+    monkeypatch.setattr(executor, "_dispatch", lambda: None)
+    executor.submit(BRIEF, [task("a")])
+    executor.poll(0.0)
+    assert worker.told_all(STREAM) == b""
+    monkeypatch.undo()
+    until_told(executor, worker)
+    assert messages(executor, worker) == 1
 
 
 def test_with_a_process_that_died_the_rest_of_its_message_is_sent_again_at_once(

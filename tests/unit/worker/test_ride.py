@@ -114,6 +114,7 @@ class Rides:
         self.ring, self.keys = KeyRing.load(str(folder)), Keys("test")
         self.protocol = Overheard(url, self.keys)
         self.flusher = Flusher()
+        self.grace = 60.0
 
     def ride(self, what: JobDefinition, seconds: float) -> str:
         """All steps of a run in one message; they are expected to take so long."""
@@ -129,7 +130,9 @@ class Rides:
         brief = msgspec.structs.replace(prepared.brief, stream="test")
         slot, pending = Slot.create(slot_path(self.folder, 1)), Pending()
         means = Means(
-            WorkerSettings(broker_url=self.url, home=str(self.folder), deployment="test", name="w"),
+            WorkerSettings(
+                broker_url=self.url, home=str(self.folder), deployment="test", name="w", redis_grace=self.grace
+            ),
             self.keys,
             self.protocol,
             CeleryMessages(self.keys),
@@ -515,6 +518,40 @@ def test_a_redis_that_was_emptied_hears_of_the_steps_of_a_crew_as_they_come_out(
     assert rides.run(prepared, crew_of(prepared), dict.fromkeys(("blink", "more"), 0.0001)) == "STEP_SUCCESS x4"
     assert emptied
     assert [event.step for event in rides.events() if isinstance(event, StepSucceeded)] == steps
+
+
+@pytest.mark.parametrize("known", ["all that is out", "less, and more later"])
+def test_an_end_that_was_heard_holds_nobody_up_though_redis_went_with_the_answer(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch, known: str
+) -> None:
+    """Redis says so: nothing else would end its wait."""
+    rides.grace = float("inf")
+    whole, told_all = rides.protocol.begin_exchange, rides.protocol.told_all
+    asked: list[bytes] = []
+
+    def begin_exchange(*args: Any, **more: Any) -> Exchanging:
+        begun = whole(*args, **more)
+        if more.get("finished") and not asked:
+            begun.result()
+            rides.protocol.client.flushdb()
+            asked.append(b"")
+            raise BrokerUnreachable(rides.url, "for a test")
+        return begun
+
+    def knowing(stream: str) -> bytes:
+        if known == "all that is out" or len(asked) > 3:
+            rides.protocol.all_is_told(stream, rides.protocol.generation())
+        asked.append(told_all(stream))
+        return asked[-1]
+
+    monkeypatch.setattr(rides.protocol, "begin_exchange", begin_exchange)
+    monkeypatch.setattr(rides.protocol, "told_all", knowing)
+    prepared = prepare(Request(one_blink, executor="celery"))
+    task = StepTask(prepared.brief.run_id, StepKey("blink"), NodePath("blink"))
+    assert rides.run(prepared, [task], {}) == "STEP_SUCCESS, refused: unknown"
+    assert asked[-2] == asked[-1] == rides.protocol.generation()  # before it was asked for the last time, and after
+    assert b"" in asked
+    assert rides.events() == []
 
 
 def test_the_longer_a_step_takes_the_less_often_it_is_interrupted_by_a_look(
