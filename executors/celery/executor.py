@@ -412,7 +412,7 @@ class CeleryExecutor(Executor):
             flight = self._flights.handle(event, now)
             if flight is not None and isinstance(event, StepLost) and not event.gone:  # its process may have ended
                 self._returned += self._flights.left_behind(flight)
-        if self._over and len(entries) < MOST:
+        if self._over and not self._tail.is_asked and len(entries) < MOST:
             events += self._ends_of_nothing(events)
         return events
 

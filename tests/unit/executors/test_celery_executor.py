@@ -155,6 +155,24 @@ def test_a_start_that_is_read_again_after_its_claim_was_given_back_costs_no_atte
     assert claim(worker, at("a"), "c2", "another", b"") is Said.OK
 
 
+def test_what_redis_has_not_yet_answered_is_not_taken_for_nothing(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step has ended when it is submitted again; to read that from a slow Redis is broken off by a ring."""
+    fails_once(monkeypatch, executor._protocol, "publish", after_its_work=True)
+    with pytest.raises(BrokerUnreachable):
+        executor.submit(BRIEF, [task("a")])
+    assert claim(worker, at("a"), "c1", "w", b"") is Said.OK
+    done = StepSucceeded(run_id=RUN, at=time.time(), step=StepKey("a"), attempt=1)
+    assert worker.finish(at("a"), "c1", seal_events([done], executor.ring)) is Said.OK
+    executor.submit(BRIEF, [task("a")])
+    assert executor._over
+    with monkeypatch.context() as patch:
+        patch.setattr(executor._tail, "_wait", lambda seconds: (False, True))
+        assert executor._read(10.0) == []
+    assert executor.poll(20.0).events == [done]
+
+
 def test_who_waits_for_a_broker_that_is_away_is_woken(
     executor: CeleryExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
