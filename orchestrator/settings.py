@@ -5,6 +5,7 @@ Frozen, read once by whoever starts.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from orchestrator.sections import NAMES, Sections, sections
 FILE = "opgrid.yaml"
 _TEXTS = frozenset({"database_url", "broker_url"})
 _KEYS = _TEXTS | {"python_logs", *NAMES}
+#: What Dagster calls it, and where it is here.
+_THEIRS = {"run_queue": "concurrency.runs", "run_coordinator": "concurrency.runs", "storage": "database_url"}
 _LOG_KEYS = frozenset({"managed_python_loggers", "python_log_level", "prints"})
 
 
@@ -75,11 +78,18 @@ def _read(path: Path) -> Mapping[str, Any]:
     for key, value in found.items():
         if key not in _KEYS:
             raise SettingsError(
-                f"{path}: there is no setting {key!r}.{nearest(str(key), _KEYS)} There are: {', '.join(sorted(_KEYS))}."
+                f"{path}: there is no setting {key!r}.{_meant(str(key))} There are: {', '.join(sorted(_KEYS))}."
             )
         if key in _TEXTS and not isinstance(value, str):
             raise SettingsError(f"{path}: {key} must be a text, not {value!r}.")
     return found
+
+
+def _meant(key: str) -> str:
+    for theirs in difflib.get_close_matches(key, [*_KEYS, *_THEIRS], n=1):
+        if theirs in _THEIRS:
+            return f" Did you mean {_THEIRS[theirs]!r}, which Dagster calls {theirs!r}?"
+    return nearest(key, _KEYS)
 
 
 def _python_logs(given: Any, path: Path) -> PythonLogs:

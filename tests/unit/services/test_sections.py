@@ -25,6 +25,8 @@ def test_limits_of_the_queue(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("koncurrency: {}", "no setting 'koncurrency'. Did you mean 'concurrency'?"),
+        ("run_quue: {}", "no setting 'run_quue'. Did you mean 'concurrency.runs', which Dagster calls 'run_queue'?"),
+        ("run_retris: {}", "no setting 'run_retris'. Did you mean 'run_retries'?"),
         ("concurrency: {run: {}}", "no setting 'concurrency.run'. Did you mean 'runs'?"),
         (
             "concurrency: {runs: {max_concurrent_run: 3}}",
