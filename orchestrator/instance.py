@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized, EventType, RunFailed
 from opgrid.contracts.facts import AssetKey
@@ -39,6 +39,8 @@ from orchestrator.storage.records import (
 )
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Backfill, BackfillStatus, Tick
+
+_AT_ONCE: Final = 500  #: runs that one query names
 
 
 @contextmanager
@@ -194,8 +196,11 @@ class Instance:
     ) -> list[EventLogRecord]:
         """Events of all runs, newest first or oldest."""
         found = self.store.event_records(event_records_filter, limit, ascending)
-        jobs = {run_id: self._job_of(run_id) for run_id in {each.run_id for each in found}}
-        return [EventLogRecord(each.storage_id, each.event_log_entry.of_job(jobs[each.run_id])) for each in found]
+        run_ids, jobs = list({each.run_id for each in found}), dict[str, str]()
+        for start in range(0, len(run_ids), _AT_ONCE):
+            some = RunsFilter(run_ids=tuple(run_ids[start : start + _AT_ONCE]))
+            jobs.update((run.run_id, run.job) for run in self.store.runs(some))
+        return [EventLogRecord(each.storage_id, each.event_log_entry.of_job(jobs.get(each.run_id))) for each in found]
 
     def _job_of(self, run_id: str) -> str | None:
         run = self.store.run(run_id)

@@ -27,6 +27,7 @@ from opgrid.contracts.status import StepStatus
 from opgrid.contracts.wire import encode_event
 from opgrid.errors import InvalidConfigError, InvariantViolationError, RunAlreadyExists, RunNotFoundError
 from opgrid.ids import RunId
+from orchestrator.storage.records import RunRecord
 from tests.integration.service import spoil_log
 
 
@@ -220,6 +221,23 @@ def test_what_cannot_be_submitted_says_why() -> None:
         run = instance.create_run_for_job(idles)
         with pytest.raises(InvariantViolationError, match="no service"):
             instance.submit_run(run.run_id)
+
+
+def test_events_of_many_runs_know_their_jobs_by_one_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Instance.ephemeral() as instance:
+        ids = {nightly.execute_in_process(instance=instance, raise_on_error=False).run_id for _ in range(3)}
+        whole, asked = instance.store.runs, list[RunsFilter]()
+
+        def runs(wanted: RunsFilter) -> list[RunRecord]:
+            asked.append(wanted)
+            return whole(wanted)
+
+        monkeypatch.setattr(instance.store, "runs", runs)
+        monkeypatch.delattr(type(instance.store), "run")  # one by one
+        found = instance.get_event_records(EventRecordsFilter(EventType.STEP_START))
+        assert {each.run_id for each in found} == ids
+        assert {each.event_log_entry.job_name for each in found} == {"nightly"}
+        assert len(asked) == 1
 
 
 def test_an_entry_of_the_log_knows_the_job_and_does_not_keep_it() -> None:
