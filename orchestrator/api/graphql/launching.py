@@ -15,6 +15,7 @@ from opgrid.contracts.events import AnyEvent, ErrorInfo, RunCanceled, RunCanceli
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import ExecutionStepNotFoundError, InvariantViolationError, NothingSelected, RunAlreadyExists
 from opgrid.errors import InvalidSubsetError as BadSubset
+from opgrid.ids import RunId
 from orchestrator.api.access import Role
 from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
 from orchestrator.api.graphql.errors import (
@@ -33,7 +34,7 @@ from orchestrator.api.graphql.errors import (
     config_error,
 )
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Approval, Info, Run, TagInput, run_of
+from orchestrator.api.graphql.runs import Approval, Info, Run, TagInput, run_of, runs_of
 from orchestrator.api.graphql.scalars import RunConfigData, UnreadableConfig, run_config_of
 from orchestrator.locations.messages import Answer, Evaluated, Failed, Prepare, Problem, ReadyRun
 from orchestrator.planner.known import MissingParentOutput
@@ -375,9 +376,30 @@ DeletePipelineRunResult = Annotated[
 
 
 def terminate(backend: Backend, run_id: str, policy: TerminateRunPolicy | None, who: str) -> _Terminated:
-    record = backend.store.run(run_id)
-    if record is None:
-        return RunNotFoundError.of(run_id)
+    return terminate_all(backend, [run_id], policy, who)[0]
+
+
+def terminate_all(
+    backend: Backend, run_ids: Sequence[str], policy: TerminateRunPolicy | None, who: str
+) -> list[_Terminated]:
+    """Each on its own: one that cannot be terminated keeps none of the others."""
+    known = {str(record.run_id): record for record in backend.store.records([RunId(each) for each in run_ids])}
+    refused = {run_id: why for run_id, record in known.items() if (why := _stop(backend, record, policy, who))}
+    now = known | {str(record.run_id): record for record in backend.store.records([RunId(each) for each in known])}
+    shown = {str(run.record.run_id): run for run in runs_of(backend, list(now.values()))}
+    ended: list[_Terminated] = []
+    for run_id in run_ids:
+        if run_id not in known:
+            ended.append(RunNotFoundError.of(run_id))
+        elif run_id in refused:
+            ended.append(TerminateRunFailure(run=shown[run_id], message=refused[run_id]))
+        else:
+            ended.append(TerminateRunSuccess(run=shown[run_id]))
+    return ended
+
+
+def _stop(backend: Backend, record: RunRecord, policy: TerminateRunPolicy | None, who: str) -> str | None:
+    """Why it is not possible; None where it is done."""
     reason = f"It was canceled by {who}." if who != "local" else "It was canceled in the web."
     if policy is TerminateRunPolicy.MARK_AS_CANCELED_IMMEDIATELY and not record.status.is_final:
         now = time.time()
@@ -385,13 +407,13 @@ def terminate(backend: Backend, run_id: str, policy: TerminateRunPolicy | None, 
             RunCanceling(run_id=record.run_id, at=now, reason=f"{reason[:-1]}, at once."),
             RunCanceled(run_id=record.run_id, at=now),
         ]
-        backend.store.end_run(run_id, RunStatus.CANCELED, events, now)
+        backend.store.end_run(record.run_id, RunStatus.CANCELED, events, now)
     else:
         try:
             cancel(backend.store, record, reason)
         except InvariantViolationError as error:
-            return TerminateRunFailure(run=run_of(backend, record), message=str(error))
-    return TerminateRunSuccess(run=run_of(backend, backend.store.run(run_id) or record))
+            return str(error)
+    return None
 
 
 def delete(backend: Backend, run_id: str) -> DeletePipelineRunSuccess | RunNotFoundError:
@@ -470,7 +492,7 @@ class RunMutations:
         who = info.context.viewer.name
 
         def work() -> TerminateRunsResult:
-            done = [terminate(info.context.backend, run_id, terminate_policy, who) for run_id in run_ids[:1000]]
+            done = terminate_all(info.context.backend, run_ids[:1000], terminate_policy, who)
             return TerminateRunsResult(terminate_run_results=done)
 
         return mutate(info, Role.LAUNCHER, ", ".join(run_ids), work)

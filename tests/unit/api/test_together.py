@@ -138,3 +138,16 @@ def test_approvals_of_many_runs(any_api: Api) -> None:
     assert taken(any_api, query, limit=6) == taken(any_api, query, limit=2)
     shown = any_api(query, limit=1)["runsOrError"]["results"]
     assert shown == [{"approvals": [{"question": "Shall it 5?"}]}]
+
+
+def test_runs_that_are_terminated_together(any_api: Api) -> None:
+    query = """mutation ($ids: [String!]!) { terminateRuns(runIds: $ids) { ... on TerminateRunsResult {
+      terminateRunResults { __typename ... on TerminateRunSuccess { run { status } }
+                            ... on TerminateRunFailure { message run { status stepCounts } } } } } }"""
+    ids = [any_api.launch() for _ in range(6)]
+    found = any_api(query, ids=[ids[0], "none", *ids[1:], ids[0]])["terminateRuns"]["terminateRunResults"]
+    done = {"__typename": "TerminateRunSuccess", "run": {"status": "CANCELED"}}
+    assert found == [done, {"__typename": "RunNotFoundError"}, *[done] * 6]
+    (again,) = any_api(query, ids=ids[:1])["terminateRuns"]["terminateRunResults"]
+    assert again["__typename"] == "TerminateRunFailure" and "has ended already" in again["message"]
+    assert taken(any_api, query, ids=ids) == taken(any_api, query, ids=ids[:2])  # those that are asked first
