@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-
-from opgrid.errors import OpGridError
 
 if TYPE_CHECKING:
     from orchestrator.storage.service_protocols import ServiceStore
@@ -26,13 +23,13 @@ def user() -> str:
 @contextmanager
 def audited(store: ServiceStore, action: str, about: str) -> Iterator[None]:
     """``action``: the name of the mutation that does the same."""
-    from orchestrator.storage.service_records import AuditEntry
+    from orchestrator.services.auditing import audit
 
-    outcome = "done"
+    failure: str | None = None
     try:
         yield
-    except OpGridError as error:
-        outcome = type(error).__name__
+    except BaseException as error:
+        failure = type(error).__name__
         raise
     finally:
-        store.add_audit(AuditEntry(time.time(), f"{user()}, command line", action, about[:1000], outcome))
+        audit(store, f"{user()}, command line", action, about, failure)

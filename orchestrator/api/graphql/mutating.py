@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import strawberry
 
@@ -12,8 +11,8 @@ from opgrid.contracts.events import ErrorInfo
 from opgrid.errors import OpGridError
 from orchestrator.api.access import Role
 from orchestrator.api.backend import Asking
-from orchestrator.api.graphql.errors import PythonError, UnauthorizedError
-from orchestrator.storage.service_records import AuditEntry
+from orchestrator.api.graphql.errors import Error, PythonError, UnauthorizedError
+from orchestrator.services.auditing import audit
 
 T = TypeVar("T")
 
@@ -34,7 +33,13 @@ def mutate(
             answer = work()
         except OpGridError as error:
             answer = PythonError.of(ErrorInfo.of(error))
-    now = time.time()
-    outcome = type(answer).__name__
-    asking.store.add_audit(AuditEntry(now, asking.viewer.name, info.field_name, about[:1000], outcome))
+    audit(asking.store, asking.viewer.name, info.field_name, about, _failure(answer))
     return answer
+
+
+def _failure(answer: Any) -> str | None:
+    """What went wrong, under the name that it has elsewhere, too; None where nothing did."""
+    if isinstance(answer, PythonError) and answer.class_name is not None:
+        return answer.class_name
+    name = type(answer).__name__
+    return name if isinstance(answer, Error) or name.endswith(("Failure", "Invalid", "Error")) else None

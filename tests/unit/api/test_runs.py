@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from sqlalchemy import event
 
 from opgrid.contracts.events import RunStarted, RunSucceeded, StepDispatched, StepStarted, StepSucceeded
 from opgrid.contracts.status import RunStatus
+from opgrid.errors import RunNotFoundError
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import storage_of
 from orchestrator.api.access import Role, Viewer
+from orchestrator.cli.audit import audited
 from orchestrator.services.removal import Removal
 from orchestrator.storage.sql.store import SqlStore
 from tests.unit.api.conftest import LAUNCH, PLACE, Api
@@ -259,6 +262,26 @@ def test_a_run_is_run_again_and_its_family_is_found(any_api: Api) -> None:
     assert group == {"rootRunId": first, "runs": [{"runId": first}, {"runId": answer["runId"]}]}
 
 
+def test_what_came_of_it_is_kept_alike_from_the_web_and_the_command_line(api: Api) -> None:
+    assert api(DELETE, id="none")["deleteRun"]["__typename"] == "RunNotFoundError"
+    with suppress(RunNotFoundError), audited(api.store, "deleteRun", "none"):
+        raise RunNotFoundError("run", "none", ())
+    run_id = api.launch()
+    assert api(DELETE, id=run_id)["deleteRun"]["__typename"] == "PythonError"  # it goes on
+    with audited(api.store, "launchRun", "adding"):
+        pass
+    with suppress(KeyboardInterrupt), audited(api.store, "launchRun", "adding"):
+        raise KeyboardInterrupt
+    assert [(each.action, each.outcome) for each in reversed(api.store.audit())] == [
+        ("deleteRun", "RunNotFoundError"),
+        ("deleteRun", "RunNotFoundError"),
+        ("launchRun", "done"),
+        ("deleteRun", "InvariantViolationError"),
+        ("launchRun", "done"),
+        ("launchRun", "KeyboardInterrupt"),
+    ]
+
+
 def test_who_may_not_is_told_and_the_attempt_is_kept(api: Api) -> None:
     api.viewer = Viewer("guest", Role.VIEWER)
     answer = api(LAUNCH, params={"selector": SELECTOR})["launchRun"]
@@ -269,7 +292,7 @@ def test_who_may_not_is_told_and_the_attempt_is_kept(api: Api) -> None:
     audit = api("{ audit { who action about outcome } }")["audit"]
     assert [tuple(entry.values()) for entry in audit] == [
         ("ci", "deleteRun", run_id, "UnauthorizedError"),
-        ("ci", "launchRun", "adding", "LaunchRunSuccess"),
+        ("ci", "launchRun", "adding", "done"),
         ("guest", "launchRun", "adding", "UnauthorizedError"),
     ]
     assert api.store.count() == 1
