@@ -30,6 +30,7 @@ from opgrid.contracts.tasks import JobRef, RunBrief, StepTask, Stored, TaskInput
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.instance import Instance
 from orchestrator.storage.memory import MemoryStore
+from tests.unit.executors.small_ops import increment, zero
 
 
 class CountingStore(MemoryStore):
@@ -42,16 +43,6 @@ class CountingStore(MemoryStore):
         self.turns += 1
         with super().turn() as turn:
             yield turn
-
-
-@op
-def zero() -> int:
-    return 0
-
-
-@op
-def increment(number: int) -> int:
-    return number + 1
 
 
 @op

@@ -17,18 +17,9 @@ from opgrid.io.parcels import Entry
 from orchestrator.services.execute import drive_here
 from orchestrator.services.launching import Request, prepare
 from orchestrator.storage.sql.store import SqlStore
+from tests.unit.executors.small_ops import increment, zero
 
 hooks: list[str] = []
-
-
-@op
-def zero() -> int:
-    return 0
-
-
-@op
-def increment(number: int) -> int:
-    return number + 1
 
 
 @op
