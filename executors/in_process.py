@@ -248,13 +248,13 @@ class InProcessExecutor(Executor):
             return None
 
     def _run(self, task: StepTask, scope: RunScope, op: OpDefinition) -> Terminal:
-        started = time.time()
+        started = time.monotonic()
         if task.timeout is None:
             ended = self._attempted(task, scope, started)
         else:
             with deadline(task.timeout):
                 ended = self._attempted(task, scope, started)
-        seconds = time.time() - started
+        seconds = time.monotonic() - started
         self._seconds[op] = seconds
         self._is_slow = seconds >= _SLOW
         return ended
@@ -264,7 +264,7 @@ class InProcessExecutor(Executor):
         try:
             if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
                 at = self._events.index(outcome.event)
-                self._events[at] = outcome.event = timed_out(task, time.time() - started)
+                self._events[at] = outcome.event = timed_out(task, time.monotonic() - started)
             outcome.run_hooks(self._sink)
         finally:
             outcome.close()
@@ -279,7 +279,7 @@ class InProcessExecutor(Executor):
         """In a thread of its own: its events wait until they are all there, so that its end can still be changed."""
         at, thread = (task.run_id, task.step, task.attempt), threading.get_ident()
         self._running[at] = thread
-        started, told = time.time(), deque[AnyEvent]()
+        started, told = time.monotonic(), deque[AnyEvent]()
         timer = None if task.timeout is None else threading.Timer(task.timeout, event_loop.cancel, [thread])
         try:
             if timer is not None:
@@ -287,7 +287,7 @@ class InProcessExecutor(Executor):
             sink = _Sink(told)
             with run_step(task, scope, sink) as outcome:
                 if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
-                    told[told.index(outcome.event)] = outcome.event = timed_out(task, time.time() - started)
+                    told[told.index(outcome.event)] = outcome.event = timed_out(task, time.monotonic() - started)
                 outcome.run_hooks(sink)
         finally:
             if timer is not None:
@@ -344,7 +344,7 @@ def _start_of(task: StepTask) -> StepStarted:
 
 def _is_over(task: StepTask, started: float) -> bool:
     """Its time, so that what stopped it was the clock."""
-    return task.timeout is not None and time.time() - started >= 0.99 * task.timeout
+    return task.timeout is not None and time.monotonic() - started >= 0.99 * task.timeout
 
 
 class _Sink:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -300,3 +301,22 @@ def test_no_step_that_was_sent_along_starts_once_the_loop_has_something_to_say(e
 
 def _with(task: StepTask, ref: Any) -> StepTask:
     return replace(task, inputs=(TaskInput("number", Stored(ref)),))
+
+
+@op(timeout=0.05)
+def sleep_long() -> None:
+    time.sleep(60)
+
+
+@job
+def sleeping() -> None:
+    sleep_long()
+
+
+def test_a_clock_that_is_set_back_makes_no_step_that_timed_out_a_canceled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: real() - 7200.0 * next(asked))
+    result = sleeping.execute_in_process(raise_on_error=False)
+    (failure,) = [event for event in result.all_events if isinstance(event, StepFailed)]
+    assert failure.timed_out
+    assert failure.seconds is not None and failure.seconds > 0.0
