@@ -65,12 +65,7 @@ if TYPE_CHECKING:
         PoolMetadataValue,
         PythonArtifactMetadataValue,
         RunMetadataValue,
-        TableColumn,
-        TableColumnConstraints,
-        TableConstraints,
         TableMetadataValue,
-        TableRecord,
-        TableSchema,
         TableSchemaMetadataValue,
         TextMetadataValue,
         TimestampMetadataValue,
@@ -81,6 +76,13 @@ if TYPE_CHECKING:
     )
     from opgrid.contracts.structure import (
         TriggerRule,
+    )
+    from opgrid.contracts.tables import (
+        TableColumn,
+        TableColumnConstraints,
+        TableConstraints,
+        TableRecord,
+        TableSchema,
     )
     from opgrid.definitions.approval import approval_op
     from opgrid.definitions.asset_sensor import (
@@ -736,6 +738,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "TextMetadataValue",
         "TimestampMetadataValue",
         "UrlMetadataValue",
+    ),
+    "opgrid.contracts.tables": (
         "TableColumn",
         "TableColumnConstraints",
         "TableConstraints",
