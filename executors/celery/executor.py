@@ -598,7 +598,7 @@ class CeleryExecutor(Executor):
         """What workers had and have not begun. It waits here until that was possible."""
         returned = dict.fromkeys(self._returned)  # one may have come back twice
         for run_id, step, _ in returned:
-            self._flights.lets_go(run_id, step)
+            self._flights.comes_back(run_id, step)
         flights = [self._flights.get(run_id, step) for run_id, step, _ in returned]
         pairs = zip(flights, returned, strict=True)
         self._back_to_backlog(

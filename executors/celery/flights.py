@@ -192,6 +192,12 @@ class Flights:
             if not self._crews[leader]:
                 del self._crews[leader]
 
+    def comes_back(self, run_id: RunId, step: StepKey) -> None:
+        """A worker has given it back; it may travel in another message by now, with another attempt of its leader."""
+        self.lets_go(run_id, step)
+        if self.get(run_id, step) is None:
+            self.drifts(run_id, step)
+
     def drifts(self, run_id: RunId, step: StepKey) -> None:
         """It travels with one that it waits for, and nobody knows any more with which."""
         self._adrift.setdefault(run_id, set()).add(step)

@@ -205,9 +205,10 @@ class Ride:
         steps = tuple((item.task.step, item.task.attempt) for item in self.unwanted)
         told = [Finished(each.item.at, each.events, isinstance(each.event, StepSucceeded)) for each in self.ended]
         starts = [Finished(item.at, [self._start_of(item)] if item.told else [], False) for item in wanted]
+        held = {lease.claim for lease in self.world.redis.leases.values()}  #: also of an answer that was lost
         finished, claimed = self.world.redis.exchange(told, back, Returned(steps) if steps else None, starts)
         for item, word in zip(wanted, claimed, strict=True):
-            if word == "ok":
+            if word == "ok" and item.claim not in held:
                 self.world.claimed(item.task)
         is_lost = self.world.chance() < self.world.trouble / 3
         return Underway(wanted, told, len(steps), finished, claimed, is_lost)

@@ -249,6 +249,10 @@ class Remote(Executor):
     def _read(self) -> list[AnyEvent]:
         with self._reaching() as redis:
             fresh = [(number, entry) for number, entry in redis.stream if number > self.position]
+        if self.over and self.world.chance() < self.world.trouble / 3:  # Redis is slow, and somebody has rung
+            if self.world.mutant != "a read that was broken off has found nothing":
+                return []
+            fresh = []
         events: list[AnyEvent] = []
         for number, entry in fresh:
             self.position = max(self.position, number)
@@ -270,7 +274,7 @@ class Remote(Executor):
 
     def _take_back(self) -> None:
         for step, _ in self.returned:
-            self.flights.lets_go(RUN, step)
+            self.flights.comes_back(RUN, step)
         flights = [(self.flights.get(RUN, step), attempt) for step, attempt in dict.fromkeys(self.returned)]
         self._back_to_backlog([each for each, attempt in flights if each and each.at.attempt == attempt])
         self.returned.clear()

@@ -191,6 +191,15 @@ def test_what_travels_with_a_step_that_another_process_sent_is_stopped_with_it()
     assert flights.mates(RUN, {StepKey("a")}) == set()
 
 
+def test_what_was_given_back_may_travel_again_and_is_stopped_with_its_leader() -> None:
+    """That it was given back is read after its leader was sent once more, and took it along."""
+    flights = Flights(TTL)
+    c, _, _ = crew(flights)
+    flights.comes_back(RUN, c.step)
+    assert not flights.is_aboard(c)  # whoever submits it has it sent
+    assert flights.mates(RUN, {StepKey("a"), StepKey("b")}) == {"c", "d", "e"}
+
+
 def test_a_failure_leaves_those_of_its_crew_that_do_not_wait_for_it() -> None:
     flights = Flights(TTL)
     c, d, e = crew(flights)
