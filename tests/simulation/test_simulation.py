@@ -24,7 +24,7 @@ MUTANTS = {
     "no epoch": 0,
     "nothing is sent again": 14,
     "nobody notices a wipe": 34,
-    "nobody believes that all is told": 249,
+    "nobody believes that all is told": 390,
     "nothing is recovered": 1,
     "outputs without claims": 38,
     "a takeover knows no tasks": 1,
