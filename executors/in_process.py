@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepFailed, StepStarted, StepSucceeded
+from opgrid.contracts.events import AnyEvent, ErrorInfo, StepCanceled, StepSucceeded
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
 from opgrid.contracts.fusing import Crew, out_with
 from opgrid.contracts.tasks import RunBrief, StepTask
@@ -26,11 +26,11 @@ from opgrid.definitions.op import OpDefinition
 from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
-from opgrid.steps import event_loop
+from opgrid.steps import attempts, event_loop
 from opgrid.steps.bell import Bell
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import deadline, passed_on
-from opgrid.steps.runner import Terminal, run_step, timed_out, unwritten
+from opgrid.steps.runner import Terminal, run_step, unwritten
 from opgrid.steps.scope import LocalRun, RunScope
 
 #: Quick steps run one after another in one poll, for so many seconds: its caller commits once for all of them.
@@ -95,7 +95,7 @@ class InProcessExecutor(Executor):
         if self._waiting and not self._announced and self._is_to_be_seen(self._waiting[0]):
             task = self._waiting[0].task
             self._announced.add(task.id)
-            self._events.append(_start_of(task))
+            self._events.append(attempts.started(task, os.getpid()))
         elif self._waiting:
             with passed_on():
                 self._work()
@@ -115,7 +115,7 @@ class InProcessExecutor(Executor):
             task = entry.task
             if task.run_id == run_id and (task.step, task.attempt) in unwanted:
                 self._announced.discard(task.id)
-                self._events.append(StepCanceled(run_id=run_id, at=time.time(), step=task.step, attempt=task.attempt))
+                self._events.append(attempts.canceled(task))
             else:
                 kept.append(entry)
         heapq.heapify(kept)
@@ -231,20 +231,11 @@ class InProcessExecutor(Executor):
         if self._announced and task.id in self._announced:
             self._announced.discard(task.id)
         else:
-            self._events.append(_start_of(task))
+            self._events.append(attempts.started(task, os.getpid()))
         try:
             return self._scope(brief)
         except OpGridError as error:
-            self._events.append(
-                StepFailed(
-                    run_id=task.run_id,
-                    at=time.time(),
-                    step=task.step,
-                    attempt=task.attempt,
-                    error=ErrorInfo.of(error),
-                    allow_retries=False,
-                )
-            )
+            self._events.append(attempts.unable(task, ErrorInfo.of(error)))
             return None
 
     def _run(self, task: StepTask, scope: RunScope, op: OpDefinition) -> Terminal:
@@ -264,7 +255,7 @@ class InProcessExecutor(Executor):
         try:
             if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
                 at = self._events.index(outcome.event)
-                self._events[at] = outcome.event = timed_out(task, time.monotonic() - started)
+                self._events[at] = outcome.event = attempts.timed_out(task, time.monotonic() - started)
             outcome.run_hooks(self._sink)
         finally:
             outcome.close()
@@ -287,7 +278,9 @@ class InProcessExecutor(Executor):
             sink = _Sink(told)
             with run_step(task, scope, sink) as outcome:
                 if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
-                    told[told.index(outcome.event)] = outcome.event = timed_out(task, time.monotonic() - started)
+                    told[told.index(outcome.event)] = outcome.event = attempts.timed_out(
+                        task, time.monotonic() - started
+                    )
                 outcome.run_hooks(sink)
         finally:
             if timer is not None:
@@ -336,10 +329,6 @@ class _Entry(msgspec.Struct, frozen=True, order=True):
     run: RunBrief
     task: StepTask
     crew: Crew | None
-
-
-def _start_of(task: StepTask) -> StepStarted:
-    return StepStarted(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, pid=os.getpid())
 
 
 def _is_over(task: StepTask, started: float) -> bool:

@@ -35,8 +35,9 @@ from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending, Store
 from opgrid.io.redis import RedisStore, keys_of
 from opgrid.io.selection import DEFAULT_KEY
+from opgrid.steps import attempts
 from opgrid.steps.interrupts import deadline
-from opgrid.steps.runner import Outcome, run_step, timed_out
+from opgrid.steps.runner import Outcome, run_step
 from opgrid.steps.scope import RunScope
 from worker.cancellation import Started, Stoppable
 from worker.event_stream import LOOK_EVERY, EventStream, Terminal
@@ -459,16 +460,7 @@ class Ride:
         return seal_events([self._start_of(item)], self._means.ring) if item.told else b""
 
     def _start_of(self, item: Item) -> StepStarted:
-        task = item.task
-        return StepStarted(
-            run_id=task.run_id,
-            at=time.time(),
-            step=task.step,
-            attempt=task.attempt,
-            claim=item.claim,
-            worker=self._means.settings.name,
-            pid=self._pid,
-        )
+        return attempts.started(item.task, self._pid, item.claim, self._means.settings.name)
 
     def _accept(self, said: Sequence[Said]) -> None:
         ended, self._ended = self._ended[: len(said)], self._ended[len(said) :]
@@ -541,7 +533,7 @@ class Ride:
                 seconds = time.monotonic() - self._begun
                 started.end_all()
                 if not canceled and task.timeout is not None and seconds >= task.timeout:
-                    event = timed_out(task, seconds)
+                    event = attempts.timed_out(task, seconds)
         except Exception as error:  # ours: what user code raises is an outcome
             _log.exception("Step %s of run %s was given up.", task.step, task.run_id)
             event = self._lost(task, f"its worker failed: {type(error).__name__}: {error}")

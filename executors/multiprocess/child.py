@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from executors.multiprocess import frames
-from opgrid.contracts.events import AnyEvent, ErrorInfo, LogMessage, StepFailed, StepStarted, StepSucceeded
+from opgrid.contracts.events import AnyEvent, ErrorInfo, LogMessage, StepSucceeded
 from opgrid.contracts.fusing import Crew
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_brief, encode_events, encode_legibly
@@ -30,6 +30,7 @@ from opgrid.definitions.op import OpDefinition
 from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId, StepKey
 from opgrid.loading import check_packages, job_for, load
+from opgrid.steps import attempts
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import interruptible, shielded
 from opgrid.steps.runner import Terminal, run_step
@@ -173,20 +174,11 @@ class Child:
     def _do(self, wanted: frames.Do) -> None:
         task, sink = wanted.task, _Sink(self._channel)
         if wanted.after is None:
-            sink.emit(_start_of(task, wanted.claim))
+            sink.emit(attempts.started(task, os.getpid(), wanted.claim, _HOST))
         try:
             scope = self._scope(task.run_id)
         except Exception as problem:
-            sink.emit(
-                StepFailed(
-                    run_id=task.run_id,
-                    at=time.time(),
-                    step=task.step,
-                    attempt=task.attempt,
-                    error=ErrorInfo.of(problem),
-                    allow_retries=False,
-                )
-            )
+            sink.emit(attempts.unable(task, ErrorInfo.of(problem)))
             self._done(sink, None)
             return
         if wanted.after is not None:
@@ -208,7 +200,7 @@ class Child:
             if following is None:
                 return
             task, claim = following, frames.claim_of(first, place)
-            sink.emit(_start_of(task, claim))
+            sink.emit(attempts.started(task, os.getpid(), claim, _HOST))
 
     def _run(self, task: StepTask, claim: str, scope: RunScope, sink: _Sink) -> Terminal:
         op = scope.node(task.node).op
@@ -251,18 +243,6 @@ class Child:
         if self._job is None:
             raise LoadError(f"Job {brief.job.name!r} did not reach this process.")
         return self._job
-
-
-def _start_of(task: StepTask, claim: str) -> StepStarted:
-    return StepStarted(
-        run_id=task.run_id,
-        at=time.time(),
-        step=task.step,
-        attempt=task.attempt,
-        claim=claim,
-        worker=_HOST,
-        pid=os.getpid(),
-    )
 
 
 class _Sink:

@@ -36,8 +36,8 @@ from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_events, encode_brief
 from opgrid.errors import SettingsError
 from opgrid.ids import NodePath, RunId, StepKey
+from opgrid.steps import attempts
 from opgrid.steps.bell import Bell
-from opgrid.steps.runner import timed_out
 from opgrid.zygote.nursery import Nursery, nursery
 
 #: Seconds from the interrupt of a step to the end of its process.
@@ -152,7 +152,7 @@ class MultiprocessExecutor(Executor):
         for entry in self._waiting:
             task, hooks = entry.wanted.task, entry.wanted.after
             if hooks is None and task.run_id == run_id and (task.step, task.attempt) in unwanted:
-                self._events.append(_canceled(task))
+                self._events.append(attempts.canceled(task))
             else:
                 kept.append(entry)
         heapq.heapify(kept)
@@ -318,7 +318,7 @@ class MultiprocessExecutor(Executor):
             elif task is not None and isinstance(event, StepSucceeded):
                 self._seconds[task.node] = event.seconds
             if child.reason == "timed out" and task is not None and isinstance(event, _TERMINAL):
-                self._events.append(timed_out(task, time.monotonic() - child.started))
+                self._events.append(attempts.timed_out(task, time.monotonic() - child.started))
             else:
                 self._events.append(event)
 
@@ -363,7 +363,7 @@ class MultiprocessExecutor(Executor):
         task = entry.wanted.task
         if task.id in self._unwanted:
             self._unwanted.discard(task.id)
-            self._events.append(_canceled(task))
+            self._events.append(attempts.canceled(task))
         else:
             heapq.heappush(self._waiting, entry)
 
@@ -387,9 +387,9 @@ class MultiprocessExecutor(Executor):
         child.doing.popleft()
         self._requeue(child)
         if reason == "canceled" and not child.ended:
-            self._events.append(_canceled(task))
+            self._events.append(attempts.canceled(task))
         elif reason == "timed out" and not child.ended:
-            self._events.append(timed_out(task, seconds))
+            self._events.append(attempts.timed_out(task, seconds))
         else:
             self._events.append(msgspec.structs.replace(_lost(task, child.pid, code), after_end=child.ended))
 
@@ -399,7 +399,7 @@ class MultiprocessExecutor(Executor):
         """
         if self._waiting:
             task = heapq.heappop(self._waiting).wanted.task
-            self._events.append(_start_of(task, 0, ""))
+            self._events.append(attempts.started(task, 0, worker=_HOST))
             self._events.append(_lost(task, 0, code, "before it was ready"))
 
     def _forget(self, child: Process) -> int | None:
@@ -439,7 +439,7 @@ class MultiprocessExecutor(Executor):
         """A step that was thought to be quick tells that it began when it ends."""
         if not child.begun and not child.ended:
             child.begun = True
-            self._events.append(_start_of(task, child.pid, child.claim))
+            self._events.append(attempts.started(task, child.pid, child.claim, _HOST))
 
     def _next_alarm(self) -> float:
         alarms = [child.kill_at for child in self._children if child.kill_at is not None]
@@ -478,22 +478,6 @@ def _held_up(child: Process) -> float:
     """When what it does has become one to be seen, which nothing is to wait for."""
     unseen = child.task is not None and not child.begun and not child.ended
     return child.started + _HELD_UP if unseen or (len(child.doing) > 1 and not child.asked_back) else inf
-
-
-def _start_of(task: StepTask, pid: int, claim: str) -> StepStarted:
-    return StepStarted(
-        run_id=task.run_id,
-        at=time.time(),
-        step=task.step,
-        attempt=task.attempt,
-        claim=claim,
-        worker=_HOST,
-        pid=pid,
-    )
-
-
-def _canceled(task: StepTask) -> StepCanceled:
-    return StepCanceled(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt)
 
 
 def _lost(task: StepTask, pid: int, code: int | None, when: str = "while it ran this step") -> StepLost:

@@ -22,7 +22,7 @@ from opgrid.crash_points import reach
 from opgrid.definitions.events import Failure, RetryRequested
 from opgrid.errors import TypeCheckDidNotPass, UserCodeExecutionError
 from opgrid.ids import node_of
-from opgrid.steps import interrupts
+from opgrid.steps import attempts, interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.call import call_op
 from opgrid.steps.hooks import run_hooks
@@ -121,7 +121,7 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
     except BaseException as raised:  # whatever user code raises, its attempt has ended
         if interrupts.is_one(raised):
             error = raised
-            event = StepCanceled(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt)
+            event = attempts.canceled(task)
         else:
             error = _users(raised)
             event = _failed(task, raised, time.monotonic() - started)
@@ -160,22 +160,6 @@ def _pipeline(attempt: Attempt) -> None:
         reach("outputs stored")
     finally:
         interrupts.disarm(before)
-
-
-def timed_out(task: StepTask, seconds: float) -> StepFailed:
-    """For executors that stopped an attempt because its time ran out."""
-    error = ErrorInfo(
-        "StepTimedOut", f"Step {task.step!r} was stopped after {seconds:g} s: its timeout is {task.timeout:g} s."
-    )
-    return StepFailed(
-        run_id=task.run_id,
-        at=time.time(),
-        step=task.step,
-        attempt=task.attempt,
-        error=error,
-        timed_out=True,
-        seconds=seconds,
-    )
 
 
 def unwritten(event: StepSucceeded, scope: RunScope, problem: OSError) -> StepFailed:
