@@ -259,6 +259,8 @@ class CeleryExecutor(Executor):
             for task in out_with(each.task):
                 if next(said) is Said.STALE:
                     self._over[task.run_id, task.step] = task.attempt
+                    for mate in task.then:  # its worker goes on with them
+                        self._flights.drifts(mate.run_id, mate.step)
                     continue
                 flight = self._flights.departs(self._at(brief, task), task, each.line, now, order, seconds)
                 flight.since = each.since

@@ -199,7 +199,7 @@ class Flights:
             self.drifts(run_id, step)
 
     def drifts(self, run_id: RunId, step: StepKey) -> None:
-        """It travels with one that it waits for, and nobody knows any more with which."""
+        """It travels with one that it waits for, and nobody knows any more with which, or that one has ended."""
         self._adrift.setdefault(run_id, set()).add(step)
 
     def mates(self, run_id: RunId, steps: Collection[StepKey]) -> set[StepKey]:

@@ -210,6 +210,8 @@ class Remote(Executor):
             for waiting, task in [(each, task) for each in parcel for task in out_with(each.task)]:
                 if not next(answers):
                     self.over[task.step] = task.attempt
+                    for mate in task.then:
+                        self.flights.drifts(RUN, mate.step)
                     continue
                 flight = self.flights.departs(_at(task), task, waiting.line, self.world.now, order, seconds)
                 flight.since = waiting.since

@@ -100,6 +100,21 @@ def test_a_canceled_step_is_watched_though_nobody_knew_that_it_was_sent(
     heard(executor, StepCanceled, "a")
 
 
+def test_what_travels_with_a_step_that_ended_before_it_was_known_to_be_sent_is_canceled_with_it(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails_once(monkeypatch, executor._protocol, "publish", after_its_work=True)
+    tasks = [msgspec.structs.replace(task("a"), then=(msgspec.structs.replace(task("b"), after=(StepKey("a"),)),))]
+    with pytest.raises(BrokerUnreachable):
+        executor.submit(BRIEF, tasks)
+    assert claim(worker, at("a"), "c1", "w", b"") is Said.OK
+    done = StepSucceeded(run_id=RUN, at=time.time(), step=StepKey("a"), attempt=1)
+    assert worker.finish(at("a"), "c1", seal_events([done], executor.ring)) is Said.OK
+    executor.submit(BRIEF, tasks)
+    executor.cancel(RUN, [(StepKey("a"), 1)])
+    assert claim(worker, at("b"), "c2", "w", b"") is not Said.OK
+
+
 def test_what_is_read_counts_though_what_came_back_with_it_cannot_be_canceled_yet(
     executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
