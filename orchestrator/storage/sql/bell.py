@@ -114,7 +114,7 @@ class _Notifications:
 
 
 class _Silence:
-    """For a database in memory: nobody else sees it."""
+    """Where there are no named pipes."""
 
     def before_commit(self, connection: Connection) -> None:
         pass

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from opgrid.errors import DatabaseUnreachable
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.storage.sql.bell import bell_of
+from orchestrator.storage.sql.checkpoints import Checkpoints
 from orchestrator.storage.sql.clock import LeaseClock, lease_clock
 from orchestrator.storage.sql.engine import open_engine, unreachable
 from orchestrator.storage.sql.migrate import upgrade
@@ -31,6 +32,7 @@ class Database:
         self._read = self._engine.execution_options(reading=True)
         self._statements = statements_for(self._engine.dialect)
         self._bell = bell_of(self._engine)
+        self._checkpoints = Checkpoints.of(self._engine)
         try:
             upgrade(self._engine)
         except DBAPIError as error:
@@ -42,6 +44,8 @@ class Database:
 
     def close(self) -> None:
         self._bell.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._engine.dispose()
 
     @contextmanager

@@ -18,9 +18,9 @@ from orchestrator.storage.sql.statements import tell
 #: Milliseconds after which PostgreSQL ends a transaction whose process does nothing: one that is frozen, or cut off,
 #: would hold up all others with its locks.
 _IDLE_IN_TRANSACTION: Final = 8000
-#: Pages of SQLite's write-ahead log, 16 MiB of it, after which what is in it goes to its place and to the disk: whoever
-#: commits has to wait for that.
-_LOG_PAGES: Final = 4000
+#: Pages of SQLite's write-ahead log, 64 MiB of it, after which who commits moves to its place what ``Checkpoints`` has
+#: not, and waits for the disk.
+_LOG_PAGES: Final = 16_000
 
 
 def open_engine(url: str) -> Engine:
@@ -44,8 +44,11 @@ def open_engine(url: str) -> Engine:
         raise SettingsError(
             f"opgrid stores its runs in sqlite or postgresql, not in {backend!r} (OPGRID_DATABASE_URL)."
         )
-    if address.database:
-        _make_folder(Path(address.database).parent)
+    if address.database in (None, "", ":memory:"):
+        raise SettingsError(
+            "opgrid stores its runs in a file, and OPGRID_DATABASE_URL names none. Write sqlite:////path/to/file.db."
+        )
+    _make_folder(Path(address.database).parent)
     engine = create_engine(
         address,
         pool_use_lifo=True,  # the last one has pages at hand; two in turn would each read again what the other wrote

@@ -56,7 +56,9 @@ class SqlStore(ServiceTables, Database):
         with self._writing() as connection:
             turn = SqlTurn(connection, self._statements)
             yield turn
-            turn.write()
+            rows = turn.write()
+        if self._checkpoints is not None:
+            self._checkpoints.wrote(rows)
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
         with self._creating(record) as connection:

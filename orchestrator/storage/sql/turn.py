@@ -102,7 +102,8 @@ class SqlTurn:
     def holds(self, name: str, epoch: int) -> bool:
         return self._statements.epoch.first(self._connection, name) == (epoch,)
 
-    def write(self) -> None:
+    def write(self) -> int:
+        """How many events that were."""
         for statement, rows in (
             (self._statements.keep_content, [{"hash": hash, "body": self._contents[hash]} for hash in self._contents]),
             (self._statements.insert_run, self._runs),
@@ -121,6 +122,7 @@ class SqlTurn:
         ]
         if steps:
             self._statements.upsert_steps(self._connection, steps)
+        return len(self._events)
 
 
 _Run = namedtuple("_Run", runs.c.keys())  # type: ignore[misc]

@@ -107,6 +107,8 @@ def test_a_database_out_of_reach_is_told_without_its_password(url: str) -> None:
     ("url", "said"),
     [
         ("not a url", "not a database URL"),
+        ("sqlite://", "names none"),
+        ("sqlite:///:memory:", "names none"),
         ("mysql://host/db", "'mysql'"),
         ("postgresql://someone:hunter2@host:port/db", "not a database URL"),
     ],

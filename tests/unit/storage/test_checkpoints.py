@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from opgrid.contracts.events import LogMessage
+from opgrid.ids import RunId
+from orchestrator.storage.sql import checkpoints
+from orchestrator.storage.sql.store import SqlStore
+
+RUN = RunId("r")
+LINES, LONG = 50, "x" * 10_000
+
+
+def write_lines(store: SqlStore) -> None:
+    with store.turn() as turn:
+        turn.append(RUN, [LogMessage(run_id=RUN, at=float(n), level=20, message=LONG) for n in range(LINES)])
+
+
+def is_at_work() -> bool:
+    return any(thread.name == "opgrid-checkpoints" for thread in threading.enumerate())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "opgrid.db"
+
+
+def test_what_was_written_goes_to_its_place_beside_who_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_ROWS", 2 * LINES)
+    store = SqlStore(f"sqlite:///{path}")
+    before = path.stat().st_size
+    write_lines(store)
+    assert not is_at_work()
+    assert path.stat().st_size == before  # it is in the write-ahead log
+    write_lines(store)
+    until = time.monotonic() + 30
+    while path.stat().st_size < before + 2 * LINES * len(LONG) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert path.stat().st_size >= before + 2 * LINES * len(LONG)
+    write_lines(store)
+    assert sum(1 for _ in store.read(RUN)) == 3 * LINES
+    store.close()
+    assert not is_at_work()
+    again = SqlStore(f"sqlite:///{path}")
+    assert sum(1 for _ in again.read(RUN)) == 3 * LINES
+    again.close()
