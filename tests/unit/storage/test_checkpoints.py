@@ -20,8 +20,9 @@ def write_lines(store: SqlStore) -> None:
         turn.append(RUN, [LogMessage(run_id=RUN, at=float(n), level=20, message=LONG) for n in range(LINES)])
 
 
-def is_at_work() -> bool:
-    return any(thread.name == "opgrid-checkpoints" for thread in threading.enumerate())
+def at_work(store: SqlStore) -> threading.Thread | None:
+    assert store._checkpoints is not None
+    return store._checkpoints._thread
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_what_was_written_goes_to_its_place_beside_who_writes(path: Path, monkey
     store = SqlStore(f"sqlite:///{path}")
     before = path.stat().st_size
     write_lines(store)
-    assert not is_at_work()
+    assert at_work(store) is None
     assert path.stat().st_size == before  # it is in the write-ahead log
     write_lines(store)
     until = time.monotonic() + 30
@@ -43,8 +44,10 @@ def test_what_was_written_goes_to_its_place_beside_who_writes(path: Path, monkey
     assert path.stat().st_size >= before + 2 * LINES * len(LONG)
     write_lines(store)
     assert sum(1 for _ in store.read(RUN)) == 3 * LINES
+    thread = at_work(store)
     store.close()
-    assert not is_at_work()
+    assert thread is not None
+    assert not thread.is_alive()
     again = SqlStore(f"sqlite:///{path}")
     assert sum(1 for _ in again.read(RUN)) == 3 * LINES
     again.close()
