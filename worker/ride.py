@@ -299,7 +299,11 @@ class Ride:
         for item in wanted:
             self._name(item)
         self._hold(wanted)
-        self._underway = self._ask(self._ended, wanted)
+        try:
+            self._underway = self._ask(self._ended, wanted)
+        except BrokerUnreachable as error:
+            _log.warning("Asking again: %s", error)
+            self._take(wanted, self._settle(wanted))
 
     def _arrive(self) -> None:
         """Hear what came of that."""

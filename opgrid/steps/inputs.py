@@ -45,10 +45,9 @@ def load_inputs(attempt: Attempt) -> dict[str, Any]:
     reason = ""
     loaded: dict[str, Any] = {}
     for each in attempt.task.inputs:
-        name, source = each.name, each.source
+        name = each.name
         try:
-            value = _stored(attempt, name, source.ref) if type(source) is Stored else _load(attempt, name, source)
-            loaded[name] = _checked(attempt, name, value)
+            loaded[name] = _checked(attempt, name, _load(attempt, name, each.source))
         except InputsGone as error:
             gone += error.refs
             reason = reason or str(error)

@@ -10,6 +10,7 @@ import threading
 from typing import Final
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 #: Events after which it is time, some 6 MiB of the write-ahead log. Who closes the database last moves what is left.
 _ROWS: Final = 8000
@@ -48,10 +49,12 @@ class Checkpoints:
             self._thread.join()
 
     def _run(self) -> None:
-        with contextlib.closing(self._engine.raw_connection()) as connection:
-            cursor = connection.cursor()
-            while self._wanted.wait() and not self._closed:
-                self._wanted.clear()
-                with contextlib.suppress(sqlite3.Error):  # who commits does it, once the log is long
-                    cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                    cursor.fetchall()
+        while self._wanted.wait() and not self._closed:
+            self._wanted.clear()
+            with (
+                contextlib.suppress(sqlite3.Error, DBAPIError),  # who commits does it, once the log is long
+                contextlib.closing(self._engine.raw_connection()) as connection,
+            ):
+                cursor = connection.cursor()
+                cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                cursor.close()

@@ -268,6 +268,25 @@ def test_a_redis_that_goes_meanwhile_is_waited_for(rides: Rides, monkeypatch: py
     assert_each_once(rides)
 
 
+def test_who_cannot_even_ask_tells_what_has_ended_once_that_is_possible(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hearing = Hearing(rides, monkeypatch)
+    begin, failures = rides.protocol.begin_exchange, [1]
+
+    def begin_exchange(*args: Any, **more: Any) -> Exchanging:
+        if more.get("finished") and failures:
+            failures.pop()
+            raise BrokerUnreachable(rides.url, "for a test")
+        return begin(*args, **more)
+
+    monkeypatch.setattr(rides.protocol, "begin_exchange", begin_exchange)
+    assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
+    assert not failures
+    assert hearing.seen.count("blink_3") == 1
+    assert_each_once(rides)
+
+
 def test_what_was_refused_meanwhile_is_known_before_more_is_claimed(
     rides: Rides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
