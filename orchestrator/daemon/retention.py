@@ -36,7 +36,7 @@ def forget_old(store: ServiceStore, removal: Removal, settings: Retention, now: 
         _log.info("Deleted %d runs that are older than the settings keep.", len(old))
     events = store.purge_logs(_since(now, settings.logs_days), settings.logs_count, _EVENTS)
     plans = store.purge_contents(_CONTENTS)
-    return len(old) == _RUNS or events == _EVENTS or plans == _CONTENTS
+    return len(old) == _RUNS or events >= _EVENTS or plans == _CONTENTS
 
 
 def _since(now: float, days: float | None) -> float | None:

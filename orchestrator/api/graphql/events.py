@@ -33,7 +33,7 @@ else:
 @strawberry.interface
 class MessageEvent:
     run_id: str
-    number: int = strawberry.field(description="Grows with each event of a run, with gaps: a cursor.")
+    number: float = strawberry.field(description="Whole, too large for an Int. Grows with gaps: a cursor.")
     message: str
     timestamp: str = strawberry.field(description="Milliseconds since 1970.")
     level: LogLevel

@@ -12,8 +12,8 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-#: Events after which it is time, some 6 MiB of the write-ahead log. Who closes the database last moves what is left.
-_ROWS: Final = 8000
+#: Events after which it is time, 3 to 7 MiB of the write-ahead log. Who closes the database last moves what is left.
+_EVENTS: Final = 8000
 
 
 class Checkpoints:
@@ -21,7 +21,7 @@ class Checkpoints:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._rows = 0
+        self._events = 0
         self._wanted = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -31,12 +31,12 @@ class Checkpoints:
         """None for PostgreSQL, which does it itself."""
         return cls(engine) if engine.dialect.name == "sqlite" else None
 
-    def wrote(self, rows: int) -> None:
+    def wrote(self, events: int) -> None:
         """Once they are committed."""
-        self._rows += rows
-        if self._rows < _ROWS:
+        self._events += events
+        if self._events < _EVENTS:
             return
-        self._rows = 0
+        self._events = 0
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="opgrid-checkpoints", daemon=True)
             self._thread.start()

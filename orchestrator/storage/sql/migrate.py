@@ -12,20 +12,20 @@ from opgrid.errors import DatabaseUnreachable
 from orchestrator.storage.sql.tables import metadata
 
 FOLDER: Final = Path(__file__).parent / "migrations"
-HEAD: Final = "0006"  #: the newest of the migrations
+HEAD: Final = "0007"  #: the newest of the migrations
 #: Alembic keeps what it works on in globals: one thread at a time.
 _MIGRATING: Final = threading.Lock()
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine, to: str = HEAD) -> None:
     """Create what is missing.
 
     Does nothing, in two queries and without alembic, where nothing is. Raises DatabaseUnreachable for a newer one.
     """
     at = version_of(engine)
-    if at != HEAD:
+    if at != to:
         with _MIGRATING:
-            _migrate(engine, at)
+            _migrate(engine, at, to)
 
 
 def version_of(engine: Engine) -> str | None:
@@ -36,7 +36,7 @@ def version_of(engine: Engine) -> str | None:
         return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-def _migrate(engine: Engine, at: str | None) -> None:
+def _migrate(engine: Engine, at: str | None, to: str) -> None:
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
@@ -49,7 +49,7 @@ def _migrate(engine: Engine, at: str | None) -> None:
             f"The database was written by a newer opgrid (its version is {at!r}). Install that one, or use another "
             "database."
         )
-    context = EnvironmentContext(config, script, fn=lambda rev, _: script._upgrade_revs("head", rev))
+    context = EnvironmentContext(config, script, fn=lambda rev, _: script._upgrade_revs(to, rev))
     with context as environment, engine.begin() as connection:
         _lock(connection)
         environment.configure(connection=connection, target_metadata=metadata, transactional_ddl=False)

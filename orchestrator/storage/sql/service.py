@@ -8,13 +8,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, or_, select, text, union_all, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import (
     AnyEvent,
     ErrorInfo,
-    EventType,
     RunCanceled,
     RunCanceling,
     RunDequeued,
@@ -72,7 +71,6 @@ _OPEN = [status.value for status in RunStatus if not status.is_final]
 _INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _AT_ONCE = 500  #: runs that one statement names
-_OF_RUNS = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 #: Columns that are not named as their fields are.
 _COLUMNS = {"running": "status"}
 
@@ -233,16 +231,6 @@ class ServiceTables(Database):
             for run_id, status, shard, cancel, retagged in self._read_all(self._statements.open_runs)
         ]
 
-    def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
-        """(number, run) of events of runs, oldest first; ``type`` is the value of an EventType."""
-        query = select(events.c.id, events.c.run_id).where(_OF_RUNS, events.c.id > after, events.c.type == type)
-        return [(row.id, RunId(row.run_id)) for row in self._all(query.order_by(events.c.id).limit(limit))]
-
-    def last_event(self) -> int:
-        """The number of the latest event of any run; 0 where there is none."""
-        row = self._one(select(func.max(events.c.id).label("last")))
-        return row.last or 0
-
     # ---- what is forgotten ------------------------------------------------------------------------------------------
 
     def old_runs(self, before: float | None, kept: int | None, limit: int) -> list[RunId]:
@@ -254,23 +242,6 @@ class ServiceTables(Database):
         query = select(runs.c.run_id).where(or_(*old), runs.c.status.not_in(_OPEN)) if old else None
         found = self._all(query.order_by(runs.c.id).limit(limit)) if query is not None else ()
         return [RunId(row.run_id) for row in found]
-
-    def purge_logs(self, before: float | None, kept: int | None, limit: int) -> int:
-        """Forget events of runs that ended earlier, or of ended runs all but the newest ``kept``; gives how many.
-        How the runs themselves went stays.
-        """
-        old: list[Any] = [] if before is None else [runs.c.ended < before]
-        if kept is not None:
-            newest = select(events.c.id).order_by(events.c.id.desc()).offset(kept).limit(1).scalar_subquery()
-            old.append(events.c.id <= newest)
-        if not old:
-            return 0
-        query = select(events.c.id).join(runs, runs.c.run_id == events.c.run_id)
-        query = query.where(or_(*old), runs.c.status.not_in(_OPEN), ~events.c.type.startswith("PIPELINE"))
-        with self._writing() as connection:
-            found = connection.execute(query.order_by(events.c.id).limit(limit)).scalars().all()
-            forget_events(connection, events.c.id.in_(found))
-        return len(found)
 
     def purge_contents(self, limit: int) -> int:
         """Forget plans and snapshots that no run has any more; gives how many."""
@@ -542,10 +513,6 @@ class ServiceTables(Database):
         asked = f"{row.asked} {row.ended} {row.ending}"
         return Pulse(row.event or 0, row.tick or 0, automation, asked, row.reports or 0.0, row.audit or 0)
 
-    def changed_runs(self, after: int, limit: int = 200) -> list[RunId]:
-        query = select(events.c.run_id).where(events.c.id > after, events.c.run_id != "").distinct().limit(limit)
-        return [RunId(row.run_id) for row in self._all(query)]
-
     def contents(self, hashes: Iterable[str]) -> dict[str, bytes]:
         query = select(contents).where(contents.c.hash.in_(sorted(set(hashes))))
         return {row.hash: row.body for row in self._all(query)}
@@ -562,14 +529,6 @@ class ServiceTables(Database):
         found: dict[RunId, list[StepRecord]] = {}
         for row in self._all(query.order_by(steps.c.started.is_(None), steps.c.started, steps.c.step)):
             found.setdefault(RunId(row.run_id), []).append(_step(row))
-        return found
-
-    def event_counts(self, run_ids: Sequence[RunId], types: Iterable[EventType]) -> dict[RunId, dict[EventType, int]]:
-        query = select(events.c.run_id, events.c.type, func.count().label("events"))
-        query = query.where(events.c.run_id.in_(list(run_ids)), events.c.type.in_([each.value for each in types]))
-        found: dict[RunId, dict[EventType, int]] = {}
-        for row in self._all(query.group_by(events.c.run_id, events.c.type)):
-            found.setdefault(RunId(row.run_id), {})[EventType(row.type)] = row.events
         return found
 
     def step_counts(self, run_ids: Sequence[RunId]) -> dict[RunId, dict[StepStatus, int]]:
@@ -720,15 +679,6 @@ def _tick(row: Any) -> Tick:
         tuple(msgspec.json.decode(row.log, type=list[str])),
         row.id,
     )
-
-
-def forget_events(connection: Connection, which: Any) -> None:
-    """The number of the last event is not given to another one: sensors remember how far they have looked."""
-    last = connection.execute(select(func.max(events.c.id))).scalar()
-    connection.execute(delete(events).where(which, events.c.id != last))
-    connection.execute(delete(events).where(events.c.run_id == "", events.c.id != last))
-    gone = {"run_id": "", "type": "", "step": None, "body": ""}
-    connection.execute(update(events).where(which, events.c.id == last).values(**gone))
 
 
 def _same(state: Instigator) -> tuple[Any, Any]:

@@ -61,6 +61,9 @@ _LATER: Final = frozenset({"id", "cancel", "retagged"})
 _NEW_RUN: Final = tuple(name for name in runs.c.keys() if name not in _LATER)  # noqa: SIM118 - columns, not a dict
 
 
+#: What is said of events when they are stored.
+EVENT: Final = "run_id", "type", "step", "at", "body", "holds"
+
 Row = tuple[Any, ...]
 
 
@@ -205,6 +208,7 @@ def _texts_of_json(dialect: Dialect) -> Any:
 @dataclass(frozen=True, slots=True)
 class Statements:
     insert_events: Writer
+    last_event: Prepared | None  #: its number, where who writes the next one has to count on; PostgreSQL counts itself
     upsert_steps: Writer
     upsert_position: Prepared
     keep_content: Prepared
@@ -297,8 +301,12 @@ def statements_for(dialect: Dialect) -> Statements:
     open_run = update(runs).where(runs.c.run_id == bindparam("of"), is_open).values(status=bindparam("status_now"))
     set_status = open_run.values(started=func.coalesce(bindparam("started_at"), runs.c.started))
     end_run = open_run.values(ended=bindparam("ended_at"), owner=null(), owner_expires=null())
+    counts = dialect.name == "postgresql"
+    event = EVENT if counts else ("id", *EVENT)
+    last_event = None if counts else Prepared.of(select(func.max(events.c.id)), dialect)
     return Statements(
-        Writer.of(insert(events).inline(), dialect, events, "run_id", "type", "step", "at", "body"),
+        Writer.of(insert(events).inline(), dialect, events, *event),
+        last_event,
         Writer.of(upsert_steps, dialect, steps, *steps.c.keys()),
         Prepared.of(upsert_position, dialect, *positions.c.keys()),
         Prepared.of(keep_content, dialect, *contents.c.keys()),

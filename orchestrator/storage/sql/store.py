@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, delete, exists, func, select, text, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from opgrid.contracts.events import AnyEvent, AssetMaterialized
+from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus
-from opgrid.contracts.wire import decode_brief, decode_event, encode_brief
-from opgrid.errors import EventLogInvalidForRun, RunAlreadyExists
+from opgrid.contracts.wire import decode_brief, encode_brief
+from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
 from orchestrator.storage.memory import tagged
 from orchestrator.storage.records import (
     BACKFILL_TAG,
-    EventLogRecord,
-    EventRecordsFilter,
-    EventsFilter,
     Lease,
     RunRecord,
     RunsFilter,
     StepRecord,
 )
 from orchestrator.storage.sql.clock import is_over
-from orchestrator.storage.sql.database import Database
-from orchestrator.storage.sql.service import ServiceTables, forget_events
+from orchestrator.storage.sql.log import EventLog, forget_events
+from orchestrator.storage.sql.service import ServiceTables
 from orchestrator.storage.sql.tables import (
     contents,
     events,
@@ -44,7 +40,7 @@ from orchestrator.storage.sql.tables import (
 from orchestrator.storage.sql.turn import SqlTurn, record_of, record_of_columns
 
 
-class SqlStore(ServiceTables, Database):
+class SqlStore(EventLog, ServiceTables):
     """Runs, logs and positions. One object per process; its methods may be called from any thread."""
 
     crosses_processes = True
@@ -56,9 +52,9 @@ class SqlStore(ServiceTables, Database):
         with self._writing() as connection:
             turn = SqlTurn(connection, self._statements)
             yield turn
-            rows = turn.write()
+            events = turn.write()
         if self._checkpoints is not None:
-            self._checkpoints.wrote(rows)
+            self._checkpoints.wrote(events)
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
         with self._creating(record) as connection:
@@ -145,44 +141,6 @@ class SqlStore(ServiceTables, Database):
             raise KeyError(hash)
         return bytes(row.body)
 
-    def read(self, run_id: RunId) -> Iterable[AnyEvent]:
-        """The whole log of a run, oldest first."""
-        return (event for _, event in self.events(run_id))
-
-    def events(
-        self, run_id: str, after: int = 0, limit: int | None = None, wanted: EventsFilter | None = None
-    ) -> list[tuple[int, AnyEvent]]:
-        query = select(events.c.id, events.c.run_id, events.c.body).where(
-            events.c.run_id == run_id, events.c.id > after
-        )
-        if wanted is not None:
-            query = _matching(query, wanted)
-        query = query.order_by(events.c.id)
-        if limit is not None:
-            query = query.limit(limit)
-        return [(row.id, _event(row)) for row in self._all(query)]
-
-    def event_records(
-        self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
-    ) -> list[EventLogRecord]:
-        query = select(events.c.id, events.c.run_id, events.c.body).where(events.c.type == wanted.event_type.value)
-        after, before = wanted.times()
-        bounds: list[tuple[Any, float | None, float | None]] = [
-            (events.c.id, wanted.after_cursor, wanted.before_cursor),
-            (events.c.at, after if after > -inf else None, before if before < inf else None),
-        ]
-        for column, above, below in bounds:
-            if above is not None:
-                query = query.where(column > above)
-            if below is not None:
-                query = query.where(column < below)
-        if wanted.storage_ids is not None:
-            query = query.where(events.c.id.in_(wanted.storage_ids))
-        query = query.order_by(events.c.id if ascending else events.c.id.desc())
-        rows = self._all(query.limit(limit if wanted.asset_key is None and wanted.asset_partitions is None else None))
-        found = [EventLogRecord(row.id, _event(row)) for row in rows]
-        return [each for each in found if wanted.is_of_asset(each.event_log_entry)][:limit]
-
     def steps(self, run_id: str) -> list[StepRecord]:
         """In the order in which they started; those that did not come last, by key."""
         return self.steps_of([RunId(run_id)]).get(RunId(run_id), [])
@@ -190,17 +148,6 @@ class SqlStore(ServiceTables, Database):
     def position(self, stream: str) -> str:
         row = self._read_first(self._statements.position, stream)
         return "" if row is None else str(row[0])
-
-    def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
-        query = select(events.c.id, events.c.run_id, events.c.body).where(
-            text("type = 'ASSET_MATERIALIZATION'"), events.c.id > after
-        )
-        found = [(row.id, _event(row)) for row in self._all(query.order_by(events.c.id))]
-        return [
-            (number, event)
-            for number, event in found
-            if isinstance(event, AssetMaterialized) and event.asset == asset_key
-        ]
 
     def dynamic_partitions(self, name: str) -> list[str]:
         query = select(partitions.c.key).where(partitions.c.name == name).order_by(partitions.c.id)
@@ -276,22 +223,4 @@ def _chosen(query: Any, wanted: RunsFilter) -> Any:
             query = query.where(column > after)
         if before < inf:
             query = query.where(column < before)
-    return query
-
-
-def _event(row: Any) -> AnyEvent:
-    """Raises EventLogInvalidForRun."""
-    try:
-        return decode_event(row.body)
-    except msgspec.DecodeError as error:
-        raise EventLogInvalidForRun(row.run_id, row.id, str(error)) from error
-
-
-def _matching(query: Any, wanted: EventsFilter) -> Any:
-    if wanted.types:
-        query = query.where(events.c.type.in_([each.value for each in wanted.types]))
-    if wanted.step is not None:
-        query = query.where(events.c.step == wanted.step)
-    if wanted.text:
-        query = query.where(func.lower(events.c.body).contains(wanted.text.lower(), autoescape=True))
     return query

@@ -59,6 +59,8 @@ runs = Table(
     Index("runs_by_shard", "shard", "status"),
 )
 
+#: A row is one event, or several of one run: then ``id`` is the number of the last, and those of the others come just
+#: before; ``type`` is SEVERAL, and ``body`` is a list.
 events = Table(
     "events",
     metadata,
@@ -68,6 +70,7 @@ events = Table(
     Column("step", Text),
     Column("at", Float, nullable=False),
     Column("body", Text, nullable=False),
+    Column("holds", Integer, nullable=False, server_default="1"),
     Index("events_by_run", "run_id", "id"),
     Index("run_events", "id", sqlite_where=_OF_RUNS, postgresql_where=_OF_RUNS),
     Index("materializations", "id", sqlite_where=_MATERIALIZED, postgresql_where=_MATERIALIZED),

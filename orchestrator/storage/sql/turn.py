@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from itertools import accumulate
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -12,15 +13,15 @@ from sqlalchemy import Connection
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget
-from opgrid.contracts.wire import decode_brief, encode_brief, encode_event
+from opgrid.contracts.wire import decode_brief, encode_brief
 from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import ROOT_TAG, RunRecord
+from orchestrator.storage.sql.log import rows_of
 from orchestrator.storage.sql.statements import Row, Statements
 from orchestrator.storage.sql.tables import runs
 
 _LONGEST_KEY = 255
-_TYPES: dict[type, str] = {kind: kind.TYPE.value for kind in get_args(AnyEvent)}
 _SAID = {status: status.value for status in StepStatus}  # to ask each for its value takes ten times as long
 
 
@@ -30,7 +31,6 @@ class SqlTurn:
     def __init__(self, connection: Connection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
-        self._events: list[Row] = []
         self._told: dict[RunId, list[AnyEvent]] = {}
         self._contents: dict[str, bytes] = {}
         self._runs: list[Mapping[str, Any]] = []
@@ -77,10 +77,6 @@ class SqlTurn:
 
     def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
         self._told.setdefault(run_id, []).extend(events)
-        self._events += [
-            (run_id, _TYPES[type(event)], getattr(event, "step", None) or None, event.at, encode_event(event))
-            for event in events
-        ]
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         """Final is final, whoever ended it."""
@@ -113,8 +109,7 @@ class SqlTurn:
         ):
             if rows:
                 statement(self._connection, *rows)
-        if self._events:
-            self._statements.insert_events(self._connection, self._events)
+        self._insert_events()
         steps = [
             (run_id, step, _SAID[change.status], change.attempt, change.started, change.ended, change.worker)
             for run_id, events in self._told.items()
@@ -122,7 +117,18 @@ class SqlTurn:
         ]
         if steps:
             self._statements.upsert_steps(self._connection, steps)
-        return len(self._events)
+        return sum(map(len, self._told.values()))
+
+    def _insert_events(self) -> None:
+        rows = [row for run_id, events in self._told.items() for row in rows_of(run_id, events)]
+        if not rows:
+            return
+        if self._statements.last_event is not None:
+            (last,) = self._statements.last_event.first(self._connection) or (None,)
+            numbers = accumulate((row[-1] for row in rows), initial=last or 0)
+            next(numbers)
+            rows = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
+        self._statements.insert_events(self._connection, rows)
 
 
 _Run = namedtuple("_Run", runs.c.keys())  # type: ignore[misc]

@@ -92,6 +92,29 @@ def test_logs_by_age_and_number(store: SqlStore) -> None:
     assert len(kept(store)) == 3
 
 
+def test_of_notes_that_were_written_together_the_oldest_go_and_the_numbers_of_the_others_stay(store: SqlStore) -> None:
+    run(store, "r", RunStatus.SUCCESS, NOW)
+    logged(store, "r", *range(40))
+    logged(store, "r", *range(40, 50))
+    before = store.events("r")
+    for kept in (45, 40, 12, 10, 9, 1):
+        forget_old(store, Removal(store), Retention(logs_count=kept), NOW)
+        assert store.events("r") == [before[0], *before[-kept:]]  # how it went itself, and these
+    forget_old(store, Removal(store), Retention(logs_count=0), NOW)
+    assert store.events("r") == before[:1]
+
+
+def test_many_notes_are_forgotten_some_at_a_time(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.daemon.retention._EVENTS", 100)
+    run(store, "r", RunStatus.SUCCESS, NOW)
+    logged(store, "r", *range(250))
+    logged(store, "r", *range(250))
+    turns = 1
+    while forget_old(store, Removal(store), Retention(logs_count=5), NOW):
+        turns += 1
+    assert (notes(store, "r"), turns) == (5, 4)
+
+
 def test_plans_that_no_run_has_any_more(store: SqlStore) -> None:
     for name, plan in (("a", "p1"), ("b", "p2")):
         run(store, name, RunStatus.SUCCESS, NOW, plan)

@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_goes_to_its_place_beside_who_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_ROWS", 2 * LINES)
+    monkeypatch.setattr(checkpoints, "_EVENTS", 2 * LINES)
     store = SqlStore(f"sqlite:///{path}")
     before = path.stat().st_size
     write_lines(store)

@@ -16,12 +16,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from opgrid.contracts.events import LogMessage
+from opgrid.contracts.wire import encode_event
 from opgrid.errors import DatabaseUnreachable, SettingsError
 from opgrid.ids import RunId
 from orchestrator.storage.sql.engine import open_engine
+from orchestrator.storage.sql.log import MOST
 from orchestrator.storage.sql.migrate import FOLDER, HEAD, upgrade, version_of
 from orchestrator.storage.sql.store import SqlStore
 from orchestrator.storage.sql.tables import metadata
@@ -170,3 +172,43 @@ def test_who_comes_next_gets_the_connection_that_was_used_last(tmp_path: Path) -
         pass  # now there are two
     assert used() is used() is used()
     engine.dispose()
+
+
+def test_a_log_of_before_events_shared_rows_goes_on(database_url: str) -> None:
+    engine = open_engine(database_url)
+    upgrade(engine, "0006")
+    said = [LogMessage(run_id=RunId("r"), at=float(number), message=f"line {number}") for number in range(5)]
+    with engine.begin() as connection:
+        for event in said[:2]:
+            row = {"run_id": "r", "type": "LOG_MESSAGE", "at": event.at, "body": encode_event(event)}
+            statement = "INSERT INTO events (run_id, type, at, body) VALUES (:run_id, :type, :at, :body)"
+            connection.execute(text(statement), row)
+    engine.dispose()
+    with closing(SqlStore(database_url)) as store:
+        assert store.events("r") == [(1, said[0]), (2, said[1])]
+        with store.turn() as turn:
+            turn.append(RunId("r"), said[2:])
+        numbers = [number for number, _ in store.events("r")]
+        assert [event for _, event in store.events("r", 1)] == said[1:]
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("count", [1, 2, 64, 65, 200])
+def test_what_a_turn_says_of_a_run_takes_few_rows(database_url: str, count: int) -> None:
+    with closing(SqlStore(database_url)) as store:
+        with store.turn() as turn:
+            turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message="one")] * count)
+        with store._engine.connect() as connection:
+            rows = connection.exec_driver_sql("SELECT holds FROM events ORDER BY id").scalars().all()
+        numbers = [number for number, _ in store.events("r")]
+    assert rows == [MOST] * (count // MOST) + [count % MOST] * (count % MOST > 0)
+    assert len(set(numbers)) == count and min(numbers) > 0
+
+
+def test_a_log_tells_what_is_no_text_as_well(database_url: str) -> None:
+    with closing(SqlStore(database_url)) as store:
+        with store.turn() as turn:
+            said = ("before", "a name \udcff", "after")
+            turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message=each) for each in said])
+        told = [event.message for _, event in store.events("r") if isinstance(event, LogMessage)]
+    assert told == ["before", r"a name \udcff", "after"]

@@ -317,8 +317,8 @@ def test_the_number_of_an_event_that_is_gone_is_given_to_no_other(store: SqlStor
     store.delete_run("a")
     newest = store.last_event()
     store.launch([new("c")])
-    assert store.changed_runs(0) == ["c"]
-    assert store.last_event() == newest + 1
+    assert store.changed_runs(0) == store.changed_runs(newest) == ["c"]
+    assert store.last_event() > newest
     store.delete_run("c")
     assert store.changed_runs(0) == []
 

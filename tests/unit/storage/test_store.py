@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from opgrid.contracts.config import ExecutorChoice
@@ -37,7 +38,7 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import EventRecordsFilter, Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import EventRecordsFilter, EventsFilter, Lease, RunRecord, RunsFilter, StepRecord
 from orchestrator.storage.sql.store import SqlStore
 
 RUN = RunId("5b7c0a4e-1")
@@ -246,6 +247,70 @@ def test_events_are_read_from_where_one_stopped(store: Store) -> None:
     assert numbers == sorted(set(numbers))
     assert [event.message for _, event in store.events(RUN, after=numbers[1], limit=2)] == ["2", "3"]  # type: ignore[union-attr]
     assert store.events(RUN, after=numbers[-1]) == []
+
+
+def told_by_steps(count: int) -> list[AnyEvent]:
+    """What short steps tell, and amid it what failed, was made, or is long."""
+    said: list[AnyEvent] = [RunStarted(run_id=RUN, at=0.5)]
+    for number in range(count):
+        step, at = f"step[{number}]", float(number)
+        words = "X" * 40_000 if number % 50 == 20 else f"line {number}"
+        said += [started(step, at=at), LogMessage(run_id=RUN, at=at, message=words, step=StepKey(step), attempt=1)]
+        if number % 7 == 3:
+            said.append(AssetMaterialized(run_id=RUN, at=at, step=StepKey(step), attempt=1, asset=("table",)))
+        if number % 11 == 5:
+            error = ErrorInfo("ValueError", "no")
+            said.append(StepFailed(run_id=RUN, at=at, step=StepKey(step), attempt=1, error=error))
+        else:
+            said.append(succeeded(step))
+    return [*said, RunSucceeded(run_id=RUN, at=99.0)]
+
+
+def test_a_log_is_read_from_anywhere_by_pages_of_any_size(store: Store) -> None:
+    create(store)
+    said = told_by_steps(100)
+    for start, end in ((0, 1), (1, 2), (2, 9), (9, 250), (250, len(said))):
+        append(store, *said[start:end])
+    everything = store.events(RUN)
+    assert [event for _, event in everything] == said
+    numbers = [number for number, _ in everything]
+    assert numbers == sorted(set(numbers)) and numbers[0] > 0
+    for place, number in enumerate(numbers):
+        assert store.events(RUN, number, 3) == everything[place + 1 : place + 4]
+        assert store.events(RUN, number - 1, 1) == everything[place : place + 1]
+    for size in (1, 17, 64, 1000):
+        read: list[tuple[int, AnyEvent]] = []
+        while page := store.events(RUN, read[-1][0] if read else 0, size):
+            read += page
+            assert len(page) == size or len(read) == len(said)
+        assert read == everything
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        EventsFilter((EventType.STEP_START,)),
+        EventsFilter((EventType.STEP_START, EventType.STEP_FAILURE)),
+        EventsFilter((EventType.ASSET_MATERIALIZATION, EventType.RUN_SUCCESS)),
+        EventsFilter(step="step[5]"),
+        EventsFilter(step="step[1"),
+        EventsFilter((EventType.LOG_MESSAGE,), "step[24]"),
+        EventsFilter(text="LINE 7"),
+        EventsFilter(text="xxxx"),
+        EventsFilter(text="step_success"),
+        EventsFilter((EventType.STEP_SUCCESS,), "step[7]", "step[7]"),
+    ],
+    ids=str,
+)
+def test_of_a_log_one_reads_what_one_asks_for(store: Store, wanted: EventsFilter) -> None:
+    create(store)
+    append(store, *told_by_steps(60))
+    everything = store.events(RUN)
+    asked = [(number, event) for number, event in everything if wanted.fits(event)]
+    assert store.events(RUN, wanted=wanted) == asked
+    assert store.events(RUN, limit=3, wanted=wanted) == asked[:3]
+    for number, _ in everything[::10]:
+        assert store.events(RUN, number, 2, wanted) == [each for each in asked if each[0] > number][:2]
 
 
 def test_each_run_has_its_own_log(store: Store) -> None:
@@ -526,3 +591,24 @@ def test_events_of_all_runs_are_found_by_kind_cursor_time_and_asset(store: Store
     assert found(after_cursor=first) == made[1:]
     assert found(storage_ids=[first]) == made[:1]
     assert store.event_records(EventRecordsFilter(EventType.STEP_START)) == []
+
+
+@pytest.mark.parametrize("kind", [EventType.STEP_SUCCESS, EventType.STEP_FAILURE, EventType.RUN_START])
+def test_events_of_all_runs_are_found_wherever_they_lie(store: Store, kind: EventType) -> None:
+    for name in (RUN, OTHER):
+        create(store, record(name))
+        append(store, *(msgspec.structs.replace(event, run_id=name) for event in told_by_steps(60)), run_id=name)
+    sized = len([event for event in told_by_steps(60) if kind is event.TYPE])
+    every = store.event_records(EventRecordsFilter(kind), ascending=True)
+    assert [each.run_id for each in every] == [RUN] * sized + [OTHER] * sized
+    assert [each.storage_id for each in every] == sorted({each.storage_id for each in every})
+    assert store.event_records(EventRecordsFilter(kind)) == every[::-1]
+    assert store.event_records(EventRecordsFilter(kind), limit=3) == every[:-4:-1]
+    for place in range(0, len(every), 5):
+        number = every[place].storage_id
+        after, before = EventRecordsFilter(kind, after_cursor=number), EventRecordsFilter(kind, before_cursor=number)
+        assert store.event_records(after, 2, ascending=True) == every[place + 1 : place + 3]
+        assert store.event_records(before, ascending=True) == every[:place]
+        assert store.event_records(EventRecordsFilter(kind, storage_ids=[number])) == [every[place]]
+    late = EventRecordsFilter(kind, after_timestamp=3.0, before_timestamp=20.0)
+    assert store.event_records(late, ascending=True) == [each for each in every if 3.0 < each.timestamp < 20.0]

@@ -1,0 +1,271 @@
+"""The log in its table: a row is one event, or several of one run that were told one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
+from typing import Any, Final, cast, get_args
+
+import msgspec
+from sqlalchemy import Connection, delete, func, literal_column, or_, select, text, update
+
+from opgrid.contracts.events import (
+    AnyEvent,
+    AssetMaterialized,
+    EngineNote,
+    EventType,
+    HandledOutput,
+    HookCompleted,
+    HookSkipped,
+    LoadedInput,
+    LogMessage,
+    ResourceInitStarted,
+    ResourceInitSucceeded,
+    StepDispatched,
+    StepInput,
+    StepOutput,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+)
+from opgrid.contracts.status import RunStatus
+from opgrid.contracts.wire import decode_event, decode_events, encode_event, encode_events, encode_legibly
+from opgrid.errors import EventLogInvalidForRun
+from opgrid.ids import RunId
+from orchestrator.storage.records import EventLogRecord, EventRecordsFilter, EventsFilter
+from orchestrator.storage.sql.database import Database
+from orchestrator.storage.sql.statements import Row
+from orchestrator.storage.sql.tables import events, runs
+
+#: What steps tell as they go: to write eight rows a step takes more than all else that is done about a short one. Each
+#: other event has a row of its own, for it is looked for in all runs.
+_TOGETHER: Final = frozenset(
+    {
+        EngineNote,
+        HandledOutput,
+        HookCompleted,
+        HookSkipped,
+        LoadedInput,
+        LogMessage,
+        ResourceInitStarted,
+        ResourceInitSucceeded,
+        StepDispatched,
+        StepInput,
+        StepOutput,
+        StepSkipped,
+        StepStarted,
+        StepSucceeded,
+    }
+)
+#: Events of a row, at most: by as many, PostgreSQL counts on for each row (migration 0007).
+MOST: Final = 64
+#: Characters of a row of several events, about: who wants one of them reads all.
+_LONGEST: Final = 1 << 16
+_SEVERAL: Final = "SEVERAL"
+_TYPES: Final[dict[type, str]] = {kind: kind.TYPE.value for kind in get_args(AnyEvent)}
+_IN_COMPANY: Final = frozenset(_TYPES[kind] for kind in _TOGETHER)
+_ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body
+_OF_RUNS: Final = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
+_OPEN: Final = [status.value for status in RunStatus if not status.is_final]
+_FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
+
+
+def rows_of(run_id: RunId, told: Sequence[AnyEvent]) -> Iterator[Row]:
+    """In the columns of ``EVENT``."""
+    start, count = 0, len(told)
+    while start < count:
+        end = start
+        while end < count and type(told[end]) in _TOGETHER and end - start < MOST:
+            end += 1
+        end = max(end, start + 1)
+        yield from _rows(run_id, told[start:end])
+        start = end
+
+
+def _rows(run_id: RunId, told: Sequence[AnyEvent]) -> Iterator[Row]:
+    """Of what may share a row, if it is not too long for that."""
+    first = told[0]
+    if len(told) == 1:
+        yield run_id, _TYPES[type(first)], getattr(first, "step", None) or None, first.at, encode_event(first), 1
+        return
+    body = encode_events(told).decode()
+    if len(body) <= _LONGEST:
+        yield run_id, _SEVERAL, None, first.at, body, len(told)
+    else:
+        half = len(told) // 2
+        yield from _rows(run_id, told[:half])
+        yield from _rows(run_id, told[half:])
+
+
+def _events_of(row: Any) -> list[tuple[int, AnyEvent]]:
+    """With their numbers: that of a row is the number of its last event. Raises EventLogInvalidForRun."""
+    try:
+        if row.body.startswith("["):
+            return list(enumerate(decode_events(row.body), row.id - row.holds + 1))
+        return [(row.id, decode_event(row.body))]
+    except msgspec.DecodeError as error:
+        raise EventLogInvalidForRun(row.run_id, row.id, str(error)) from error
+
+
+class EventLog(Database):
+    """What is read of the log, and what is forgotten."""
+
+    def read(self, run_id: RunId) -> Iterable[AnyEvent]:
+        """The whole log of a run, oldest first."""
+        return (event for _, event in self.events(run_id))
+
+    def events(
+        self, run_id: str, after: int = 0, limit: int | None = None, wanted: EventsFilter | None = None
+    ) -> list[tuple[int, AnyEvent]]:
+        query = select(*_ENTRY).where(events.c.run_id == run_id, events.c.id > after)
+        if wanted is None:
+            return self._found(query, limit, lambda number, _: number > after)
+        query = query.where(*self._may_hold(wanted))
+        return self._found(query, limit, lambda number, event: number > after and wanted.fits(event))
+
+    def event_records(
+        self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
+    ) -> list[EventLogRecord]:
+        type = wanted.event_type.value
+        named: Any = literal_column(f"'{type}'")  # no parameter: an index may be of this type alone
+        query = select(*_ENTRY)
+        bounds: list[tuple[Any, float | None, float | None]]
+        if type in _IN_COMPANY:
+            query = query.where(events.c.type.in_([named, _SEVERAL]))
+            before = wanted.before_cursor
+            bounds = [(events.c.id, wanted.after_cursor, None if before is None else before + MOST)]
+        else:
+            query = query.where(events.c.type == named)
+            after, until = wanted.times()
+            bounds = [
+                (events.c.id, wanted.after_cursor, wanted.before_cursor),
+                (events.c.at, after if after > -inf else None, until if until < inf else None),
+            ]
+            if wanted.storage_ids is not None:
+                query = query.where(events.c.id.in_(wanted.storage_ids))
+        for column, above, below in bounds:
+            if above is not None:
+                query = query.where(column > above)
+            if below is not None:
+                query = query.where(column < below)
+        return [EventLogRecord(*each) for each in self._found(query, limit, wanted.fits, ascending)]
+
+    def _found(
+        self, query: Any, limit: int | None, fits: Callable[[int, AnyEvent], bool], ascending: bool = True
+    ) -> list[tuple[int, AnyEvent]]:
+        """(number, event) of the rows of ``query`` that fit, in the order of their numbers or against it."""
+        query = query.order_by(events.c.id if ascending else events.c.id.desc())
+        found: list[tuple[int, AnyEvent]] = []
+        at_once = None if limit is None else max(1, min(limit, _FIRST_ROWS))
+        page = query
+        while True:
+            rows = self._all(page.limit(at_once))
+            for row in rows:
+                held = _events_of(row)
+                found += [each for each in (held if ascending else reversed(held)) if fits(*each)]
+                if limit is not None and len(found) >= limit:
+                    return found[:limit]
+            if at_once is None or len(rows) < at_once:
+                return found
+            last, at_once = rows[-1].id, 2 * at_once
+            page = query.where(events.c.id > last if ascending else events.c.id < last)
+
+    def _may_hold(self, wanted: EventsFilter) -> Iterator[Any]:
+        """What is true of each row that holds one of these, and of few others."""
+        several = events.c.type == _SEVERAL
+        if wanted.types:
+            types = [each.value for each in wanted.types]
+            yield events.c.type.in_(types if _IN_COMPANY.isdisjoint(types) else [*types, _SEVERAL])
+        if wanted.step is not None:
+            named = '"step":' + encode_legibly(wanted.step).decode()
+            yield or_(events.c.step == wanted.step, several & self._within(events.c.body, named))
+        if wanted.text:
+            yield func.lower(events.c.body).contains(wanted.text.lower(), autoescape=True)
+
+    def _within(self, column: Any, part: str) -> Any:
+        """Quicker than LIKE, which SQLite asks letter by letter."""
+        find = func.strpos if self._engine.dialect.name == "postgresql" else func.instr
+        return find(column, part) > 0
+
+    def event_counts(self, run_ids: Sequence[RunId], types: Iterable[EventType]) -> dict[RunId, dict[EventType, int]]:
+        """Of types that have rows of their own, which are those that do not tell how steps go."""
+        query = select(events.c.run_id, events.c.type, func.count().label("events"))
+        query = query.where(events.c.run_id.in_(list(run_ids)), events.c.type.in_([each.value for each in types]))
+        found: dict[RunId, dict[EventType, int]] = {}
+        for row in self._all(query.group_by(events.c.run_id, events.c.type)):
+            found.setdefault(RunId(row.run_id), {})[EventType(row.type)] = row.events
+        return found
+
+    def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
+        wanted = EventRecordsFilter(EventType.ASSET_MATERIALIZATION, after_cursor=after)
+        found = self.event_records(wanted, ascending=True)
+        return [
+            (each.storage_id, event)
+            for each in found
+            if (event := cast(AssetMaterialized, each.event_log_entry)).asset == asset_key
+        ]
+
+    def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
+        """(number, run) of events of runs, oldest first; ``type`` is the value of an EventType."""
+        query = select(events.c.id, events.c.run_id).where(_OF_RUNS, events.c.id > after, events.c.type == type)
+        return [(row.id, RunId(row.run_id)) for row in self._all(query.order_by(events.c.id).limit(limit))]
+
+    def last_event(self) -> int:
+        """The number of the latest event of any run; 0 where there is none."""
+        row = self._one(select(func.max(events.c.id).label("last")))
+        return row.last or 0
+
+    def changed_runs(self, after: int, limit: int = 200) -> list[RunId]:
+        query = select(events.c.run_id).where(events.c.id > after, events.c.run_id != "").distinct().limit(limit)
+        return [RunId(row.run_id) for row in self._all(query)]
+
+    def purge_logs(self, before: float | None, kept: int | None, limit: int) -> int:
+        """Forget events of runs that ended earlier, or of ended runs all but the newest ``kept``; gives how many, some
+        more than ``limit`` at most. How the runs themselves went stays.
+        """
+        old: list[Any] = [] if before is None else [runs.c.ended < before]
+        ended = runs.c.status.not_in(_OPEN), ~events.c.type.startswith("PIPELINE")
+        going: list[int] = []
+        gone = 0
+        with self._writing() as connection:
+            edge = None if kept is None else connection.execute(_first_beyond(kept)).first()
+            if edge is not None:
+                old.append(events.c.id < edge.id + (edge.kept == 0))
+            if not old:
+                return 0
+            query = select(events.c.id, events.c.holds).join(runs, runs.c.run_id == events.c.run_id)
+            for row in connection.execute(query.where(or_(*old), *ended).order_by(events.c.id).limit(limit)):
+                if gone >= limit:
+                    break
+                going.append(row.id)
+                gone += row.holds
+            forget_events(connection, events.c.id.in_(going))
+            if edge is not None and edge.kept:
+                whole = select(*_ENTRY).join(runs, runs.c.run_id == events.c.run_id).where(events.c.id == edge.id)
+                for cut in connection.execute(whole.where(*ended)).all():
+                    gone += cut.holds - edge.kept
+                    _keep_last(connection, cut, edge.kept)
+        return gone
+
+
+def _first_beyond(kept: int) -> Any:
+    """The newest row that is not among the last ``kept`` events as a whole, and how many of these it holds."""
+    newest = func.sum(events.c.holds).over(order_by=events.c.id.desc(), rows=(None, 0))
+    counted = select(events.c.id, newest.label("newest"), events.c.holds).subquery()
+    of_these = (kept - counted.c.newest + counted.c.holds).label("kept")
+    return select(counted.c.id, of_these).where(counted.c.newest > kept).order_by(counted.c.id.desc()).limit(1)
+
+
+def _keep_last(connection: Connection, row: Any, count: int) -> None:
+    """Of a row of several events: the number of the row is that of the last."""
+    body = msgspec.json.encode(msgspec.json.decode(row.body, type=list[msgspec.Raw])[-count:]).decode()
+    connection.execute(update(events).where(events.c.id == row.id).values(body=body, holds=count))
+
+
+def forget_events(connection: Connection, which: Any) -> None:
+    """The number of the last event is not given to another one: sensors remember how far they have looked."""
+    last = connection.execute(select(func.max(events.c.id))).scalar()
+    connection.execute(delete(events).where(which, events.c.id != last))
+    connection.execute(delete(events).where(events.c.run_id == "", events.c.id != last))
+    gone = {"run_id": "", "type": "", "step": None, "holds": 1, "body": ""}
+    connection.execute(update(events).where(which, events.c.id == last).values(**gone))
