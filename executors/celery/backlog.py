@@ -153,6 +153,9 @@ class Backlog:
                 break
         return parcel
 
+    def of_run(self, run_id: RunId) -> list[StepTask]:
+        return [each.task for runs in self._lines.values() for each in runs.get(run_id, ())]
+
     def by_queue(self) -> dict[str, int]:
         """How many steps wait for each."""
         found: dict[str, int] = {}

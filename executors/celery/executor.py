@@ -102,7 +102,9 @@ class CeleryExecutor(Executor):
         self._acknowledged = self._trimmed = _START
         self._next_trim = 0.0
         self._generation = b""
-        self._all_is_told = False  #: to that generation
+        self._all_is_told = False  #: to that generation: all that a worker may have is known to it
+        self._inherited: set[RunId] = set()  #: runs that another process drove: it may have sent what waits here
+        self._is_submitting = False  #: or was to, and could not
         self._next_look = 0.0
         self._next_search = 0.0
         self._next_weighing = 0.0
@@ -125,7 +127,10 @@ class CeleryExecutor(Executor):
         with reaching(executor.url):
             agree_on_key(client, executor.keys, executor.ring)
             executor._generation = executor._protocol.generation()
-            client.persist(executor.keys.events(executor.stream))
+            pipe: Any = client.pipeline(transaction=False)
+            pipe.persist(executor.keys.events(executor.stream))
+            pipe.persist(executor.keys.told(executor.stream))
+            pipe.execute()
         return executor
 
     def expects(self, job: str, op: str) -> float | None:
@@ -134,6 +139,7 @@ class CeleryExecutor(Executor):
     # ---- submitting ------------------------------------------------------------------------------------------------
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
+        self._is_submitting = True
         self._mind_memory()
         content, brief = self._brief_of(run)
         travelling = []
@@ -155,6 +161,9 @@ class CeleryExecutor(Executor):
         for start in range(0, len(travelling), _BATCH):
             self._follow(brief, travelling[start : start + _BATCH])
         self._dispatch()
+        if not self._all_is_told:
+            self._tell_what_waits(brief)
+        self._is_submitting = False
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
         """By a message that nobody watches over: a worker runs them once, and the run waits for them so long and no
@@ -360,11 +369,21 @@ class CeleryExecutor(Executor):
 
     def _tell_that_all_is_told(self) -> None:
         """What another process had sent before this one took over, and Redis has lost, is known to it again once it
-        was submitted and sent.
+        was submitted.
         """
-        if not self._all_is_told and not len(self._backlog):
+        if not self._all_is_told and not self._is_submitting:
             self._protocol.all_is_told(self.stream, self._generation)
             self._all_is_told = True
+
+    def _tell_what_waits(self, brief: RunBrief) -> None:
+        """Of a run that another process drove: a worker may have what waits here to be sent, and is to be heard."""
+        if brief.run_id in self._inherited:
+            self._fence(brief, ABOARD, [(task.step, task.attempt) for task in self._backlog.of_run(brief.run_id)])
+
+    def _fence(self, brief: RunBrief, kind: str, members: Sequence[tuple[str, int]]) -> None:
+        for start in range(0, len(members), _BATCH):
+            some = Outgoing(kind, b"", members[start : start + _BATCH])
+            self._protocol.publish(brief.run_id, brief.stream, [some])
 
     def _let_gather(self, until: float) -> None:
         """While workers have a queue to work on, nobody waits for us: one turn for many events costs less than many."""
@@ -655,12 +674,9 @@ class CeleryExecutor(Executor):
         for run in [known[0] for known in self._sent.values()]:
             _, brief = self._stored_brief(run, again=True)
             flights = self._flights.of_run(run.run_id)
-            out = [(each.at.step, each.at.attempt) for each in flights]
-            aboard = [(step, 1) for step in self._flights.aboard(run.run_id)]
-            for queue, members in (("", out), (ABOARD, aboard)):
-                for start in range(0, len(members), _BATCH):
-                    some = Outgoing(queue, b"", members[start : start + _BATCH])
-                    self._protocol.publish(run.run_id, brief.stream, [some])
+            self._fence(brief, "", [(each.at.step, each.at.attempt) for each in flights])
+            self._tell_what_waits(brief)
+            self._fence(brief, ABOARD, [(step, 1) for step in self._flights.aboard(run.run_id)])
             reach("starting over")
             self.cancel(run.run_id, self._flights.stops(run.run_id))
             self._back_to_backlog([each for each in flights if not each.claimed and not self._flights.is_stopped(each)])
@@ -674,6 +690,9 @@ class CeleryExecutor(Executor):
 
     def recover(self, run: RunBrief) -> frozenset[tuple[StepKey, int]] | None:
         """All attempts that Redis knows of: running, queued, or ended with an event that is still to be read."""
+        self._inherited.add(run.run_id)
+        if not self._all_is_told:
+            self._all_is_told = self._protocol.told_all(self.stream) == self._generation
         with reaching(self.url):
             fences: Any = self._protocol.client.hgetall(self.keys.run(run.run_id))
         now = time.monotonic()
@@ -721,6 +740,7 @@ class CeleryExecutor(Executor):
         if known is not None:
             self._unstored.pop(known[1], None)
         self._backlog.forget(run_id)
+        self._inherited.discard(run_id)
         self._over = {step: attempt for step, attempt in self._over.items() if step[0] != run_id}
         gone = self._flights.forget(run_id)
         self._missed = {each for each in self._missed if each[0] != run_id}

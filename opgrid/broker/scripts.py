@@ -1,10 +1,11 @@
 """What changes a step's state in Redis: atomic scripts, each safe to run twice with the same arguments.
 
 A run's hash holds a *fence* for each step: ``3`` while attempt 3 may be claimed and finished, ``3 x <claim>`` once
-it has ended, and by whose word; ``1 ~`` while the step travels with one that it waits for. A fence never goes back. A
-*lease* says who works on an attempt and counts its beats; the claim that was given back last is noted beside the
-fences (``b:``), for a beat that was on its way then; so is who began to run hooks on their own (``h:``). What is longer
-than any of these (``wide``) has Redis look for the fields of a large run by their names, not one after the other.
+it has ended, and by whose word; ``3 ~`` while no message was sent for it alone: it travels with one that it waits for,
+or waits at who took over, who does not know whether a worker has it. A fence never goes back. A *lease* says who works
+on an attempt and counts its beats; the claim that was given back last is noted beside the fences (``b:``), for a beat
+that was on its way then; so is who began to run hooks on their own (``h:``). What is longer than any of these
+(``wide``) has Redis look for the fields of a large run by their names, not one after the other.
 Everything a script reports goes to the stream of the run's coordinator in the same instant.
 """
 
@@ -79,7 +80,7 @@ while i <= #ARGV do
     local at, by, aboard = parsed(known[name])
     local held = at == attempt and holder(KEYS[2], ARGV[2] .. '/' .. step, attempt)
     if queue == '~' then
-      if not at then fence = ARGV[i + 1] .. ' ~' end
+      if not at or at < attempt then fence = ARGV[i + 1] .. ' ~' end
       said[#said + 1] = 'known'
     elseif at and (at > attempt or (at == attempt and by)) then
       said[#said + 1] = 'stale'
@@ -280,7 +281,7 @@ return left
 
 #: Outputs of one step that the script is told of.
 _MANY: Final = 1000
-#: ``Outgoing.queue`` of a step that travels with one that it waits for.
+#: ``Outgoing.queue`` of a step that a worker may have and that is still to be sent on its own.
 ABOARD: Final = "~"
 #: A run's fences outlive any run, but not for ever.
 RUN_TTL: Final = 30 * 86400

@@ -49,7 +49,7 @@ class Lease(NamedTuple):
 class Fence(NamedTuple):
     attempt: int
     ended: str | None = None  #: the claim that ended it; "-" for none
-    aboard: bool = False  #: it travels with a step that it waits for
+    aboard: bool = False  #: it travels with a step that it waits for, or waits at who took over
 
 
 @dataclass
@@ -95,9 +95,10 @@ class Redis:
         return said
 
     def aboard(self, steps: Sequence[tuple[StepKey, int]]) -> None:
-        """They travel with others that they wait for."""
+        """They travel with others that they wait for, or wait at who took over: a worker may have them."""
         for step, attempt in steps:
-            self.fences.setdefault(step, Fence(attempt, aboard=True))
+            if step not in self.fences or self.fences[step].attempt < attempt:
+                self.fences[step] = Fence(attempt, aboard=True)
 
     def fence(self, step: StepKey, attempt: int) -> bool:
         """Of an attempt that a worker has, or has the message of: nothing is sent. False where it has ended."""

@@ -226,8 +226,9 @@ class Ride:
         self.asked = []
         if "unknown" in finished:
             known, others = self._known(ended, finished)
+            words = dict(zip(ended, finished, strict=True))
             world.redis.exchange([each for each, out in zip(told, ended, strict=True) if out in known], [], None, [])
-            ended, finished = others, [word for word in finished if word != "ok"]
+            ended, finished = others, [words[each] for each in others]
         if not self._waits(ended, finished):
             self.told = [] if later or self.running is not None else ended
             if not all(word == "ok" for word in finished):
@@ -246,7 +247,13 @@ class Ride:
         before, self.knowing = self.knowing, world.redis.knowing
         if world.mutant == "nobody believes that all is told":
             before = 0
-        if "unknown" not in finished or (before and before == self.knowing):
+        if "unknown" not in finished:
+            self.unknown_since = None
+            return False
+        if before and before == self.knowing:
+            for each, word in zip(ended, finished, strict=True):
+                if word == "unknown":
+                    world.gives_up(each.item.task)
             self.unknown_since = None
             return False
         if self.unknown_since is None:

@@ -25,6 +25,7 @@ MUTANTS = {
     "nothing is sent again": 14,
     "nobody notices a wipe": 34,
     "nobody believes that all is told": 390,
+    "who took over tells once nothing waits": 3416,
     "nothing is recovered": 1,
     "outputs without claims": 38,
     "a takeover knows no tasks": 1,

@@ -131,13 +131,14 @@ class Remote(Executor):
 
     def __init__(self, coordinator: Coordinator) -> None:
         self.coordinator, self.world = coordinator, coordinator.world
+        coordinator.executor = self
         self.flights, self.backlog, self.pace = Flights(TTL), Backlog(), Pace()
         self.returned: list[tuple[StepKey, int]] = []  #: by workers, and still to be taken back
         self.over: dict[StepKey, int] = {}  #: attempts that had ended when they were submitted
         self.begun: set[int] = set()  #: orders of messages of which something was claimed
         self.position = 0
         self.generation = self.world.redis.generation
-        self.all_is_told = False  #: to that generation
+        self.all_is_told = self.is_submitting = self.has_inherited = False
         self.brief: RunBrief | None = None
         self.next_look = self.next_search = 0.0
         self.blind = False
@@ -157,7 +158,7 @@ class Remote(Executor):
         return self.world.expected if self.world.knows else None
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
-        self.brief = run
+        self.brief, self.is_submitting = run, True
         travelling = []
         beside = {mate.step for task in tasks for mate in out_with(task)[1:]}
         for task in tasks:
@@ -175,6 +176,9 @@ class Remote(Executor):
         if travelling:
             self._follow(travelling)
         self._dispatch()
+        if not self.all_is_told:
+            self._tell_what_waits()
+        self.is_submitting = False
 
     def _follow(self, tasks: Sequence[StepTask]) -> None:
         with self._reaching() as redis:
@@ -227,7 +231,8 @@ class Remote(Executor):
                 self._see_again()
                 self._take_back()
                 self._dispatch()
-                if not self.all_is_told and not len(self.backlog):
+                late = self.world.mutant == "who took over tells once nothing waits" and len(self.backlog)
+                if not self.all_is_told and not self.is_submitting and not late:
                     self._tell_that_all_is_told(self.generation)
             except ExecutorUnavailable:
                 self.blind = True
@@ -242,6 +247,17 @@ class Remote(Executor):
         with self._reaching() as redis:
             redis.told = generation
         self.all_is_told = True
+
+    def has_out(self, task: StepTask) -> bool:
+        flight = self.flights.get(task.run_id, task.step)
+        if flight is not None:
+            return flight.at.attempt == task.attempt
+        return any(each.step == task.step and each.attempt == task.attempt for each in self.backlog.of_run(RUN))
+
+    def _tell_what_waits(self) -> None:
+        if self.has_inherited and self.world.mutant != "what waits at who took over is not told":
+            with self._reaching() as redis:
+                redis.aboard([(task.step, task.attempt) for task in self.backlog.of_run(RUN)])
 
     def _see_again(self) -> None:
         if self.blind:
@@ -341,6 +357,8 @@ class Remote(Executor):
             flights = list(self.flights)
             for flight in flights:
                 redis.fence(StepKey(flight.at.step), flight.at.attempt)
+        self._tell_what_waits()
+        with self._reaching() as redis:
             redis.aboard([(step, 1) for step in self.flights.aboard(RUN)])
         self.cancel(RUN, self.flights.stops(RUN))
         self._back_to_backlog([each for each in flights if not each.claimed and not self.flights.is_stopped(each)])
@@ -357,9 +375,10 @@ class Remote(Executor):
         self.position = int(place or 0) if generation == str(self.generation) else 0
 
     def recover(self, run: RunBrief) -> frozenset[tuple[StepKey, int]] | None:
-        self.brief = run
+        self.brief, self.has_inherited = run, True
         with self._reaching() as redis:
             fences = dict(redis.fences)
+            self.all_is_told = redis.knowing == self.generation
         for step, fence in fences.items():
             if fence.aboard:
                 self.flights.drifts(RUN, step)
@@ -407,6 +426,7 @@ class Coordinator:
         self.frozen_until = 0.0
         self.off = 0.0  #: of its wall clock
         self.problem: BaseException | None = None
+        self.executor: Remote | None = None
         self.inbox = Inbox()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -578,6 +598,12 @@ class World:
         if self.canceled_at_wipe == self.wipes:
             raise Violated(f"I10: {task.step} was claimed after its run was canceled")
 
+    def gives_up(self, task: StepTask) -> None:
+        """What has run is thrown away, for Redis says that it knows all that a worker may have, and not this."""
+        executor = self.database.owner.executor if self.database.owner is not None else None
+        if executor is not None and executor.generation == self.redis.generation and executor.has_out(task):
+            raise Violated(f"I16: the end of {task.step} is thrown away, and it is out")
+
     def begins(self, task: StepTask, claim: str) -> None:
         begun = self.used.setdefault((task.step, task.attempt), [])
         begun.append(inputs_of(task))
@@ -701,7 +727,7 @@ class World:
             self.redis = self.redis.wiped()
 
     def _lose_answer(self) -> None:
-        """To the worker whose word is recorded next: Redis is gone with it."""
+        """To the worker whose word is recorded next: Redis is gone with it, and perhaps who recorded it."""
         self.is_answer_lost = self.wipes < 2
 
     def _answer_is_lost(self) -> None:
@@ -713,6 +739,8 @@ class World:
                 ride.hears_nothing()
                 self.is_answer_lost = False
                 self._wipe()
+                if self.database.owner is not None and self.chance() < 0.5:
+                    self.database.owner.doomed = True
                 return
 
     def _roll_back(self) -> None:

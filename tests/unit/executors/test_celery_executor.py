@@ -319,17 +319,64 @@ def test_with_nothing_out_a_redis_that_was_emptied_is_told_so_too(executor: Cele
     assert worker.finish(at("a"), "c-a", end) is Said.UNKNOWN
 
 
-def test_who_takes_over_knows_what_is_out_once_all_of_it_was_sent(
+def succeeded(executor: CeleryExecutor, step: str) -> bytes:
+    return seal_events([StepSucceeded(run_id=RUN, at=time.time(), step=StepKey(step), attempt=1)], executor.ring)
+
+
+def test_what_waits_at_who_took_over_is_known_to_redis_before_it_is_sent(
     executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of what another had sent, and Redis has lost, some may still wait here while a worker has it."""
+    """Of what another had sent, and Redis has lost, some waits here for a free worker, while one has it."""
     monkeypatch.setattr(executor, "_dispatch", lambda: None)
+    executor.recover(BRIEF)
+    executor.submit(BRIEF, [task("a"), task("b")])
+    executor.poll(0.0)
+    assert worker.told_all(STREAM)
+    assert worker.finish(at("a"), "c-a", succeeded(executor, "a")) is Said.OK
+    assert worker.finish(at("other"), "c", succeeded(executor, "other")) is Said.UNKNOWN
+    monkeypatch.undo()
+    heard(executor, StepSucceeded, "a")
+    executor.poll(0.0)
+    assert messages(executor, worker) == 1  # for the other one
+    assert claim(worker, at("b"), "c-b", "w", b"") is Said.OK
+
+
+def test_what_waits_at_who_took_over_is_told_to_the_next_redis_too(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "_dispatch", lambda: None)
+    executor.recover(BRIEF)
     executor.submit(BRIEF, [task("a")])
+    until_told(executor, worker)
+    worker.client.flushdb()
+    until_told(executor, worker)
+    assert worker.finish(at("a"), "c-a", succeeded(executor, "a")) is Said.OK
+
+
+def test_a_redis_that_has_lost_nothing_is_not_told_again_of_what_waits(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until_told(executor, worker)
+    monkeypatch.setattr(executor, "_all_is_told", False)  # as who takes over begins
+    monkeypatch.setattr(executor, "_dispatch", lambda: None)
+    executor.recover(BRIEF)
+    executor.submit(BRIEF, [task("a")])
+    assert not worker.client.exists(executor.keys.run(RUN))
+
+
+def test_while_what_it_took_over_cannot_be_submitted_nobody_is_told_that_all_is_known(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.recover(BRIEF)
+    fails_once(monkeypatch, executor._protocol, "publish", after_its_work=False)
+    with pytest.raises(BrokerUnreachable):
+        executor.submit(BRIEF, [task("a")])
+    monkeypatch.setattr(executor, "_dispatch", lambda: None)
     executor.poll(0.0)
     assert worker.told_all(STREAM) == b""
-    monkeypatch.undo()
-    until_told(executor, worker)
-    assert messages(executor, worker) == 1
+    executor.submit(BRIEF, [task("a")])
+    executor.poll(0.0)
+    assert worker.told_all(STREAM)
 
 
 def test_with_a_process_that_died_the_rest_of_its_message_is_sent_again_at_once(
