@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import inf
 from typing import Any, Final, Self
 
@@ -684,7 +684,12 @@ class CeleryExecutor(Executor):
         if self._all_is_told:
             self._protocol.all_is_told(self.stream, generation)
         self._generation = generation
-        self._flights.blind(now, extra=self.settings.lease_ttl * 3 / 4)
+        self._flights.blind(now, self._respite)
+
+    @property
+    def _respite(self) -> float:
+        """Seconds until workers have found a Redis that was away, and beat again."""
+        return self.settings.lease_ttl * 3 / 4
 
     # ---- runs ------------------------------------------------------------------------------------------------------
 
@@ -712,6 +717,15 @@ class CeleryExecutor(Executor):
         if found:
             self._stored_brief(run)
         return frozenset(found)
+
+    def may_go_on(self, run: RunBrief, begun: Collection[tuple[StepKey, int]]) -> frozenset[tuple[StepKey, int]]:
+        """All: Redis has lost its data, and their workers have not."""
+        _, brief = self._stored_brief(run)
+        self._fence(brief, "", list(begun))
+        now, line = time.monotonic(), Line(self.settings.queue)
+        for step, attempt in begun:
+            self._flights.goes_on(Attempt(run.run_id, brief.stream, step, attempt), line, now, self._respite)
+        return frozenset(begun)
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
         brief = self._flights.briefs.get(run_id)

@@ -160,6 +160,12 @@ class Flights:
         busy = [seconds for seconds in work if seconds > SOON]
         return Room(free, min(ceil(free), slots - len(busy)), slots, sum(busy))
 
+    def goes_on(self, at: Attempt, line: Line, now: float, extra: float) -> None:
+        """It had begun, and Redis has forgotten it: its worker beats for it again, where it lives."""
+        flight = self.departs(at, None, line, now)
+        flight.started = True
+        self._has_worker(flight, now + extra)
+
     def returns(self, flight: Flight) -> None:
         """It is to be sent again, or given up."""
         self._leaves(flight)
@@ -272,12 +278,15 @@ class Flights:
         return flight
 
     def _claimed(self, flight: Flight, now: float) -> None:
+        self._has_worker(flight, now)
+        self._overtaken[flight.line] = max(flight.order, self._overtaken.get(flight.line, 0))
+
+    def _has_worker(self, flight: Flight, now: float) -> None:
         message = self._messages[flight.order]
         message.claimed += not flight.claimed
         message.begun, message.heard = True, now
         flight.claimed, flight.seen, flight.lease = True, now, b""
         self._queued.pop(_id(flight.at), None)
-        self._overtaken[flight.line] = max(flight.order, self._overtaken.get(flight.line, 0))
 
     def forget(self, run_id: RunId) -> list[Flight]:
         """The run is over; what was still on its way."""

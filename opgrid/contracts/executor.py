@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol, Self
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo
@@ -69,6 +69,12 @@ class Executor(ABC):
     def recover(self, run: RunBrief) -> frozenset[tuple[StepKey, int]] | None:
         """(step, attempt) of this run that are still out there and will report. None: nothing survives this process."""
         return None
+
+    def may_go_on(self, run: RunBrief, begun: Collection[tuple[StepKey, int]]) -> frozenset[tuple[StepKey, int]]:
+        """Of attempts that had begun, and that ``recover`` does not know of, those that may be worked on all the same:
+        from now on they are watched, and will report.
+        """
+        return frozenset()
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:  # noqa: B027 (optional)
         """Stop these attempts. Each reports how it ended; one that had not started reports StepCanceled."""

@@ -37,38 +37,55 @@ def resume(
     machine = replay(brief.run_id, plan, known)
     told = {(event.step, event.attempt) for event in known if type(event) is StepDispatched}
     run = LiveRun(brief, machine, from_config(brief.executor.config))
-    alive: dict[str, frozenset[tuple[StepKey, int]] | None] = {}
-    for command in machine.outstanding(now):
-        attempt = _out(command)
-        if attempt is None:
-            run.orders.append(command)
-            continue
-        key, number, executor = attempt
-        if machine.steps[key].status is StepStatus.DISPATCHED and (key, number) not in told:
-            # Of a large fan-out, which is recorded in parts.
-            run.untold.append(Note(StepDispatched(run_id=brief.run_id, at=now, step=key, attempt=number)))
-        name = run.executor_of(executor)
-        if name not in alive:
-            alive[name] = executors[name].recover(brief) if name in executors else None
-        there = alive[name]
-        if there is not None and (key, number) in there:
-            if run.limits is not None:
-                run.limits.hold(key, number, machine.steps[key].spec.tags)
-            if isinstance(command, Launch):
-                run.out.append(command.task)
+    for name, commands in _by_executor(run, machine.outstanding(now)).items():
+        attempts = [_attempt(command) for command in commands]
+        begun = {each for each in attempts if machine.steps[each[0]].status is StepStatus.RUNNING}
+        there = _there(executors.get(name), brief, begun)
+        for command, (key, number) in zip(commands, attempts, strict=True):
+            if machine.steps[key].status is StepStatus.DISPATCHED and (key, number) not in told:
+                # Of a large fan-out, which is recorded in parts.
+                run.untold.append(Note(StepDispatched(run_id=brief.run_id, at=now, step=key, attempt=number)))
+            if (key, number) in there:
+                if run.limits is not None:
+                    run.limits.hold(key, number, machine.steps[key].spec.tags)
+                if isinstance(command, Launch):
+                    run.out.append(command.task)
+                else:
+                    run.orders.append(command)
+            elif isinstance(command, Cancel) or (key, number) in begun:
+                cause = LossCause("the process that drove the run ended, and the step with it")
+                run.first.append(StepLost(run_id=brief.run_id, at=now, step=key, attempt=number, cause=cause))
             else:
                 run.orders.append(command)
-        elif isinstance(command, Cancel) or machine.steps[key].status is StepStatus.RUNNING:
-            cause = LossCause("the process that drove the run ended, and the step with it")
-            run.first.append(StepLost(run_id=brief.run_id, at=now, step=key, attempt=number, cause=cause))
-        else:
-            run.orders.append(command)
     return run
 
 
-def _out(command: Command) -> tuple[StepKey, int, str | None] | None:
+def _by_executor(run: LiveRun, commands: Iterable[Command]) -> dict[str, list[Launch | Cancel]]:
+    """Those about attempts; the others are for the loop."""
+    found: dict[str, list[Launch | Cancel]] = {}
+    for command in commands:
+        match command:
+            case Launch(task):
+                found.setdefault(run.executor_of(task.executor), []).append(command)
+            case Cancel():
+                found.setdefault(run.executor_of(command.executor), []).append(command)
+            case _:
+                run.orders.append(command)
+    return found
+
+
+def _attempt(command: Launch | Cancel) -> tuple[StepKey, int]:
     if isinstance(command, Launch):
-        return command.task.step, command.task.attempt, command.task.executor
-    if isinstance(command, Cancel):
-        return command.step, command.attempt, command.executor
-    return None
+        return command.task.step, command.task.attempt
+    return command.step, command.attempt
+
+
+def _there(
+    executor: Executor | None, brief: RunBrief, begun: set[tuple[StepKey, int]]
+) -> frozenset[tuple[StepKey, int]]:
+    """Attempts that will report."""
+    known = None if executor is None else executor.recover(brief)
+    if executor is None or known is None:
+        return frozenset()
+    forgotten = begun - known
+    return known | executor.may_go_on(brief, forgotten) if forgotten else known

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from opgrid.broker.connection import connect
 from opgrid.broker.fleet import start_worker
+from opgrid.broker.keys import Keys
 from opgrid.contracts.events import (
     RunCanceled,
     RunDequeued,
@@ -18,6 +20,7 @@ from opgrid.contracts.events import (
     RunFailed,
     RunStarting,
     StepCanceled,
+    StepLost,
     StepStarted,
 )
 from opgrid.contracts.status import RunStatus
@@ -128,6 +131,26 @@ def test_one_that_stands_by_takes_over(service: Service, worker: None, tmp_path:
     first.wait()
     assert service.ended(run) is RunStatus.SUCCESS
     assert mark.read_text().split() == ["first", "second"]
+
+
+def test_a_step_outlives_redis_and_its_orchestrator_together(
+    service: Service, worker: None, redis_url: str, tmp_path: Path
+) -> None:
+    mark, gate = tmp_path / "mark", tmp_path / "gate"
+    service.environ["OPGRID_LEASE_TTL"] = "20"  # more than any worker needs to beat again
+    killed = service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(mark, gate=gate))
+    until(lambda: any(isinstance(event, StepStarted) for event in service.store.read(run)), say=service.logs)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    with connect(redis_url) as client:
+        client.flushdb()
+        service.start("orchestrator")
+        until(lambda: client.hgetall(Keys.load().run(run)), say=service.logs)
+    gate.touch()
+    assert service.ended(run) is RunStatus.SUCCESS
+    assert mark.read_text().split() == ["first", "second"]
+    assert not [event for event in service.store.read(run) if isinstance(event, StepLost)]
 
 
 def test_a_service_that_is_stopped_leaves_its_runs_to_the_next(service: Service, worker: None, tmp_path: Path) -> None:

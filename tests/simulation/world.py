@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -255,7 +255,7 @@ class Remote(Executor):
         return any(each.step == task.step and each.attempt == task.attempt for each in self.backlog.of_run(RUN))
 
     def _tell_what_waits(self) -> None:
-        if self.has_inherited and self.world.mutant != "what waits at who took over is not told":
+        if self.has_inherited:
             with self._reaching() as redis:
                 redis.aboard([(task.step, task.attempt) for task in self.backlog.of_run(RUN)])
 
@@ -385,6 +385,16 @@ class Remote(Executor):
             elif not fence.ended and self.flights.get(RUN, step) is None:
                 self.flights.departs(Attempt(RUN, "s", step, fence.attempt), None, LINE, self.world.now)
         return frozenset((step, fence.attempt) for step, fence in fences.items())
+
+    def may_go_on(self, run: RunBrief, begun: Collection[tuple[StepKey, int]]) -> frozenset[tuple[StepKey, int]]:
+        if self.world.mutant == "what had begun is lost with Redis":
+            return frozenset()
+        with self._reaching() as redis:
+            for step, attempt in begun:
+                redis.fence(step, attempt)
+        for step, attempt in begun:
+            self.flights.goes_on(Attempt(RUN, "s", step, attempt), LINE, self.world.now, TTL * 3 / 4)
+        return frozenset(begun)
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
         self.backlog.withdraw(run_id, {step for step, _ in steps})
@@ -569,6 +579,8 @@ class World:
             self.lost[event.step] += 1
             if self.lost[event.step] > self.harmed[event.step] and not (self.wipes or self.cancel_asked):
                 raise Violated(f"{event.step} was lost, and nobody had harmed it: {event.cause.reason}")
+            if event.cause.reason.startswith("the process that drove the run ended") and not self.cancel_asked:
+                raise Violated(f"{event.step} was lost with who drove the run, and its worker may go on")
         if isinstance(event, RunCanceled):
             self.canceled_at_wipe = self.wipes
 

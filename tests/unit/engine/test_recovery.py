@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
@@ -18,7 +18,7 @@ from orchestrator.engine.recovery import replay, resume
 from orchestrator.planner.compile import compile
 from orchestrator.planner.plan import Plan
 from tests.unit.engine.fakes import RUN, Boom, FakeClock, FakeExecutor, MemoryLog, brief
-from tests.unit.engine.jobs import chain, fan_out_job, snapshot
+from tests.unit.engine.jobs import call, chain, fan_out_job, job, op, snapshot
 
 
 class Killed(BaseException):
@@ -106,6 +106,33 @@ def test_what_of_a_large_fan_out_was_not_recorded_yet_is_recorded_by_who_goes_on
     assert set(sent) == set(run.machine.steps)
     first = {event.step: type(event) for event in reversed(log.read(RUN)) if isinstance(event, StepEvent)}
     assert set(first.values()) == {StepDispatched}
+
+
+@pytest.mark.parametrize("canceling", [False, True])
+def test_what_had_begun_is_not_lost_where_its_executor_may_find_it_again(canceling: bool) -> None:
+    class Emptied(FakeExecutor):
+        asked: Collection[tuple[StepKey, int]] = ()
+
+        def recover(self, run: RunBrief) -> frozenset[tuple[StepKey, int]]:
+            return frozenset({(StepKey("known"), 1)})
+
+        def may_go_on(self, run: RunBrief, begun: Collection[tuple[StepKey, int]]) -> frozenset[tuple[StepKey, int]]:
+            self.asked = begun
+            return frozenset({(StepKey("found"), 1)})
+
+    steps = ["known", "found", "gone", "sent"]
+    log: list[AnyEvent] = [RunStarted(run_id=RUN, at=0.0)]
+    log += [StepDispatched(run_id=RUN, at=1.0, step=StepKey(step), attempt=1) for step in steps]
+    log += [StepStarted(run_id=RUN, at=2.0, step=StepKey(step), attempt=1) for step in steps[:3]]
+    if canceling:
+        log.append(RunCanceling(run_id=RUN, at=3.0, reason="enough"))
+    executor = Emptied(FakeClock())
+    plan = plan_of(job(map(op, steps), *map(call, steps)))
+    run = resume(brief(), plan, log, {"fake": executor}, 4.0)
+    assert set(executor.asked) == {("found", 1), ("gone", 1)}
+    lost = {event.step for event in run.first if isinstance(event, StepLost)}
+    assert lost == ({"gone", "sent"} if canceling else {"gone"})
+    assert {task.step for task in run.out} == (set() if canceling else {"known", "found"})
 
 
 def test_an_executor_that_still_has_a_step_is_given_its_task_again() -> None:

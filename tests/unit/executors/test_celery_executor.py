@@ -14,7 +14,7 @@ import pytest
 
 from executors.celery.executor import CeleryExecutor
 from opgrid.broker.messages import seal_events, seal_returned
-from opgrid.broker.scripts import Attempt, Protocol, Said
+from opgrid.broker.scripts import Attempt, Beat, Protocol, Said
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
@@ -351,6 +351,36 @@ def test_what_waits_at_who_took_over_is_told_to_the_next_redis_too(
     worker.client.flushdb()
     until_told(executor, worker)
     assert worker.finish(at("a"), "c-a", succeeded(executor, "a")) is Said.OK
+
+
+def test_what_had_begun_before_redis_was_emptied_goes_on_where_its_worker_lives(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    """And is sent again where it does not."""
+    assert executor.recover(BRIEF) == frozenset()
+    begun = {(StepKey("a"), 1), (StepKey("b"), 1)}
+    assert executor.may_go_on(BRIEF, begun) == begun
+    executor.submit(BRIEF, [task("a"), task("b")])
+    assert not messages(executor, worker)
+    until, number = time.monotonic() + 20, 0
+    while not messages(executor, worker) and time.monotonic() < until:
+        number += 1
+        assert worker.beat([Beat(at("a"), "c-a", number, "w")]) == [Said.OK]
+        executor.poll(0.05)
+    assert messages(executor, worker) == 1
+    assert claim(worker, at("b"), "c-b", "w", b"") is Said.OK
+    assert worker.finish(at("a"), "c-a", succeeded(executor, "a")) is Said.OK
+    heard(executor, StepSucceeded, "a")
+
+
+def test_what_had_begun_before_redis_was_emptied_is_lost_once_its_worker_is_silent(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    executor.recover(BRIEF)
+    executor.may_go_on(BRIEF, {(StepKey("a"), 1)})
+    executor.submit(BRIEF, [task("a")])
+    assert worker.beat([Beat(at("a"), "c-a", 1, "w")]) == [Said.OK]
+    heard(executor, StepLost, "a")
 
 
 def test_a_redis_that_has_lost_nothing_is_not_told_again_of_what_waits(
