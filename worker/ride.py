@@ -501,6 +501,19 @@ class Ride:
                 )
             self._said.append(f"{each.event.TYPE.value}{'' if accepted else f', refused: {said.value}'}")
             self._conclude(each, accepted)
+            if said is Said.UNKNOWN and each.outcome is not None and each.outcome.has_hooks:
+                self._leave_hooks(item)
+
+    def _leave_hooks(self, item: Item) -> None:
+        """Its end may have been accepted, and Redis have lost the answer: whoever waits for its hooks then is told that
+        they do not run here.
+        """
+        reason = "its process did not hear whether its end was accepted"
+        lost = msgspec.structs.replace(self._lost(item.task, reason), after_end=True)
+        try:
+            self._means.protocol.append(item.at.stream, seal_events([lost], self._means.ring))
+        except BrokerUnreachable as error:
+            _log.warning("The hooks of step %s do not run: %s", item.task.step, error)
 
     def _alone(self, ended: Ended) -> Said:
         sealed = seal_events(ended.events, self._means.ring)

@@ -53,7 +53,7 @@ class Waiting(NamedTuple):
     task: StepTask
     line: Line
     since: float
-    again: bool = False  #: it was sent before, and is known not to run
+    again: bool = False  #: it was sent before, and was not known to run
     resent: int = 0  #: times that its message was lost
 
     @property
@@ -153,8 +153,8 @@ class Backlog:
                 break
         return parcel
 
-    def of_run(self, run_id: RunId) -> list[StepTask]:
-        return [each.task for runs in self._lines.values() for each in runs.get(run_id, ())]
+    def of_run(self, run_id: RunId) -> list[Waiting]:
+        return [each for runs in self._lines.values() for each in runs.get(run_id, ())]
 
     def by_queue(self) -> dict[str, int]:
         """How many steps wait for each."""

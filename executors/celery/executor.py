@@ -376,9 +376,12 @@ class CeleryExecutor(Executor):
             self._all_is_told = True
 
     def _tell_what_waits(self, brief: RunBrief) -> None:
-        """Of a run that another process drove: a worker may have what waits here to be sent, and is to be heard."""
-        if brief.run_id in self._inherited:
-            self._fence(brief, ABOARD, [(task.step, task.attempt) for task in self._backlog.of_run(brief.run_id)])
+        """What was sent before, by this process or another, and waits to be sent again: a worker that has it is to be
+        heard.
+        """
+        is_inherited = brief.run_id in self._inherited
+        waiting = [each for each in self._backlog.of_run(brief.run_id) if each.again or is_inherited]
+        self._fence(brief, ABOARD, [(each.task.step, each.task.attempt) for each in waiting])
 
     def _fence(self, brief: RunBrief, kind: str, members: Sequence[tuple[str, int]]) -> None:
         for start in range(0, len(members), _BATCH):
@@ -663,7 +666,7 @@ class CeleryExecutor(Executor):
 
     def _start_over(self, now: float) -> None:
         """Redis has lost its data, or some of it: write again what we know; workers make their leases again with their
-        next beat, and steps whose inputs are gone say so. What waits to be sent, no worker has.
+        next beat, and steps whose inputs are gone say so.
         """
         _log.warning("The broker was restarted, or has lost its data: everything on its way is sent again.")
         with reaching(self.url):

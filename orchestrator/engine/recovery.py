@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from opgrid.contracts.events import AnyEvent, LossCause, StepDispatched, StepLost
 from opgrid.contracts.executor import Executor
-from opgrid.contracts.status import StepStatus
+from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import RunBrief
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Launch, Note
@@ -40,7 +40,8 @@ def resume(
     for name, commands in _by_executor(run, machine.outstanding(now)).items():
         attempts = [_attempt(command) for command in commands]
         begun = {each for each in attempts if machine.steps[each[0]].status is StepStatus.RUNNING}
-        there = _there(executors.get(name), brief, begun)
+        wanted = begun if machine.status is RunStatus.STARTED else set()
+        there = _there(executors.get(name), brief, wanted)
         for command, (key, number) in zip(commands, attempts, strict=True):
             if machine.steps[key].status is StepStatus.DISPATCHED and (key, number) not in told:
                 # Of a large fan-out, which is recorded in parts.
@@ -83,7 +84,7 @@ def _attempt(command: Launch | Cancel) -> tuple[StepKey, int]:
 def _there(
     executor: Executor | None, brief: RunBrief, begun: set[tuple[StepKey, int]]
 ) -> frozenset[tuple[StepKey, int]]:
-    """Attempts that will report."""
+    """Attempts that will report; of those that had ``begun``, also some that their executor has to find again."""
     known = None if executor is None else executor.recover(brief)
     if executor is None or known is None:
         return frozenset()

@@ -36,6 +36,7 @@ MUTANTS = {
     "an outage counts as silence": 8550,
     "a step that comes back has not heard that it is canceled": 456,
     "what had begun is lost with Redis": 34,
+    "what waits is not told to the next Redis": 202317,
     "an end that came too early counts": 173,
     "a read that was broken off has found nothing": 40,
     "a beat takes back what was given back": 107,

@@ -139,6 +139,7 @@ class Remote(Executor):
         self.position = 0
         self.generation = self.world.redis.generation
         self.all_is_told = self.is_submitting = self.has_inherited = False
+        self.told_of: set[tuple[StepKey, int]] = set()  #: what was out then
         self.brief: RunBrief | None = None
         self.next_look = self.next_search = 0.0
         self.blind = False
@@ -247,17 +248,17 @@ class Remote(Executor):
         with self._reaching() as redis:
             redis.told = generation
         self.all_is_told = True
+        self.told_of = self.out()
 
-    def has_out(self, task: StepTask) -> bool:
-        flight = self.flights.get(task.run_id, task.step)
-        if flight is not None:
-            return flight.at.attempt == task.attempt
-        return any(each.step == task.step and each.attempt == task.attempt for each in self.backlog.of_run(RUN))
+    def out(self) -> set[tuple[StepKey, int]]:
+        waiting = {(each.task.step, each.task.attempt) for each in self.backlog.of_run(RUN)}
+        return waiting | {(StepKey(flight.at.step), flight.at.attempt) for flight in self.flights}
 
     def _tell_what_waits(self) -> None:
-        if self.has_inherited:
+        waiting = [each for each in self.backlog.of_run(RUN) if each.again or self.has_inherited]
+        if waiting and self.world.mutant != "what waits is not told to the next Redis":
             with self._reaching() as redis:
-                redis.aboard([(task.step, task.attempt) for task in self.backlog.of_run(RUN)])
+                redis.aboard([(each.task.step, each.task.attempt) for each in waiting])
 
     def _see_again(self) -> None:
         if self.blind:
@@ -613,7 +614,9 @@ class World:
     def gives_up(self, task: StepTask) -> None:
         """What has run is thrown away, for Redis says that it knows all that a worker may have, and not this."""
         executor = self.database.owner.executor if self.database.owner is not None else None
-        if executor is not None and executor.generation == self.redis.generation and executor.has_out(task):
+        if executor is None or executor.generation != self.redis.generation:
+            return
+        if (task.step, task.attempt) in executor.told_of & executor.out():
             raise Violated(f"I16: the end of {task.step} is thrown away, and it is out")
 
     def begins(self, task: StepTask, claim: str) -> None:

@@ -353,6 +353,19 @@ def test_what_waits_at_who_took_over_is_told_to_the_next_redis_too(
     assert worker.finish(at("a"), "c-a", succeeded(executor, "a")) is Said.OK
 
 
+def test_what_waits_to_be_sent_again_is_told_to_the_next_redis_too(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may have claimed it meanwhile, and Redis have lost that."""
+    executor.submit(BRIEF, [task("a")])
+    until_told(executor, worker)
+    monkeypatch.setattr(executor, "_dispatch", lambda: None)
+    executor._send_again(list(executor._flights))
+    worker.client.flushdb()
+    until_told(executor, worker)
+    assert worker.finish(at("a"), "c-a", succeeded(executor, "a")) is Said.OK
+
+
 def test_what_had_begun_before_redis_was_emptied_goes_on_where_its_worker_lives(
     executor: CeleryExecutor, worker: Protocol
 ) -> None:

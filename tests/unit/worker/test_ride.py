@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import redis
 
-from opgrid import JobDefinition, job, op
+from opgrid import HookContext, JobDefinition, job, op, success_hook
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, open_events, open_returned, seal_events
 from opgrid.broker.pace import Pace
@@ -76,6 +76,15 @@ def naps() -> None:
 def blinks() -> None:
     for _ in range(_STEPS):
         blink()
+
+
+@success_hook
+def cheer(_: HookContext) -> None: ...
+
+
+@job
+def hooked_blink() -> None:
+    blink.with_hooks({cheer})()
 
 
 class Known(Pace):
@@ -539,11 +548,10 @@ def test_a_redis_that_was_emptied_hears_of_the_steps_of_a_crew_as_they_come_out(
     assert [event.step for event in rides.events() if isinstance(event, StepSucceeded)] == steps
 
 
-@pytest.mark.parametrize("known", ["all that is out", "less, and more later"])
-def test_an_end_that_was_heard_holds_nobody_up_though_redis_went_with_the_answer(
-    rides: Rides, monkeypatch: pytest.MonkeyPatch, known: str
-) -> None:
-    """Redis says so: nothing else would end its wait."""
+def loses_the_answer(rides: Rides, monkeypatch: pytest.MonkeyPatch, knows: Callable[[int], bool]) -> list[bytes]:
+    """To the first end that is told: Redis is emptied with it. ``knows``: whether it is told of all that is out before
+    it is asked for the next time. Gives what it was asked.
+    """
     rides.grace = float("inf")
     whole, told_all = rides.protocol.begin_exchange, rides.protocol.told_all
     asked: list[bytes] = []
@@ -558,19 +566,40 @@ def test_an_end_that_was_heard_holds_nobody_up_though_redis_went_with_the_answer
         return begun
 
     def knowing(stream: str) -> bytes:
-        if known == "all that is out" or len(asked) > 3:
+        if knows(len(asked)):
             rides.protocol.all_is_told(stream, rides.protocol.generation())
         asked.append(told_all(stream))
         return asked[-1]
 
     monkeypatch.setattr(rides.protocol, "begin_exchange", begin_exchange)
     monkeypatch.setattr(rides.protocol, "told_all", knowing)
+    return asked
+
+
+@pytest.mark.parametrize("known", ["all that is out", "less, and more later"])
+def test_an_end_that_was_heard_holds_nobody_up_though_redis_went_with_the_answer(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch, known: str
+) -> None:
+    """Redis says so: nothing else would end its wait."""
+    asked = loses_the_answer(rides, monkeypatch, lambda times: known == "all that is out" or times > 3)
     prepared = prepare(Request(one_blink, executor="celery"))
     task = StepTask(prepared.brief.run_id, StepKey("blink"), NodePath("blink"))
     assert rides.run(prepared, [task], {}) == "STEP_SUCCESS, refused: unknown"
     assert asked[-2] == asked[-1] == rides.protocol.generation()  # before it was asked for the last time, and after
     assert b"" in asked
     assert rides.events() == []
+
+
+def test_who_has_not_heard_whether_an_end_was_accepted_leaves_its_hooks_to_others(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loses_the_answer(rides, monkeypatch, lambda times: True)
+    prepared = prepare(Request(hooked_blink, executor="celery"))
+    task = StepTask(prepared.brief.run_id, StepKey("blink"), NodePath("blink"))
+    assert rides.run(prepared, [task], {}) == "STEP_SUCCESS, refused: unknown"
+    (lost,) = rides.events()  # and no word of the hook
+    assert isinstance(lost, StepLost)
+    assert lost.after_end
 
 
 def test_the_longer_a_step_takes_the_less_often_it_is_interrupted_by_a_look(
