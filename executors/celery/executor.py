@@ -34,7 +34,6 @@ from opgrid.broker.pace import Pace
 from opgrid.broker.presence import alive, announce_backlog
 from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said, generation_of
 from opgrid.contracts.events import (
-    AnyEvent,
     EngineNote,
     ErrorInfo,
     LossCause,
@@ -46,6 +45,7 @@ from opgrid.contracts.events import (
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.fusing import out_with
 from opgrid.contracts.tasks import Ended, RunBrief, StepTask
+from opgrid.contracts.told import Report
 from opgrid.contracts.wire import hash_of
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
@@ -352,7 +352,7 @@ class CeleryExecutor(Executor):
     def poll(self, timeout: float) -> Polled:
         until = time.monotonic() + timeout
         while True:
-            events: list[AnyEvent] = []  # what was read counts, whatever fails after it
+            events: list[Report] = []  # what was read counts, whatever fails after it
             try:
                 self._keep_up()
                 self._let_gather(until)
@@ -416,7 +416,7 @@ class CeleryExecutor(Executor):
             wait = min(wait, self._next_look - now)
         return max(wait, 0.0)
 
-    def _read(self, block: float) -> list[AnyEvent]:
+    def _read(self, block: float) -> list[Report]:
         if self._over:
             self._tail.hang_up()  # all that has come is to be read
         with reaching(self.url):
@@ -424,7 +424,7 @@ class CeleryExecutor(Executor):
         self._woken |= rung
         reach("read")
         now = time.monotonic()
-        events: list[AnyEvent] = []
+        events: list[Report] = []
         for position, fields in entries:
             self._position = position
             events += self._open(fields)
@@ -440,7 +440,7 @@ class CeleryExecutor(Executor):
             events += self._ends_of_nothing(events)
         return events
 
-    def _ends_of_nothing(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+    def _ends_of_nothing(self, events: Sequence[Report]) -> list[StepLost]:
         """Attempts that had ended when they were submitted, and whose end is not to be read any more: it came before
         they were out, with a step whose own end Redis has lost, and changed nothing.
         """
@@ -457,7 +457,7 @@ class CeleryExecutor(Executor):
     def wake(self) -> None:
         self._tail.ring()
 
-    def _open(self, fields: dict[bytes, bytes]) -> list[AnyEvent]:
+    def _open(self, fields: dict[bytes, bytes]) -> list[Report]:
         try:
             if _RETURNED in fields:
                 self._returned += open_returned(fields[_RETURNED], self.ring)

@@ -15,8 +15,9 @@ from typing import Final, cast, get_args
 from executors.celery.backlog import SOON, Line, Room, weight
 from opgrid.broker.keys import lease_field
 from opgrid.broker.scripts import Attempt
-from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.contracts.told import Report
 from opgrid.ids import RunId, StepKey
 
 Id = tuple[RunId, StepKey]
@@ -249,7 +250,7 @@ class Flights:
         for each in gone:
             self.lets_go(run_id, each)
 
-    def handle(self, event: AnyEvent, now: float) -> Flight | None:
+    def handle(self, event: Report, now: float) -> Flight | None:
         """What the stream told. Gives the attempt that has ended by it."""
         if type(event) not in TOLD:
             return None

@@ -13,7 +13,8 @@ import msgspec
 from opgrid.broker.keys import Keys, priority_step
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.tasks import RunBrief, StepTask
-from opgrid.contracts.wire import decode_events, decode_tasks, encode_brief, encode_events, encode_tasks, hash_of
+from opgrid.contracts.told import Report, decode_reports, encode_reports
+from opgrid.contracts.wire import decode_tasks, encode_brief, encode_tasks, hash_of
 from opgrid.errors import PayloadRejected
 from opgrid.ids import RunId, StepKey, split_step_key
 from opgrid.io.envelope import open_sealed, seal
@@ -78,13 +79,13 @@ def open_tasks(dispatch: Dispatch, data: bytes | None) -> list[StepTask]:
 
 
 def seal_events(events: Sequence[AnyEvent], ring: KeyRing) -> bytes:
-    return seal(_PURPOSE_EVENTS, [encode_events(events)], ring)
+    return seal(_PURPOSE_EVENTS, [encode_reports(events)], ring)
 
 
-def open_events(data: bytes, ring: KeyRing) -> list[AnyEvent]:
+def open_events(data: bytes, ring: KeyRing) -> list[Report]:
     """Raises PayloadRejected; msgspec.MsgspecError and UnicodeDecodeError for what no version of opgrid wrote."""
     (text,) = open_sealed(data, _PURPOSE_EVENTS, ring)
-    return decode_events(text)
+    return decode_reports(text)
 
 
 def seal_returned(returned: Sequence[Attempted], ring: KeyRing) -> bytes:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, Self
 
 from opgrid.contracts.events import AnyEvent, ErrorInfo
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
+from opgrid.contracts.told import Report
 from opgrid.ids import RunId, StepKey
 
 #: How far the coordinator has taken the events of an executor; "" is the beginning. Stored with the events themselves.
@@ -15,7 +16,7 @@ Position = str
 
 
 class Polled(NamedTuple):
-    events: Sequence[AnyEvent]
+    events: Sequence[Report]
     position: Position  #: to be acknowledged once the events are durable
 
 

@@ -37,6 +37,7 @@ from opgrid.contracts.tasks import (
     Stored,
     TaskInput,
 )
+from opgrid.contracts.told import unfolded
 from opgrid.ids import NodePath, StepKey, new_run_id
 from opgrid.testing.contract_jobs import FOLDER, contract
 
@@ -84,9 +85,10 @@ class Conversation:
 
     def poll(self, timeout: float = 0.2) -> Sequence[AnyEvent]:
         polled = self.executor.poll(timeout)
-        self.events += polled.events
+        events = list(unfolded(polled.events))
+        self.events += events
         self.executor.acknowledge(polled.position)
-        return polled.events
+        return events
 
     def of(self, task: StepTask) -> list[StepEvent]:
         """The events of one attempt, in the order in which they came."""
@@ -267,7 +269,7 @@ class ExecutorContract:
         until = time.monotonic() + _PATIENCE
         events: list[AnyEvent] = []
         while sum(isinstance(event, StepSucceeded) for event in events) < 2 and time.monotonic() < until:
-            events += executor.poll(0.2).events
+            events += unfolded(executor.poll(0.2).events)
         ended = {event.run_id for event in events if isinstance(event, StepSucceeded)}
         assert ended == {task.run_id for task in tasks}
         executor.release(first.brief.run_id)

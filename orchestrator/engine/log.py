@@ -9,13 +9,14 @@ from typing import Protocol
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.executor import Position
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.told import Report
 from opgrid.ids import RunId
 
 
 class Turn(Protocol):
     """One transaction: all of it becomes durable when its ``with`` block ends, or none of it."""
 
-    def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
+    def append(self, run_id: RunId, events: Sequence[Report]) -> None:
         """Add to the end of the log of a run, in this order. Projections (step statuses, times) follow here."""
         ...
 

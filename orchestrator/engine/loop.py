@@ -17,6 +17,7 @@ import msgspec
 from opgrid.contracts.events import (
     AnyEvent,
     EngineNote,
+    LogMessage,
     RunCanceling,
     RunStarted,
     StepCanceled,
@@ -28,6 +29,7 @@ from opgrid.contracts.events import (
 from opgrid.contracts.executor import Executor, Position
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.contracts.told import Report, Told, unfolded
 from opgrid.errors import UnknownExecutor
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.clock import Clock, SteadyClock
@@ -98,7 +100,7 @@ class LiveRun:
 class _Decided(NamedTuple):
     """What comes of the events of a turn."""
 
-    recorded: dict[RunId, list[AnyEvent]]
+    recorded: dict[RunId, list[Report]]
     statuses: dict[RunId, RunStatus]
     orders: list[tuple[LiveRun, Command]]
 
@@ -225,8 +227,8 @@ class _Driver:
 
     # ---- one turn
 
-    def _gather(self) -> tuple[list[AnyEvent], list[Heard]]:
-        events = self._at_hand()
+    def _gather(self) -> tuple[list[Report], list[Heard]]:
+        events: list[Report] = self._at_hand()
         heard = [] if events else self._ears.wait(0.0 if self._later else self._patience())
         if not events:
             events = self._at_hand()  # before what was heard: a step that an interrupt ended was canceled with its run
@@ -235,10 +237,9 @@ class _Driver:
         events.extend(self._due())
         return events, heard
 
-    def _at_hand(self) -> list[AnyEvent]:
+    def _at_hand(self) -> list[Report]:
         """Also the starts of runs that have come: they are recorded with the word that woke us, in one transaction."""
-        events = self._requested()
-        events.extend(self._next)
+        events: list[Report] = [*self._requested(), *self._next]
         self._next.clear()
         return events
 
@@ -276,7 +277,7 @@ class _Driver:
             events.append(msgspec.structs.replace(heapq.heappop(self._timers)[2], at=now))
         return events
 
-    def _turn(self, events: Iterable[AnyEvent], heard: Sequence[Heard]) -> None:
+    def _turn(self, events: Iterable[Report], heard: Sequence[Heard]) -> None:
         now = self._clock()
         recorded, statuses, orders = self._decided(events, now)
         positions = {
@@ -291,7 +292,7 @@ class _Driver:
             with self._ears.talking(name):
                 self._executors[name].acknowledge(position)
 
-    def _decided(self, events: Iterable[AnyEvent], now: float) -> _Decided:
+    def _decided(self, events: Iterable[Report], now: float) -> _Decided:
         made = _Decided({}, {}, [])
         self._take_up(made, everything=False, now=now)
         live, later, recorded = self._live, self._later, made.recorded
@@ -304,8 +305,9 @@ class _Driver:
             if later.held and (kind not in _LEAVE_IN_PEACE or machine.holds(getattr(event, "step", None))):
                 self._take_up(made, everything=True, now=now)
             if kind in TOLD:  # as most are
-                if machine.hears(event):
-                    recorded.setdefault(event.run_id, []).append(event)
+                told = (event,) if machine.hears(event) else _lines(event)
+                if told:
+                    recorded.setdefault(event.run_id, []).extend(told)
                 continue
             event = machine.vetted(event)
             before = machine.status
@@ -329,7 +331,7 @@ class _Driver:
 
     def _record(
         self,
-        recorded: Mapping[RunId, list[AnyEvent]],
+        recorded: Mapping[RunId, list[Report]],
         statuses: Mapping[RunId, RunStatus],
         positions: Mapping[str, Position],
         now: float,
@@ -345,7 +347,7 @@ class _Driver:
         self._sure_at = begun
         self._positions.update(positions)
         if self._watch is not None:
-            self._watch([event for events in recorded.values() for event in events])
+            self._watch([event for reports in recorded.values() for event in unfolded(reports)])
 
     def _stream_of(self, name: str) -> str:
         return f"{self._stream}/{name}" if self._stream else name
@@ -508,7 +510,12 @@ class _Driver:
                     self._next.extend(box.flush(now))
 
 
+def _lines(late: Report) -> list[LogMessage]:
+    """What an op wrote, which is kept though its attempt is over."""
+    return [event for event in unfolded([late]) if isinstance(event, LogMessage)]
+
+
 #: What changes nothing about other steps that are out.
-_LEAVE_IN_PEACE = frozenset(get_args(AnyEvent)) - {RunCanceling, StepFailed, StepLost, StepCanceled}
+_LEAVE_IN_PEACE = frozenset({Told, *get_args(AnyEvent)}) - {RunCanceling, StepFailed, StepLost, StepCanceled}
 
 _ENDS = frozenset({StepSucceeded, StepFailed, StepLost, StepCanceled})

@@ -42,6 +42,7 @@ from opgrid.contracts.events import (
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.contracts.tasks import OutputRef, Source, StepTask, TaskInput
+from opgrid.contracts.told import Report, Told
 from opgrid.errors import listed
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
@@ -109,7 +110,7 @@ class RunMachine:
         """Apply one event. Late and repeated events change nothing."""
         return self.take(event, now) or []
 
-    def take(self, event: AnyEvent, now: float) -> list[Command] | None:
+    def take(self, event: Report, now: float) -> list[Command] | None:
         """As ``handle``; None for an event that is late, repeated or this machine's own, and is not to be recorded."""
         decide = _DECIDE.get(type(event))
         if decide is None:
@@ -160,7 +161,7 @@ class RunMachine:
 
     # ---- a step: what its executor reports
 
-    def vetted(self, event: AnyEvent) -> AnyEvent:
+    def vetted(self, event: Report) -> Report:
         """The event; a loss for the success of a step that went on with what a step before it in its message had made,
         where that was not accepted in the end.
         """
@@ -712,7 +713,7 @@ def _own(machine: RunMachine, event: Event, now: float) -> None:
 _Decide = Callable[[RunMachine, Any, float], "list[Command] | None"]
 
 #: What the machine decides on, by class of event; all others are only recorded.
-_DECIDE: dict[type[Event], _Decide] = {
+_DECIDE: dict[type, _Decide] = {
     RunStarted: RunMachine._start,
     RunCanceling: RunMachine._cancel,
     StepStarted: RunMachine._step_started,
@@ -733,4 +734,4 @@ _DECIDE: dict[type[Event], _Decide] = {
 }
 
 #: What attempts say about themselves.
-TOLD = frozenset(kind for kind in get_args(AnyEvent) if issubclass(kind, StepEvent) and kind not in _DECIDE)
+TOLD = frozenset({Told, *(kind for kind in get_args(AnyEvent) if issubclass(kind, StepEvent) and kind not in _DECIDE)})

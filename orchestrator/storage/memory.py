@@ -14,6 +14,7 @@ import msgspec
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import RunBrief
+from opgrid.contracts.told import Report, unfolded
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
@@ -74,7 +75,8 @@ class MemoryStore:
             assert lease is not None
             return lease
 
-    def _append(self, run_id: str, events: Sequence[AnyEvent]) -> None:
+    def _append(self, run_id: str, reports: Sequence[Report]) -> None:
+        events = list(unfolded(reports))
         self._events.setdefault(run_id, []).extend(events)
         self._log.extend(events)
         for event in events:
@@ -225,11 +227,11 @@ class _MemoryTurn:
 
     def __init__(self, leases: Mapping[str, Lease]) -> None:
         self._leases = leases
-        self.events: list[tuple[RunId, Sequence[AnyEvent]]] = []
+        self.events: list[tuple[RunId, Sequence[Report]]] = []
         self.statuses: list[tuple[RunId, RunStatus, float]] = []
         self.positions: dict[str, str] = {}
 
-    def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
+    def append(self, run_id: RunId, events: Sequence[Report]) -> None:
         self.events.append((run_id, events))
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:

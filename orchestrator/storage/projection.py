@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from opgrid.contracts.events import (
-    AnyEvent,
     RetryDue,
     StepCanceled,
     StepDispatched,
@@ -18,6 +17,7 @@ from opgrid.contracts.events import (
     StepUpForRetry,
 )
 from opgrid.contracts.status import StepStatus
+from opgrid.contracts.told import Report
 from opgrid.ids import StepKey
 
 _STATUS: dict[type, StepStatus] = {
@@ -42,7 +42,7 @@ class StepChange(NamedTuple):
     worker: str | None = None  #: that started it last
 
 
-def changes(events: Iterable[AnyEvent]) -> dict[StepKey, StepChange]:
+def changes(events: Iterable[Report]) -> dict[StepKey, StepChange]:
     """The last word of these events on each step that they mention. A time that is None has not changed."""
     last: dict[StepKey, Any] = {}
     begun: dict[StepKey, StepStarted] = {}

@@ -28,8 +28,9 @@ from opgrid.broker.messages import (
     verify_dispatch,
 )
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import ErrorInfo, StepFailed, StepStarted, StepSucceeded
+from opgrid.contracts.events import ErrorInfo, HandledOutput, StepFailed, StepOutput, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask, Stored, TaskInput
+from opgrid.contracts.told import decode_reports, encode_reports, unfolded
 from opgrid.contracts.wire import decode_brief, decode_events, hash_of
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey, split_step_key, step_key
@@ -93,6 +94,8 @@ class Target(NamedTuple):
 
 EVENTS = [
     StepStarted(run_id=RUN, at=1.0, step=StepKey("a[b]"), attempt=2, claim="c", worker="w", pid=3),
+    StepOutput(run_id=RUN, at=1.0, step=StepKey("a[b]"), attempt=1, output="y"),
+    HandledOutput(run_id=RUN, at=1.0, step=StepKey("a[b]"), attempt=1, output="y", metadata={"bytes": 5}),
     StepSucceeded(run_id=RUN, at=1.0, step=StepKey("a[b]"), attempt=1, outputs=(REF,), seconds=2.0),
     StepFailed(run_id=RUN, at=1.0, step=StepKey("a"), attempt=1, error=ErrorInfo("Boom", "no", "trace")),
 ]
@@ -132,6 +135,7 @@ TARGETS = {
     ),
     "values that share a key": Target([PARCEL.sealed()], lambda data: opened(data, RUN, PARCEL.name, RING), True),
     "briefs": Target([encode_run(BRIEF)[1]], decode_brief, False),
+    "what is told by the way": Target([encode_reports(EVENTS)], lambda data: [*unfolded(decode_reports(data))], False),
     "the log": Target([msgspec.json.encode(EVENTS)], decode_events, False),
 }
 

@@ -14,22 +14,16 @@ from opgrid.contracts.events import (
     AssetMaterialized,
     EngineNote,
     EventType,
-    HandledOutput,
     HookCompleted,
     HookSkipped,
-    LoadedInput,
-    LogMessage,
-    ResourceInitStarted,
-    ResourceInitSucceeded,
     StepDispatched,
-    StepInput,
-    StepOutput,
     StepSkipped,
     StepStarted,
     StepSucceeded,
 )
 from opgrid.contracts.status import RunStatus
-from opgrid.contracts.wire import decode_event, decode_events, encode_event, encode_events, encode_legibly
+from opgrid.contracts.told import ROUTINE, Report, Told, unfolded
+from opgrid.contracts.wire import decode_event, encode_event, encode_events, encode_legibly
 from opgrid.errors import EventLogInvalidForRun
 from opgrid.ids import RunId
 from orchestrator.storage.records import EventLogRecord, EventRecordsFilter, EventsFilter
@@ -39,30 +33,16 @@ from orchestrator.storage.sql.tables import events, runs
 
 #: What steps tell as they go: to write eight rows a step takes more than all else that is done about a short one. Each
 #: other event has a row of its own, for it is looked for in all runs.
-_TOGETHER: Final = frozenset(
-    {
-        EngineNote,
-        HandledOutput,
-        HookCompleted,
-        HookSkipped,
-        LoadedInput,
-        LogMessage,
-        ResourceInitStarted,
-        ResourceInitSucceeded,
-        StepDispatched,
-        StepInput,
-        StepOutput,
-        StepSkipped,
-        StepStarted,
-        StepSucceeded,
-    }
-)
+_AS_WELL = EngineNote, HookCompleted, HookSkipped, StepDispatched, StepSkipped, StepStarted, StepSucceeded
+_TOGETHER: Final = ROUTINE.union(_AS_WELL)
 #: Events of a row, at most: by as many, PostgreSQL counts on for each row (migration 0007).
 MOST: Final = 64
 #: Characters of a row of several events, about: who wants one of them reads all.
 _LONGEST: Final = 1 << 16
 _SEVERAL: Final = "SEVERAL"
 _TYPES: Final[dict[type, str]] = {kind: kind.TYPE.value for kind in get_args(AnyEvent)}
+_encode: Final = msgspec.json.Encoder().encode
+_several: Final = msgspec.json.Decoder(list[AnyEvent | list[AnyEvent]])
 _IN_COMPANY: Final = frozenset(_TYPES[kind] for kind in _TOGETHER)
 _ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body
 _OF_RUNS: Final = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
@@ -70,41 +50,69 @@ _OPEN: Final = [status.value for status in RunStatus if not status.is_final]
 _FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
 
 
-def rows_of(run_id: RunId, told: Sequence[AnyEvent]) -> Iterator[Row]:
+def rows_of(run_id: RunId, told: Sequence[Report]) -> Iterator[Row]:
     """In the columns of ``EVENT``."""
-    start, count = 0, len(told)
-    while start < count:
-        end = start
-        while end < count and type(told[end]) in _TOGETHER and end - start < MOST:
-            end += 1
-        end = max(end, start + 1)
-        yield from _rows(run_id, told[start:end])
-        start = end
+    together: list[Report] = []
+    held = 0
+    for report in told:
+        kind = type(report)
+        count = report.count if kind is Told else 1  # type: ignore[union-attr]
+        if together and (held + count > MOST or (kind is not Told and kind not in _TOGETHER)):
+            yield from _rows(run_id, together, held)
+            together, held = [], 0
+        if kind is Told or kind in _TOGETHER:
+            together.append(report)
+            held += count
+        else:
+            yield from _rows(run_id, [report], 1)
+    if together:
+        yield from _rows(run_id, together, held)
 
 
-def _rows(run_id: RunId, told: Sequence[AnyEvent]) -> Iterator[Row]:
+def _rows(run_id: RunId, told: Sequence[Report], held: int) -> Iterator[Row]:
     """Of what may share a row, if it is not too long for that."""
     first = told[0]
-    if len(told) == 1:
-        yield run_id, _TYPES[type(first)], getattr(first, "step", None) or None, first.at, encode_event(first), 1
+    if held == 1:
+        event = next(unfolded([first]))
+        yield run_id, _TYPES[type(event)], getattr(event, "step", None) or None, event.at, encode_event(event), 1
         return
-    body = encode_events(told).decode()
+    body = _body(told)
     if len(body) <= _LONGEST:
-        yield run_id, _SEVERAL, None, first.at, body, len(told)
-    else:
-        half = len(told) // 2
-        yield from _rows(run_id, told[:half])
-        yield from _rows(run_id, told[half:])
+        yield run_id, _SEVERAL, None, first.at, body, held
+        return
+    events = list(unfolded(told))
+    half = len(events) // 2
+    yield from _rows(run_id, events[:half], half)
+    yield from _rows(run_id, events[half:], len(events) - half)
+
+
+def _body(told: Sequence[Report]) -> str:
+    """A list; in it, what was told by the way is a list of its own, as it came."""
+    try:
+        return _encode([report.events if type(report) is Told else report for report in told]).decode()
+    except (UnicodeEncodeError, TypeError):
+        return encode_events(list(unfolded(told))).decode()
 
 
 def _events_of(row: Any) -> list[tuple[int, AnyEvent]]:
     """With their numbers: that of a row is the number of its last event. Raises EventLogInvalidForRun."""
     try:
         if row.body.startswith("["):
-            return list(enumerate(decode_events(row.body), row.id - row.holds + 1))
+            found = _flat(_several.decode(row.body))
+            return list(enumerate(found, row.id - len(found) + 1))
         return [(row.id, decode_event(row.body))]
     except msgspec.DecodeError as error:
         raise EventLogInvalidForRun(row.run_id, row.id, str(error)) from error
+
+
+def _flat(listed: Iterable[AnyEvent | list[AnyEvent]]) -> list[AnyEvent]:
+    found: list[AnyEvent] = []
+    for each in listed:
+        if isinstance(each, list):
+            found += each
+        else:
+            found.append(each)
+    return found
 
 
 class EventLog(Database):
@@ -258,7 +266,7 @@ def _first_beyond(kept: int) -> Any:
 
 def _keep_last(connection: Connection, row: Any, count: int) -> None:
     """Of a row of several events: the number of the row is that of the last."""
-    body = msgspec.json.encode(msgspec.json.decode(row.body, type=list[msgspec.Raw])[-count:]).decode()
+    body = encode_events(_flat(_several.decode(row.body))[-count:]).decode()
     connection.execute(update(events).where(events.c.id == row.id).values(body=body, holds=count))
 
 

@@ -60,7 +60,7 @@ runs = Table(
 )
 
 #: A row is one event, or several of one run: then ``id`` is the number of the last, and those of the others come just
-#: before; ``type`` is SEVERAL, and ``body`` is a list.
+#: before; ``type`` is SEVERAL, and ``body`` is a list, in which what an attempt told by the way may be a list again.
 events = Table(
     "events",
     metadata,

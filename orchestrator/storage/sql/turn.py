@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.contracts.told import Report
 from opgrid.contracts.wire import decode_brief, encode_brief
 from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
@@ -31,7 +32,7 @@ class SqlTurn:
     def __init__(self, connection: Connection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
-        self._told: dict[RunId, list[AnyEvent]] = {}
+        self._told: dict[RunId, list[Report]] = {}
         self._contents: dict[str, bytes] = {}
         self._runs: list[Mapping[str, Any]] = []
         self._tags: list[Mapping[str, Any]] = []
@@ -75,7 +76,7 @@ class SqlTurn:
         """Over those that the run has."""
         self._tags += [{"of": run_id, "tag": key[:_LONGEST_KEY], "said": str(value)} for key, value in tags.items()]
 
-    def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
+    def append(self, run_id: RunId, events: Sequence[Report]) -> None:
         self._told.setdefault(run_id, []).extend(events)
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 
 from opgrid.contracts.events import (
     AnyEvent,
     EngineNote,
+    LogMessage,
     RunStarted,
     RunSucceeded,
     StepCanceled,
     StepDispatched,
     StepEvent,
+    StepOutput,
     StepSkipped,
     StepStarted,
     StepSucceeded,
@@ -24,6 +27,7 @@ from opgrid.contracts.executor import Polled
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Retry
 from opgrid.contracts.tasks import Gathered, RunBrief, StepTask
+from opgrid.contracts.told import decode_reports, encode_reports, unfolded
 from opgrid.errors import UnknownExecutor
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine import loop
@@ -399,6 +403,27 @@ def test_a_run_that_comes_while_the_loop_waits_starts_in_that_turn(clock: FakeCl
     drive([], {"fake": Woken(clock)}, log, clock=clock, inbox=inbox)
     assert log.positions == {"fake": "2"}
     assert log.turns == 2  # it has started, and its step with it; both have ended
+
+
+def test_of_what_a_late_attempt_tells_by_the_way_only_its_lines_are_kept(clock: FakeClock, log: MemoryLog) -> None:
+    told: list[AnyEvent] = [
+        StepOutput(run_id=RUN, at=1.0, step=StepKey("s0"), attempt=7, output="result"),
+        LogMessage(run_id=RUN, at=1.0, message="still here", step=StepKey("s0"), attempt=7),
+    ]
+    seen: list[AnyEvent] = []
+
+    class Telling(FakeExecutor):
+        def poll(self, timeout: float) -> Polled:
+            polled = super().poll(timeout)
+            ours = [msgspec.structs.replace(event, attempt=1) for event in told]
+            return Polled([*decode_reports(encode_reports([*told, *ours])), *polled.events], polled.position)
+
+    run = LiveRun.new(brief(), compile(snapshot(chain(1))))
+    drive([run], {"fake": Telling(clock)}, log, clock=clock, watch=seen.extend)
+    recorded = list(unfolded(log.events[RUN]))
+    assert seen == recorded
+    assert [event.attempt for event in recorded if isinstance(event, LogMessage)][:2] == [7, 1]
+    assert {event.attempt for event in recorded if isinstance(event, StepOutput)} == {1}
 
 
 def test_a_run_that_is_announced_after_its_end_is_not_driven_again(clock: FakeClock, log: MemoryLog) -> None:

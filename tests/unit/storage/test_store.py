@@ -34,6 +34,7 @@ from opgrid.contracts.events import (
 from opgrid.contracts.facts import AssetKey
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, JobRef, OutputRef, RunBrief
+from opgrid.contracts.told import decode_reports, encode_reports
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import MemoryStore
@@ -284,6 +285,27 @@ def test_a_log_is_read_from_anywhere_by_pages_of_any_size(store: Store) -> None:
             read += page
             assert len(page) == size or len(read) == len(said)
         assert read == everything
+
+
+@pytest.mark.parametrize("words", [5, 5000])
+def test_what_was_told_by_the_way_is_read_as_if_each_event_had_come_alone(store: Store, words: int) -> None:
+    create(store)
+    said: list[AnyEvent] = []
+    for number in range(20):
+        step = StepKey(f"step[{number}]")
+        lines = [LogMessage(run_id=RUN, at=1.0, message="X" * words, step=step, attempt=1) for _ in range(number)]
+        said += [started(step), *lines, succeeded(step)]
+    with store.turn() as turn:
+        turn.append(RUN, decode_reports(encode_reports(said)))
+    everything = store.events(RUN)
+    assert [event for _, event in everything] == said
+    numbers = [number for number, _ in everything]
+    assert numbers == sorted(set(numbers)) and numbers[0] > 0
+    wanted = EventsFilter((EventType.LOG_MESSAGE,), "step[7]")
+    assert len(store.events(RUN, wanted=wanted)) == 7
+    assert len(store.events(RUN, wanted=EventsFilter(text='"step[7]"'))) == 9
+    assert store.events(RUN, numbers[100], 5) == everything[101:106]
+    assert all(each.status is StepStatus.SUCCESS for each in store.steps(RUN))
 
 
 @pytest.mark.parametrize(
