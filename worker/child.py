@@ -31,6 +31,7 @@ from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.scope import RunScope
+from worker.along import Along
 from worker.cancellation import Stoppable
 from worker.code import Code, CodeMissing, unpickled_job
 from worker.event_stream import EventStream, Flusher
@@ -47,7 +48,9 @@ _log = logging.getLogger("opgrid.worker")
 class Child:
     """Made after the fork: nothing in it is shared with the parent process or with other children."""
 
-    def __init__(self, settings: WorkerSettings, code: Code, ring: KeyRing, folder: Path) -> None:
+    def __init__(
+        self, settings: WorkerSettings, code: Code, ring: KeyRing, folder: Path, speaking: socket.socket
+    ) -> None:
         self.settings = settings
         self.code = code
         self.ring = ring
@@ -61,6 +64,9 @@ class Child:
         self._scopes: OrderedDict[str, RunScope] = OrderedDict()
         self._watch: socket.socket | None = None
         self._pending = Pending()
+        # Celery counts messages, and what a process has used between two of them, where it is to end it after some.
+        counts = settings.max_tasks_per_child or settings.max_memory_per_child
+        along = None if counts else Along(self.protocol, ring, settings.queues, speaking)
         self._means = Means(
             settings,
             self.keys,
@@ -72,6 +78,7 @@ class Child:
             self._pending,
             f"{settings.name}:{os.getpid()}".replace(" ", "_"),
             self.flusher.look_now,
+            along=along,
         )
 
     def install(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from opgrid.errors import OpGridError
+from worker.along import Told, words
 from worker.settings import WorkerSettings
 from worker.watch import BYE, EXIT, LENGTH, READY, TICK, WORD
 
@@ -39,6 +40,8 @@ class Parent:
         self._is_ready = False
         self._listen: Callable[[], object] = lambda: None
         self._ticking: threading.Thread | None = None
+        hearing, self.speaking = words()
+        self.told = Told(hearing)  #: of what children take along
         self._process, self.connection = self._start()
 
     def tick(self) -> None:
@@ -58,10 +61,12 @@ class Parent:
         """
         self._listen = lambda: hub.add_reader(self.connection, self._on_word, hub, pool)
         self._listen()
+        self.told.listen(hub)
         before = pool.on_process_down
 
         def on_process_down(process: Any) -> None:
             self._send(EXIT, process.pid, process.exitcode or 0)
+            self.told.has_died(process.pid)
             if before is not None:
                 before(process)
 
@@ -82,6 +87,8 @@ class Parent:
         self._stopped.set()
         self._send(BYE)
         self.connection.close()
+        self.speaking.close()
+        self.told.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

@@ -1,8 +1,11 @@
-"""The steps of one message on their way through one process: claimed and told of several at a time, run one by one.
+"""The steps of a message on their way through one process: claimed and told of several at a time, run one by one.
 
 What is expected to take some milliseconds is claimed at once; what has ended waits for as long until it is told, in
 the same round trip that claims what comes next. A step that takes longer than its like holds nobody up: what waits
 behind it is given back, for the coordinator to send elsewhere, and what ended before it is told.
+
+Where the next message in the queue is of the same run, it is taken along just before the process would be idle, and
+its steps come behind those that are there: nobody waits for Celery then.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from opgrid.steps import attempts
 from opgrid.steps.interrupts import deadline
 from opgrid.steps.runner import Outcome, run_step
 from opgrid.steps.scope import RunScope
+from worker.along import Along
 from worker.cancellation import Started, Stoppable
 from worker.event_stream import LOOK_EVERY, EventStream, Terminal
 from worker.leases import AFTER, Claim, Slot
@@ -57,10 +61,15 @@ _WAIT: Final = 0.005
 _BESIDE: Final = 0.002
 #: Seconds that a step is expected to take at most whose start is told with its end.
 _SHORT: Final = 0.003
+#: Seconds within which this process may be expected to be idle when it takes a message along.
+_SOON: Final = 0.015
+#: Seconds before that in which it looks a last time whether one has come: what it takes to claim the first step of it.
+_IN_TIME: Final = 0.004
 #: Seconds after which a step counts as slow.
 SLOW: Final = 0.05
 _FLUSH_EVERY: Final = 0.5  #: seconds between what a slow step tells while it runs
-#: Seconds after which a chain of steps goes back into the queue, if something waits there: that is not to wait longer.
+#: Seconds after which a chain of steps goes back into the queue, if something waits there: that is not to wait longer;
+#: and after which nothing is taken along: Celery has its turn, with what was asked of it meanwhile.
 _LONGEST: Final = 1.0
 #: The same where nothing does: a worker that drains is to come to an end.
 _LONGEST_ALONE: Final = 5.0
@@ -83,6 +92,20 @@ class Means:
     owner: str
     look_now: Callable[[], None]  #: has ``look_after`` called at once, by another thread
     pace: Pace = field(default_factory=Pace)
+    along: Along | None = None  #: None: nothing is taken along
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    task_id: str = ""  #: Celery's, of one that was taken along
+    said: list[str] = field(default_factory=list)  #: what became of its steps
+
+    def __str__(self) -> str:
+        """In words, for Flower."""
+        counts: dict[str, int] = {}
+        for word in self.said:
+            counts[word] = counts.get(word, 0) + 1
+        return ", ".join(word if count == 1 else f"{word} x{count}" for word, count in counts.items())
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +117,7 @@ class Item:
     chain: int  #: what those before it in its chain have made is at hand
     after: tuple[StepKey, ...]  #: that must have succeeded before it
     kind: tuple[str, str]  #: others of which take as long: of its job and op
+    message: Message  #: that it came in
     claim: str = ""
     asked: Claim | None = None  #: as it is written down while Redis is asked for it
     held: Claim | None = None  #: and when it is ours
@@ -129,19 +153,13 @@ class Ride:
         self._means = means
         self._scope = scope
         self._content, self._queue = content, queue
-        stream, job = scope.brief.stream, scope.brief.job.name
-        self._items = deque(
-            Item(
-                task,
-                Attempt(task.run_id, stream, task.step, task.attempt),
-                chain,
-                task.after,
-                (job, task.op or task.node),
-            )
-            for chain, first in enumerate(tasks)
-            for task in (first, *first.then)
-        )
-        self._crews = {chain for chain, first in enumerate(tasks) if first.then}  #: chains of more than one
+        self._items: deque[Item] = deque()
+        self._chains = 0
+        self._crews: set[int] = set()  #: chains of more than one
+        self._message = Message()
+        self._along: list[Message] = []  #: those that were taken along, and are not over
+        self._waits = False  #: something did in the queue, when that was asked last
+        self._board(tasks, self._message)
         self._pid = os.getpid()
         #: Whether values lie in the Redis of the broker, unless an output says otherwise.
         self._keeps = scope.brief.io == "redis" and DEFAULT_KEY not in scope.job.resource_defs
@@ -155,9 +173,9 @@ class Ride:
         self._claims: dict[tuple[int, StepKey], str] = {}  #: with which each has succeeded
         self._failed: set[tuple[int, StepKey]] = set()  #: chain and step, of what has not succeeded here
         self._concluding: list[tuple[Ended, bool]] = []
-        self._said: list[str] = []
         self._own, self._named = secrets.token_hex(6), 0  #: what its claims begin with, and how many there are
         self._since = time.monotonic()
+        self._since_boarding = self._since  #: of what came last
         self._patient_until = self._since + _LONGEST
         self._begun = self._flushed = 0.0
         self._underway: Underway | None = None
@@ -173,10 +191,20 @@ class Ride:
             if self._underway is not None:
                 self._underway.exchange.drop()
             self._means.slot.hold([])
-        counts: dict[str, int] = {}
-        for word in self._said:
-            counts[word] = counts.get(word, 0) + 1
-        return ", ".join(word if count == 1 else f"{word} x{count}" for word, count in counts.items())
+            self._tell_what_is_over()
+        return str(self._message)
+
+    def _board(self, tasks: Sequence[StepTask], message: Message) -> None:
+        """Behind what is there."""
+        stream, job = self._scope.brief.stream, self._scope.brief.job.name
+        for first in tasks:
+            if first.then:
+                self._crews.add(self._chains)
+            for task in (first, *first.then):
+                at = Attempt(task.run_id, stream, task.step, task.attempt)
+                kind = job, task.op or task.node
+                self._items.append(Item(task, at, self._chains, task.after, kind, message))
+            self._chains += 1
 
     # ---- claiming --------------------------------------------------------------------------------------------------
 
@@ -191,6 +219,8 @@ class Ride:
                         item.task = task
                         self._running = item
                         self._begun = self._flushed = time.monotonic()
+                        if self._ended and (self._expected(item) or 0.0) >= _BESIDE:
+                            self._beside = True
                         if self._beside:
                             self._means.look_now()
                         return item
@@ -200,6 +230,8 @@ class Ride:
                     continue
                 wanted = self._ahead()
                 if not wanted and not self._ended and not self._unwanted:
+                    if self._waits and self._take_along(time.monotonic()):
+                        continue
                     return None
                 self._exchange(wanted)
 
@@ -222,7 +254,7 @@ class Ride:
             if item.after and not item.task.fused and (now := time.monotonic()) > self._patient_until:
                 if found or self._window or self._running is not None:
                     break  # what goes on with the chain elsewhere needs all that it has made here
-                if now - self._since > _LONGEST_ALONE or not self._is_single_file(item) or self._others_wait():
+                if now - self._since_boarding > _LONGEST_ALONE or not self._is_single_file(item) or self._others_wait():
                     self._send_on(item)
                     continue
                 self._patient_until = now + _LONGEST
@@ -233,6 +265,46 @@ class Ride:
             count += 1
             seconds += _AHEAD_SECONDS if expected is None else expected
         return found
+
+    def _take_along(self, now: float) -> bool:
+        """The message that this process would be given by Celery when it is idle, where it soon will be."""
+        left = self._left(now)
+        if self._means.along is None or left is None or left > _SOON or now - self._since > _LONGEST:
+            return False
+        self._tell_what_is_over()
+        taken = self._means.along.take(self._content, self._queue)
+        if taken is None:
+            return False
+        message = Message(taken.task_id)
+        self._along.append(message)
+        self._board(taken.tasks, message)
+        self._since_boarding, self._patient_until = now, now + _LONGEST
+        return True
+
+    def _left(self, now: float) -> float | None:
+        """Seconds until this process has nothing to do, as far as can be told; None where it cannot."""
+        if self._items or self._underway is not None:
+            return None
+        left = 0.0
+        for item in self._window if self._running is None else (self._running, *self._window):
+            expected = self._expected(item)
+            if expected is None:
+                return None
+            left += expected
+        return left if self._running is None else max(0.0, left - (now - self._begun))
+
+    def _tell_what_is_over(self) -> None:
+        """Of messages that were taken along."""
+        if not self._along:
+            return
+        there = [*self._items, *self._window, *self._unwanted, *(each.item for each in self._ended)]
+        if self._running is not None:
+            there.append(self._running)
+        going = {id(item.message) for item in there}
+        for message in [each for each in self._along if id(each) not in going]:
+            self._along.remove(message)
+            if self._means.along is not None:
+                self._means.along.ended(message.task_id, str(message))
 
     def _fits(self, count: int, seconds: float, expected: float) -> bool:
         """Whether a step of so many seconds may be claimed behind others."""
@@ -282,7 +354,7 @@ class Ride:
                 pipe.set(self._means.keys.tasks(self._content, dispatch.tasks), beside, ex=RUN_TTL)
             pipe.lpush(key, message)
             pipe.execute()
-        self._said.append("sent on")
+        item.message.said.append("sent on")
 
     def _exchange(self, wanted: Sequence[Item]) -> None:
         """Tell what has ended, give back what is not to run, claim what is wanted."""
@@ -303,7 +375,10 @@ class Ride:
             self._underway = self._ask(self._ended, wanted)
         except BrokerUnreachable as error:
             _log.warning("Asking again: %s", error)
-            self._take(wanted, self._settle(wanted))
+            if self._ended:
+                self._take(wanted, self._settle(wanted))
+            else:
+                self._items.extendleft(reversed(wanted))  # nothing was asked
 
     def _arrive(self) -> None:
         """Hear what came of that."""
@@ -329,7 +404,7 @@ class Ride:
                 self._window.append(item)
             else:
                 self._failed.add((item.chain, item.task.step))
-                self._said.append(f"not run: {word.value}")
+                item.message.said.append(f"not run: {word.value}")
         self._hold()
 
     def _hold(self, asked: Sequence[Item] = ()) -> None:
@@ -433,6 +508,7 @@ class Ride:
             events=seal_events(events, means.ring) if events else b"",
             returned=returned,
             notice=notice,
+            queue="" if means.along is None or self._items or wanted else self._queue,
             wanted=[Wanted(item.at, item.claim, self._started(item)) for item in wanted],
         )
         return Underway(exchange, wanted, len(ended), len(unwanted), stored)
@@ -448,6 +524,7 @@ class Ride:
         if underway.wanted:
             pending.fetched(said.fetched)
         del self._unwanted[: underway.given_back]
+        self._waits = said.waits
         return said
 
     def _to_fetch(self, wanted: Sequence[Item]) -> list[str]:
@@ -469,7 +546,7 @@ class Ride:
     def _accept(self, said: Sequence[Said]) -> None:
         ended, self._ended = self._ended[: len(said)], self._ended[len(said) :]
         for each in ended:
-            self._said.append(each.event.TYPE)
+            each.item.message.said.append(each.event.TYPE)
             self._conclude(each, accepted=True)
 
     def _conclude(self, ended: Ended, accepted: bool) -> None:
@@ -499,7 +576,7 @@ class Ride:
                 _log.warning(
                     "The end of step %s, attempt %s, came too late: %s", item.task.step, item.task.attempt, said.value
                 )
-            self._said.append(f"{each.event.TYPE.value}{'' if accepted else f', refused: {said.value}'}")
+            item.message.said.append(f"{each.event.TYPE.value}{'' if accepted else f', refused: {said.value}'}")
             self._conclude(each, accepted)
             if said is Said.UNKNOWN and each.outcome is not None and each.outcome.has_hooks:
                 self._leave_hooks(item)
@@ -600,7 +677,7 @@ class Ride:
         elif self._underway is None:
             has_waited = now - self._ended[0].since > _WAIT
             is_half_done = 2 * left <= _AHEAD and 2 * left * expected <= _AHEAD_SECONDS
-            if has_waited or (is_half_done and self._items):
+            if has_waited or (is_half_done and (self._items or self._take_along(now))):
                 wanted = self._ahead()
                 if wanted or has_waited:
                     self._set_out(wanted)
@@ -634,9 +711,7 @@ class Ride:
             if self._running is None:
                 return LOOK_EVERY
             if now - self._begun < SLOW:
-                if self._beside and self._ended:
-                    self._exchange(self._ahead())
-                return LOOK_EVERY
+                return self._look_beside(now)
             pause = min(max((now - self._begun) / 4, LOOK_EVERY), _FLUSH_EVERY / 2)
             try:
                 self._arrive()
@@ -652,6 +727,16 @@ class Ride:
             self._flushed = now
         stream.flush()
         return pause
+
+    def _look_beside(self, now: float) -> float:
+        """While a step runs that is not slow: tell, claim, and see to what comes when this process is through."""
+        came = self._take_along(now)
+        if self._beside and self._ended:
+            self._exchange(self._ahead())
+        elif came:
+            self._set_out(self._ahead())
+        left = self._left(time.monotonic())
+        return LOOK_EVERY if left is None or left <= _IN_TIME else min(LOOK_EVERY, left - _IN_TIME)
 
     def _give_back(self, running: Item) -> None:
         """All but those that wait for what runs: nobody else could go on with them."""

@@ -236,7 +236,7 @@ class CeleryExecutor(Executor):
             if beside is not None:
                 large[self.keys.tasks(content, dispatch.tasks)] = beside
             queue, priority = parcel[0].line
-            key, message = self._messages.build(dispatch, label(brief.job.name, tasks), queue, priority, unstored)
+            key, message = self._messages.build(dispatch, label(brief.job.name, tasks), queue, priority, unstored, True)
             members = [(each.step, each.attempt) for task in tasks for each in out_with(task)]
             outgoing.append(Outgoing(key, message, members))
             mates += [(mate.step, mate.attempt) for task in tasks for mate in task.then if mate.after]
@@ -435,7 +435,7 @@ class CeleryExecutor(Executor):
                 self._pace.learn(kind, event.seconds)
             flight = self._flights.handle(event, now)
             if flight is not None and isinstance(event, StepLost) and not event.gone:  # its process may have ended
-                self._returned += self._flights.left_behind(flight)
+                self._returned += self._flights.left_behind(flight, self._returned)
         if self._over and not self._tail.is_asked and len(entries) < MOST:
             events += self._ends_of_nothing(events)
         return events

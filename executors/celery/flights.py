@@ -6,7 +6,7 @@ we could see.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heapreplace
 from math import ceil
@@ -57,6 +57,7 @@ class Message:
     flights: int = 0
     claimed: int = 0
     begun: bool = False  #: a worker has it
+    returned: bool = False  #: some of it came back before anything else was heard of it
     heard: float = 0.0  #: when something was heard of it last
 
     def seconds(self, now: float) -> float:
@@ -172,13 +173,26 @@ class Flights:
         self._leaves(flight)
         self._disband(_id(flight.at))
 
-    def left_behind(self, lost: Flight) -> list[tuple[RunId, StepKey, int]]:
-        """What came in one message with an attempt that was lost, and was not claimed: nobody has it any more."""
+    def left_behind(
+        self, lost: Flight, returned: Iterable[tuple[RunId, StepKey, int]] = ()
+    ) -> list[tuple[RunId, StepKey, int]]:
+        """What nobody has any more: it came in one message with an attempt that was lost, or in the next, which its
+        process had taken along and of which no more was heard than what came back. ``returned``: what has come back
+        and is still to be seen to.
+        """
+        for run_id, step, _ in returned:
+            self._notes_return(run_id, step)
+        orders = {order for order, message in self._messages.items() if message.returned} | {lost.order}
         return [
             (RunId(each.at.run_id), StepKey(each.at.step), each.at.attempt)
             for each in self._queued.values()
-            if each.order == lost.order
+            if each.order in orders
         ]
+
+    def _notes_return(self, run_id: RunId, step: StepKey) -> None:
+        flight = self.get(run_id, step)
+        if flight is not None and not self._messages[flight.order].begun:
+            self._messages[flight.order].returned = True
 
     def is_aboard(self, task: StepTask) -> bool:
         """Whether it has travelled with a step that it waited for, and its message with it."""
@@ -201,6 +215,7 @@ class Flights:
 
     def comes_back(self, run_id: RunId, step: StepKey) -> None:
         """A worker has given it back; it may travel in another message by now, with another attempt of its leader."""
+        self._notes_return(run_id, step)
         self.lets_go(run_id, step)
         if self.get(run_id, step) is None:
             self.drifts(run_id, step)
@@ -268,7 +283,7 @@ class Flights:
             self._claimed(flight, now)
             return None
         message = self._messages[flight.order]
-        message.begun, message.heard = True, now
+        message.begun, message.returned, message.heard = True, False, now
         self._leaves(flight)
         if isinstance(event, StepSucceeded):
             self.lets_go(*step)
@@ -285,7 +300,7 @@ class Flights:
     def _has_worker(self, flight: Flight, now: float) -> None:
         message = self._messages[flight.order]
         message.claimed += not flight.claimed
-        message.begun, message.heard = True, now
+        message.begun, message.returned, message.heard = True, False, now
         flight.claimed, flight.seen, flight.lease = True, now, b""
         self._queued.pop(_id(flight.at), None)
 

@@ -26,6 +26,8 @@ LONGEST_TASKS: Final = 1200
 #: Bytes of a run brief that may travel with the first messages of its run, so that nobody has to fetch it.
 LONGEST_BRIEF: Final = 2000
 BRIEF: Final = "opgrid_brief"  #: the header that holds it
+#: The header that says whose steps these are, by the hash of their brief: who runs others of them may take them along.
+ALONG: Final = "opgrid_along"
 _PURPOSE_TASKS: Final = "dispatch"
 _PURPOSE_EVENTS: Final = "event"
 _PURPOSE_RETURNED: Final = "returned"
@@ -128,10 +130,17 @@ class CeleryMessages:
         self.origin = f"opgrid@{socket.gethostname()}"
 
     def build(
-        self, dispatch: Dispatch, shown: Label, queue: str, priority: int, brief: bytes | None = None
+        self,
+        dispatch: Dispatch,
+        shown: Label,
+        queue: str,
+        priority: int,
+        brief: bytes | None = None,
+        along: bool = False,
     ) -> tuple[str, bytes]:
         """The key of the list that it belongs on, and the message. ``brief``: of the run, to travel along if it is
-        small. It needs no signature of its own: the dispatch says its hash.
+        small. It needs no signature of its own: the dispatch says its hash. ``along``: a process that runs others of
+        that run may take it from its queue (``Protocol.take``).
         """
         step = priority_step(priority)
         body = _json([list(dispatch), {}, _NO_CANVAS])
@@ -147,6 +156,7 @@ class CeleryMessages:
                 "argsrepr": shown.arguments,
                 "origin": self.origin,
                 **({} if brief is None or len(brief) > LONGEST_BRIEF else {BRIEF: brief.decode()}),
+                **({ALONG: dispatch.brief} if along else {}),
             },
             "properties": {
                 "correlation_id": shown.task_id,
@@ -161,6 +171,32 @@ class CeleryMessages:
         return self.keys.queue(queue, step), _json(message)
 
 
+def may_go_along(content: str) -> bytes:
+    """What is written in messages with steps of this brief that may be taken along."""
+    return _json({ALONG: content})[1:-1]
+
+
+def read_message(data: bytes) -> tuple[str, Dispatch]:
+    """The id and the dispatch of what ``CeleryMessages.build`` has made. Raises PayloadRejected."""
+    try:
+        message = _decode_message(data)
+        arguments, _, _ = _decode_body(base64.b64decode(message.body))
+        return message.headers.id, Dispatch(*arguments)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise PayloadRejected(f"no message of ours: {error}") from error
+
+
+class _Headers(msgspec.Struct):
+    id: str
+
+
+class _Message(msgspec.Struct):
+    body: str
+    headers: _Headers
+
+
+_decode_message = msgspec.json.Decoder(_Message).decode
+_decode_body = msgspec.json.Decoder(tuple[tuple[str, str, bool, str, str], dict[str, object], object]).decode
 _NO_CANVAS: Final[dict[str, None]] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _HEADERS: Final[dict[str, Any]] = {
     "lang": "py",

@@ -21,7 +21,7 @@ from redis.exceptions import NoScriptError
 
 from opgrid.broker.calls import Asked, Calls, Command
 from opgrid.broker.connection import connect, reaching
-from opgrid.broker.keys import Keys, lease_field
+from opgrid.broker.keys import PRIORITY_STEPS, Keys, lease_field
 from opgrid.io.kept import batches
 from opgrid.io.pending import Store, add_to, store_commands
 
@@ -279,6 +279,19 @@ if KEYS[4] then redis.call('EXPIRE', KEYS[4], ARGV[3]) end
 return left
 """
 
+_TAKE: Final = """
+local steps, others = tonumber(ARGV[1]), #KEYS / ARGV[1]
+for at = 1, steps do
+  local message = redis.call('LINDEX', KEYS[at], -1)
+  if message and not string.find(message, ARGV[2], 1, true) then return false end
+  for other = 1, others - 1 do
+    if redis.call('EXISTS', KEYS[other * steps + at]) == 1 then return false end
+  end
+  if message then return redis.call('RPOP', KEYS[at]) end
+end
+return false
+"""
+
 #: Outputs of one step that the script is told of.
 _MANY: Final = 1000
 #: ``Outgoing.queue`` of a step that a worker may have and that is still to be sent on its own.
@@ -356,7 +369,7 @@ class Script:
 
 _publish, _exchange, _beat, _report = Script(_PUBLISH), Script(_EXCHANGE), Script(_BEAT), Script(_REPORT)
 _expire, _cancel = Script(_EXPIRE), Script(_CANCEL)
-_refuse, _release = Script(_REFUSE), Script(_RELEASE)
+_refuse, _release, _take = Script(_REFUSE), Script(_RELEASE), Script(_TAKE)
 
 
 class Attempt(NamedTuple):
@@ -410,6 +423,7 @@ class Told(TypedDict, total=False):
 
     stored: Sequence[Store]  #: values to be written
     fetch: Sequence[str]  #: keys of values to read meanwhile
+    queue: str  #: of which is asked whether something waits there
     finished: Sequence[Finished]  #: what has ended: reported with ``events``, all of it or nothing
     events: bytes
     returned: Sequence[tuple[str, str]]  #: leases (step, claim) to be given back: the coordinator gets ``notice``
@@ -421,31 +435,42 @@ class Exchanged(NamedTuple):
     finished: list[Said]  #: OK for all, or why not for some: nothing was changed then
     claimed: list[Said]
     fetched: dict[str, bytes]  #: those of the keys that were there
+    waits: bool = False  #: something does, in the queue that was asked about
 
 
 class Exchanging:
     """An exchange that is on its way. One of ``result`` and ``drop`` is to be called, once."""
 
-    __slots__ = ("_answer", "_asked", "_before", "_fetch", "_finished", "_url")
+    __slots__ = ("_answer", "_asked", "_before", "_fetch", "_finished", "_looks", "_url")
 
     def __init__(
-        self, url: str, asked: Asked, answer: Callable[[], Any], before: int, fetch: Sequence[str], finished: int
+        self,
+        url: str,
+        asked: Asked,
+        answer: Callable[[], Any],
+        before: int,
+        fetch: Sequence[str],
+        looks: bool,
+        finished: int,
     ) -> None:
         self._url, self._asked, self._answer = url, asked, answer
-        self._before, self._fetch, self._finished = before, fetch, finished
+        self._before, self._fetch, self._looks, self._finished = before, fetch, looks, finished
 
     def result(self) -> Exchanged:
         """Waits for it. Raises BrokerUnreachable, whether or not it was done."""
         with reaching(self._url):
             answer = self._answer()
         values: Sequence[bytes | None] = ()
+        waits = False
         if self._before:
             *others, answer = answer
+            if self._looks:
+                waits = bool(others.pop())
             if self._fetch:
                 values = others[-1]
         said = [_WORDS[word] for word in answer]
         found = {key: value for key, value in zip(self._fetch, values, strict=True) if value is not None}
-        return Exchanged(said[: self._finished], said[self._finished :], found)
+        return Exchanged(said[: self._finished], said[self._finished :], found, waits)
 
     def drop(self) -> None:
         """Nobody wants to know what comes of it."""
@@ -534,7 +559,10 @@ class Protocol:
         before = store_commands(stored)
         if fetch:
             before.append(["MGET", *fetch])
-        return Exchanging(self.url, *_exchange.begin(self.calls, keys, args, before), len(before), fetch, len(finished))
+        if queue := told.get("queue"):
+            before.append(["EXISTS", *self.keys.queue_lists(queue)])
+        asked = _exchange.begin(self.calls, keys, args, before)
+        return Exchanging(self.url, *asked, len(before), fetch, bool(queue), len(finished))
 
     def _with_few_outputs(self, stored: Sequence[Store], finished: Sequence[Finished]) -> list[Finished]:
         """Whether the outputs of a step with very many are there is asked before: Lua compares each argument with all
@@ -619,6 +647,16 @@ class Protocol:
         args: list[Value] = [at.step, at.attempt, at.field, patience]
         args += [queue, message, note, failure, by]
         return self._said(_refuse, self._keys(at), args)
+
+    def take(self, queue: str, others: Iterable[str], sign: bytes) -> bytes | None:
+        """The message of a queue whose turn it is, where it says ``sign`` and nothing as urgent waits in one of the
+        ``others``. An answer that is lost is a message that is lost.
+        """
+        names = dict.fromkeys([queue, *others])
+        keys = [key for name in names for key in self.keys.queue_lists(name)]
+        with reaching(self.url):
+            found = _take(self.calls, keys, [len(PRIORITY_STEPS), sign])
+        return found if isinstance(found, bytes) else None
 
     def release(self, run_id: str, stream: str, steps: Iterable[str] = (), living: Living | None = None) -> bool:
         """Forget a run; what still works on it is told that it is stale. Where it has more values than one call can

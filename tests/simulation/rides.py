@@ -1,8 +1,8 @@
 """Workers of a simulated world: they do with a message what ``worker.ride`` and ``worker.watch`` do, a bit at a time.
 
 A ride claims several steps at once, runs them one by one, tells of several that have ended together with the next
-claims, and gives back what waits behind a slow one. The watch process beats for what is held, blames what ran when its
-process dies, and gives the rest back.
+claims, gives back what waits behind a slow one, and takes the next message along when it is nearly through. The watch
+process beats for what is held, blames what ran when its process dies, and gives the rest back.
 """
 
 from __future__ import annotations
@@ -80,11 +80,12 @@ class Underway:
 
 @dataclass(eq=False)
 class Ride:
-    """What one message comes to in one process."""
+    """What one message comes to in one process, and others that are taken along."""
 
     world: World
     name: str
-    items: deque[Item]
+    items: deque[Item] = field(default_factory=deque)
+    chains: int = 0
     asked: list[Item] = field(default_factory=list)  #: Redis is asked for them
     window: deque[Item] = field(default_factory=deque)  #: claimed, not begun
     ended: list[Ended] = field(default_factory=list)
@@ -105,8 +106,14 @@ class Ride:
 
     @classmethod
     def of(cls, world: World, name: str, message: Message) -> Ride:
-        chains = enumerate(message)
-        return cls(world, name, deque(Item(t, chain, t.after) for chain, first in chains for t in (first, *first.then)))
+        ride = cls(world, name)
+        ride._board(message)
+        return ride
+
+    def _board(self, message: Message) -> None:
+        for first in message:
+            self.items.extend(Item(task, self.chains, task.after) for task in (first, *first.then))
+            self.chains += 1
 
     def held(self) -> list[Item]:
         running = [self.running] if self.running is not None else []
@@ -136,7 +143,7 @@ class Ride:
         if not self.asked:
             self.asked = self._ahead()
         if not self.asked and not self.ended and not self.unwanted:
-            return False
+            return self._takes_along()
         self._exchange()
         return True
 
@@ -151,6 +158,17 @@ class Ride:
         if not item.after:
             return item.task
         return fulfilled(item.task, self.made.get(item.chain, {}), self.succeeded.get(item.chain, set()))
+
+    def _takes_along(self) -> bool:
+        """The next message, when nothing of what it has is still to be claimed."""
+        queue = self.world.redis.queue
+        if self.items or not queue or self.world.chance() < 0.5:
+            return False
+        message = queue.pop(0)
+        if self.world.chance() < self.world.trouble / 3:
+            return False  # the answer was lost, and the message with it
+        self._board(message)
+        return True
 
     def _ahead(self) -> list[Item]:
         found: list[Item] = []
@@ -189,6 +207,7 @@ class Ride:
 
     def _set_out(self) -> None:
         """The same; the answer is heard later."""
+        self._takes_along()
         self.underway = self._ask(self._ahead())
 
     def _arrive(self) -> None:
@@ -306,6 +325,8 @@ class Ride:
         world = self.world
         if world.now >= self.until or self.canceled:
             self._end(item)
+        elif self.underway is None and not self.asked and self._takes_along():  # and so does that thread
+            self.underway = self._ask(self._ahead())
         elif world.chance() < 0.7:  # another thread sees that it is slow
             self._arrive()
             if self.asked:

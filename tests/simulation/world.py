@@ -282,7 +282,8 @@ class Remote(Executor):
         for event in events:
             flight = self.flights.handle(event, self.world.now)
             if flight is not None and isinstance(event, StepLost) and not event.gone:
-                self.returned += [(step, attempt) for _, step, attempt in self.flights.left_behind(flight)]
+                back = [(RUN, step, attempt) for step, attempt in self.returned]
+                self.returned += [(step, attempt) for _, step, attempt in self.flights.left_behind(flight, back)]
             if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
                 self.over.pop(event.step, None)
         if self.world.mutant != "an end that came too early counts":

@@ -14,8 +14,10 @@ from opgrid.broker.messages import (
     TASK,
     CeleryMessages,
     label,
+    may_go_along,
     open_events,
     open_tasks,
+    read_message,
     seal_events,
     sign_tasks,
     verify_dispatch,
@@ -119,3 +121,20 @@ def test_events_are_signed() -> None:
             open_events(bad, RING)
     with pytest.raises(PayloadRejected):
         open_events(sealed, OTHER)
+
+
+@pytest.mark.parametrize("along", [True, False])
+def test_who_takes_a_message_without_celery_reads_what_it_says(along: bool) -> None:
+    dispatch, _ = sign_tasks(BRIEF, [task()], RING)
+    shown = label("job", [task()])
+    _, message = CeleryMessages(Keys()).build(dispatch, shown, "q", 0, along=along)
+    assert read_message(message) == (shown.task_id, dispatch)
+    assert (may_go_along(BRIEF) in message) is along
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b'{"body":"*","headers":{"id":"i"}}', b'{"body":"W10=","headers":{"id":"i"}}']
+)
+def test_what_is_no_message_is_rejected(data: bytes) -> None:
+    with pytest.raises(PayloadRejected, match="no message of ours"):
+        read_message(data)

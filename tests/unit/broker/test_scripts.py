@@ -349,3 +349,21 @@ def test_a_redis_that_forgot_the_scripts_changes_no_order(protocol: Protocol) ->
         wanted=[Wanted(OTHER, "c2", b"started b")],
     )
     assert events(protocol) == [b"started", b"done", b"started b"]
+
+
+def test_a_message_is_taken_in_its_turn_by_who_runs_its_run(protocol: Protocol) -> None:
+    def wait(name: str, step: int, message: bytes) -> None:
+        protocol.client.lpush(protocol.keys.queue(name, step), message)
+
+    assert protocol.take("q", ["q", "other"], b"mine") is None
+    for message in (b"mine 1", b"mine 2", b"another", b"mine 3"):
+        wait("q", 10, message)
+    wait("other", 11, b"another")  # less urgent
+    assert [protocol.take("q", ["q", "other"], b"mine") for _ in range(3)] == [b"mine 1", b"mine 2", None]
+    assert protocol.client.rpop(protocol.keys.queue("q", 10)) == b"another"
+    wait("q", 0, b"urgent")
+    assert protocol.take("q", ["q", "other"], b"mine") is None
+    assert protocol.take("q", ["q", "other"], b"urgent") == b"urgent"
+    wait("other", 10, b"another")  # it may have its turn
+    assert protocol.take("q", ["q", "other"], b"mine") is None
+    assert protocol.take("q", ["q"], b"mine") == b"mine 3"

@@ -294,3 +294,27 @@ def test_a_step_that_is_lost_leaves_behind_what_came_with_it_and_was_not_claimed
     lost = flights.handle(StepLost(run_id=RUN, at=0, step=StepKey("b"), attempt=1, cause=LossCause("killed")), 1.0)
     assert lost is not None
     assert flights.left_behind(lost) == [(RUN, "c", 1)]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_step_that_is_lost_leaves_behind_the_next_message_too_where_its_process_had_taken_that_along(
+    at_once: bool,
+) -> None:
+    flights = Flights(TTL)
+    for steps in ("a", "bc", "de", "fg"):
+        message(flights, *steps)
+    start(flights, "a")
+    start(flights, "f")
+    came_back = [(RUN, StepKey("b"), 1), (RUN, StepKey("f"), 1)]  # the second from who lives, and has the rest
+    if not at_once:
+        for run_id, step, _ in came_back:
+            flights.comes_back(run_id, step)
+            flight = flights.get(run_id, step)
+            assert flight is not None
+            flights.returns(flight)
+    lost = flights.handle(StepLost(run_id=RUN, at=0, step=StepKey("a"), attempt=1, cause=LossCause("killed")), 1.0)
+    assert lost is not None
+    left = {step for _, step, _ in flights.left_behind(lost, came_back if at_once else ())}
+    assert left == ({"b", "c"} if at_once else {"c"})
+    start(flights, "c")  # somebody has it after all
+    assert "c" not in {step for _, step, _ in flights.left_behind(lost)}

@@ -14,6 +14,7 @@ from opgrid.contracts.tasks import JobRef, RunBrief, StepTask
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.io.keys import KeyRing
+from worker.along import words
 from worker.child import Child
 from worker.code import Code
 from worker.settings import WorkerSettings
@@ -28,9 +29,11 @@ DISPATCH, _ = sign_tasks(CONTENT, [TASK], RING)
 @pytest.fixture
 def child(redis_url: str, tmp_path: Path) -> Iterator[Child]:
     settings = WorkerSettings(broker_url=redis_url, home=str(tmp_path), deployment="", name="w")
-    made = Child(settings, Code(()), RING, tmp_path)
-    yield made
-    made.close()
+    hearing, speaking = words()
+    with hearing, speaking:
+        made = Child(settings, Code(()), RING, tmp_path, speaking)
+        yield made
+        made.close()
 
 
 def opened(child: Child, along: object, dispatch: Dispatch = DISPATCH) -> tuple[RunBrief, list[StepTask]]:

@@ -13,7 +13,7 @@ import redis
 
 from opgrid import HookContext, JobDefinition, job, op, success_hook
 from opgrid.broker.keys import Keys
-from opgrid.broker.messages import CeleryMessages, open_events, open_returned, seal_events
+from opgrid.broker.messages import CeleryMessages, label, open_events, open_returned, seal_events, sign_tasks
 from opgrid.broker.pace import Pace
 from opgrid.broker.scripts import Exchanged, Exchanging, Outgoing, Protocol, Said
 from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepStarted, StepSucceeded
@@ -27,6 +27,7 @@ from orchestrator.engine.commands import Launch
 from orchestrator.engine.machine import RunMachine
 from orchestrator.services.launching import Prepared, Request, prepare
 from worker import ride as ride_module
+from worker.along import Along, Begun, Over, Taken, words
 from worker.cancellation import Stoppable
 from worker.event_stream import LOOK_EVERY, Flusher
 from worker.leases import Slot, slot_path
@@ -34,6 +35,7 @@ from worker.ride import Means, Ride
 from worker.settings import WorkerSettings
 
 _STEPS = 6
+CONTENT = "c" * 32  #: hash of the brief
 _BESIDE = "opgrid-events"  #: the thread
 #: That thread has told something since a nap began to wait for it.
 TOLD_BESIDE = threading.Event()
@@ -124,6 +126,8 @@ class Rides:
         self.protocol = Overheard(url, self.keys)
         self.flusher = Flusher()
         self.grace = 60.0
+        self.along: Along | None = None
+        self.heard: list[Begun | Over] = []  #: by the worker's own process
 
     def ride(self, what: JobDefinition, seconds: float) -> str:
         """All steps of a run in one message; they are expected to take so long."""
@@ -152,6 +156,7 @@ class Rides:
             "w:1",
             self.flusher.look_now,
             Known(),
+            self.along,
         )
         for name, each in seconds.items():
             means.pace.learn((prepared.job.name, name), each)
@@ -161,12 +166,19 @@ class Rides:
             brief, prepared.job, home=str(self.folder), broker_url=self.url, keys=self.ring, pending=pending
         )
         with scope:
-            ride = Ride(means, scope, "c" * 32, "q", tasks)
+            ride = Ride(means, scope, CONTENT, "q", tasks)
             self.flusher.watch(ride.look_after)
             try:
                 return ride.run()
             finally:
                 self.flusher.watch(None)
+
+    def leave(self, tasks: Sequence[StepTask], content: str = "") -> str:
+        """In the queue, as the coordinator does; the id of the message."""
+        dispatch, _ = sign_tasks(content or CONTENT, tasks, self.ring)
+        shown = label("job", tasks)
+        self.protocol.client.lpush(*CeleryMessages(self.keys).build(dispatch, shown, "q", 0, along=True))
+        return shown.task_id
 
     def events(self) -> list[Any]:
         entries: Any = self.protocol.client.xrange(self.keys.events("test"))
@@ -624,3 +636,145 @@ def test_the_longer_a_step_takes_the_less_often_it_is_interrupted_by_a_look(
     assert seldom == sorted(seldom)
     assert seldom[-1] == ride_module._FLUSH_EVERY / 2
     assert all(pause >= LOOK_EVERY for pause in pauses)
+
+
+class Watched(Along):
+    """Goes through the queue like that of a child; what it tells is kept."""
+
+    def __init__(self, rides: Rides) -> None:
+        hearing, speaking = words()
+        super().__init__(rides.protocol, rides.ring, ["q"], speaking)
+        hearing.close()
+        self.rides = rides
+        self.threads: list[str] = []  #: in which it found something
+        self.then: Callable[[Taken | None], object] = lambda taken: None
+
+    def take(self, content: str, queue: str) -> Taken | None:
+        taken = super().take(content, queue)
+        if taken is not None:
+            self.threads.append(threading.current_thread().name)
+        self.then(taken)
+        return taken
+
+    def _say(self, word: Begun | Over) -> None:
+        super()._say(word)  # nobody listens
+        self.rides.heard.append(word)
+
+
+@pytest.fixture
+def along(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    monkeypatch.setattr(ride_module, "_SOON", 60.0)
+    rides.along = made = Watched(rides)
+    yield made
+    made.speaking.close()
+
+
+def tasks_of(rides: Rides, prepared: Prepared, *steps: str) -> list[StepTask]:
+    """Out, to be sent in messages."""
+    run_id = prepared.brief.run_id
+    rides.steps = list(steps)
+    tasks = [StepTask(run_id, StepKey(each), NodePath(each), op=each.partition("_")[0]) for each in steps]
+    rides.protocol.publish(run_id, "test", [Outgoing("", b"", [(each.step, each.attempt) for each in tasks])])
+    return tasks
+
+
+def numbered(op_name: str) -> list[str]:
+    return [op_name, *(f"{op_name}_{number}" for number in range(2, _STEPS + 1))]
+
+
+@pytest.mark.parametrize(("what", "seconds"), [(naps, 0.01), (blinks, 0.0001)])
+def test_the_next_message_of_a_run_is_taken_along(
+    rides: Rides, along: Watched, what: JobDefinition, seconds: float
+) -> None:
+    prepared, op_name = prepare(Request(what, executor="celery")), what.nodes[0].name
+    tasks = tasks_of(rides, prepared, *numbered(op_name))
+    task_id = rides.leave(tasks[3:])
+    assert rides.run(prepared, tasks[:3], {op_name: seconds}) == "STEP_SUCCESS x3"
+    assert_each_once(rides)
+    begun, over = rides.heard
+    assert isinstance(begun, Begun)
+    assert over == Over(task_id, "STEP_SUCCESS x3")
+    if what is naps:  # a thread beside it has claimed what comes next when it ends
+        assert along.threads == [_BESIDE]
+
+
+@op
+def until() -> bool:
+    """What comes after it is claimed, or given back."""
+    return _told.wait(30.0)
+
+
+@job
+def until_then() -> None:
+    until()
+    blink()
+
+
+def test_a_message_that_comes_while_the_last_step_runs_is_claimed_before_that_ends(
+    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = rides.protocol.begin_exchange
+
+    def begin_exchange(*args: Any, **more: Any) -> Exchanging:
+        asked = whole(*args, **more)
+        if threading.current_thread().name == _BESIDE and more["wanted"]:
+            _told.set()
+        return asked
+
+    monkeypatch.setattr(rides.protocol, "begin_exchange", begin_exchange)
+    _told.clear()
+    prepared = prepare(Request(until_then, executor="celery"))
+    first, last = tasks_of(rides, prepared, "until", "blink")
+    left: list[str] = []
+
+    def leave(taken: Taken | None) -> None:
+        if not left:  # it has looked in vain
+            left.append(rides.leave([last]))
+
+    along.then = leave
+    assert rides.run(prepared, [first], {"until": 0.02, "blink": 0.02}) == "STEP_SUCCESS"
+    assert _told.is_set()
+    assert_each_once(rides)
+    assert rides.heard[-1] == Over(*left, "STEP_SUCCESS")
+
+
+def test_what_was_taken_along_is_given_back_where_the_step_before_it_takes_long(
+    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_slow_once_taken(taken: Taken | None) -> None:
+        if taken is not None:
+            monkeypatch.setattr(ride_module, "SLOW", 0.0)
+
+    whole = Ride._give_back
+
+    def give_back(ride: Ride, running: ride_module.Item) -> None:
+        whole(ride, running)
+        _told.set()
+
+    along.then = is_slow_once_taken
+    monkeypatch.setattr(Ride, "_give_back", give_back)
+    _told.clear()
+    prepared = prepare(Request(until_then, executor="celery"))
+    first, last = tasks_of(rides, prepared, "until", "blink")
+    task_id = rides.leave([last])
+    assert rides.run(prepared, [first], {"until": 0.02}) == "STEP_SUCCESS"
+    assert rides.given_back() == ["blink"]
+    assert rides.heard[-1] == Over(task_id, "")
+
+
+@pytest.mark.parametrize("why", ["another run", "too long", "signed by others"])
+def test_what_is_for_others_is_left_to_celery(
+    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    if why == "too long":
+        monkeypatch.setattr(ride_module, "_LONGEST", -1.0)
+    prepared = prepare(Request(until_then, executor="celery"))
+    _told.set()
+    first, last = tasks_of(rides, prepared, "until", "blink")
+    ring, rides.ring = rides.ring, KeyRing(b"x" * 32) if why == "signed by others" else rides.ring
+    rides.leave([last], "d" * 32 if why == "another run" else CONTENT)
+    rides.ring = ring
+    assert rides.run(prepared, [first], {"until": 0.02}) == "STEP_SUCCESS"
+    assert rides.heard == []
+    waiting = sum(int(rides.protocol.client.llen(name)) for name in rides.keys.queue_lists("q"))  # type: ignore[arg-type]
+    assert waiting == (why != "signed by others")  # such a message is thrown away, as by Celery's task

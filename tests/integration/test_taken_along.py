@@ -1,0 +1,102 @@
+"""Messages that processes of a real worker take from the queue themselves, and what Flower is told of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from opgrid import DynamicOut, DynamicOutput, execute_job, fleet_for_test, job, op
+from opgrid.broker.connection import connect
+from opgrid.broker.keys import Keys
+from worker.app import broker_conf
+
+pytestmark = pytest.mark.celery
+
+_STEPS = 60
+_PATIENCE = 60.0
+
+
+@op(out=DynamicOut())
+def numbers() -> Iterator[DynamicOutput[int]]:
+    for number in range(_STEPS):
+        yield DynamicOutput(number, mapping_key=str(number))
+
+
+@op
+def nap(number: int) -> int:
+    time.sleep(0.002)
+    return number
+
+
+@op
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@job(tags={"opgrid/fuse": "false"})
+def fan() -> None:
+    """A message for each step: the next one waits while one runs."""
+    total(numbers().map(nap).collect())
+
+
+class Heard:
+    """What Flower would hear."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, list[str]] = defaultdict(list)  #: of events, by message
+        self.listens = False
+
+    def hear(self, event: dict[str, Any]) -> None:
+        self.listens = True
+        if event["type"].startswith("task-"):
+            self.kinds[event["uuid"]].append(event["type"])
+        if event["type"] == "task-received":
+            assert event["name"]
+            assert event["args"]
+
+    def are_over(self, messages: int) -> bool:
+        return len(self.kinds) == messages and all(kinds[-1] == "task-succeeded" for kinds in self.kinds.values())
+
+
+@contextmanager
+def listening(app: Celery, heard: Heard) -> Iterator[None]:
+    with app.connection() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": heard.hear})
+        thread = threading.Thread(target=lambda: receiver.capture(wakeup=False))
+        thread.start()
+        try:
+            yield
+        finally:
+            receiver.should_stop = True
+            thread.join()
+
+
+def waited_for(condition: Callable[[], bool]) -> bool:
+    until = time.monotonic() + _PATIENCE
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_flower_hears_of_messages_that_were_taken_along_as_of_others() -> None:
+    with fleet_for_test(concurrency=1) as fleet:
+        app = Celery("test", set_as_current=False)
+        app.conf.update(broker_conf(fleet.broker_url, Keys.load(), "test"))
+        heard = Heard()
+        with listening(app, heard):
+            assert waited_for(lambda: heard.listens), "the worker beats for Flower"
+            with execute_job(fan, fleet.instance, executor="celery") as result:
+                assert result.output_for_node("total") == _STEPS * (_STEPS - 1) // 2
+            assert waited_for(lambda: heard.are_over(_STEPS + 2)), dict(heard.kinds)
+        assert {tuple(kinds) for kinds in heard.kinds.values()} == {("task-received", "task-started", "task-succeeded")}
+        with connect(fleet.broker_url) as client:
+            stats: Any = client.info("commandstats")
+        assert 0 < stats["cmdstat_rpop"]["calls"] < _STEPS + 2, "some were taken along, and not all"
+        assert list(app.control.inspect(timeout=5.0).active().values()) == [[]]
