@@ -96,6 +96,7 @@ class Coordinator:
         self._hears = False  #: the bell reaches this process: not through every pooler, nor on every system
         self._are_queued = False
         self._renew_at = 0.0
+        self._stands_by = False  #: and has said so
 
     def stop(self) -> None:
         """For signal handlers and other threads: ``run`` returns soon; runs stay as they are."""
@@ -213,6 +214,10 @@ class Coordinator:
                 self._shards[name] = Shard(
                     name, self._store, lease, self._make_executor, self._on_end, self._max_runtime
                 )
+
+        if not self._held and not self._stands_by:
+            _log.info("Others drive all runs: this process stands by.")
+        self._stands_by = not self._held
 
     def _holds(self, name: str) -> bool:
         return time.monotonic() < self._held.get(name, 0.0)

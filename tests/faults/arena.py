@@ -65,6 +65,7 @@ class Arena:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.workers: list[WorkerProcess] = []
         self._started = 0
+        self._logs: dict[int, Path] = {}  #: by process
         KeyRing.load(str(folder))
         (folder / "opgrid.yaml").write_text(CONFIG)
         self.redis = stack.enter_context(EmbeddedRedis.start(data=folder / "redis"))
@@ -147,9 +148,11 @@ class Arena:
             **self._more_environ(),
         }
         self._started += 1
-        with (self.folder / f"{command[0]}-{self._started}.log").open("wb") as log:
+        path = self.folder / f"{command[0]}-{self._started}.log"
+        with path.open("wb") as log:
             args = [sys.executable, "-P", "-m", "opgrid", *command]
             made = subprocess.Popen(args, env=environ, stdout=log, stderr=log, cwd=self.folder)
+        self._logs[made.pid] = path
         if command[0] == "orchestrator":
             self.processes.append(made)
         else:
@@ -172,6 +175,9 @@ class Arena:
             each.wait_until_ready()
         names = {*all_shards(), "queue"}
         self.until(lambda: names <= self._held(), "no orchestrator came up")
+        for process in self.processes:
+            log = self._logs[process.pid]
+            self.until(lambda log=log: _is_ready(log.read_text()), "an orchestrator did not come up")  # type: ignore[misc]
 
     def _held(self) -> set[str]:
         """Leases that living orchestrators have."""
@@ -378,3 +384,8 @@ def alive(pid: int) -> bool:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def _is_ready(log: str) -> bool:
+    """Whether an orchestrator drives runs, or would take over from who does."""
+    return " is ours." in log or " stands by." in log

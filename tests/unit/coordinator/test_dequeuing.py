@@ -22,8 +22,9 @@ from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
 from opgrid.errors import DatabaseUnreachable
 from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
+from orchestrator.coordinator.ownership import LEASE
 from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
-from orchestrator.coordinator.shards import SHARDS
+from orchestrator.coordinator.shards import SHARDS, all_shards
 from orchestrator.coordinator.shards import _plans as plans
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare
@@ -258,6 +259,19 @@ def test_who_hears_the_bell_looks_seldom_and_who_does_not_more_often(store: SqlS
     with going_on(other):
         eventually(lambda: "queue" in store.held() and deaf.waited > 20)
         assert other._rest() == _IDLE
+
+
+def test_one_that_stands_by_says_so_once(store: SqlStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "opgrid.orchestrator")
+    for name in [*all_shards(), "queue"]:
+        assert store.hold(name, "elsewhere:1:1", LEASE)
+    waiting = Coordinator(store, Started(), QueueLimits(), None)  # type: ignore[arg-type]
+    for _ in range(3):
+        waiting._hold(time.monotonic())
+    assert caplog.messages == ["Others drive all runs: this process stands by."]
+    store.let_go("queue", "elsewhere:1:1")
+    waiting._hold(time.monotonic())
+    assert caplog.messages[1:] == ["queue is ours."]
 
 
 def test_a_run_whose_plan_cannot_be_read_holds_up_no_other_of_its_shard(store: SqlStore) -> None:
