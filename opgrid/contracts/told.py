@@ -62,7 +62,7 @@ _reports = msgspec.json.Decoder(list[Report])
 
 def encode_reports(events: Sequence[AnyEvent]) -> bytes:
     """In their order, for ``decode_reports``."""
-    return encode_legibly(list(_folded(events)))
+    return encode_legibly(_folded(events))
 
 
 def decode_reports(data: bytes | str) -> list[Report]:
@@ -79,25 +79,25 @@ def unfolded(reports: Iterable[Report]) -> Iterator[AnyEvent]:
             yield report
 
 
-def _folded(events: Sequence[AnyEvent]) -> Iterator[AnyEvent | _Folded]:
-    start, count = 0, len(events)
-    while start < count:
-        first: Any = events[start]
-        end = start + 1
-        if type(first) in ROUTINE and first.step:
-            while end < min(count, start + MOST) and _is_beside(first, events[end]):
-                end += 1
-        if end == start + 1:
-            yield first
-        else:
-            yield _Folded(first.run_id, first.step, first.attempt, first.at, end - start, events[start:end])
-        start = end
+def _folded(events: Iterable[AnyEvent]) -> list[AnyEvent | _Folded]:
+    groups: list[AnyEvent | list[Any]] = []
+    group: list[Any] = []
+    event: Any
+    for event in events:
+        if type(event) not in ROUTINE or not event.step:
+            group = []
+            groups.append(event)
+            continue
+        if group and len(group) < MOST:
+            first = group[0]
+            if event.step == first.step and event.attempt == first.attempt and event.run_id == first.run_id:
+                group.append(event)
+                continue
+        group = [event]
+        groups.append(group)
+    return [_one(each) if type(each) is list else each for each in groups]  # type: ignore[misc]
 
 
-def _is_beside(first: Any, event: Any) -> bool:
-    return (
-        type(event) in ROUTINE
-        and event.step == first.step
-        and event.attempt == first.attempt
-        and event.run_id == first.run_id
-    )
+def _one(group: list[Any]) -> AnyEvent | _Folded:
+    first = group[0]
+    return first if len(group) == 1 else _Folded(first.run_id, first.step, first.attempt, first.at, len(group), group)
