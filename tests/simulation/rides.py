@@ -162,7 +162,7 @@ class Ride:
     def _takes_along(self) -> bool:
         """The next message, when nothing of what it has is still to be claimed."""
         queue = self.world.redis.queue
-        if self.items or not queue or self.world.chance() < 0.5:
+        if not self.world.takes_along or self.items or not queue or self.world.chance() < 0.5:
             return False
         message = queue.pop(0)
         if self.world.chance() < self.world.trouble / 3:

@@ -501,6 +501,7 @@ class World:
         self.rng = random.Random(seed)
         self.chance = self.rng.random
         self.mutant = mutant
+        self.takes_along = seed % 3 == 1  #: rides take the next message along, in a third of all worlds
         drawn = draw(self.rng)
         self.case = Users([_without_hooks(step) for step in drawn.steps], drawn.seed)
         self.plan = Plan.from_json(compile(snapshot(self.case.structure())).to_json())
