@@ -25,7 +25,7 @@ from opgrid.contracts.structure import FanIn, FromNode, Wire
 from opgrid.contracts.tasks import OutputRef
 from opgrid.definitions.job import JobDefinition
 from opgrid.errors import InvariantViolationError, listed, nearest
-from opgrid.ids import split_step_key
+from opgrid.ids import NodePath, node_of, split_step_key
 from orchestrator.services.tables import table
 from orchestrator.storage.records import RunRecord
 
@@ -154,10 +154,8 @@ class JobExecutionResult:
         node, output_name = self._leaf(node_str, output_name)
         found: dict[tuple[str, ...], Any] = {}
         dynamic = False
-        for event in self.get_step_success_events():
-            path, keys = split_step_key(event.step)
-            if path != node:
-                continue
+        for event in self._successes.get(NodePath(node), ()):
+            _, keys = split_step_key(event.step)
             for ref in event.outputs:
                 if ref.output == output_name:
                     dynamic = dynamic or bool(keys) or ref.mapping_key is not None
@@ -200,6 +198,14 @@ class JobExecutionResult:
         raise InvariantViolationError(f"Graph {node!r} has no output {output!r}.")
 
     # ---- helpers ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _successes(self) -> dict[NodePath, list[StepSucceeded]]:
+        """By op: who asks for the outputs of all would look through all events each time."""
+        found: dict[NodePath, list[StepSucceeded]] = {}
+        for event in self.get_step_success_events():
+            found.setdefault(node_of(event.step), []).append(event)
+        return found
 
     @property
     def _paths(self) -> Sequence[str]:
