@@ -159,6 +159,7 @@ class Ride:
         self._message = Message()
         self._along: list[Message] = []  #: those that were taken along, and are not over
         self._waits = False  #: something did in the queue, when that was asked last
+        self._look_again = 0.0  #: when to look there next; each look is a round trip
         self._board(tasks, self._message)
         self._pid = os.getpid()
         #: Whether values lie in the Redis of the broker, unless an output says otherwise.
@@ -268,12 +269,18 @@ class Ride:
 
     def _take_along(self, now: float) -> bool:
         """The message that this process would be given by Celery when it is idle, where it soon will be."""
+        if self._means.along is None or now - self._since > _LONGEST:
+            return False
         left = self._left(now)
-        if self._means.along is None or left is None or left > _SOON or now - self._since > _LONGEST:
+        if left is None:
+            return False
+        if left > _SOON:
+            self._look_again = now + left - _SOON
             return False
         self._tell_what_is_over()
         taken = self._means.along.take(self._content, self._queue)
         if taken is None:
+            self._look_again = now + _IN_TIME
             return False
         message = Message(taken.task_id)
         self._along.append(message)
@@ -677,7 +684,7 @@ class Ride:
         elif self._underway is None:
             has_waited = now - self._ended[0].since > _WAIT
             is_half_done = 2 * left <= _AHEAD and 2 * left * expected <= _AHEAD_SECONDS
-            if has_waited or (is_half_done and (self._items or self._take_along(now))):
+            if has_waited or (is_half_done and (self._items or (now >= self._look_again and self._take_along(now)))):
                 wanted = self._ahead()
                 if wanted or has_waited:
                     self._set_out(wanted)
