@@ -42,7 +42,8 @@ class Aim:
         if found is None:
             return Judged(self.group, self.text, "not measured", None)
         met = found >= self.limit if self.at_least else found <= self.limit
-        shown = f"{found * self.scale:,.3g}" if found * self.scale < 1000 else f"{found * self.scale:,.0f}"
+        digits = 4 if abs(found - self.limit) < 0.02 * self.limit else 3  # whoever misses it by a hair sees by what
+        shown = f"{found * self.scale:,.{digits}g}" if found * self.scale < 1000 else f"{found * self.scale:,.0f}"
         return Judged(self.group, self.text, f"{shown}{self.unit}", met)
 
 
