@@ -5,8 +5,7 @@ it has ended, and by whose word; ``3 ~`` while no message was sent for it alone:
 or waits at who took over, who does not know whether a worker has it. A fence never goes back. A *lease* says who works
 on an attempt and counts its beats; the claim that was given back last is noted beside the fences (``b:``), for a beat
 that was on its way then; so is who began to run hooks on their own (``h:``). What is longer than any of these
-(``wide``) has Redis look for the fields of a large run by their names, not one after the other. ``stop`` says that the
-run is canceled, ``c:`` which of its steps were told so.
+(``wide``) has Redis look for the fields of a large run by their names, not one after the other.
 Everything a script reports goes to the stream of the run's coordinator in the same instant.
 """
 
@@ -181,7 +180,6 @@ if wanted > 0 then
     local step = ARGV[i + 4 * n - 4]
     names[2 * n - 1], names[2 * n], fields[n] = 'f:' .. step, 'c:' .. step, prefix .. step
   end
-  names[2 * wanted + 1] = 'stop'
   local known, leases, taken, got = all('HMGET', KEYS[1], names), all('HMGET', KEYS[2], fields), {}, {}
   for n = 1, wanted do
     local field, attempt, claim = fields[n], tonumber(ARGV[i + 1]), ARGV[i + 2]
@@ -192,7 +190,7 @@ if wanted > 0 then
     if not at then word = 'gone'
     elseif at ~= attempt then word = 'stale'
     elseif by then word = 'done'
-    elseif known[2 * wanted + 1] or (mark and tonumber(mark) >= attempt) then word = 'canceled'
+    elseif mark and tonumber(mark) >= attempt then word = 'canceled'
     elseif (who ~= claim and lease) or taken[field] then word = 'taken'
     elseif who ~= claim then
       taken[field] = true
@@ -229,7 +227,6 @@ return 'ok'
 
 _CANCEL: Final = """
 local said = {}
-redis.call('HSET', KEYS[1], 'stop', 1)
 for i = 1, #ARGV, 4 do
   local step, attempt, field = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local at, by = fence(KEYS[1], step)
@@ -636,9 +633,7 @@ class Protocol:
         return self._said(_expire, self._keys(at), [at.step, at.attempt, at.field, lease, events])
 
     def cancel(self, run_id: str, stream: str, marks: Sequence[tuple[str, int, bytes]]) -> list[Said]:
-        """(step, attempt, StepCanceled): CANCELED where nobody works on it; RUNNING: its worker is told; DONE.
-        Nothing of its run is claimed any more, also what a Redis that was rolled back takes for open.
-        """
+        """(step, attempt, StepCanceled): CANCELED where nobody works on it; RUNNING: its worker is told; DONE."""
         args: list[Value] = []
         for step, attempt, event in marks:
             args += [step, attempt, lease_field(run_id, step), event]

@@ -64,7 +64,6 @@ class Redis:
     outputs: set[tuple[StepKey, int, str]] = field(default_factory=set)
     last: int = 0
     is_over: bool = False
-    is_canceled: bool = False
     told: int = 0  #: the generation that was told of all that is out
 
     @property
@@ -148,7 +147,7 @@ class Redis:
         fence = self.fences.get(step)
         if fence is None or fence.attempt != attempt or fence.ended:
             return "stale"
-        if self.is_canceled or self.marks.get(step, 0) >= attempt:
+        if self.marks.get(step, 0) >= attempt:
             return "canceled"
         lease = self.held(step, attempt)
         if lease is not None:
@@ -190,8 +189,7 @@ class Redis:
         return True
 
     def cancel(self, step: StepKey, attempt: int, event: AnyEvent) -> bool:
-        """Whether somebody works on it, who is told. Nothing of its run is claimed any more."""
-        self.is_canceled = True
+        """Whether somebody works on it, who is told."""
         fence = self.fences.get(step)
         if fence is not None and (fence.attempt > attempt or (fence.attempt == attempt and fence.ended)):
             return False

@@ -183,7 +183,7 @@ class Ride:
                 self._send_on(item)
                 continue
             self.world.claims += 1
-            item.claim, item.told = f"c{self.world.claims}", not (found or self.window or self.running)
+            item.claim, item.told = f"c{self.world.claims}", not found
             found.append(self.items.popleft())
         return found
 

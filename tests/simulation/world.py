@@ -409,8 +409,8 @@ class Remote(Executor):
                 StepCanceled(run_id=RUN, at=now, step=step, attempt=attempt) for step, attempt in [*steps, *mates]
             ]
             running = [event for event in events if redis.cancel(event.step, event.attempt, event)]
-            if steps:
-                self.world.canceled_at_wipe = self.world.wipes
+        if steps:
+            self.world.canceled_at_wipe = self.world.wipes
         for event in running:
             known = self.flights.get(RUN, event.step)
             if known is None or known.at.attempt != event.attempt:

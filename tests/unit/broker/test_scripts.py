@@ -123,16 +123,6 @@ def test_what_is_canceled_in_the_queue_never_starts(protocol: Protocol) -> None:
     assert events(protocol) == [b"canceled"]
 
 
-def test_of_a_canceled_run_nothing_is_claimed_though_redis_was_rolled_back(protocol: Protocol) -> None:
-    """What had ended is open there again, and its message in the queue."""
-    ended = FIRST._replace(step="b")
-    publish(protocol, FIRST)
-    publish(protocol, ended)
-    assert protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) == [Said.CANCELED]
-    assert claim(protocol, ended, "c1", "w", b"started") is Said.CANCELED
-    assert events(protocol) == [b"canceled"]
-
-
 def test_what_was_never_sent_is_canceled_for_good(protocol: Protocol) -> None:
     assert protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) == [Said.CANCELED]
     assert publish(protocol, FIRST) == [Said.STALE]
