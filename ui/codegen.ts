@@ -8,7 +8,7 @@ const config: CodegenConfig = {
     "src/api/gql.ts": {
       plugins: ["typescript-operations", "typed-document-node"],
       config: {
-        scalars: { JSON: "any", RunConfigData: "unknown" },
+        scalars: { BigInt: "number", JSON: "any", RunConfigData: "unknown" },
         enumsAsTypes: true,
         useTypeImports: true,
         dedupeFragments: true,

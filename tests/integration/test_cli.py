@@ -312,7 +312,7 @@ def test_a_failed_run_exits_with_1_and_says_why(folder: Path) -> None:
 def _has_succeeded(folder: Path) -> bool:
     """A step has, and it is recorded: the one behind it in its chain is out."""
     with closing(sqlite3.connect(folder / ".opgrid" / "opgrid.db")) as database:
-        return bool(database.execute("SELECT 1 FROM events WHERE type = 'STEP_SUCCESS'").fetchall())
+        return bool(database.execute("SELECT 1 FROM steps WHERE status = 'SUCCESS'").fetchall())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

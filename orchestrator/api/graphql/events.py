@@ -12,7 +12,7 @@ import strawberry
 from opgrid.contracts.events import AnyEvent, ErrorInfo, EventType, LogMessage
 from opgrid.contracts.wording import detail
 from orchestrator.api.graphql.errors import PythonError
-from orchestrator.api.graphql.scalars import Json
+from orchestrator.api.graphql.scalars import BigInt, Json
 
 
 @strawberry.enum
@@ -33,7 +33,7 @@ else:
 @strawberry.interface
 class MessageEvent:
     run_id: str
-    number: float = strawberry.field(description="Whole, too large for an Int. Grows with gaps: a cursor.")
+    number: BigInt = strawberry.field(description="Grows with each event of a run, with gaps: a cursor.")
     message: str
     timestamp: str = strawberry.field(description="Milliseconds since 1970.")
     level: LogLevel
@@ -162,7 +162,7 @@ def event_of(number: int, event: AnyEvent, job: str) -> MessageEvent:
     details = {key: value for key, value in msgspec.to_builtins(event).items() if key not in _SHOWN}
     made: MessageEvent = EVENT_TYPES[kind](
         run_id=event.run_id,
-        number=number,
+        number=BigInt(number),
         message=detail(event),
         timestamp=str(round(event.at * 1000)),
         level=_level(event),

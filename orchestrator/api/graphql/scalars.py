@@ -12,6 +12,8 @@ from strawberry.schema.config import StrawberryConfig
 RunConfigData = NewType("RunConfigData", object)
 #: Any JSON; each field tells its shape.
 Json = NewType("Json", object)
+#: A whole number that may be longer than an Int of GraphQL, which has 32 bits.
+BigInt = NewType("BigInt", int)
 
 
 def _same(value: Any) -> Any:
@@ -23,6 +25,12 @@ CONFIG = StrawberryConfig(
         RunConfigData: strawberry.scalar(
             name="RunConfigData",
             description="Run config: an object, or the text of a YAML or JSON document.",
+            serialize=_same,
+            parse_value=_same,
+        ),
+        BigInt: strawberry.scalar(
+            name="BigInt",
+            description="A whole number that may be longer than an Int.",
             serialize=_same,
             parse_value=_same,
         ),
