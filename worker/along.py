@@ -104,7 +104,7 @@ class Along:
             self.speaking.send(_encode(word), socket.MSG_DONTWAIT)
 
 
-class Told:
+class Adopted:
     """In the worker's own process: what children have taken is Celery's as if it had handed it over."""
 
     def __init__(self, hearing: socket.socket) -> None:

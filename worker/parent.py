@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from opgrid.errors import OpGridError
-from worker.along import Told, words
+from worker.along import Adopted, words
 from worker.settings import WorkerSettings
 from worker.watch import BYE, EXIT, LENGTH, READY, TICK, WORD
 
@@ -41,7 +41,7 @@ class Parent:
         self._listen: Callable[[], object] = lambda: None
         self._ticking: threading.Thread | None = None
         hearing, self.speaking = words()
-        self.told = Told(hearing)  #: of what children take along
+        self.adopted = Adopted(hearing)  #: messages that children take along
         self._process, self.connection = self._start()
 
     def tick(self) -> None:
@@ -61,12 +61,12 @@ class Parent:
         """
         self._listen = lambda: hub.add_reader(self.connection, self._on_word, hub, pool)
         self._listen()
-        self.told.listen(hub)
+        self.adopted.listen(hub)
         before = pool.on_process_down
 
         def on_process_down(process: Any) -> None:
             self._send(EXIT, process.pid, process.exitcode or 0)
-            self.told.has_died(process.pid)
+            self.adopted.has_died(process.pid)
             if before is not None:
                 before(process)
 
@@ -88,7 +88,7 @@ class Parent:
         self._send(BYE)
         self.connection.close()
         self.speaking.close()
-        self.told.close()
+        self.adopted.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

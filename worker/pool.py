@@ -47,7 +47,7 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
 
         def start(self, consumer: Any) -> None:
             dispatcher, hub = consumer.event_dispatcher, consumer.hub
-            parent.told.serve(consumer)
+            parent.adopted.serve(consumer)
             waiting: list[object] = []
 
             def flush() -> None:
@@ -68,7 +68,7 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
         billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _WAIT_TO_BE_HEARD
         os.setsid()  # killing a step kills what it started, and nothing else
         parent.connection.close()
-        parent.told.close()
+        parent.adopted.close()
         child = Child(settings, code, ring, parent.folder, parent.speaking)
         child.install()
         become(child)

@@ -185,7 +185,7 @@ class EventsFilter:
         return (
             (not self.types or event.TYPE in self.types)
             and self.step in (None, getattr(event, "step", None))
-            and self.text.lower() in encode_event(event).lower()
+            and (not self.text or self.text.lower() in encode_event(event).lower())
         )
 
 

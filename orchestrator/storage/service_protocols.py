@@ -222,7 +222,7 @@ class ServiceStore(Store, Protocol):
         """As ``steps``, of many runs."""
         ...
 
-    def event_counts(self, run_ids: Sequence[RunId], types: Iterable[EventType]) -> dict[RunId, dict[EventType, int]]:
+    def event_counts(self, run_ids: Sequence[RunId], types: Collection[EventType]) -> dict[RunId, dict[EventType, int]]:
         """How many events of these types each of the runs has."""
         ...
 

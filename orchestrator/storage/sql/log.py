@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import inf
 from typing import Any, Final, cast, get_args
 
@@ -178,13 +179,18 @@ class EventLog(Database):
             last, at_once = rows[-1].id, 2 * at_once
             page = query.where(events.c.id > last if ascending else events.c.id < last)
 
-    def event_counts(self, run_ids: Sequence[RunId], types: Iterable[EventType]) -> dict[RunId, dict[EventType, int]]:
-        """Of types that have rows of their own, which are those that do not tell how steps go."""
+    def event_counts(self, run_ids: Sequence[RunId], types: Collection[EventType]) -> dict[RunId, dict[EventType, int]]:
+        apart = [each.value for each in types if each.value not in _IN_COMPANY]
         query = select(events.c.run_id, events.c.type, func.count().label("events"))
-        query = query.where(events.c.run_id.in_(list(run_ids)), events.c.type.in_([each.value for each in types]))
+        query = query.where(events.c.run_id.in_(list(run_ids)), events.c.type.in_(apart))
         found: dict[RunId, dict[EventType, int]] = {}
         for row in self._all(query.group_by(events.c.run_id, events.c.type)):
             found.setdefault(RunId(row.run_id), {})[EventType(row.type)] = row.events
+        shared = tuple(each for each in types if each.value in _IN_COMPANY)
+        for run_id in run_ids if shared else ():  # their rows have to be read
+            counts = Counter(event.TYPE for _, event in self.events(run_id, wanted=EventsFilter(shared)))
+            if counts:
+                found.setdefault(run_id, {}).update(counts)
         return found
 
     def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:

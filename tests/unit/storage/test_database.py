@@ -18,10 +18,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from opgrid.contracts.events import LogMessage
+from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage
 from opgrid.contracts.wire import encode_event
 from opgrid.errors import DatabaseUnreachable, SettingsError
-from opgrid.ids import RunId
+from opgrid.ids import RunId, StepKey
 from orchestrator.storage.sql.engine import open_engine
 from orchestrator.storage.sql.log import MOST
 from orchestrator.storage.sql.migrate import FOLDER, HEAD, upgrade, version_of
@@ -212,3 +212,16 @@ def test_a_log_tells_what_is_no_text_as_well(database_url: str) -> None:
             turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message=each) for each in said])
         told = [event.message for _, event in store.events("r") if isinstance(event, LogMessage)]
     assert told == ["before", r"a name \udcff", "after"]
+
+
+def test_events_are_counted_wherever_they_lie(database_url: str) -> None:
+    step = StepKey("s")
+    with closing(SqlStore(database_url)) as store:
+        with store.turn() as turn:
+            lines = [LogMessage(run_id=RunId("r"), at=1.0, message="one")] * 70
+            turn.append(
+                RunId("r"), [*lines, AssetMaterialized(run_id=RunId("r"), at=1.0, step=step, attempt=1, asset=("t",))]
+            )
+        kinds = [EventType.LOG_MESSAGE, EventType.ASSET_MATERIALIZATION, EventType.STEP_START]
+        counted = store.event_counts([RunId("r"), RunId("none")], kinds)
+    assert counted == {"r": {EventType.LOG_MESSAGE: 70, EventType.ASSET_MATERIALIZATION: 1}}
