@@ -140,7 +140,6 @@ class CeleryExecutor(Executor):
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         self._is_submitting = True
-        self._mind_memory()
         content, brief = self._brief_of(run)
         travelling = []
         beside = {mate.step for task in tasks if task.then for mate in out_with(task)[1:]}
@@ -244,6 +243,7 @@ class CeleryExecutor(Executor):
             outgoing.append(Outgoing(ABOARD, b"", mates))
         try:
             if large:
+                self._mind_memory()
                 with reaching(self.url):
                     pipe = self._protocol.client.pipeline(transaction=False)
                     for name, data in large.items():
@@ -251,7 +251,7 @@ class CeleryExecutor(Executor):
                     pipe.execute()
             reach("publish before")
             first = None if unstored is None else (content, unstored)
-            said = iter(self._protocol.publish(brief.run_id, brief.stream, outgoing, parcels[0][0].again, first))
+            said = iter(self._push(brief, outgoing, parcels[0][0].again, first, now))
             self._unstored.pop(content, None)
             reach("publish after")
         except BrokerUnreachable:
@@ -260,6 +260,19 @@ class CeleryExecutor(Executor):
             raise
         for parcel in parcels:
             self._depart(brief, parcel, said, now)
+
+    def _push(
+        self, brief: RunBrief, outgoing: Sequence[Outgoing], again: bool, first: tuple[str, bytes] | None, now: float
+    ) -> list[Said]:
+        """Redis is asked for its memory in the same round trip, where that was some time ago."""
+        full = _FULL if now >= self._next_weighing else None
+        said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again, first, full)
+        if said == [Said.FULL]:
+            self._mind_memory()
+            return self._protocol.publish(brief.run_id, brief.stream, outgoing, again, first)
+        if full is not None:
+            self._next_weighing = now + _WEIGH_EVERY
+        return said
 
     def _depart(self, brief: RunBrief, parcel: Parcel, said: Iterator[Said], now: float) -> None:
         """``said``: what was answered about its steps, and those that are out with them."""

@@ -63,7 +63,15 @@ end
 """
 
 _PUBLISH: Final = """
-local again, said, names, i = ARGV[1] == '1', {}, {}, 5
+local again, said, names, i = ARGV[1] == '1', {}, {}, 6
+if ARGV[5] ~= '' then
+  local info = redis.pcall('INFO', 'memory')
+  if type(info) ~= 'string' then return {'full'} end
+  local used, most = string.match(info, 'used_memory:(%d+)'), string.match(info, 'maxmemory:(%d+)')
+  local policy = string.match(info, 'maxmemory_policy:(%S+)') or 'noeviction'
+  local room = not most or tonumber(most) == 0 or tonumber(used) < tonumber(ARGV[5]) * tonumber(most)
+  if policy ~= 'noeviction' or not room then return {'full'} end
+end
 if KEYS[3] then redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[3]) end
 while i <= #ARGV do
   for n = i + 3, i + 1 + 2 * tonumber(ARGV[i + 2]), 2 do names[#names + 1] = 'f:' .. ARGV[n] end
@@ -71,7 +79,7 @@ while i <= #ARGV do
 end
 local known, changed, going = {}, {}, {}
 for n, text in ipairs(all('HMGET', KEYS[1], names)) do known[names[n]] = text end
-i = 5
+i = 6
 while i <= #ARGV do
   local queue, message, members, push = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), false
   i = i + 3
@@ -322,6 +330,7 @@ class Said(StrEnum):
     UNKNOWN = "unknown"  #: Redis has lost what it knew about this run, or was told of all that is out, and not of this
     BACK = "back"
     FAILED = "failed"
+    FULL = "full"  #: Redis has no room for what would follow
 
 
 _WORDS: Final = {word.value.encode(): word for word in Said}
@@ -506,13 +515,15 @@ class Protocol:
         outgoing: Sequence[Outgoing],
         again: bool = False,
         brief: tuple[str, bytes] | None = None,
+        full: float | None = None,
     ) -> list[Said]:
         """Set fences and push messages: SENT, KNOWN or STALE for each member. ``again``: the known too, unless
         claimed. A message of which no member is SENT is not pushed. ``brief``: its hash and what it says, which is
-        stored first.
+        stored first. ``full``: where so much of its memory is in use, as a share, or it evicts keys, or cannot say,
+        nothing is changed, and the answer is FULL alone.
         """
         keys = [self.keys.run(run_id), self.keys.leases(stream)]
-        args: list[Value] = [int(again), run_id, RUN_TTL, b""]
+        args: list[Value] = [int(again), run_id, RUN_TTL, b"", "" if full is None else full]
         if brief is not None:
             keys.append(self.keys.brief(brief[0]))
             args[3] = brief[1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -174,6 +175,24 @@ def test_a_brief_is_stored_with_the_first_message(protocol: Protocol) -> None:
     assert said == [Said.SENT]
     assert protocol.client.get(protocol.keys.brief("b")) == b"what it says"
     assert protocol.client.ttl(protocol.keys.brief("b")) > 1000
+
+
+def test_nothing_is_published_where_redis_is_full(protocol: Protocol) -> None:
+    message = [Outgoing("queue", b"a1", [("a", 1)])]
+    memory: Any = protocol.client.info("memory")
+    protocol.client.config_set("maxmemory", memory["used_memory"] * 4)
+    try:
+        assert protocol.publish(RUN, STREAM, message, brief=("b", b"what it says"), full=0.1) == [Said.FULL]
+        assert not protocol.client.exists("queue", protocol.keys.run(RUN), protocol.keys.brief("b"))
+        assert protocol.publish(RUN, STREAM, message, full=0.9) == [Said.SENT]
+    finally:
+        protocol.client.config_set("maxmemory", 0)
+    protocol.client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        assert protocol.publish(RUN, STREAM, message, again=True, full=0.9) == [Said.FULL]
+    finally:
+        protocol.client.config_set("maxmemory-policy", "noeviction")
+    assert queue(protocol) == [b"a1"]
 
 
 def test_a_released_run_takes_nothing_more(protocol: Protocol) -> None:
