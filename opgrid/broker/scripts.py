@@ -523,7 +523,7 @@ class Protocol:
         nothing is changed, and the answer is FULL alone.
         """
         keys = [self.keys.run(run_id), self.keys.leases(stream)]
-        args: list[Value] = [int(again), run_id, RUN_TTL, b"", "" if full is None else full]
+        args: list[Value] = [int(again), run_id, RUN_TTL, b"", "" if full is None else str(full)]
         if brief is not None:
             keys.append(self.keys.brief(brief[0]))
             args[3] = brief[1]
