@@ -34,6 +34,7 @@ from orchestrator.planner.compile import compile
 from orchestrator.planner.snapshot import take
 from orchestrator.services.execute import drive_here
 from orchestrator.services.launching import Prepared, Request, drive_new, prepare
+from orchestrator.services.removal import Removal
 from orchestrator.services.results import JobExecutionResult
 from orchestrator.services.submission import queued
 from orchestrator.storage.sql.store import SqlStore
@@ -129,6 +130,8 @@ class Durable:
         if self._executor == "multiprocess":
             figures["worker_cpu"] = used
         value, more = self._value(workload, prepared)
+        if workload.shape is Shape.PAYLOAD:  # as the others forget what is large
+            Removal(self._store, self._home, self._redis).remove([prepared.brief.run_id])
         return Outcome(took, value, figures={**figures, **more})
 
     def _prepare(self, job: JobDefinition) -> Prepared:

@@ -20,6 +20,11 @@ from benchmarks.subjects import Subject
 _PATIENCE: Final = 300.0
 
 
+def _is_ours(variable: str) -> bool:
+    """Settings of opgrid, and the one with which Python compiles what it imports anew in each process."""
+    return variable.startswith("OPGRID_") or variable == "PYTHONDONTWRITEBYTECODE"
+
+
 class SubjectFailed(Exception):
     """A measurement ended with an error, or with its process."""
 
@@ -34,7 +39,7 @@ class Seat:
         self._process = subprocess.Popen(
             subject.command(),
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if not name.startswith("OPGRID_")} | {**environ},
+            env={name: value for name, value in os.environ.items() if not _is_ours(name)} | {**environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -271,15 +271,25 @@ def check_packages(roots: Sequence[str] = ()) -> None:
     are ours for good.
     """
     for root in (*roots, *sys.path):
-        folder = Path(root or os.getcwd()).resolve()
-        if folder == _ROOT:
+        if _is_root(root or os.getcwd()):
             break
-        for name in OURS:
-            stranger = _stranger(folder, name)
-            if stranger is not None:
-                raise ShadowedPackage(name, str(stranger), str(_ROOT / name))
     if not any(isinstance(finder, _OurPackages) for finder in sys.meta_path):
         sys.meta_path.insert(0, _OurPackages())
+
+
+@functools.lru_cache(maxsize=256)
+def _is_root(place: str) -> bool:
+    """Whether our packages lie there; else there are no others of their names. What is looked at once is not looked at
+    again: processes are forked from one that has.
+    """
+    folder = Path(place).resolve()
+    if folder == _ROOT:
+        return True
+    for name in OURS:
+        stranger = _stranger(folder, name)
+        if stranger is not None:
+            raise ShadowedPackage(name, str(stranger), str(_ROOT / name))
+    return False
 
 
 def _stranger(folder: Path, name: str) -> Path | None:

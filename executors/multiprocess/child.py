@@ -29,6 +29,7 @@ from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.op import OpDefinition
 from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId, StepKey
+from opgrid.io import filesystem  # noqa: F401 (what keeps most values: processes are forked from one that has it)
 from opgrid.loading import check_packages, job_for, load
 from opgrid.steps import attempts
 from opgrid.steps.hooks import run_hooks_elsewhere

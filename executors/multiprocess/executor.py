@@ -86,6 +86,7 @@ class MultiprocessExecutor(Executor):
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._children: set[Process] = set()
+        self._foreseen = 0  #: processes that will have something to do, once there is one
         self._seconds: dict[NodePath, float] = {}  #: that a step of this node took last
         self._unwanted: set[tuple[RunId, StepKey, int]] = set()  #: canceled, and given to a process behind others
         self._claims = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(3)] for number in itertools.count())
@@ -102,6 +103,9 @@ class MultiprocessExecutor(Executor):
         return cls(setup, most)
 
     # ---- what the loop asks for --------------------------------------------------------------------------------------
+
+    def foresee(self, run: RunBrief, breadth: int) -> None:
+        self._foreseen = max(self._foreseen, min(breadth, self._most))
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         seen = self._seen.setdefault(run.run_id, set())
@@ -207,6 +211,12 @@ class MultiprocessExecutor(Executor):
         for _ in range(min(len(self._waiting) - starting, self._most - len(self._children))):
             self._start()
 
+    def _start_foreseen(self) -> None:
+        """The first process has loaded the code; while it works, the others do: they are there when steps are."""
+        foreseen, self._foreseen = self._foreseen, 0
+        for _ in range(foreseen - len(self._children)):
+            self._start()
+
     def _queue(self, run: RunBrief, wanted: frames.Do) -> None:
         heapq.heappush(self._waiting, Entry(-wanted.task.priority, next(self._order), run, wanted, inf))
 
@@ -290,6 +300,7 @@ class MultiprocessExecutor(Executor):
             match kind:
                 case frames.READY:
                     child.ready = True
+                    self._start_foreseen()
                     if self._nursery is not None and child.forked:
                         self._nursery.thrives()
                 case frames.TOLD:

@@ -57,6 +57,9 @@ class Executor(ABC):
     @abstractmethod
     def poll(self, timeout: float) -> Polled: ...
 
+    def foresee(self, run: RunBrief, breadth: int) -> None:  # noqa: B027 (optional)
+        """Called when a run begins or goes on here: about so many of its steps will be ready at the same time."""
+
     def expects(self, job: str, op: str) -> float | None:
         """Seconds that a step of this op takes here, with what goes with it; None: nothing is known of it."""
         return None

@@ -23,6 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from opgrid.doors import through
+from opgrid.loading import check_packages
 from opgrid.zygote import modules, nursery
 from opgrid.zygote.birth import LEARNS, Child, Descriptors, Modules, Wanted, born, ended
 
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     control.set_inheritable(False)
     for door in arguments[2:]:
         through(door)
+    check_packages()
     zygote = Zygote(control, learns=arguments[1] == LEARNS)
     signal.alarm(0)
     wanted = zygote.serve()

@@ -44,7 +44,7 @@ from orchestrator.engine.outbox import Hooks, Outbox, Release, Stop, Submit, nev
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.polling import Ears, Heard, ears
 from orchestrator.engine.pools import LOOK_AGAIN, PoolStore, Slot
-from orchestrator.planner.plan import Plan, StepSpec
+from orchestrator.planner.plan import Plan, StepSpec, breadth
 
 Watch = Callable[[Sequence[AnyEvent]], None]
 
@@ -188,6 +188,7 @@ class _Driver:
             self._over(run)
             return
         self._live[run.run_id] = run
+        self._foretell(run)
         if run.pools and self._pools is not None:
             out = [task.task.step for task in run.orders if isinstance(task, Launch)]
             self._pools.keep_slots(run.run_id, [*out, *machine.out()])
@@ -200,6 +201,12 @@ class _Driver:
             self._later.split(run)
         self._announce(run)
         self._obey([(run, command) for command in run.orders], self._clock())
+
+    def _foretell(self, run: LiveRun) -> None:
+        for name in run.executors():
+            executor = self._executors[name]
+            if type(executor).foresee is not Executor.foresee:
+                executor.foresee(run.brief, breadth(run.machine.plan))
 
     def _announce(self, run: LiveRun) -> None:
         """They have passed all that holds steps back; submitted again, they can be sent again when it has to be."""

@@ -18,6 +18,8 @@ from opgrid.ids import NodePath, StepKey
 
 #: ``StepSpec.fuse`` of a step that always travels alone.
 NEVER = "-"
+#: ``breadth`` of a plan that maps over outputs.
+MANY = 1 << 16
 #: The mapping keys of one instance, outermost first; () where a step is not mapped.
 Keys = tuple[str, ...]
 
@@ -129,6 +131,24 @@ def upstream(spec: StepSpec) -> list[FromStep]:
         elif isinstance(given.feed, FromSteps):
             found.extend(given.feed.items)
     return found
+
+
+def breadth(plan: Plan) -> int:
+    """How many steps are ready at the same time, as far as can be told beforehand: those that wait for none, or all
+    that wait for the same one; MANY where steps are mapped. A chain has 1.
+    """
+    first, most, after = 0, 0, dict[NodePath, int]()
+    for spec in plan.steps:
+        if not spec.runs:
+            continue
+        if spec.scope:
+            return MANY
+        before = {wire.step for wire in upstream(spec)}
+        first += not before
+        for each in before:
+            after[each] = after.get(each, 0) + 1
+            most = max(most, after[each])
+    return max(first, most)
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

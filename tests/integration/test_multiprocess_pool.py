@@ -47,6 +47,28 @@ def test_processes_are_kept_and_started_only_when_there_is_work(run: Conversatio
     assert len(set(pids(run))) == 2
 
 
+@pytest.mark.parametrize(("breadth", "processes"), [(0, 1), (1, 1), (2, 2), (100, 3)])
+def test_processes_that_will_have_something_to_do_are_there_before(
+    tmp_path: Path, breadth: int, processes: int
+) -> None:
+    executor = MultiprocessExecutor(contract_setup(tmp_path, start_method={"spawn": {}}), max_concurrent=3)
+    before = children()
+    try:
+        run = Conversation(executor, tmp_path)
+        executor.foresee(run.brief, breadth)
+        assert children() == before
+        assert isinstance(run.run("five"), StepSucceeded)
+        assert len(children() - before) == processes
+    finally:
+        executor.close()
+    assert children() == before
+
+
+def children() -> set[str]:
+    pid = os.getpid()
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
 def test_priority_decides_what_goes_first(tmp_path: Path) -> None:
     executor = MultiprocessExecutor(contract_setup(tmp_path), max_concurrent=1)
     try:

@@ -61,6 +61,18 @@ def test_a_chain_runs_in_order_and_its_log_tells_the_story(clock: FakeClock, log
     assert executor.released == [RUN]
 
 
+def test_an_executor_hears_how_broad_a_run_will_be_before_its_first_step(clock: FakeClock, log: MemoryLog) -> None:
+    class Foreseeing(FakeExecutor):
+        def foresee(self, run: RunBrief, breadth: int) -> None:
+            foreseen.append((run.run_id, breadth, len(self.submitted)))
+
+    foreseen: list[tuple[RunId, int, int]] = []
+    structure = job([op("a"), op("inc", "x")], call("a"), *(call(f"inc{n}", "inc", x="a") for n in range(3)))
+    run = LiveRun.new(brief(), compile(snapshot(structure)))
+    drive([run], {"fake": Foreseeing(clock)}, log, clock=clock)
+    assert foreseen == [(RUN, 3, 0)]
+
+
 def test_a_fan_out_of_a_thousand_is_submitted_as_one_batch_and_collected_in_order(
     clock: FakeClock, log: MemoryLog
 ) -> None:

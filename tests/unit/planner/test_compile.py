@@ -26,7 +26,7 @@ from orchestrator.planner.compile import CyclicJob, compile
 from orchestrator.planner.dynamic import DynamicError
 from orchestrator.planner.flatten import BadWire
 from orchestrator.planner.inputs import UnsatisfiedInputs
-from orchestrator.planner.plan import NEVER, FromSteps, KnownStep, Plan, StepSpec
+from orchestrator.planner.plan import MANY, NEVER, FromSteps, KnownStep, Plan, StepSpec, breadth
 from orchestrator.planner.routing import BadTag
 from orchestrator.planner.snapshot import JobSnapshot
 from tests.unit.engine.jobs import (
@@ -99,6 +99,18 @@ def test_nested_graphs_are_flattened_and_their_inputs_and_outputs_followed() -> 
     assert feeds(plan["o.g.inc"]) == {"x": feed("a")}
     assert feeds(plan["o.g.inc_2"]) == {"x": feed("o.g.inc")}
     assert feeds(plan["last"]) == {"x": feed("o.g.inc_2")}
+
+
+def test_how_many_steps_can_be_ready_at_the_same_time() -> None:
+    def of(*nodes: NodeInfo) -> int:
+        return breadth(compile(snapshot(job([A, INC, TWO], *nodes))))
+
+    assert breadth(compile(snapshot(job([])))) == 0
+    assert breadth(compile(snapshot(chain(5)))) == 1
+    assert of(call("a"), call("b", "a"), call("two", x="a", y="b")) == 2
+    assert of(call("a"), *(call(f"inc{n}", "inc", x="a") for n in range(4))) == 4
+    assert of(call("a"), call("two", x="a", y="a")) == 1
+    assert breadth(compile(snapshot(fan_out_job()))) == MANY
 
 
 def test_a_graph_that_contains_itself_is_an_error() -> None:
