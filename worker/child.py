@@ -21,7 +21,7 @@ from opgrid.broker.messages import (
     sign_tasks,
     verify_dispatch,
 )
-from opgrid.broker.scripts import Attempt, Protocol, Said
+from opgrid.broker.scripts import RUN_TTL, Attempt, Protocol, Said
 from opgrid.contracts.events import EngineNote, ErrorInfo, StepFailed
 from opgrid.contracts.tasks import Ended, RunBrief, StepTask
 from opgrid.contracts.wire import decode_brief, hash_of
@@ -175,7 +175,10 @@ class Child:
 
     def _hand_back(self, task: StepTask, brief: RunBrief, content: str, queue: str, error: LoadError) -> str:
         at = Attempt(task.run_id, brief.stream, task.step, task.attempt)
-        dispatch, _ = sign_tasks(content, [task], self.ring)  # what is stored beside it is there already
+        dispatch, beside = sign_tasks(content, [task], self.ring)
+        if beside is not None:
+            with reaching(self.settings.broker_url):
+                self.protocol.client.set(self.keys.tasks(content, dispatch.tasks), beside, ex=RUN_TTL)
         shown = label(brief.job.name, [task])
         key, message = self.messages.build(dispatch, shown, queue, task.priority)
         reason = f"Worker {self.settings.name} hands back steps of this run: {error}"

@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from opgrid.broker.keys import Keys
-from opgrid.broker.messages import BRIEF, CeleryMessages, Dispatch, encode_run, label, sign_tasks
+from opgrid.broker.keys import Keys, priority_step
+from opgrid.broker.messages import (
+    BRIEF,
+    CeleryMessages,
+    Dispatch,
+    encode_run,
+    label,
+    open_tasks,
+    read_message,
+    sign_tasks,
+    verify_dispatch,
+)
+from opgrid.broker.scripts import Outgoing
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.tasks import JobRef, RunBrief, StepTask
+from opgrid.contracts.tasks import Gathered, JobRef, OutputRef, RunBrief, StepTask, TaskInput
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.io.keys import KeyRing
@@ -65,3 +76,25 @@ def test_only_small_ones_come_along() -> None:
     assert header(DATA)
     assert not header(DATA + b" " * 2000)
     assert not header(None)
+
+
+def test_long_steps_that_came_together_are_handed_back_one_by_one_and_whole(child: Child) -> None:
+    refs = tuple(OutputRef(RunId("r"), StepKey(f"a[{number}]")) for number in range(100))
+    inputs = (TaskInput("all", Gathered(refs)),)
+    tasks = [StepTask(RunId("r"), StepKey(name), NodePath("b"), inputs=inputs) for name in ("b[1]", "b[2]")]
+    protocol, keys = child.protocol, child.keys
+    protocol.publish("r", "s", [Outgoing("", b"", [(task.step, task.attempt) for task in tasks])])
+    dispatch, beside = sign_tasks(CONTENT, tasks, RING)
+    assert beside is not None
+    protocol.client.set(keys.tasks(CONTENT, dispatch.tasks), beside)
+    said = child.run(dispatch, "q", DATA.decode())  # it has no code at all
+    assert said == "handed back: back handed back: back"
+    found = []
+    for message in protocol.client.lrange(keys.queue("q", priority_step(0)), 0, -1):
+        assert isinstance(message, bytes)
+        _, again = read_message(message)
+        verify_dispatch(again, RING)
+        stored = protocol.client.get(keys.tasks(CONTENT, again.tasks))
+        assert isinstance(stored, bytes)
+        found.append(open_tasks(again, stored))
+    assert found == [[tasks[1]], [tasks[0]]]
