@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from opgrid.broker.keys import Keys, priority_step
+from opgrid.contracts.compact import compacted, restored
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.told import Report, decode_reports, encode_reports
@@ -81,13 +82,13 @@ def open_tasks(dispatch: Dispatch, data: bytes | None) -> list[StepTask]:
 
 
 def seal_events(events: Sequence[AnyEvent], ring: KeyRing) -> bytes:
-    return seal(_PURPOSE_EVENTS, [encode_reports(events)], ring)
+    return seal(_PURPOSE_EVENTS, [compacted(encode_reports(events))], ring)
 
 
 def open_events(data: bytes, ring: KeyRing) -> list[Report]:
     """Raises PayloadRejected; msgspec.MsgspecError and UnicodeDecodeError for what no version of opgrid wrote."""
-    (text,) = open_sealed(data, _PURPOSE_EVENTS, ring)
-    return decode_reports(text)
+    (sealed,) = open_sealed(data, _PURPOSE_EVENTS, ring)
+    return decode_reports(restored(sealed))
 
 
 def seal_returned(returned: Sequence[Attempted], ring: KeyRing) -> bytes:

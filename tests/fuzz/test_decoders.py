@@ -27,6 +27,7 @@ from opgrid.broker.messages import (
     sign_tasks,
     verify_dispatch,
 )
+from opgrid.contracts.compact import compacted, restored
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import ErrorInfo, HandledOutput, StepFailed, StepOutput, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask, Stored, TaskInput
@@ -92,6 +93,14 @@ class Target(NamedTuple):
     must_refuse: bool  #: whatever was changed; otherwise it may decode to something
 
 
+def _compressed(data: bytes) -> Any:
+    """Where nobody has signed it, as in a row of the log."""
+    try:
+        return [*unfolded(decode_reports(restored(data)))]
+    except PayloadRejected as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
 EVENTS = [
     StepStarted(run_id=RUN, at=1.0, step=StepKey("a[b]"), attempt=2, claim="c", worker="w", pid=3),
     StepOutput(run_id=RUN, at=1.0, step=StepKey("a[b]"), attempt=1, output="y"),
@@ -136,6 +145,7 @@ TARGETS = {
     "values that share a key": Target([PARCEL.sealed()], lambda data: opened(data, RUN, PARCEL.name, RING), True),
     "briefs": Target([encode_run(BRIEF)[1]], decode_brief, False),
     "what is told by the way": Target([encode_reports(EVENTS)], lambda data: [*unfolded(decode_reports(data))], False),
+    "what was compressed": Target([compacted(encode_reports(EVENTS * 20))], _compressed, False),
     "the log": Target([msgspec.json.encode(EVENTS)], decode_events, False),
 }
 

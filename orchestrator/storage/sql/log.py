@@ -10,6 +10,7 @@ from typing import Any, Final, cast, get_args
 import msgspec
 from sqlalchemy import Connection, delete, func, literal_column, or_, select, text, update
 
+from opgrid.contracts.compact import compacted, restored
 from opgrid.contracts.events import (
     AnyEvent,
     AssetMaterialized,
@@ -25,7 +26,7 @@ from opgrid.contracts.events import (
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.told import ROUTINE, Report, Told, unfolded
 from opgrid.contracts.wire import decode_event, encode_event, encode_events, encode_legibly
-from opgrid.errors import EventLogInvalidForRun
+from opgrid.errors import EventLogInvalidForRun, PayloadRejected
 from opgrid.ids import RunId
 from orchestrator.storage.records import EventLogRecord, EventRecordsFilter, EventsFilter
 from orchestrator.storage.sql.database import Database
@@ -45,7 +46,7 @@ _TYPES: Final[dict[type, str]] = {kind: kind.TYPE.value for kind in get_args(Any
 _encode: Final = msgspec.json.Encoder().encode
 _several: Final = msgspec.json.Decoder(list[AnyEvent | list[AnyEvent]])
 _IN_COMPANY: Final = frozenset(_TYPES[kind] for kind in _TOGETHER)
-_ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body
+_ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body, events.c.packed
 _OF_RUNS: Final = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 _OPEN: Final = [status.value for status in RunStatus if not status.is_final]
 _FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
@@ -75,11 +76,12 @@ def _rows(run_id: RunId, told: Sequence[Report], held: int) -> Iterator[Row]:
     first = told[0]
     if held == 1:
         event = next(unfolded([first]))
-        yield run_id, _TYPES[type(event)], getattr(event, "step", None) or None, event.at, encode_event(event), 1
+        step = getattr(event, "step", None) or None
+        yield run_id, _TYPES[type(event)], step, event.at, encode_event(event), None, 1
         return
     body = _body(told)
     if len(body) <= _LONGEST:
-        yield run_id, _SEVERAL, None, first.at, body, held
+        yield run_id, _SEVERAL, None, first.at, *_kept(body), held
         return
     events = list(unfolded(told))
     half = len(events) // 2
@@ -87,22 +89,39 @@ def _rows(run_id: RunId, told: Sequence[Report], held: int) -> Iterator[Row]:
     yield from _rows(run_id, events[half:], len(events) - half)
 
 
-def _body(told: Sequence[Report]) -> str:
+def _body(told: Sequence[Report]) -> bytes:
     """A list; in it, what was told by the way is a list of its own, as it came."""
     try:
-        return _encode([report.events if type(report) is Told else report for report in told]).decode()
+        return _encode([report.events if type(report) is Told else report for report in told])
     except (UnicodeEncodeError, TypeError):
-        return encode_events(list(unfolded(told))).decode()
+        return encode_events(list(unfolded(told)))
 
 
-def _events_of(row: Any) -> list[tuple[int, AnyEvent]]:
-    """With their numbers: that of a row is the number of its last event. Raises EventLogInvalidForRun."""
+def _kept(body: bytes) -> tuple[str, bytes | None]:
+    """``body`` and ``packed`` of its row."""
+    packed = compacted(body)
+    return (body.decode(), None) if packed is body else ("", packed)
+
+
+def _several_of(row: Any) -> bytes:
+    """The list that a row of several holds. Raises PayloadRejected."""
+    body: str = row.body
+    return body.encode() if row.packed is None else restored(row.packed)
+
+
+def _events_of(row: Any, may_hold: Callable[[bytes], bool] | None = None) -> list[tuple[int, AnyEvent]]:
+    """With their numbers: that of a row is the number of its last event. None of several of which ``may_hold``, asked
+    for the list of them, says that none is wanted. Raises EventLogInvalidForRun.
+    """
     try:
-        if row.body.startswith("["):
-            found = _flat(_several.decode(row.body))
-            return list(enumerate(found, row.id - len(found) + 1))
-        return [(row.id, decode_event(row.body))]
-    except msgspec.DecodeError as error:
+        if row.packed is None and not row.body.startswith("["):
+            return [(row.id, decode_event(row.body))]
+        several = _several_of(row)
+        if may_hold is not None and not may_hold(several):
+            return []
+        found = _flat(_several.decode(several))
+        return list(enumerate(found, row.id - len(found) + 1))
+    except (msgspec.DecodeError, PayloadRejected) as error:
         raise EventLogInvalidForRun(row.run_id, row.id, str(error)) from error
 
 
@@ -129,8 +148,10 @@ class EventLog(Database):
         query = select(*_ENTRY).where(events.c.run_id == run_id, events.c.id > after)
         if wanted is None:
             return self._found(query, limit, lambda number, _: number > after)
-        query = query.where(*_may_hold(wanted))
-        return self._found(query, limit, lambda number, event: number > after and wanted.fits(event))
+        query = query.where(*_where(wanted))
+        return self._found(
+            query, limit, lambda number, event: number > after and wanted.fits(event), may_hold=_may_hold(wanted)
+        )
 
     def event_records(
         self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
@@ -160,7 +181,12 @@ class EventLog(Database):
         return [EventLogRecord(*each) for each in self._found(query, limit, wanted.fits, ascending)]
 
     def _found(
-        self, query: Any, limit: int | None, fits: Callable[[int, AnyEvent], bool], ascending: bool = True
+        self,
+        query: Any,
+        limit: int | None,
+        fits: Callable[[int, AnyEvent], bool],
+        ascending: bool = True,
+        may_hold: Callable[[bytes], bool] | None = None,
     ) -> list[tuple[int, AnyEvent]]:
         """(number, event) of the rows of ``query`` that fit, in the order of their numbers or against it."""
         query = query.order_by(events.c.id if ascending else events.c.id.desc())
@@ -170,7 +196,7 @@ class EventLog(Database):
         while True:
             rows = self._all(page.limit(at_once))
             for row in rows:
-                held = _events_of(row)
+                held = _events_of(row, may_hold)
                 found += [each for each in (held if ascending else reversed(held)) if fits(*each)]
                 if limit is not None and len(found) >= limit:
                     return found[:limit]
@@ -255,21 +281,42 @@ def _first_beyond(kept: int) -> Any:
 
 def _keep_last(connection: Connection, row: Any, count: int) -> None:
     """Of a row of several events: the number of the row is that of the last."""
-    body = encode_events(_flat(_several.decode(row.body))[-count:]).decode()
-    connection.execute(update(events).where(events.c.id == row.id).values(body=body, holds=count))
+    body, packed = _kept(encode_events(_flat(_several.decode(_several_of(row)))[-count:]))
+    connection.execute(update(events).where(events.c.id == row.id).values(body=body, packed=packed, holds=count))
 
 
-def _may_hold(wanted: EventsFilter) -> Iterator[Any]:
-    """What is true of each row that holds one of these, and of few others."""
-    several = events.c.type == _SEVERAL
+def _where(wanted: EventsFilter) -> Iterator[Any]:
+    """What is true of each row that holds one of these, and of few others that are not compressed."""
+    several, packed = events.c.type == _SEVERAL, events.c.packed.is_not(None)
     if wanted.types:
         types = [each.value for each in wanted.types]
         yield events.c.type.in_(types if _IN_COMPANY.isdisjoint(types) else [*types, _SEVERAL])
     if wanted.step is not None:
-        named = encode_legibly(wanted.step).decode()[1:]  # LIKE is quick where the first letter is rare; a quote is not
-        yield or_(events.c.step == wanted.step, several & events.c.body.contains(named, autoescape=True))
+        named = _named(wanted.step).decode()
+        yield or_(events.c.step == wanted.step, packed, several & events.c.body.contains(named, autoescape=True))
     if wanted.text:
-        yield func.lower(events.c.body).contains(wanted.text.lower(), autoescape=True)
+        yield or_(packed, func.lower(events.c.body).contains(wanted.text.lower(), autoescape=True))
+
+
+def _may_hold(wanted: EventsFilter) -> Callable[[bytes], bool]:
+    """The same, of a list of events: to look takes a tenth of what it takes to read it."""
+    types = [b'"type":"%s"' % each.value.encode() for each in wanted.types]
+    named = None if wanted.step is None else _named(wanted.step)
+    text = wanted.text.lower()
+
+    def may_hold(several: bytes) -> bool:
+        return (
+            (not types or any(each in several for each in types))
+            and (named is None or named in several)
+            and (not text or text in several.decode().lower())
+        )
+
+    return may_hold
+
+
+def _named(step: str) -> bytes:
+    """As it stands in JSON, but for the first quote: LIKE is quick where the first letter is rare."""
+    return encode_legibly(step)[1:]
 
 
 def forget_events(connection: Connection, which: Any) -> None:
@@ -277,5 +324,5 @@ def forget_events(connection: Connection, which: Any) -> None:
     last = connection.execute(select(func.max(events.c.id))).scalar()
     connection.execute(delete(events).where(which, events.c.id != last))
     connection.execute(delete(events).where(events.c.run_id == "", events.c.id != last))
-    gone = {"run_id": "", "type": "", "step": None, "holds": 1, "body": ""}
+    gone = {"run_id": "", "type": "", "step": None, "holds": 1, "body": "", "packed": None}
     connection.execute(update(events).where(which, events.c.id == last).values(**gone))

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Insert,
+    LargeBinary,
     Table,
     bindparam,
     func,
@@ -62,7 +63,7 @@ _NEW_RUN: Final = tuple(name for name in runs.c.keys() if name not in _LATER)  #
 
 
 #: What is said of events when they are stored.
-EVENT: Final = "run_id", "type", "step", "at", "body", "holds"
+EVENT: Final = "run_id", "type", "step", "at", "body", "packed", "holds"
 
 Row = tuple[Any, ...]
 
@@ -186,11 +187,13 @@ class Writer:
 
 
 def _rows_of_json(table: Table, columns: Sequence[str], dialect: Dialect) -> Any:
-    types = ", ".join(f"{name} {dialect.type_compiler_instance.process(table.c[name].type)}" for name in columns)
+    """Bytes are in base64 there."""
+    binary = {name for name in columns if isinstance(table.c[name].type, LargeBinary)}
+    process = dialect.type_compiler_instance.process
+    types = ", ".join(f"{name} {'TEXT' if name in binary else process(table.c[name].type)}" for name in columns)
     given = text(f"ROWS FROM (json_to_recordset(:rows) AS ({types})) WITH ORDINALITY AS given")
-    return (
-        select(*(literal_column(f"given.{name}") for name in columns)).select_from(given).order_by(text("ordinality"))
-    )
+    values = (f"decode(given.{name}, 'base64')" if name in binary else f"given.{name}" for name in columns)
+    return select(*map(literal_column, values)).select_from(given).order_by(text("ordinality"))
 
 
 def _said(status: RunStatus) -> Any:

@@ -61,6 +61,7 @@ runs = Table(
 
 #: A row is one event, or several of one run: then ``id`` is the number of the last, and those of the others come just
 #: before; ``type`` is SEVERAL, and ``body`` is a list, in which what an attempt told by the way may be a list again.
+#: A long list is in ``packed``, compressed by zstd, and ``body`` is empty.
 events = Table(
     "events",
     metadata,
@@ -70,6 +71,7 @@ events = Table(
     Column("step", Text),
     Column("at", Float, nullable=False),
     Column("body", Text, nullable=False),
+    Column("packed", LargeBinary),
     Column("holds", Integer, nullable=False, server_default="1"),
     Index("events_by_run", "run_id", "id"),
     Index("run_events", "id", sqlite_where=_OF_RUNS, postgresql_where=_OF_RUNS),

@@ -22,11 +22,13 @@ from opgrid.broker.messages import (
     sign_tasks,
     verify_dispatch,
 )
+from opgrid.contracts.compact import LONG, compacted
 from opgrid.contracts.events import StepSucceeded
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, TaskInput
-from opgrid.contracts.wire import hash_of
+from opgrid.contracts.wire import encode_events, hash_of
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey
+from opgrid.io.envelope import seal
 from opgrid.io.keys import KeyRing
 
 RING, OTHER = KeyRing(b"a" * 32), KeyRing(b"b" * 32)
@@ -88,7 +90,7 @@ def test_long_tasks_are_stored_beside_their_message() -> None:
     assert dispatch.stored
     verify_dispatch(dispatch, RING)
     assert open_tasks(dispatch, beside) == [long]
-    for changed in (None, beside.replace(b"a[7]", b"a[8]")):
+    for changed in (None, beside[:50] + b"x" + beside[51:], beside + b" "):
         with pytest.raises(PayloadRejected):
             open_tasks(dispatch, changed)
 
@@ -121,6 +123,23 @@ def test_events_are_signed() -> None:
             open_events(bad, RING)
     with pytest.raises(PayloadRejected):
         open_events(sealed, OTHER)
+
+
+def test_many_events_take_a_tenth_of_what_they_say() -> None:
+    events = [StepSucceeded(run_id=RUN, at=float(at), step=StepKey(f"a[{at}]"), attempt=1) for at in range(100)]
+    sealed = seal_events(events, RING)
+    assert open_events(sealed, RING) == events
+    assert 10 * len(sealed) < len(encode_events(events))
+    for bad in (sealed[:-1], sealed[:100] + b"x" + sealed[101:]):
+        with pytest.raises(PayloadRejected):
+            open_events(bad, RING)
+
+
+def test_what_is_signed_and_does_not_decompress_is_rejected() -> None:
+    packed = compacted(b"[" + b" " * LONG + b"]")
+    for broken in (packed[:-1], packed[:6], packed + b"x", packed[:5] + b"\xff" * 8):
+        with pytest.raises(PayloadRejected, match="does not decompress"):
+            open_events(seal("event", [broken], RING), RING)
 
 
 @pytest.mark.parametrize("along", [True, False])

@@ -15,13 +15,16 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from opgrid.contracts.compact import LONG
 from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage
-from opgrid.contracts.wire import encode_event
-from opgrid.errors import DatabaseUnreachable, SettingsError
+from opgrid.contracts.wire import decode_events, encode_event
+from opgrid.errors import DatabaseUnreachable, EventLogInvalidForRun, SettingsError
 from opgrid.ids import RunId, StepKey
+from orchestrator.storage.records import EventsFilter
 from orchestrator.storage.sql.engine import open_engine
 from orchestrator.storage.sql.log import MOST
 from orchestrator.storage.sql.migrate import FOLDER, HEAD, upgrade, version_of
@@ -205,6 +208,64 @@ def test_what_a_turn_says_of_a_run_takes_few_rows(database_url: str, count: int)
     assert len(set(numbers)) == count and min(numbers) > 0
 
 
+def lines(count: int, words: str = "as before") -> list[LogMessage]:
+    return [LogMessage(run_id=RunId("r"), at=float(at), message=f"{words} {at}") for at in range(count)]
+
+
+@pytest.mark.parametrize("count", [2, 64, 64 * 40])
+def test_rows_of_several_are_compressed_where_they_are_long(database_url: str, count: int) -> None:
+    with closing(SqlStore(database_url)) as store:
+        with store.turn() as turn:
+            turn.append(RunId("r"), lines(count))
+        with store._engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT length(body), length(packed) FROM events").all()
+        assert [event for _, event in store.events("r")] == lines(count)
+        assert [event for _, event in store.events("r", wanted=EventsFilter(text="BEFORE 1"))] == [
+            line for line in lines(count) if "before 1" in line.message
+        ]
+    if count < 64:
+        assert [packed for _, packed in found] == [None]
+    else:
+        assert all(body == 0 and packed < LONG / 2 for body, packed in found)
+
+
+def test_letters_of_any_language_are_found_in_either_case(database_url: str) -> None:
+    with closing(SqlStore(database_url)) as store:
+        with store.turn() as turn:
+            turn.append(RunId("r"), lines(64, "GRÜẞE \u0416"))
+        assert len(store.events("r", wanted=EventsFilter(text="grüße ж 7"))) == 1
+
+
+def test_a_row_that_does_not_decompress_is_told(database_url: str) -> None:
+    with closing(SqlStore(database_url)) as store:
+        with store.turn() as turn:
+            turn.append(RunId("r"), lines(64))
+        with store._engine.begin() as connection:
+            packed = connection.execute(text("SELECT packed FROM events")).scalar_one()
+            connection.execute(text("UPDATE events SET packed = :packed"), {"packed": packed[:-5]})
+        with pytest.raises(EventLogInvalidForRun, match="does not decompress"):
+            store.events("r")
+
+
+def test_an_older_version_finds_a_log_as_it_wrote_them(database_url: str) -> None:
+    with closing(SqlStore(database_url)) as store, store.turn() as turn:
+        turn.append(RunId("r"), lines(64 * 9))
+    engine = open_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    script = ScriptDirectory.from_config(config)
+    context = EnvironmentContext(config, script, fn=lambda rev, _: script._downgrade_revs("0007", rev))
+    with context as environment, engine.begin() as connection:
+        environment.configure(connection=connection, target_metadata=metadata)
+        environment.run_migrations()
+    with engine.connect() as connection:
+        bodies = connection.execute(text("SELECT body FROM events ORDER BY id")).scalars().all()
+    assert [event for body in bodies for event in decode_events(body)] == lines(64 * 9)
+    engine.dispose()
+    with closing(SqlStore(database_url)) as store:  # and this one finds that
+        assert [event for _, event in store.events("r")] == lines(64 * 9)
+
+
 def test_a_log_tells_what_is_no_text_as_well(database_url: str) -> None:
     with closing(SqlStore(database_url)) as store:
         with store.turn() as turn:
@@ -218,10 +279,8 @@ def test_events_are_counted_wherever_they_lie(database_url: str) -> None:
     step = StepKey("s")
     with closing(SqlStore(database_url)) as store:
         with store.turn() as turn:
-            lines = [LogMessage(run_id=RunId("r"), at=1.0, message="one")] * 70
-            turn.append(
-                RunId("r"), [*lines, AssetMaterialized(run_id=RunId("r"), at=1.0, step=step, attempt=1, asset=("t",))]
-            )
+            made = AssetMaterialized(run_id=RunId("r"), at=1.0, step=step, attempt=1, asset=("t",))
+            turn.append(RunId("r"), [*lines(70), made])
         kinds = [EventType.LOG_MESSAGE, EventType.ASSET_MATERIALIZATION, EventType.STEP_START]
         counted = store.event_counts([RunId("r"), RunId("none")], kinds)
     assert counted == {"r": {EventType.LOG_MESSAGE: 70, EventType.ASSET_MATERIALIZATION: 1}}
