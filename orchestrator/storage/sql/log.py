@@ -25,7 +25,7 @@ from opgrid.contracts.events import (
 )
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.told import ROUTINE, Report, Told, unfolded
-from opgrid.contracts.wire import decode_event, encode_event, encode_events, encode_legibly
+from opgrid.contracts.wire import decode_event, encode_events, encode_legibly
 from opgrid.errors import EventLogInvalidForRun, PayloadRejected
 from opgrid.ids import RunId
 from orchestrator.storage.records import EventLogRecord, EventRecordsFilter, EventsFilter
@@ -73,20 +73,45 @@ def rows_of(run_id: RunId, told: Sequence[Report]) -> Iterator[Row]:
 
 def _rows(run_id: RunId, told: Sequence[Report], held: int) -> Iterator[Row]:
     """Of what may share a row, if it is not too long for that."""
-    first = told[0]
     if held == 1:
-        event = next(unfolded([first]))
-        step = getattr(event, "step", None) or None
-        yield run_id, _TYPES[type(event)], step, event.at, encode_event(event), None, 1
+        (event,) = unfolded(told)
+        yield _row_of(run_id, event, encode_legibly(event))
         return
     body = _body(told)
     if len(body) <= _LONGEST:
-        yield run_id, _SEVERAL, None, first.at, *_kept(body), held
-        return
-    events = list(unfolded(told))
-    half = len(events) // 2
-    yield from _rows(run_id, events[:half], half)
-    yield from _rows(run_id, events[half:], len(events) - half)
+        yield _row_of_several(run_id, told[0].at, body, held)
+    else:
+        yield from _rows_of_long(run_id, unfolded(told))
+
+
+def _rows_of_long(run_id: RunId, told: Iterable[AnyEvent]) -> Iterator[Row]:
+    """As many as fit into a row together; one by itself, however long."""
+    together: list[tuple[AnyEvent, bytes]] = []
+    length = 0
+    for event in told:
+        body = encode_legibly(event)
+        if together and length + len(body) > _LONGEST:
+            yield _row_of_some(run_id, together)
+            together, length = [], 0
+        together.append((event, body))
+        length += len(body)
+    if together:
+        yield _row_of_some(run_id, together)
+
+
+def _row_of_some(run_id: RunId, some: Sequence[tuple[AnyEvent, bytes]]) -> Row:
+    first, body = some[0]
+    if len(some) == 1:
+        return _row_of(run_id, first, body)
+    return _row_of_several(run_id, first.at, b"[" + b",".join([body for _, body in some]) + b"]", len(some))
+
+
+def _row_of(run_id: RunId, event: AnyEvent, body: bytes) -> Row:
+    return run_id, _TYPES[type(event)], getattr(event, "step", None) or None, event.at, *_kept(body), 1
+
+
+def _row_of_several(run_id: RunId, at: float, body: bytes, held: int) -> Row:
+    return run_id, _SEVERAL, None, at, *_kept(body), held
 
 
 def _body(told: Sequence[Report]) -> bytes:
@@ -103,23 +128,23 @@ def _kept(body: bytes) -> tuple[str, bytes | None]:
     return (body.decode(), None) if packed is body else ("", packed)
 
 
-def _several_of(row: Any) -> bytes:
-    """The list that a row of several holds. Raises PayloadRejected."""
+def _written(row: Any) -> bytes:
+    """What a row holds, as JSON. Raises PayloadRejected."""
     body: str = row.body
     return body.encode() if row.packed is None else restored(row.packed)
 
 
 def _events_of(row: Any, may_hold: Callable[[bytes], bool] | None = None) -> list[tuple[int, AnyEvent]]:
-    """With their numbers: that of a row is the number of its last event. None of several of which ``may_hold``, asked
-    for the list of them, says that none is wanted. Raises EventLogInvalidForRun.
+    """With their numbers: that of a row is the number of its last event. None where ``may_hold``, asked for what is
+    written there, says that none is wanted. Raises EventLogInvalidForRun.
     """
     try:
-        if row.packed is None and not row.body.startswith("["):
-            return [(row.id, decode_event(row.body))]
-        several = _several_of(row)
-        if may_hold is not None and not may_hold(several):
+        written = _written(row)
+        if may_hold is not None and not may_hold(written):
             return []
-        found = _flat(_several.decode(several))
+        if not written.startswith(b"["):
+            return [(row.id, decode_event(written))]
+        found = _flat(_several.decode(written))
         return list(enumerate(found, row.id - len(found) + 1))
     except (msgspec.DecodeError, PayloadRejected) as error:
         raise EventLogInvalidForRun(row.run_id, row.id, str(error)) from error
@@ -281,7 +306,7 @@ def _first_beyond(kept: int) -> Any:
 
 def _keep_last(connection: Connection, row: Any, count: int) -> None:
     """Of a row of several events: the number of the row is that of the last."""
-    body, packed = _kept(encode_events(_flat(_several.decode(_several_of(row)))[-count:]))
+    body, packed = _kept(encode_events(_flat(_several.decode(_written(row)))[-count:]))
     connection.execute(update(events).where(events.c.id == row.id).values(body=body, packed=packed, holds=count))
 
 
@@ -293,13 +318,14 @@ def _where(wanted: EventsFilter) -> Iterator[Any]:
         yield events.c.type.in_(types if _IN_COMPANY.isdisjoint(types) else [*types, _SEVERAL])
     if wanted.step is not None:
         named = _named(wanted.step).decode()
-        yield or_(events.c.step == wanted.step, packed, several & events.c.body.contains(named, autoescape=True))
+        shown = several & or_(packed, events.c.body.contains(named, autoescape=True))
+        yield or_(events.c.step == wanted.step, shown)
     if wanted.text:
         yield or_(packed, func.lower(events.c.body).contains(wanted.text.lower(), autoescape=True))
 
 
 def _may_hold(wanted: EventsFilter) -> Callable[[bytes], bool]:
-    """The same, of a list of events: to look takes a tenth of what it takes to read it."""
+    """The same, of what is written there: to look takes a tenth of what it takes to read it."""
     types = [b'"type":"%s"' % each.value.encode() for each in wanted.types]
     named = None if wanted.step is None else _named(wanted.step)
     text = wanted.text.lower()

@@ -61,7 +61,7 @@ runs = Table(
 
 #: A row is one event, or several of one run: then ``id`` is the number of the last, and those of the others come just
 #: before; ``type`` is SEVERAL, and ``body`` is a list, in which what an attempt told by the way may be a list again.
-#: A long list is in ``packed``, compressed by zstd, and ``body`` is empty.
+#: What is long is in ``packed``, compressed by zstd, and ``body`` is empty.
 events = Table(
     "events",
     metadata,

@@ -229,6 +229,24 @@ def test_rows_of_several_are_compressed_where_they_are_long(database_url: str, c
         assert all(body == 0 and packed < LONG / 2 for body, packed in found)
 
 
+def test_a_long_event_is_compressed_in_a_row_of_its_own(database_url: str) -> None:
+    step = StepKey("s")
+    long = LogMessage(run_id=RunId("r"), at=1.0, step=step, message="X" * (1 << 17))
+    with closing(SqlStore(database_url)) as store:
+        for said in ([long], [*lines(3), long, *lines(4)]):
+            with store.turn() as turn:
+                turn.append(RunId("r"), said)
+        with store._engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT type, step, body, holds FROM events ORDER BY id").all()
+        everything = [event for _, event in store.events("r")]
+        for wanted in (EventsFilter(text="xxx"), EventsFilter(step="s"), EventsFilter((EventType.LOG_MESSAGE,), "s")):
+            assert [event for _, event in store.events("r", wanted=wanted)] == [long, long]
+    assert everything == [long, *lines(3), long, *lines(4)]
+    several = "SEVERAL", None
+    assert [(each.type, each.step) for each in found] == [("LOG_MESSAGE", "s"), several, ("LOG_MESSAGE", "s"), several]
+    assert [(bool(each.body), each.holds) for each in found] == [(False, 1), (True, 3), (False, 1), (True, 4)]
+
+
 def test_letters_of_any_language_are_found_in_either_case(database_url: str) -> None:
     with closing(SqlStore(database_url)) as store:
         with store.turn() as turn:
