@@ -27,7 +27,7 @@ _log = logging.getLogger("opgrid.worker")
 class EventStream:
     """The sink of one attempt. Events may come from any thread; the last one is left to whoever ends the attempt."""
 
-    __slots__ = ("_accepted", "_events", "_protocol", "_ring", "_sending", "_stale", "at", "claim")
+    __slots__ = ("_accepted", "_answer", "_events", "_protocol", "_ring", "_sending", "_sent", "_stale", "at", "claim")
 
     def __init__(self, at: Attempt, claim: str, protocol: Protocol, ring: KeyRing) -> None:
         self.at = at
@@ -35,6 +35,8 @@ class EventStream:
         self._protocol = protocol
         self._ring = ring
         self._events: list[AnyEvent] = []  #: changed in place: another thread may be about to add to it
+        self._sent: list[AnyEvent] = []  #: and Redis has still to answer
+        self._answer: Callable[[], Said] | None = None
         self._sending = threading.Lock()  # keeps what is sent in order
         self._accepted = False
         self._stale = False
@@ -46,32 +48,52 @@ class EventStream:
         if len(events) < _KEEP:
             events.append(event)
         if len(events) >= _FLUSH_AT:
-            self.flush()
+            with self._sending:
+                self._send()  # the op goes on while Redis takes it
 
     def flush(self) -> None:
         """Send what is there. Raises nothing: what cannot be sent now waits."""
         with self._sending:
-            events = self._take()
-            if not events or self._stale:
-                return
-            try:
-                sealed = seal_events(events, self._ring)
-                if self._accepted:
-                    self._protocol.append(self.at.stream, sealed)
-                else:
-                    self._stale = self._protocol.report(self.at, self.claim, sealed) is Said.STALE
-            except BrokerUnreachable as error:
-                _log.warning("Events of step %s wait: %s", self.at.step, error)
-                self._events[:0] = events
+            self._send()
+            self._hear()
 
     def take(self) -> list[AnyEvent]:
         """What was not sent, to go with the end of the attempt."""
         with self._sending:
+            self._hear()
             return self._take()
 
     def accepted(self) -> None:
         """The end of the attempt was: what comes now needs no lease any more."""
         self._accepted = True
+
+    def _send(self) -> None:
+        """What was sent before has come first: it is heard of before."""
+        self._hear()
+        events = self._take()
+        if not events or self._stale:
+            return
+        sealed = seal_events(events, self._ring)
+        self._sent = events
+        if self._accepted:
+            self._answer = lambda: self._append(sealed)
+        else:
+            self._answer = self._protocol.begin_report(self.at, self.claim, sealed)
+
+    def _append(self, sealed: bytes) -> Said:
+        self._protocol.append(self.at.stream, sealed)
+        return Said.OK
+
+    def _hear(self) -> None:
+        if self._answer is None:
+            return
+        answer, events = self._answer, self._sent
+        self._answer, self._sent = None, []
+        try:
+            self._stale = answer() is Said.STALE
+        except BrokerUnreachable as error:
+            _log.warning("Events of step %s wait: %s", self.at.step, error)
+            self._events[:0] = events
 
     def _take(self) -> list[AnyEvent]:
         events = self._events[:]

@@ -594,11 +594,18 @@ class Protocol:
             found.append(each)
         return found
 
-    def report(self, at: Attempt, claim: str, events: bytes) -> Said:
-        """Append observations while the lease is ours."""
-        return self._said(
-            _report, [self.keys.leases(at.stream), self.keys.events(at.stream)], [at.field, claim, events]
-        )
+    def begin_report(self, at: Attempt, claim: str, events: bytes) -> Callable[[], Said]:
+        """Append observations while the lease is ours. The answer is for who has done something else meanwhile: what is
+        returned is to be called, once.
+        """
+        keys = [self.keys.leases(at.stream), self.keys.events(at.stream)]
+        _, answer = _report.begin(self.calls, keys, [at.field, claim, events])
+
+        def said() -> Said:
+            with reaching(self.url):
+                return _WORDS[answer()]
+
+        return said
 
     def begins_hooks(self, run_id: str, step: str, attempt: int) -> bool:
         """Whether nobody else has begun to run the hooks of an ended attempt, and its run goes on."""

@@ -37,7 +37,7 @@ def events(protocol: Protocol) -> list[bytes]:
 def test_the_life_of_an_attempt(protocol: Protocol) -> None:
     assert publish(protocol, FIRST) == [Said.SENT]
     assert claim(protocol, FIRST, "c1", "w", b"started") is Said.OK
-    assert protocol.report(FIRST, "c1", b"log") is Said.OK
+    assert protocol.begin_report(FIRST, "c1", b"log")() is Said.OK
     assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.OK]
     assert protocol.finish(FIRST, "c1", b"done") is Said.OK
     assert events(protocol) == [b"started", b"log", b"done"]
@@ -70,7 +70,7 @@ def test_a_newer_attempt_fences_the_older_one(protocol: Protocol) -> None:
     assert claim(protocol, FIRST, "c9", "w", b"late") is Said.STALE
     assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.STALE]
     assert claim(protocol, SECOND, "c2", "w", b"started 2") is Said.OK
-    assert protocol.report(FIRST, "c1", b"late") is Said.STALE
+    assert protocol.begin_report(FIRST, "c1", b"late")() is Said.STALE
     assert protocol.finish(SECOND, "c2", b"done 2") is Said.OK
     assert publish(protocol, FIRST) == [Said.STALE]
     assert events(protocol) == [b"started 1", b"started 2", b"done 2"]

@@ -372,14 +372,14 @@ def longer_than_expected() -> None:
 
 def test_of_one_that_takes_longer_it_is_told_while_it_runs(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ride_module, "SLOW", 0.0)
-    whole = rides.protocol.report
+    begin = rides.protocol.begin_report
 
-    def report(*args: Any) -> Said:
-        said = whole(*args)
+    def begin_report(*args: Any) -> Callable[[], Said]:
+        answer = begin(*args)
         _told.set()
-        return said
+        return answer
 
-    monkeypatch.setattr(rides.protocol, "report", report)
+    monkeypatch.setattr(rides.protocol, "begin_report", begin_report)
     _told.clear()
     prepared = prepare(Request(longer_than_expected, executor="celery"))
     assert rides.run(prepared, crew_of(prepared), {"until_it_is_told": 0.001}) == "STEP_SUCCESS"

@@ -1,0 +1,110 @@
+"""What a step tells, on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from opgrid.broker.keys import Keys
+from opgrid.broker.messages import open_events
+from opgrid.broker.scripts import Attempt, Outgoing, Protocol, Said
+from opgrid.contracts.events import AnyEvent, LogMessage, StepSucceeded
+from opgrid.contracts.told import unfolded
+from opgrid.errors import BrokerUnreachable
+from opgrid.ids import RunId, StepKey
+from opgrid.io.keys import KeyRing
+from tests.unit.broker.claims import claim
+from worker.event_stream import EventStream
+
+RING = KeyRing(b"a" * 32)
+AT = Attempt("r", "s", "a", 1)
+
+
+class Away(Protocol):
+    """Of a Redis that cannot be reached as often as is said, though it may have heard."""
+
+    failures = 0
+    unanswered = 0
+
+    def begin_report(self, at: Attempt, claim: str, events: bytes) -> Callable[[], Said]:
+        self.unanswered += 1
+        whole = super().begin_report(at, claim, events) if not self.failures else None
+
+        def said() -> Said:
+            self.unanswered -= 1
+            if whole is None:
+                self.failures -= 1
+                raise BrokerUnreachable(self.url, "it is away")
+            return whole()
+
+        return said
+
+
+@pytest.fixture
+def protocol(redis_url: str) -> Iterator[Away]:
+    made = Away(redis_url, Keys(), "test")
+    made.publish("r", "s", [Outgoing("", b"", [("a", 1)])])
+    claim(made, AT, "c", "w", b"started")
+    made.client.delete(made.keys.events("s"))
+    yield made
+    assert not made.unanswered
+    made.close()
+
+
+def line(number: int) -> LogMessage:
+    return LogMessage(run_id=RunId("r"), at=1.0, step=StepKey("a"), attempt=1, message=str(number))
+
+
+def told(protocol: Protocol) -> list[AnyEvent]:
+    found = protocol.client.xrange(protocol.keys.events("s"))
+    assert found is not None
+    return [event for _, fields in found for event in unfolded(open_events(fields[b"d"], RING))]  # type: ignore[index]
+
+
+def test_an_op_that_tells_much_goes_on_while_redis_takes_it(protocol: Away) -> None:
+    stream = EventStream(AT, "c", protocol, RING)
+    said = [line(number) for number in range(1203)]
+    for event in said[:500]:
+        stream.emit(event)
+    assert protocol.unanswered == 1
+    for event in said[500:]:
+        stream.emit(event)
+    assert stream.take() == said[1000:]
+    assert told(protocol) == said[:1000]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_what_redis_did_not_take_waits_in_its_order(protocol: Away, failures: int) -> None:
+    protocol.failures = failures
+    stream = EventStream(AT, "c", protocol, RING)
+    said = [line(number) for number in range(1300)]
+    for event in said:
+        stream.emit(event)
+    left = stream.take()
+    assert [*told(protocol), *left] == said
+
+
+def test_what_is_flushed_was_taken(protocol: Away) -> None:
+    stream = EventStream(AT, "c", protocol, RING)
+    said = [line(number) for number in range(501)]
+    for event in said:
+        stream.emit(event)
+    stream.flush()
+    assert told(protocol) == said
+    assert stream.take() == []
+
+
+def test_nothing_is_told_of_an_attempt_that_is_somebody_elses(protocol: Away) -> None:
+    stream = EventStream(AT, "another", protocol, RING)
+    for number in range(1200):
+        stream.emit(line(number))
+    stream.flush()
+    assert told(protocol) == []
+
+
+def test_the_last_word_is_not_told_on_the_way(protocol: Away) -> None:
+    stream = EventStream(AT, "c", protocol, RING)
+    stream.emit(StepSucceeded(run_id=RunId("r"), at=1.0, step=StepKey("a"), attempt=1))
+    stream.flush()
+    assert told(protocol) == []
