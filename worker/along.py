@@ -5,13 +5,12 @@ Flower.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -25,6 +24,8 @@ from opgrid.errors import BrokerUnreachable, PayloadRejected
 from opgrid.io.keys import KeyRing
 
 _LONGEST_WORD: Final = 1 << 16
+_SPEAKS_EVERY: Final = 0.05  #: seconds
+_MOST_UNSAID: Final = 1000  #: words, where nobody listens
 
 _log = logging.getLogger("opgrid.worker")
 
@@ -68,13 +69,26 @@ class Along:
     ring: KeyRing
     queues: Sequence[str]  #: that the worker serves
     speaking: socket.socket
+    owner: str
+    _waited: int = 0
+    _unsaid: list[bytes] = field(default_factory=list)
+    _spoke: float = 0.0
 
     def take(self, content: str, queue: str) -> Taken | None:
         """The next message, where it is of the run of that brief; None where there is none, or where another has its
         turn. Raises nothing.
         """
+        return self._opened(content, lambda: self.protocol.take(queue, self.queues, may_go_along(content)))
+
+    def wait(self, content: str, queue: str, seconds: float) -> Taken | None:
+        """The one that is sent within that time, where nothing waits in its queue. Raises nothing."""
+        self._waited += 1
+        name = f"{self.owner}:{self._waited}"
+        return self._opened(content, lambda: self.protocol.wait_at_hand(content, queue, name, seconds))
+
+    def _opened(self, content: str, found: Callable[[], bytes | None]) -> Taken | None:
         try:
-            data = self.protocol.take(queue, self.queues, may_go_along(content))
+            data = found()
             if data is None:
                 return None
             since = time.monotonic()
@@ -99,9 +113,26 @@ class Along:
         self._say(Over(task_id, said))
 
     def _say(self, word: Begun | Over) -> None:
-        """Flower shows less where the worker's own process does not come to listen; nobody waits for that."""
-        with contextlib.suppress(OSError):
-            self.speaking.send(_encode(word), socket.MSG_DONTWAIT)
+        self._unsaid.append(_encode(word))
+        if time.monotonic() - self._spoke > _SPEAKS_EVERY:
+            self.speak()
+
+    def speak(self) -> None:
+        """Say what was kept back: to wake the worker's own process for each word takes the processor from a short step.
+        Flower shows less where that does not come to listen for long; nobody waits for it.
+        """
+        if not self._unsaid:
+            return
+        said, self._spoke = 0, time.monotonic()
+        try:
+            for word in self._unsaid:
+                self.speaking.send(word, socket.MSG_DONTWAIT)
+                said += 1
+        except BlockingIOError:
+            said = max(said, len(self._unsaid) - _MOST_UNSAID)
+        except OSError:
+            said = len(self._unsaid)
+        del self._unsaid[:said]
 
 
 class Adopted:

@@ -66,7 +66,8 @@ class Child:
         self._pending = Pending()
         # Celery counts messages, and what a process has used between two of them, where it is to end it after some.
         counts = settings.max_tasks_per_child or settings.max_memory_per_child
-        along = None if counts else Along(self.protocol, ring, settings.queues, speaking)
+        owner = f"{settings.name}:{os.getpid()}".replace(" ", "_")
+        along = None if counts else Along(self.protocol, ring, settings.queues, speaking, owner)
         self._means = Means(
             settings,
             self.keys,
@@ -76,7 +77,7 @@ class Child:
             self.slot,
             self.stoppable,
             self._pending,
-            f"{settings.name}:{os.getpid()}".replace(" ", "_"),
+            owner,
             self.flusher.look_now,
             along=along,
         )
@@ -99,13 +100,14 @@ class Child:
             _log.error("A message was thrown away: %s", error)
             return f"rejected: {error}"
         self._be_watched()
+        has_more = dispatch.brief in self._scopes  # as it had before: a run of one message is not waited for
         try:
             scope = self._scope(dispatch.brief, brief)
         except LoadError as error:
             return " ".join(self._hand_back(task, brief, dispatch.brief, queue, error) for task in tasks)
         if tasks[0].ended is not None:
             return self._run_hooks(tasks[0], tasks[0].ended, scope)
-        ride = Ride(self._means, scope, dispatch.brief, queue, tasks)
+        ride = Ride(self._means, scope, dispatch.brief, queue, tasks, has_more)
         self.flusher.watch(ride.look_after)
         try:
             return ride.run()

@@ -42,7 +42,7 @@ from opgrid.steps import attempts
 from opgrid.steps.interrupts import deadline
 from opgrid.steps.runner import Outcome, run_step
 from opgrid.steps.scope import RunScope
-from worker.along import Along
+from worker.along import Along, Taken
 from worker.cancellation import Started, Stoppable
 from worker.event_stream import LOOK_EVERY, EventStream, Terminal
 from worker.leases import AFTER, Claim, Slot
@@ -65,6 +65,8 @@ _SHORT: Final = 0.003
 _SOON: Final = 0.015
 #: Seconds before that in which it looks a last time whether one has come: what it takes to claim the first step of it.
 _IN_TIME: Final = 0.004
+#: Seconds that a process waits for what becomes ready when its last step is told of; Celery takes it to be busy then.
+_AT_HAND: Final = 0.003
 #: Seconds after which a step counts as slow.
 SLOW: Final = 0.05
 _FLUSH_EVERY: Final = 0.5  #: seconds between what a slow step tells while it runs
@@ -149,8 +151,18 @@ class Underway:
 
 
 class Ride:
-    def __init__(self, means: Means, scope: RunScope, content: str, queue: str, tasks: Sequence[StepTask]) -> None:
+    def __init__(
+        self,
+        means: Means,
+        scope: RunScope,
+        content: str,
+        queue: str,
+        tasks: Sequence[StepTask],
+        has_more: bool = False,
+    ) -> None:
+        """``has_more``: more messages of its run may be expected."""
         self._means = means
+        self._has_more = has_more
         self._scope = scope
         self._content, self._queue = content, queue
         self._items: deque[Item] = deque()
@@ -193,6 +205,8 @@ class Ride:
                 self._underway.exchange.drop()
             self._means.slot.hold([])
             self._tell_what_is_over()
+            if self._means.along is not None:
+                self._means.along.speak()
         return str(self._message)
 
     def _board(self, tasks: Sequence[StepTask], message: Message) -> None:
@@ -231,7 +245,7 @@ class Ride:
                     continue
                 wanted = self._ahead()
                 if not wanted and not self._ended and not self._unwanted:
-                    if self._waits and self._take_along(time.monotonic()):
+                    if self._take_along(time.monotonic()) if self._waits else self._wait():
                         continue
                     return None
                 self._exchange(wanted)
@@ -282,11 +296,27 @@ class Ride:
         if taken is None:
             self._look_again = now + _IN_TIME
             return False
+        self._takes(taken, now)
+        return True
+
+    def _wait(self) -> bool:
+        """For what is ready now that all that ran here is told of: it comes by hand, if it comes soon."""
+        now = time.monotonic()
+        if self._means.along is None or not self._has_more or now - self._since > _LONGEST:
+            return False
+        self._tell_what_is_over()
+        taken = self._means.along.wait(self._content, self._queue, _AT_HAND)
+        if taken is None:
+            return False
+        self._takes(taken, time.monotonic())
+        return True
+
+    def _takes(self, taken: Taken, now: float) -> None:
+        self._has_more = True
         message = Message(taken.task_id)
         self._along.append(message)
         self._board(taken.tasks, message)
         self._since_boarding, self._patient_until = now, now + _LONGEST
-        return True
 
     def _left(self, now: float) -> float | None:
         """Seconds until this process has nothing to do, as far as can be told; None where it cannot."""
@@ -515,7 +545,7 @@ class Ride:
             events=seal_events(events, means.ring) if events else b"",
             returned=returned,
             notice=notice,
-            queue="" if means.along is None or self._items or wanted else self._queue,
+            queues=() if means.along is None or self._items or wanted else {self._queue, *means.settings.queues},
             wanted=[Wanted(item.at, item.claim, self._started(item)) for item in wanted],
         )
         return Underway(exchange, wanted, len(ended), len(unwanted), stored)
@@ -715,6 +745,8 @@ class Ride:
         """
         with self._lock:
             now = time.monotonic()
+            if self._means.along is not None:
+                self._means.along.speak()
             if self._running is None:
                 return LOOK_EVERY
             if now - self._begun < SLOW:

@@ -251,7 +251,7 @@ class CeleryExecutor(Executor):
                     pipe.execute()
             reach("publish before")
             first = None if unstored is None else (content, unstored)
-            said = iter(self._push(brief, outgoing, parcels[0][0].again, first, now))
+            said = iter(self._push(brief, content, outgoing, parcels[0][0].again, first, now))
             self._unstored.pop(content, None)
             reach("publish after")
         except BrokerUnreachable:
@@ -262,14 +262,21 @@ class CeleryExecutor(Executor):
             self._depart(brief, parcel, said, now)
 
     def _push(
-        self, brief: RunBrief, outgoing: Sequence[Outgoing], again: bool, first: tuple[str, bytes] | None, now: float
+        self,
+        brief: RunBrief,
+        content: str,
+        outgoing: Sequence[Outgoing],
+        again: bool,
+        first: tuple[str, bytes] | None,
+        now: float,
     ) -> list[Said]:
         """Redis is asked for its memory in the same round trip, where that was some time ago."""
         full = _FULL if now >= self._next_weighing else None
-        said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again, first, full)
+        hands = self.keys.hands(content)
+        said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again, first, full, hands)
         if said == [Said.FULL]:
             self._mind_memory()
-            return self._protocol.publish(brief.run_id, brief.stream, outgoing, again, first)
+            return self._protocol.publish(brief.run_id, brief.stream, outgoing, again, first, None, hands)
         if full is not None:
             self._next_weighing = now + _WEIGH_EVERY
         return said

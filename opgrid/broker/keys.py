@@ -71,6 +71,16 @@ class Keys:
         """Step tasks that are too long for a message."""
         return f"{self.deployment}:tasks:{brief}:{content}"
 
+    def hands(self, brief: str, queue_list: str = "") -> str:
+        """List: the keys of :meth:`hand` where processes wait for more steps of a run, of a queue."""
+        return f"{self.deployment}:hands:{brief}:{queue_list}"
+
+    def hand(self, name: str) -> str:
+        """List: the message that a process gets which waits there. It does so while there is another key, with
+        ``:open`` behind.
+        """
+        return f"{self.deployment}:hand:{name}"
+
     @property
     def workers(self) -> str:
         """Set: the keys of :meth:`worker` that were written."""

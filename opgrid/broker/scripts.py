@@ -21,7 +21,7 @@ from redis.exceptions import NoScriptError
 
 from opgrid.broker.calls import Asked, Calls, Command
 from opgrid.broker.connection import connect, reaching
-from opgrid.broker.keys import PRIORITY_STEPS, Keys, lease_field
+from opgrid.broker.keys import PRIORITY_MARK, PRIORITY_STEPS, Keys, lease_field
 from opgrid.io.kept import batches
 from opgrid.io.pending import Store, add_to, store_commands
 
@@ -62,8 +62,24 @@ local function all(command, key, list)
 end
 """
 
-_PUBLISH: Final = """
-local again, said, names, i = ARGV[1] == '1', {}, {}, 6
+#: A message goes by hand to a process that waits for more of its run, where nothing waits in its queue.
+_PUBLISH: Final = (
+    f"""
+local again, said, names, i = ARGV[1] == '1', {{}}, {{}}, 7
+local function hand(list)
+  local queue = string.match(list, '^(.-){PRIORITY_MARK}') or list
+  local hands = ARGV[6] .. queue
+  if ARGV[6] == '' or redis.call('EXISTS', hands) == 0 then return nil end
+  local lists = {{queue}}
+  for step = 1, {PRIORITY_STEPS[-1]} do lists[#lists + 1] = queue .. '{PRIORITY_MARK}' .. step end
+  if redis.call('EXISTS', unpack(lists)) > 0 then return nil end
+  while true do
+    local found = redis.call('LPOP', hands)
+    if not found or redis.call('DEL', found .. ':open') == 1 then return found or nil end
+  end
+end
+"""
+    + """
 if ARGV[5] ~= '' then
   local info = redis.pcall('INFO', 'memory')
   if type(info) ~= 'string' then return {'full'} end
@@ -79,7 +95,7 @@ while i <= #ARGV do
 end
 local known, changed, going = {}, {}, {}
 for n, text in ipairs(all('HMGET', KEYS[1], names)) do known[names[n]] = text end
-i = 6
+i = 7
 while i <= #ARGV do
   local queue, message, members, push = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), false
   i = i + 3
@@ -110,11 +126,12 @@ while i <= #ARGV do
 end
 if #names > 32 then redis.call('HSET', KEYS[1], 'wide', string.rep('-', 65)) end
 all('HSET', KEYS[1], changed)
-for _, each in ipairs(going) do redis.call('LPUSH', each[1], each[2]) end
+for _, each in ipairs(going) do redis.call('LPUSH', hand(each[1]) or each[1], each[2]) end
 redis.call('HDEL', KEYS[1], 'end')
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return said
 """
+)
 
 _BEAT: Final = """
 local said = {}
@@ -300,6 +317,11 @@ end
 return false
 """
 
+#: Processes that wait for one run, at most: what is there besides has gone.
+_HANDS: Final = 256
+_HANDS_TTL: Final = 60  #: seconds
+#: Seconds that a process waits longer than it says.
+_HAND_CLOSES: Final = 0.002
 #: Outputs of one step that the script is told of.
 _MANY: Final = 1000
 #: ``Outgoing.queue`` of a step that a worker may have and that is still to be sent on its own.
@@ -432,7 +454,7 @@ class Told(TypedDict, total=False):
 
     stored: Sequence[Store]  #: values to be written
     fetch: Sequence[str]  #: keys of values to read meanwhile
-    queue: str  #: of which is asked whether something waits there
+    queues: Iterable[str]  #: of which is asked whether something waits there
     finished: Sequence[Finished]  #: what has ended: reported with ``events``, all of it or nothing
     events: bytes
     returned: Sequence[tuple[str, str]]  #: leases (step, claim) to be given back: the coordinator gets ``notice``
@@ -444,7 +466,7 @@ class Exchanged(NamedTuple):
     finished: list[Said]  #: OK for all, or why not for some: nothing was changed then
     claimed: list[Said]
     fetched: dict[str, bytes]  #: those of the keys that were there
-    waits: bool = False  #: something does, in the queue that was asked about
+    waits: bool = False  #: something does, in one of the queues that were asked about
 
 
 class Exchanging:
@@ -516,14 +538,16 @@ class Protocol:
         again: bool = False,
         brief: tuple[str, bytes] | None = None,
         full: float | None = None,
+        hands: str = "",
     ) -> list[Said]:
         """Set fences and push messages: SENT, KNOWN or STALE for each member. ``again``: the known too, unless
         claimed. A message of which no member is SENT is not pushed. ``brief``: its hash and what it says, which is
         stored first. ``full``: where so much of its memory is in use, as a share, or it evicts keys, or cannot say,
-        nothing is changed, and the answer is FULL alone.
+        nothing is changed, and the answer is FULL alone. ``hands``: what the keys begin with of who waits for more of
+        the run, at each queue.
         """
         keys = [self.keys.run(run_id), self.keys.leases(stream)]
-        args: list[Value] = [int(again), run_id, RUN_TTL, b"", "" if full is None else str(full)]
+        args: list[Value] = [int(again), run_id, RUN_TTL, b"", "" if full is None else str(full), hands]
         if brief is not None:
             keys.append(self.keys.brief(brief[0]))
             args[3] = brief[1]
@@ -570,10 +594,11 @@ class Protocol:
         before = store_commands(stored)
         if fetch:
             before.append(["MGET", *fetch])
-        if queue := told.get("queue"):
-            before.append(["EXISTS", *self.keys.queue_lists(queue)])
+        lists = [name for queue in told.get("queues", ()) for name in self.keys.queue_lists(queue)]
+        if lists:
+            before.append(["EXISTS", *lists])
         asked = _exchange.begin(self.calls, keys, args, before)
-        return Exchanging(self.url, *asked, len(before), fetch, bool(queue), len(finished))
+        return Exchanging(self.url, *asked, len(before), fetch, bool(lists), len(finished))
 
     def _with_few_outputs(self, stored: Sequence[Store], finished: Sequence[Finished]) -> list[Finished]:
         """Whether the outputs of a step with very many are there is asked before: Lua compares each argument with all
@@ -675,6 +700,24 @@ class Protocol:
         with reaching(self.url):
             found = _take(self.calls, keys, [len(PRIORITY_STEPS), sign])
         return found if isinstance(found, bytes) else None
+
+    def wait_at_hand(self, brief: str, queue: str, name: str, seconds: float) -> bytes | None:
+        """The message with steps of that run that is sent within that time, where nothing waits in the queue then.
+        ``name``: used once. An answer that is lost is a message that is lost.
+        """
+        hands, hand = self.keys.hands(brief, self.keys.queue(queue, 0)), self.keys.hand(name)
+        with reaching(self.url):
+            *others, found = self.calls.ask(
+                ["SET", f"{hand}:open", 1, "PX", round(seconds * 1000)],
+                ["RPUSH", hands, hand],
+                ["LTRIM", hands, -_HANDS, -1],
+                ["EXPIRE", hands, _HANDS_TTL],
+                ["BLPOP", hand, str(seconds + _HAND_CLOSES)],  # who found it open has put something there by then
+            )
+            for answer in (*others, found):
+                if isinstance(answer, Exception):
+                    raise answer
+        return found[1] if found else None
 
     def release(self, run_id: str, stream: str, steps: Iterable[str] = (), living: Living | None = None) -> bool:
         """Forget a run; what still works on it is told that it is stale. Where it has more values than one call can

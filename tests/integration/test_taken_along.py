@@ -15,6 +15,7 @@ from celery import Celery
 from opgrid import DynamicOut, DynamicOutput, execute_job, fleet_for_test, job, op
 from opgrid.broker.connection import connect
 from opgrid.broker.keys import Keys
+from opgrid.testing.fleet import Fleet
 from worker.app import broker_conf
 
 pytestmark = pytest.mark.celery
@@ -44,6 +45,24 @@ def total(numbers: list[int]) -> int:
 def fan() -> None:
     """A message for each step: the next one waits while one runs."""
     total(numbers().map(nap).collect())
+
+
+@op
+def one() -> int:
+    return 1
+
+
+@op
+def more(number: int) -> int:
+    return number + 1
+
+
+@job(tags={"opgrid/fuse": "false"})
+def line() -> None:
+    """Each message is sent when the one before it is over: it goes to the process that waits for it."""
+    number = one()
+    for _ in range(_STEPS):
+        number = more(number)
 
 
 class Heard:
@@ -85,18 +104,30 @@ def waited_for(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def test_flower_hears_of_messages_that_were_taken_along_as_of_others() -> None:
+@contextmanager
+def heard_by_flower(messages: int) -> Iterator[Fleet]:
+    """What runs within is heard of whole."""
     with fleet_for_test(concurrency=1) as fleet:
         app = Celery("test", set_as_current=False)
         app.conf.update(broker_conf(fleet.broker_url, Keys.load(), "test"))
         heard = Heard()
         with listening(app, heard):
             assert waited_for(lambda: heard.listens), "the worker beats for Flower"
-            with execute_job(fan, fleet.instance, executor="celery") as result:
-                assert result.output_for_node("total") == _STEPS * (_STEPS - 1) // 2
-            assert waited_for(lambda: heard.are_over(_STEPS + 2)), dict(heard.kinds)
+            yield fleet
+            assert waited_for(lambda: heard.are_over(messages)), dict(heard.kinds)
         assert {tuple(kinds) for kinds in heard.kinds.values()} == {("task-received", "task-started", "task-succeeded")}
+        assert list(app.control.inspect(timeout=5.0).active().values()) == [[]]
+
+
+def test_flower_hears_of_messages_that_were_taken_along_as_of_others() -> None:
+    with heard_by_flower(_STEPS + 2) as fleet:
+        with execute_job(fan, fleet.instance, executor="celery") as result:
+            assert result.output_for_node("total") == _STEPS * (_STEPS - 1) // 2
         with connect(fleet.broker_url) as client:
             stats: Any = client.info("commandstats")
         assert 0 < stats["cmdstat_rpop"]["calls"] < _STEPS + 2, "some were taken along, and not all"
-        assert list(app.control.inspect(timeout=5.0).active().values()) == [[]]
+
+
+def test_flower_hears_of_messages_that_went_by_hand_as_of_others() -> None:
+    with heard_by_flower(_STEPS + 1) as fleet, execute_job(line, fleet.instance, executor="celery") as result:
+        assert result.output_for_node(f"more_{_STEPS}") == _STEPS + 1

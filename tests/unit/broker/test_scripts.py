@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import itertools
+import threading
+import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from opgrid.broker.keys import Keys
+from opgrid.broker.keys import Keys, priority_step
 from opgrid.broker.scripts import ABOARD, Attempt, Beat, Finished, Living, Outgoing, Protocol, Said, Wanted
 from opgrid.io.pending import Store
 from tests.unit.broker.claims import claim
@@ -193,6 +197,111 @@ def test_nothing_is_published_where_redis_is_full(protocol: Protocol) -> None:
     finally:
         protocol.client.config_set("maxmemory-policy", "noeviction")
     assert queue(protocol) == [b"a1"]
+
+
+class Waiting:
+    """A process that waits for more of a run, in a thread."""
+
+    def __init__(self, protocol: Protocol, seconds: float = 20.0, queue: str = "q", brief: str = "b") -> None:
+        self.protocol, self.name = protocol, uuid.uuid4().hex
+        self.found: list[bytes | None] = []
+        self._where = brief, queue, self.name, seconds
+        before = self._blocked()
+        self.thread = threading.Thread(target=self._wait)
+        self.thread.start()
+        until = time.monotonic() + 10
+        while self._blocked() <= before and self.thread.is_alive() and time.monotonic() < until:
+            time.sleep(0.001)
+
+    def _blocked(self) -> int:
+        clients: Any = self.protocol.client.info("clients")
+        return int(clients["blocked_clients"])
+
+    def _wait(self) -> None:
+        self.found.append(self.protocol.wait_at_hand(*self._where))
+
+    def end(self) -> bytes | None:
+        self.thread.join()
+        return self.found[0]
+
+
+def send(protocol: Protocol, step: str, queue: str = "q", priority: int = 0, brief: str = "b") -> list[Said]:
+    outgoing = [Outgoing(protocol.keys.queue(queue, priority_step(priority)), step.encode(), [(step, 1)])]
+    return protocol.publish(RUN, STREAM, outgoing, hands=protocol.keys.hands(brief))
+
+
+def queued(protocol: Protocol, queue: str = "q") -> list[bytes]:
+    found: list[bytes] = []
+    for name in protocol.keys.queue_lists(queue):
+        found += protocol.client.lrange(name, 0, -1)  # type: ignore[arg-type]
+    return found
+
+
+def test_who_waits_for_more_of_a_run_gets_the_next_message_by_hand(protocol: Protocol) -> None:
+    first, second = Waiting(protocol), Waiting(protocol)
+    assert send(protocol, "a") == [Said.SENT]
+    assert send(protocol, "b", priority=7) == [Said.SENT]
+    assert (first.end(), second.end()) == (b"a", b"b")
+    send(protocol, "c")
+    assert queued(protocol) == [b"c"]
+    assert not protocol.client.keys("*:hand:*")
+
+
+@pytest.mark.parametrize("other", [{"brief": "another"}, {"queue": "another"}])
+def test_of_another_run_or_queue_it_gets_nothing(protocol: Protocol, other: dict[str, str]) -> None:
+    waiting = Waiting(protocol, **other)
+    send(protocol, "a")
+    assert queued(protocol) == [b"a"]
+    protocol.client.delete(*protocol.keys.queue_lists("q"))
+    send(protocol, "b", **other)
+    assert waiting.end() == b"b"
+
+
+@pytest.mark.parametrize("priority", [-5, 0, 10])
+def test_nothing_goes_by_hand_past_what_waits(protocol: Protocol, priority: int) -> None:
+    protocol.client.lpush(protocol.keys.queue("q", priority_step(priority)), "of another run")
+    waiting = Waiting(protocol)
+    send(protocol, "a")
+    assert sorted(queued(protocol)) == [b"a", b"of another run"]
+    protocol.client.delete(*protocol.keys.queue_lists("q"))
+    send(protocol, "b")
+    assert waiting.end() == b"b"
+
+
+def test_who_has_waited_in_vain_gets_nothing_any_more(protocol: Protocol) -> None:
+    assert Waiting(protocol, 0.02).end() is None
+    send(protocol, "a")
+    assert queued(protocol) == [b"a"]
+    assert not protocol.client.exists(protocol.keys.hands("b", protocol.keys.queue("q", 0)))
+
+
+def test_each_message_goes_to_one_of_those_who_come_and_go(protocol: Protocol, redis_url: str) -> None:
+    """However close to its end a wait is met."""
+    found: list[bytes] = []
+    over = threading.Event()
+
+    def wait(worker: str) -> None:
+        own = Protocol(redis_url, Keys(), worker)
+        for number in itertools.count():
+            if over.is_set():
+                break
+            message = own.wait_at_hand("b", "q", f"{worker}:{number}", 0.002)
+            if message is not None:
+                found.append(message)
+        own.close()
+
+    threads = [threading.Thread(target=wait, args=(f"w{number}",)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    sent = [f"s{number}" for number in range(600)]
+    for step in sent:
+        send(protocol, step)
+        found += [each for name in protocol.keys.queue_lists("q") if (each := protocol.client.rpop(name))]  # type: ignore[misc]
+    time.sleep(0.1)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(step.encode() for step in sent)
 
 
 def test_a_released_run_takes_nothing_more(protocol: Protocol) -> None:

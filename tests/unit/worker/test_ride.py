@@ -127,6 +127,7 @@ class Rides:
         self.flusher = Flusher()
         self.grace = 60.0
         self.along: Along | None = None
+        self.has_more = False  #: of the run, as far as is known
         self.heard: list[Begun | Over] = []  #: by the worker's own process
 
     def ride(self, what: JobDefinition, seconds: float) -> str:
@@ -166,7 +167,7 @@ class Rides:
             brief, prepared.job, home=str(self.folder), broker_url=self.url, keys=self.ring, pending=pending
         )
         with scope:
-            ride = Ride(means, scope, CONTENT, "q", tasks)
+            ride = Ride(means, scope, CONTENT, "q", tasks, self.has_more)
             self.flusher.watch(ride.look_after)
             try:
                 return ride.run()
@@ -178,6 +179,15 @@ class Rides:
         dispatch, _ = sign_tasks(content or CONTENT, tasks, self.ring)
         shown = label("job", tasks)
         self.protocol.client.lpush(*CeleryMessages(self.keys).build(dispatch, shown, "q", 0, along=True))
+        return shown.task_id
+
+    def send(self, tasks: Sequence[StepTask]) -> str:
+        """As the coordinator does; the id of the message."""
+        dispatch, _ = sign_tasks(CONTENT, tasks, self.ring)
+        shown = label("job", tasks)
+        list_, message = CeleryMessages(self.keys).build(dispatch, shown, "q", 0, along=True)
+        outgoing = [Outgoing(list_, message, [(task.step, task.attempt) for task in tasks])]
+        self.protocol.publish(tasks[0].run_id, "test", outgoing, hands=self.keys.hands(CONTENT))
         return shown.task_id
 
     def events(self) -> list[Any]:
@@ -643,11 +653,13 @@ class Watched(Along):
 
     def __init__(self, rides: Rides) -> None:
         hearing, speaking = words()
-        super().__init__(rides.protocol, rides.ring, ["q"], speaking)
+        super().__init__(rides.protocol, rides.ring, ["q"], speaking, "w:1")
         hearing.close()
         self.rides = rides
         self.threads: list[str] = []  #: in which it found something
         self.then: Callable[[Taken | None], object] = lambda taken: None
+        self.waited = 0  #: how often it has for what comes by hand
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def take(self, content: str, queue: str) -> Taken | None:
         taken = super().take(content, queue)
@@ -655,6 +667,11 @@ class Watched(Along):
             self.threads.append(threading.current_thread().name)
         self.then(taken)
         return taken
+
+    def wait(self, content: str, queue: str, seconds: float) -> Taken | None:
+        self.waited += 1
+        threading.Timer(0.01, self.meanwhile).start()
+        return super().wait(content, queue, seconds)
 
     def _say(self, word: Begun | Over) -> None:
         super()._say(word)  # nobody listens
@@ -696,6 +713,46 @@ def test_the_next_message_of_a_run_is_taken_along(
     assert over == Over(task_id, "STEP_SUCCESS x3")
     if what is naps:  # a thread beside it has claimed what comes next when it ends
         assert along.threads == [_BESIDE]
+
+
+def test_what_gets_ready_when_all_is_told_comes_by_hand(
+    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(Request(blinks, executor="celery"))
+    run_id, steps = prepared.brief.run_id, numbered("blink")
+    rides.steps, rides.has_more = steps, True
+    tasks = [StepTask(run_id, StepKey(each), NodePath(each), op="blink") for each in steps]
+    sent: list[str] = []
+
+    def meanwhile() -> None:
+        if len(sent) < 2:
+            place = 2 * (len(sent) + 1)
+            sent.append(rides.send(tasks[place : place + 2]))
+
+    along.meanwhile = meanwhile
+    monkeypatch.setattr(ride_module, "_AT_HAND", 1.0)
+    assert rides.run(prepared, tasks[:2], {"blink": 0.0001}) == "STEP_SUCCESS x2"
+    assert along.waited == 3  # the last time in vain
+    assert_each_once(rides)
+    over = [word for word in rides.heard if isinstance(word, Over)]
+    assert over == [Over(each, "STEP_SUCCESS x2") for each in sent]
+    assert not rides.protocol.client.exists(*rides.keys.queue_lists("q"))
+
+
+@pytest.mark.parametrize("why", ["another waits", "too long", "nothing has followed"])
+def test_nobody_waits_for_more_who_is_wanted_elsewhere_or_need_not(
+    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    prepared = prepare(Request(until_then, executor="celery"))
+    _told.set()
+    first, last = tasks_of(rides, prepared, "until", "blink")
+    rides.has_more = why != "nothing has followed"
+    if why == "too long":
+        monkeypatch.setattr(ride_module, "_LONGEST", -1.0)
+    if why == "another waits":
+        rides.leave([last], "d" * 32)
+    assert rides.run(prepared, [first], {"until": 0.0001}) == "STEP_SUCCESS"
+    assert along.waited == 0
 
 
 @op
