@@ -124,6 +124,7 @@ class Item:
     asked: Claim | None = None  #: as it is written down while Redis is asked for it
     held: Claim | None = None  #: and when it is ours
     told: bool = False  #: its start was told when it was claimed
+    expected: float | None = None  #: seconds, as was known when it was claimed
 
 
 @dataclass(slots=True, eq=False)
@@ -234,7 +235,7 @@ class Ride:
                         item.task = task
                         self._running = item
                         self._begun = self._flushed = time.monotonic()
-                        if self._ended and (self._expected(item) or 0.0) >= _BESIDE:
+                        if self._ended and (item.expected or 0.0) >= _BESIDE:
                             self._beside = True
                         if self._beside:
                             self._means.look_now()
@@ -259,7 +260,7 @@ class Ride:
     def _ahead(self) -> list[Item]:
         """What to claim now, beside what is claimed already."""
         found: list[Item] = []
-        count, seconds = len(self._window), sum(self._expected(item) or 0.0 for item in self._window)
+        count, seconds = len(self._window), sum([item.expected or 0.0 for item in self._window])
         while self._items and count < _AHEAD:
             item = self._items[0]
             if item.after and any((item.chain, step) in self._failed for step in item.after):
@@ -273,7 +274,7 @@ class Ride:
                     self._send_on(item)
                     continue
                 self._patient_until = now + _LONGEST
-            expected = self._expected(item)
+            expected = item.expected = self._means.pace.expect(item.kind)
             if count and (expected is None or not self._fits(count, seconds, expected)):
                 break
             found.append(self._items.popleft())
@@ -324,10 +325,9 @@ class Ride:
             return None
         left = 0.0
         for item in self._window if self._running is None else (self._running, *self._window):
-            expected = self._expected(item)
-            if expected is None:
+            if item.expected is None:
                 return None
-            left += expected
+            left += item.expected
         return left if self._running is None else max(0.0, left - (now - self._begun))
 
     def _tell_what_is_over(self) -> None:
@@ -346,9 +346,6 @@ class Ride:
     def _fits(self, count: int, seconds: float, expected: float) -> bool:
         """Whether a step of so many seconds may be claimed behind others."""
         return seconds + expected <= _AHEAD_SECONDS or (count < _AHEAD_LEAST and max(seconds, expected) <= SLOW / 2)
-
-    def _expected(self, item: Item) -> float | None:
-        return self._means.pace.expect(item.kind)
 
     def _is_single_file(self, item: Item) -> bool:
         """Whether no two steps of what is left of its chain could run at the same time."""
@@ -399,7 +396,7 @@ class Ride:
         for item in wanted:
             self._name(item)
         if wanted and self._running is None and not self._window:
-            expected = self._expected(wanted[0])
+            expected = wanted[0].expected
             wanted[0].told = expected is None or expected > _SHORT
         self._take(wanted, self._settle(wanted))
 
@@ -708,7 +705,7 @@ class Ride:
 
     def _tell_by_the_way(self, now: float) -> None:
         """While the next ones run; by another thread, where they take long enough for that to be worth it."""
-        expected, left = self._expected(self._window[0]) or 0.0, len(self._window)
+        expected, left = self._window[0].expected or 0.0, len(self._window)
         if expected >= _BESIDE:
             self._beside = True
         elif self._underway is None:
