@@ -271,7 +271,7 @@ def check_packages(roots: Sequence[str] = ()) -> None:
     are ours for good.
     """
     for root in (*roots, *sys.path):
-        if _is_root(root or os.getcwd()):
+        if _is_root(os.path.abspath(root)):
             break
     if not any(isinstance(finder, _OurPackages) for finder in sys.meta_path):
         sys.meta_path.insert(0, _OurPackages())

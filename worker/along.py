@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +19,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from celery.worker import state
 from celery.worker.request import Request
+from redis.exceptions import ResponseError
 
+from opgrid.broker.connection import reaching
 from opgrid.broker.messages import TASK, may_go_along, open_tasks, read_message, verify_dispatch
 from opgrid.broker.scripts import Protocol
 from opgrid.contracts.tasks import StepTask
@@ -26,6 +31,8 @@ from opgrid.io.keys import KeyRing
 _LONGEST_WORD: Final = 1 << 16
 _SPEAKS_EVERY: Final = 0.05  #: seconds
 _MOST_UNSAID: Final = 1000  #: words, where nobody listens
+#: Seconds that a process which is through with a message gives the worker's own to listen; that is to hear of it, too.
+_PATIENCE: Final = 0.2
 
 _log = logging.getLogger("opgrid.worker")
 
@@ -69,10 +76,11 @@ class Along:
     ring: KeyRing
     queues: Sequence[str]  #: that the worker serves
     speaking: socket.socket
-    owner: str
+    _name: str = field(default_factory=lambda: secrets.token_hex(8))
     _waited: int = 0
     _unsaid: list[bytes] = field(default_factory=list)
     _spoke: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, content: str, queue: str) -> Taken | None:
         """The next message, where it is of the run of that brief; None where there is none, or where another has its
@@ -83,7 +91,7 @@ class Along:
     def wait(self, content: str, queue: str, seconds: float) -> Taken | None:
         """The one that is sent within that time, where nothing waits in its queue. Raises nothing."""
         self._waited += 1
-        name = f"{self.owner}:{self._waited}"
+        name = f"{self._name}:{self._waited}"
         return self._opened(content, lambda: self.protocol.wait_at_hand(content, queue, name, seconds))
 
     def _opened(self, content: str, found: Callable[[], bytes | None]) -> Taken | None:
@@ -96,11 +104,12 @@ class Along:
             verify_dispatch(dispatch, self.ring)
             stored: Any = None
             if dispatch.stored:
-                stored = self.protocol.client.get(self.protocol.keys.tasks(dispatch.brief, dispatch.tasks))
+                with reaching(self.protocol.url):
+                    stored = self.protocol.client.get(self.protocol.keys.tasks(dispatch.brief, dispatch.tasks))
             if dispatch.brief != content:
                 raise PayloadRejected("it says that it is of another run")
             tasks = open_tasks(dispatch, stored)
-        except BrokerUnreachable as error:
+        except (BrokerUnreachable, ResponseError) as error:
             _log.warning("No message is taken along: %s", error)
             return None
         except PayloadRejected as error:
@@ -113,26 +122,38 @@ class Along:
         self._say(Over(task_id, said))
 
     def _say(self, word: Begun | Over) -> None:
-        self._unsaid.append(_encode(word))
+        with self._lock:
+            self._unsaid.append(_encode(word))
         if time.monotonic() - self._spoke > _SPEAKS_EVERY:
             self.speak()
 
-    def speak(self) -> None:
+    def speak(self, patiently: bool = False) -> None:
         """Say what was kept back: to wake the worker's own process for each word takes the processor from a short step.
         Flower shows less where that does not come to listen for long; nobody waits for it.
         """
         if not self._unsaid:
             return
-        said, self._spoke = 0, time.monotonic()
-        try:
-            for word in self._unsaid:
+        self._spoke = time.monotonic()
+        until = self._spoke + (_PATIENCE if patiently else 0.0)
+        with self._lock:
+            while self._unsaid and self._is_heard(self._unsaid[0], until):
+                del self._unsaid[0]
+            del self._unsaid[:-_MOST_UNSAID]
+
+    def _is_heard(self, word: bytes, until: float) -> bool:
+        """Whether it was sent by then, or never will be."""
+        while True:
+            try:
                 self.speaking.send(word, socket.MSG_DONTWAIT)
-                said += 1
-        except BlockingIOError:
-            said = max(said, len(self._unsaid) - _MOST_UNSAID)
-        except OSError:
-            said = len(self._unsaid)
-        del self._unsaid[:said]
+            except BlockingIOError:
+                waiting = select.poll()
+                waiting.register(self.speaking, select.POLLOUT)
+                if not waiting.poll(max(0.0, until - time.monotonic()) * 1000):
+                    return False
+            except OSError:
+                return True
+            else:
+                return True
 
 
 class Adopted:

@@ -66,8 +66,7 @@ class Child:
         self._pending = Pending()
         # Celery counts messages, and what a process has used between two of them, where it is to end it after some.
         counts = settings.max_tasks_per_child or settings.max_memory_per_child
-        owner = f"{settings.name}:{os.getpid()}".replace(" ", "_")
-        along = None if counts else Along(self.protocol, ring, settings.queues, speaking, owner)
+        along = None if counts else Along(self.protocol, ring, settings.queues, speaking)
         self._means = Means(
             settings,
             self.keys,
@@ -77,7 +76,7 @@ class Child:
             self.slot,
             self.stoppable,
             self._pending,
-            owner,
+            f"{settings.name}:{os.getpid()}".replace(" ", "_"),
             self.flusher.look_now,
             along=along,
         )

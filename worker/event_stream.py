@@ -27,7 +27,19 @@ _log = logging.getLogger("opgrid.worker")
 class EventStream:
     """The sink of one attempt. Events may come from any thread; the last one is left to whoever ends the attempt."""
 
-    __slots__ = ("_accepted", "_answer", "_events", "_protocol", "_ring", "_sending", "_sent", "_stale", "at", "claim")
+    __slots__ = (
+        "_accepted",
+        "_answer",
+        "_events",
+        "_is_over",
+        "_protocol",
+        "_ring",
+        "_sending",
+        "_sent",
+        "_stale",
+        "at",
+        "claim",
+    )
 
     def __init__(self, at: Attempt, claim: str, protocol: Protocol, ring: KeyRing) -> None:
         self.at = at
@@ -39,6 +51,7 @@ class EventStream:
         self._answer: Callable[[], Said] | None = None
         self._sending = threading.Lock()  # keeps what is sent in order
         self._accepted = False
+        self._is_over = False  #: it has ended, accepted or not
         self._stale = False
 
     def emit(self, event: AnyEvent) -> None:
@@ -47,9 +60,13 @@ class EventStream:
         events = self._events
         if len(events) < _KEEP:
             events.append(event)
-        if len(events) >= _FLUSH_AT:
-            with self._sending:
-                self._send()  # the op goes on while Redis takes it
+        if len(events) >= _FLUSH_AT and self._sending.acquire(blocking=False):  # else somebody is about to
+            try:
+                self._send()
+                if self._is_over:  # nobody would hear of it; before, the op goes on while Redis takes it
+                    self._hear()
+            finally:
+                self._sending.release()
 
     def flush(self) -> None:
         """Send what is there. Raises nothing: what cannot be sent now waits."""
@@ -60,12 +77,13 @@ class EventStream:
     def take(self) -> list[AnyEvent]:
         """What was not sent, to go with the end of the attempt."""
         with self._sending:
+            self._is_over = True
             self._hear()
             return self._take()
 
     def accepted(self) -> None:
         """The end of the attempt was: what comes now needs no lease any more."""
-        self._accepted = True
+        self._accepted = self._is_over = True
 
     def _send(self) -> None:
         """What was sent before has come first: it is heard of before."""

@@ -171,7 +171,7 @@ class Ride:
         self._crews: set[int] = set()  #: chains of more than one
         self._message = Message()
         self._along: list[Message] = []  #: those that were taken along, and are not over
-        self._waits = False  #: something did in the queue, when that was asked last
+        self._waits: bool | None = None  #: whether something did in a queue, if the last exchange has asked
         self._look_again = 0.0  #: when to look there next; each look is a round trip
         self._board(tasks, self._message)
         self._pid = os.getpid()
@@ -207,7 +207,7 @@ class Ride:
             self._means.slot.hold([])
             self._tell_what_is_over()
             if self._means.along is not None:
-                self._means.along.speak()
+                self._means.along.speak(patiently=True)
         return str(self._message)
 
     def _board(self, tasks: Sequence[StepTask], message: Message) -> None:
@@ -246,7 +246,9 @@ class Ride:
                     continue
                 wanted = self._ahead()
                 if not wanted and not self._ended and not self._unwanted:
-                    if self._take_along(time.monotonic()) if self._waits else self._wait():
+                    if self._waits and self._take_along(time.monotonic()):
+                        continue
+                    if self._waits is False and self._wait():
                         continue
                     return None
                 self._exchange(wanted)

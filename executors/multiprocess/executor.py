@@ -86,7 +86,7 @@ class MultiprocessExecutor(Executor):
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._children: set[Process] = set()
-        self._foreseen = 0  #: processes that will have something to do, once there is one
+        self._foreseen: dict[RunId, int] = {}  #: processes that runs will have something to do for, once there is one
         self._seconds: dict[NodePath, float] = {}  #: that a step of this node took last
         self._unwanted: set[tuple[RunId, StepKey, int]] = set()  #: canceled, and given to a process behind others
         self._claims = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(3)] for number in itertools.count())
@@ -105,7 +105,7 @@ class MultiprocessExecutor(Executor):
     # ---- what the loop asks for --------------------------------------------------------------------------------------
 
     def foresee(self, run: RunBrief, breadth: int) -> None:
-        self._foreseen = max(self._foreseen, min(breadth, self._most))
+        self._foreseen[run.run_id] = min(breadth, self._most)
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         seen = self._seen.setdefault(run.run_id, set())
@@ -173,6 +173,7 @@ class MultiprocessExecutor(Executor):
 
     def release(self, run_id: RunId) -> None:
         self._seen.pop(run_id, None)
+        self._foreseen.pop(run_id, None)
 
     def close(self) -> None:
         if self._closed:
@@ -213,7 +214,8 @@ class MultiprocessExecutor(Executor):
 
     def _start_foreseen(self) -> None:
         """The first process has loaded the code; while it works, the others do: they are there when steps are."""
-        foreseen, self._foreseen = self._foreseen, 0
+        foreseen = max(self._foreseen.values(), default=0)
+        self._foreseen.clear()
         for _ in range(foreseen - len(self._children)):
             self._start()
 

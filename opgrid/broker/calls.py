@@ -43,6 +43,17 @@ class Calls:
         finally:
             self._keep(connection)
 
+    def ask_once(self, *commands: Command) -> list[Any]:
+        """The same, but for what is not to arrive twice: it is not tried again."""
+        connection = self._connection()
+        try:
+            return _asked(connection, commands)
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            self._keep(connection)
+
     def begin(self, *commands: Command) -> Asked:
         """The same, for who has something else to do meanwhile. Raises nothing: ``Asked.answers`` does."""
         connection = self._connection_at_hand()

@@ -126,7 +126,11 @@ while i <= #ARGV do
 end
 if #names > 32 then redis.call('HSET', KEYS[1], 'wide', string.rep('-', 65)) end
 all('HSET', KEYS[1], changed)
-for _, each in ipairs(going) do redis.call('LPUSH', hand(each[1]) or each[1], each[2]) end
+for _, each in ipairs(going) do
+  local found = hand(each[1])
+  redis.call('LPUSH', found or each[1], each[2])
+  if found then redis.call('EXPIRE', found, 60) end
+end
 redis.call('HDEL', KEYS[1], 'end')
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return said
@@ -466,7 +470,7 @@ class Exchanged(NamedTuple):
     finished: list[Said]  #: OK for all, or why not for some: nothing was changed then
     claimed: list[Said]
     fetched: dict[str, bytes]  #: those of the keys that were there
-    waits: bool = False  #: something does, in one of the queues that were asked about
+    waits: bool | None = None  #: whether something does, in one of the queues that were asked about
 
 
 class Exchanging:
@@ -492,7 +496,7 @@ class Exchanging:
         with reaching(self._url):
             answer = self._answer()
         values: Sequence[bytes | None] = ()
-        waits = False
+        waits = None
         if self._before:
             *others, answer = answer
             if self._looks:
@@ -703,11 +707,12 @@ class Protocol:
 
     def wait_at_hand(self, brief: str, queue: str, name: str, seconds: float) -> bytes | None:
         """The message with steps of that run that is sent within that time, where nothing waits in the queue then.
-        ``name``: used once. An answer that is lost is a message that is lost.
+        ``name``: used once, ever. It is not asked again where the connection breaks: with it, or with the answer, a
+        message may be lost.
         """
         hands, hand = self.keys.hands(brief, self.keys.queue(queue, 0)), self.keys.hand(name)
         with reaching(self.url):
-            *others, found = self.calls.ask(
+            *others, found = self.calls.ask_once(
                 ["SET", f"{hand}:open", 1, "PX", round(seconds * 1000)],
                 ["RPUSH", hands, hand],
                 ["LTRIM", hands, -_HANDS, -1],

@@ -64,6 +64,20 @@ def test_processes_that_will_have_something_to_do_are_there_before(
     assert children() == before
 
 
+def test_nothing_is_started_for_a_run_that_has_ended(tmp_path: Path) -> None:
+    executor = MultiprocessExecutor(contract_setup(tmp_path, start_method={"spawn": {}}), max_concurrent=3)
+    before = children()
+    try:
+        gone, run = Conversation(executor, tmp_path), Conversation(executor, tmp_path)
+        executor.foresee(gone.brief, 3)
+        executor.release(gone.brief.run_id)
+        executor.foresee(run.brief, 1)
+        assert isinstance(run.run("five"), StepSucceeded)
+        assert len(children() - before) == 1
+    finally:
+        executor.close()
+
+
 def children() -> set[str]:
     pid = os.getpid()
     return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

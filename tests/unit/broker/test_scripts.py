@@ -11,6 +11,7 @@ import pytest
 
 from opgrid.broker.keys import Keys, priority_step
 from opgrid.broker.scripts import ABOARD, Attempt, Beat, Finished, Living, Outgoing, Protocol, Said, Wanted
+from opgrid.errors import BrokerUnreachable
 from opgrid.io.pending import Store
 from tests.unit.broker.claims import claim
 
@@ -273,6 +274,31 @@ def test_who_has_waited_in_vain_gets_nothing_any_more(protocol: Protocol) -> Non
     send(protocol, "a")
     assert queued(protocol) == [b"a"]
     assert not protocol.client.exists(protocol.keys.hands("b", protocol.keys.queue("q", 0)))
+
+
+def test_what_was_put_into_the_hand_of_who_has_died_does_not_stay(protocol: Protocol) -> None:
+    hand = protocol.keys.hand("gone")
+    protocol.client.set(f"{hand}:open", 1)
+    protocol.client.rpush(protocol.keys.hands("b", protocol.keys.queue("q", 0)), hand)
+    send(protocol, "a")
+    assert protocol.client.lrange(hand, 0, -1) == [b"a"]
+    assert 0 < int(protocol.client.ttl(hand)) <= 60  # type: ignore[arg-type]
+
+
+def test_who_loses_the_connection_does_not_wait_again(protocol: Protocol) -> None:
+    errors: list[BrokerUnreachable] = []
+
+    class Broken(Waiting):
+        def _wait(self) -> None:
+            with pytest.raises(BrokerUnreachable) as caught:
+                super()._wait()
+            errors.append(caught.value)
+
+    waiting = Broken(protocol)
+    protocol.client.client_kill_filter(_type="normal", skipme=True)
+    waiting.thread.join()
+    assert errors
+    assert protocol.client.llen(protocol.keys.hands("b", protocol.keys.queue("q", 0))) == 1
 
 
 def test_each_message_goes_to_one_of_those_who_come_and_go(protocol: Protocol, redis_url: str) -> None:

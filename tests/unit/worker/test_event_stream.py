@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -108,3 +110,34 @@ def test_the_last_word_is_not_told_on_the_way(protocol: Away) -> None:
     stream.emit(StepSucceeded(run_id=RunId("r"), at=1.0, step=StepKey("a"), attempt=1))
     stream.flush()
     assert told(protocol) == []
+
+
+def test_what_comes_after_the_end_keeps_no_connection(protocol: Away) -> None:
+    stream = EventStream(AT, "c", protocol, RING)
+    assert stream.take() == []
+    for number in range(500):
+        stream.emit(line(number))
+    assert not protocol.unanswered
+
+
+def test_a_log_that_tells_itself_holds_up_nobody(protocol: Away) -> None:
+    """What is logged about a Redis that is away may become an event, where the run listens to our loggers."""
+    protocol.failures = 2
+    stream = EventStream(AT, "c", protocol, RING)
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            stream.emit(line(-1))
+
+    handler = Listening()
+    logging.getLogger("opgrid.worker").addHandler(handler)
+    try:
+        thread = threading.Thread(target=lambda: [stream.emit(line(number)) for number in range(1100)], daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        left = stream.take()
+    finally:
+        logging.getLogger("opgrid.worker").removeHandler(handler)
+    said = [event for event in [*told(protocol), *left] if isinstance(event, LogMessage)]
+    assert [event.message for event in said if event.message != "-1"] == [str(number) for number in range(1100)]

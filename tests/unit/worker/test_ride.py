@@ -15,7 +15,7 @@ from opgrid import HookContext, JobDefinition, job, op, success_hook
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, label, open_events, open_returned, seal_events, sign_tasks
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import Exchanged, Exchanging, Outgoing, Protocol, Said
+from opgrid.broker.scripts import Attempt, Exchanged, Exchanging, Outgoing, Protocol, Said
 from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
@@ -26,6 +26,7 @@ from opgrid.steps.scope import RunScope
 from orchestrator.engine.commands import Launch
 from orchestrator.engine.machine import RunMachine
 from orchestrator.services.launching import Prepared, Request, prepare
+from tests.unit.broker.claims import claim
 from worker import ride as ride_module
 from worker.along import Along, Begun, Over, Taken, words
 from worker.cancellation import Stoppable
@@ -653,7 +654,7 @@ class Watched(Along):
 
     def __init__(self, rides: Rides) -> None:
         hearing, speaking = words()
-        super().__init__(rides.protocol, rides.ring, ["q"], speaking, "w:1")
+        super().__init__(rides.protocol, rides.ring, ["q"], speaking)
         hearing.close()
         self.rides = rides
         self.threads: list[str] = []  #: in which it found something
@@ -737,6 +738,16 @@ def test_what_gets_ready_when_all_is_told_comes_by_hand(
     over = [word for word in rides.heard if isinstance(word, Over)]
     assert over == [Over(each, "STEP_SUCCESS x2") for each in sent]
     assert not rides.protocol.client.exists(*rides.keys.queue_lists("q"))
+
+
+def test_nobody_waits_for_more_who_has_not_looked_whether_others_do(rides: Rides, along: Watched) -> None:
+    prepared = prepare(Request(blinks, executor="celery"))
+    tasks = tasks_of(rides, prepared, *numbered("blink"))
+    rides.has_more = True
+    at = Attempt(prepared.brief.run_id, "test", tasks[0].step, 1)
+    claim(rides.protocol, at, "another", "w", b"started")
+    assert rides.run(prepared, tasks[:1], {"blink": 0.0001}) == "not run: taken"
+    assert along.waited == 0
 
 
 @pytest.mark.parametrize("why", ["another waits", "too long", "nothing has followed"])

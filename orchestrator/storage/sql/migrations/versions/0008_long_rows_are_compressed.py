@@ -1,4 +1,4 @@
-"""Rows of several events are compressed where they are long; those that are there stay as they are."""
+"""Rows of events are compressed where they are long; those that are there stay as they are."""
 
 from __future__ import annotations
 
