@@ -204,7 +204,7 @@ class InProcessExecutor(Executor):
         else:
             ended = self._run(task, scope, node.op)
         if crew is not None and crew.left:
-            if isinstance(ended, StepSucceeded):
+            if type(ended) is StepSucceeded:
                 able = crew.after(ended, seen)
             else:
                 able = crew.without(task.step, seen)
@@ -253,7 +253,7 @@ class InProcessExecutor(Executor):
     def _attempted(self, task: StepTask, scope: RunScope, started: float) -> Terminal:
         outcome = run_step(task, scope, self._sink)
         try:
-            if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
+            if type(outcome.event) is StepCanceled and _is_over(task, started):
                 at = self._events.index(outcome.event)
                 self._events[at] = outcome.event = attempts.timed_out(task, time.monotonic() - started)
             outcome.run_hooks(self._sink)

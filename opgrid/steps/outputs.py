@@ -233,7 +233,7 @@ def _store(
 def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRef:
     key = out.io_manager_key
     storer = manager(attempt, key)
-    if not isinstance(storer, IOManager):
+    if storer is not attempt.scope.default_io and not isinstance(storer, IOManager):
         raise InvalidDefinitionError(f"Resource {key!r} only loads inputs: output {ref.output!r} needs an IOManager.")
     context = OutputContext(attempt.node.writes[ref.output], ref, attempt)
     metadata: dict[str, Any] = {}

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 def reading(attempt: Attempt, name: str, ref: OutputRef) -> Read:
     """By the input's own manager, or the one that stored the output."""
-    writer, reads = attempt.scope.node(node_of(ref.step)), attempt.node.reads
+    step = ref.step
+    writer, reads = attempt.scope.node(node_of(step) if step[-1] == "]" else step), attempt.node.reads
     found = reads.get((name, writer.op, ref.output))
     if found is None:
         found = reads[name, writer.op, ref.output] = _reading(attempt, name, writer.outs[ref.output], ref.output)

@@ -72,6 +72,7 @@ class LiveRun:
     untold: list[Command] = field(default_factory=list)  #: what was decided, and is not in the log
     pools: dict[NodePath, str] = field(init=False)
     gated: dict[NodePath, StepSpec] = field(init=False)  #: that somebody has to approve
+    executors: frozenset[str] = field(init=False)  #: names of those that its steps need
 
     @classmethod
     def new(cls, brief: RunBrief, plan: Plan) -> Self:
@@ -80,6 +81,8 @@ class LiveRun:
     def __post_init__(self) -> None:
         self.pools = {spec.key: spec.pool for spec in self.machine.plan.steps if spec.pool is not None}
         self.gated = {spec.key: spec for spec in self.machine.plan.steps if asks(spec)}
+        own = self.brief.executor.name
+        self.executors = frozenset([spec.executor or own for spec in self.machine.plan.steps if spec.runs])
 
     @property
     def run_id(self) -> RunId:
@@ -92,9 +95,6 @@ class LiveRun:
         """What steps of this run take there."""
         job = self.brief.job.name
         return lambda spec: executor.expects(job, spec.op or spec.key)
-
-    def executors(self) -> set[str]:
-        return {self.executor_of(spec.executor) for spec in self.machine.plan.steps if spec.runs}
 
 
 class _Decided(NamedTuple):
@@ -178,7 +178,7 @@ class _Driver:
         self._ears: Ears = ears(executors, inbox, lambda name: bool(self._out[name]))
 
     def join(self, run: LiveRun) -> None:
-        for name in run.executors():
+        for name in run.executors:
             if name not in self._executors:
                 raise UnknownExecutor("executor", name, sorted(self._executors), f"what drives run {run.run_id}")
         machine = run.machine
@@ -203,7 +203,7 @@ class _Driver:
         self._obey([(run, command) for command in run.orders], self._clock())
 
     def _foretell(self, run: LiveRun) -> None:
-        for name in run.executors():
+        for name in run.executors:
             executor = self._executors[name]
             if type(executor).foresee is not Executor.foresee:
                 executor.foresee(run.brief, breadth(run.machine.plan))
@@ -423,7 +423,7 @@ class _Driver:
         del self._live[run.run_id]
         if run.pools and self._pools is not None:
             self._pools.keep_slots(run.run_id, ())
-        for name in run.executors():
+        for name in run.executors:
             self._outboxes[name].put(Release(run.run_id))
         if self._inbox.on_end is not None:
             self._inbox.on_end(run.run_id)
