@@ -60,8 +60,8 @@ _claims = msgspec.json.Decoder(list[str])
 
 
 class MultiprocessExecutor(Executor):
-    """Children are started when there is work for them, up to ``max_concurrent`` (default: one per processor), and
-    kept.
+    """Children are started when there is work for them, or will be, up to ``max_concurrent`` (default: one per
+    processor), and kept.
 
     A child that dies costs its own step one lost attempt and nothing else. A step that is canceled or runs out of
     time is interrupted, and after ``grace`` seconds its process is killed, with everything that it started.

@@ -123,11 +123,13 @@ class Nowhere(Executor):
 
     def __init__(self, taken: list[RunId]) -> None:
         self._taken, self._rung = taken, threading.Event()
+        self.is_asked = False  #: its shard has found what it takes over
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         self._taken.append(run.run_id)
 
     def poll(self, timeout: float) -> Polled:
+        self.is_asked = True
         self._rung.wait(timeout)
         self._rung.clear()
         return Polled((), "")
@@ -183,11 +185,17 @@ def test_it_is_tried_again_after_a_failure(store: SqlStore, error: Exception) ->
 
 def test_runs_that_are_started_together_cost_each_shard_one_transaction(store: SqlStore) -> None:
     code = CodeTarget(module=__name__)
-    runs = store.launch([queued(prepare(Request(simple, executor="celery", code=code))) for _ in range(30)])
-    counted, taken = Counted(store), list[RunId]()
+    new = [queued(prepare(Request(simple, executor="celery", code=code))) for _ in range(30)]
+    counted, taken, made = Counted(store), list[RunId](), list[Nowhere]()
     children: Any = Started()
-    coordinator = Coordinator(counted, children, QueueLimits(-1), lambda name: Nowhere(taken))  # type: ignore[arg-type]
-    with going_on(coordinator):
+
+    def make(name: str) -> Executor:
+        made.append(Nowhere(taken))
+        return made[-1]
+
+    with going_on(Coordinator(counted, children, QueueLimits(-1), make)):  # type: ignore[arg-type]
+        eventually(lambda: len(made) == SHARDS and all(each.is_asked for each in made))  # what was there is found
+        runs = store.launch(new)
         eventually(lambda: len(taken) == 30)
     assert sorted(taken) == sorted(runs)
     assert counted.calls["dequeue"] == 1
