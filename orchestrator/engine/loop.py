@@ -206,7 +206,8 @@ class _Driver:
         for name in run.executors:
             executor = self._executors[name]
             if type(executor).foresee is not Executor.foresee:
-                executor.foresee(run.brief, breadth(run.machine.plan))
+                steps = [spec for spec in run.machine.plan.steps if run.executor_of(spec.executor) == name]
+                executor.foresee(run.brief, breadth(steps))
 
     def _announce(self, run: LiveRun) -> None:
         """They have passed all that holds steps back; submitted again, they can be sent again when it has to be."""

@@ -7,6 +7,7 @@ accepted.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 import msgspec
@@ -18,7 +19,7 @@ from opgrid.ids import NodePath, StepKey
 
 #: ``StepSpec.fuse`` of a step that always travels alone.
 NEVER = "-"
-#: ``breadth`` of a plan that maps over outputs.
+#: ``breadth`` of steps that are mapped.
 MANY = 1 << 16
 #: The mapping keys of one instance, outermost first; () where a step is not mapped.
 Keys = tuple[str, ...]
@@ -133,12 +134,12 @@ def upstream(spec: StepSpec) -> list[FromStep]:
     return found
 
 
-def breadth(plan: Plan) -> int:
-    """How many steps are ready at the same time, as far as can be told beforehand: those that wait for none, or all
+def breadth(steps: Iterable[StepSpec]) -> int:
+    """How many of these are ready at the same time, as far as can be told beforehand: those that wait for none, or all
     that wait for the same one; MANY where steps are mapped. A chain has 1.
     """
     first, most, after = 0, 0, dict[NodePath, int]()
-    for spec in plan.steps:
+    for spec in steps:
         if not spec.runs:
             continue
         if spec.scope:

@@ -68,9 +68,13 @@ def test_an_executor_hears_how_broad_a_run_will_be_before_its_first_step(clock: 
 
     foreseen: list[tuple[RunId, int, int]] = []
     structure = job([op("a"), op("inc", "x")], call("a"), *(call(f"inc{n}", "inc", x="a") for n in range(3)))
-    run = LiveRun.new(brief(), compile(snapshot(structure)))
-    drive([run], {"fake": Foreseeing(clock)}, log, clock=clock)
+    plan = compile(snapshot(structure))
+    drive([LiveRun.new(brief(), plan)], {"fake": Foreseeing(clock)}, log, clock=clock)
     assert foreseen == [(RUN, 3, 0)]
+    elsewhere = [msgspec.structs.replace(spec, executor="other") for spec in plan.steps[2:]]
+    run = LiveRun.new(brief(), msgspec.structs.replace(plan, steps=(*plan.steps[:2], *elsewhere)))
+    drive([run], {"fake": Foreseeing(clock), "other": FakeExecutor(clock)}, MemoryLog(), clock=clock)
+    assert foreseen[1:] == [(RUN, 1, 0)]  # the others are not its own
 
 
 def test_a_fan_out_of_a_thousand_is_submitted_as_one_batch_and_collected_in_order(
