@@ -20,7 +20,7 @@ from benchmarks.subjects import Subject
 _PATIENCE: Final = 300.0
 
 
-def _is_ours(variable: str) -> bool:
+def _is_left_out(variable: str) -> bool:
     """Settings of opgrid, and the one with which Python compiles what it imports anew in each process."""
     return variable.startswith("OPGRID_") or variable == "PYTHONDONTWRITEBYTECODE"
 
@@ -39,7 +39,7 @@ class Seat:
         self._process = subprocess.Popen(
             subject.command(),
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if not _is_ours(name)} | {**environ},
+            env={name: value for name, value in os.environ.items() if not _is_left_out(name)} | {**environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,6 +1,6 @@
 """Messages that are taken along: a process that is nearly through with one takes the next from the queue itself, where
-that is of the same run. Celery, which would have handed it over in two milliseconds or more, is told of it, and tells
-Flower.
+that is of the same run, and one that is through waits for what gets ready, and gets it by hand. Celery, which would
+have handed it over in two milliseconds or more, is told of it, and tells Flower.
 """
 
 from __future__ import annotations
