@@ -113,7 +113,7 @@ def test_a_run_that_failed_is_run_again(service: Service) -> None:
         chain.extend(found.values())
         return len(chain) == 3 and service.status(chain[-1]).is_final
 
-    until(all_there, 100, service.logs)
+    until(all_there, 100, lambda: service.all_of(chain[-1]))
     time.sleep(1.5)
     assert service.store.launched(f"retry:{chain[-1]}") == {}
     last = service.store.run(chain[-1])

@@ -63,35 +63,31 @@ class Database:
         if rings:
             self._bell.after_commit()
 
-    def _all(self, query: Any, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
         try:
             with self._read.connect() as connection:
-                return connection.execute(query, parameters).all()
+                yield connection
         except DBAPIError as error:
             raise unreachable(self._engine, error) from error
+
+    def _all(self, query: Any, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        with self._reading() as connection:
+            return connection.execute(query, parameters).all()
 
     def _read_first(self, prepared: Prepared, *parameters: Any) -> Row | None:
-        try:
-            with self._read.connect() as connection:
-                return prepared.first(connection, *parameters)
-        except DBAPIError as error:
-            raise unreachable(self._engine, error) from error
+        with self._reading() as connection:
+            return prepared.first(connection, *parameters)
 
     def _read_all(self, prepared: Prepared, *parameters: Any) -> list[Row]:
-        try:
-            with self._read.connect() as connection:
-                return prepared.all(connection, *parameters)
-        except DBAPIError as error:
-            raise unreachable(self._engine, error) from error
+        with self._reading() as connection:
+            return prepared.all(connection, *parameters)
 
     def _leases(self, query: Any) -> Sequence[tuple[Any, float]]:
         """Rows, each with the Unix seconds, by the clock of this process, of what the database's clock calls 0."""
-        try:
-            with self._read.connect() as connection:
-                rows = connection.execute(query).all()
-                zero = time.time() - self._clock_of_leases(connection)
-        except DBAPIError as error:
-            raise unreachable(self._engine, error) from error
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+            zero = time.time() - self._clock_of_leases(connection)
         return [(row, zero) for row in rows]
 
     def _one(self, query: Any) -> Any:

@@ -30,6 +30,7 @@ from opgrid.errors import EventLogInvalidForRun, PayloadRejected
 from opgrid.ids import RunId
 from orchestrator.storage.records import EventLogRecord, EventRecordsFilter, EventsFilter
 from orchestrator.storage.sql.database import Database
+from orchestrator.storage.sql.settled import settled
 from orchestrator.storage.sql.statements import Row
 from orchestrator.storage.sql.tables import events, runs
 
@@ -49,6 +50,7 @@ _IN_COMPANY: Final = frozenset(_TYPES[kind] for kind in _TOGETHER)
 _ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body, events.c.packed
 _OF_RUNS: Final = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 _OPEN: Final = [status.value for status in RunStatus if not status.is_final]
+_PATIENCE: Final = 1.0  #: seconds that what is being written is waited for
 _FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
 
 
@@ -203,6 +205,7 @@ class EventLog(Database):
                 query = query.where(column > above)
             if below is not None:
                 query = query.where(column < below)
+        query = query.where(*self._settled(_PATIENCE))  # who goes on behind the last of them misses none
         return [EventLogRecord(*each) for each in self._found(query, limit, wanted.fits, ascending)]
 
     def _found(
@@ -253,18 +256,28 @@ class EventLog(Database):
             if (event := cast(AssetMaterialized, each.event_log_entry)).asset == asset_key
         ]
 
+    def _settled(self, patience: float = 0.0) -> Iterator[Any]:
+        """The condition that an event is behind none that is still to appear. SQLite's show themselves in the order of
+        their numbers.
+        """
+        if self._engine.dialect.name == "postgresql":
+            with self._reading() as connection:
+                yield events.c.id <= settled(connection, patience)
+
     def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
         """(number, run) of events of runs, oldest first; ``type`` is the value of an EventType."""
         query = select(events.c.id, events.c.run_id).where(_OF_RUNS, events.c.id > after, events.c.type == type)
+        query = query.where(*self._settled())
         return [(row.id, RunId(row.run_id)) for row in self._all(query.order_by(events.c.id).limit(limit))]
 
     def last_event(self) -> int:
-        """The number of the latest event of any run; 0 where there is none."""
-        row = self._one(select(func.max(events.c.id).label("last")))
+        """The number of the latest event of any run; 0 where there is none. All before it are there, too."""
+        row = self._one(select(func.max(events.c.id).label("last")).where(*self._settled()))
         return row.last or 0
 
     def changed_runs(self, after: int, limit: int = 200) -> list[RunId]:
-        query = select(events.c.run_id).where(events.c.id > after, events.c.run_id != "").distinct().limit(limit)
+        query = select(events.c.run_id).where(events.c.id > after, events.c.run_id != "", *self._settled())
+        query = query.distinct().limit(limit)
         return [RunId(row.run_id) for row in self._all(query)]
 
     def purge_logs(self, before: float | None, kept: int | None, limit: int) -> int:

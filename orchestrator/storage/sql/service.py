@@ -38,7 +38,6 @@ from orchestrator.storage.service_records import (
     InstigatorKind,
     NewRun,
     OpenRun,
-    Pulse,
     Tick,
     TickStatus,
 )
@@ -49,7 +48,6 @@ from orchestrator.storage.sql.tables import (
     audit,
     backfills,
     contents,
-    events,
     gates,
     instigators,
     launches,
@@ -489,29 +487,6 @@ class ServiceTables(Database):
         if prefix:
             query = query.where(run_tags.c.value.startswith(prefix, autoescape=True))
         return [row.value for row in self._all(query.limit(limit))]
-
-    def pulse(self) -> Pulse:
-        """What has changed when it is not the same as before."""
-
-        def last(column: Any) -> Any:
-            return select(func.max(column)).scalar_subquery()
-
-        row = self._one(
-            select(
-                last(events.c.id).label("event"),
-                last(ticks.c.id).label("tick"),
-                select(func.count()).where(instigators.c.status == "RUNNING").scalar_subquery().label("running"),
-                last(instigators.c.completed).label("completed"),
-                last(backfills.c.created).label("asked"),
-                last(backfills.c.ended).label("ended"),
-                select(func.count()).where(backfills.c.status == "CANCELING").scalar_subquery().label("ending"),
-                last(reports.c.at).label("reports"),
-                last(audit.c.id).label("audit"),
-            )
-        )
-        automation = f"{row.running} {row.completed}"
-        asked = f"{row.asked} {row.ended} {row.ending}"
-        return Pulse(row.event or 0, row.tick or 0, automation, asked, row.reports or 0.0, row.audit or 0)
 
     def contents(self, hashes: Iterable[str]) -> dict[str, bytes]:
         query = select(contents).where(contents.c.hash.in_(sorted(set(hashes))))

@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from opgrid.contracts.status import RunStatus
+from orchestrator.storage.sql.settled import ABOVE
 from orchestrator.storage.sql.tables import (
     contents,
     events,
@@ -150,14 +151,18 @@ class Writer:
     at_once: bool  #: all rows are one parameter, as JSON: PostgreSQL takes a tenth of the time then
     several: Mapping[int, str] = field(default_factory=dict)  #: the same for so many rows: SQLite takes half the time
     copied: str = ""  #: COPY, where rows are only inserted: PostgreSQL takes half the time for many then
+    before: str = ""  #: what COPY cannot do itself
 
     @classmethod
-    def of(cls, statement: Any, dialect: Dialect, table: Table, *columns: str) -> Self:
-        """``statement`` inserts these columns into the table."""
+    def of(cls, statement: Any, dialect: Dialect, table: Table, *columns: str, before: str = "") -> Self:
+        """``statement`` inserts these columns into the table. PostgreSQL selects ``before`` first."""
         if dialect.name == "postgresql":
-            compiled = statement.from_select(columns, _rows_of_json(table, columns, dialect)).compile(dialect=dialect)
+            given = _rows_of_json(table, columns, dialect)
+            if before:
+                given = given.select_from(text(f"({before}) AS first"))
+            compiled = statement.from_select(columns, given).compile(dialect=dialect)
             copied = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN" if type(statement) is Insert else ""
-            return cls(str(compiled), columns, at_once=True, copied=copied)
+            return cls(str(compiled), columns, at_once=True, copied=copied, before=before)
         compiled = statement.compile(dialect=dialect, column_keys=columns)
         assert tuple(compiled.positiontup) == columns
         sql, row = str(compiled), f"({', '.join('?' * len(columns))})"
@@ -168,6 +173,8 @@ class Writer:
     def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
         """In this order, which is that of their numbers where the database counts them. No row twice."""
         if self.copied and len(rows) >= _COPIED:
+            if self.before:
+                tell(connection, self.before).close()
             _copy(connection, self.copied, rows)
             return
         if self.at_once:
@@ -308,7 +315,7 @@ def statements_for(dialect: Dialect) -> Statements:
     event = EVENT if counts else ("id", *EVENT)
     last_event = None if counts else Prepared.of(select(func.max(events.c.id)), dialect)
     return Statements(
-        Writer.of(insert(events).inline(), dialect, events, *event),
+        Writer.of(insert(events).inline(), dialect, events, *event, before=ABOVE),
         last_event,
         Writer.of(upsert_steps, dialect, steps, *steps.c.keys()),
         Prepared.of(upsert_position, dialect, *positions.c.keys()),
