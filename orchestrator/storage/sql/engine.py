@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Dialect, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from opgrid.errors import DatabaseUnreachable, SettingsError
 from orchestrator.storage.sql.statements import tell
 
+_USED: Final = "opgrid_used"
 #: Milliseconds after which PostgreSQL ends a transaction whose process does nothing: one that is frozen, or cut off,
 #: would hold up all others with its locks.
 _IDLE_IN_TRANSACTION: Final = 8000
+#: Seconds for which a connection is taken to live on.
+_FRESH: Final = 1.0
 #: Pages of SQLite's write-ahead log, 64 MiB of it, after which who commits moves to its place what ``Checkpoints`` has
 #: not, and waits for the disk.
 _LOG_PAGES: Final = 16_000
@@ -39,7 +44,10 @@ def open_engine(url: str) -> Engine:
         address = address.set(drivername="postgresql+psycopg")
         if "options" not in address.query:
             address = address.update_query_dict({"options": limits})
-        return create_engine(address, pool_pre_ping=True, paramstyle="format")  # parameters by place: see Prepared
+        engine = create_engine(address, paramstyle="format")  # parameters by place: see Prepared
+        event.listen(engine, "checkin", _note_the_time)
+        event.listen(engine, "checkout", partial(_see_whether_it_lives, engine.dialect))
+        return engine
     if backend != "sqlite":
         raise SettingsError(
             f"opgrid stores its runs in sqlite or postgresql, not in {backend!r} (OPGRID_DATABASE_URL)."
@@ -57,6 +65,23 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin_to_write)
     return engine
+
+
+def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_USED] = time.monotonic()
+
+
+def _see_whether_it_lives(
+    dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    """One that nobody has used for a while may be cut since; to ask is a round trip."""
+    used = record.info.get(_USED)
+    if used is None or time.monotonic() - used < _FRESH:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error  # it is replaced, and so are those that are as old
 
 
 def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:

@@ -90,6 +90,18 @@ def _copy(connection: Connection, sql: str, rows: Iterable[Row]) -> None:
 
 
 @contextmanager
+def at_once(connection: Connection) -> Iterator[None]:
+    """What is told in the block takes one round trip, on PostgreSQL: there is no answer before the end of it, none says
+    how many rows it was about, and no COPY is in it. Raises what ``tell`` raises.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    with _driven(connection, "several statements") as cursor, cursor.connection.pipeline():
+        yield
+
+
+@contextmanager
 def _driven(connection: Connection, sql: str) -> Iterator[Any]:
     cursor = connection.connection.cursor()
     driver = connection.dialect.loaded_dbapi
@@ -170,9 +182,13 @@ class Writer:
         several = {count: sql.replace(row, ", ".join([row] * count)) for count in _TOGETHER}
         return cls(sql, columns, at_once=False, several=several)
 
+    def copies(self, rows: Sequence[Row]) -> bool:
+        """Whether it writes them by COPY."""
+        return self.copied != "" and len(rows) >= _COPIED
+
     def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
         """In this order, which is that of their numbers where the database counts them. No row twice."""
-        if self.copied and len(rows) >= _COPIED:
+        if self.copies(rows):
             if self.before:
                 tell(connection, self.before).close()
             _copy(connection, self.copied, rows)

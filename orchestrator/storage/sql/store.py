@@ -58,7 +58,7 @@ class SqlStore(EventLog, ServiceTables):
         with self._writing() as connection:
             turn = SqlTurn(connection, self._statements)
             yield turn
-            events = turn.write()
+            events = turn.write(commits=True)
         if self._checkpoints is not None:
             self._checkpoints.wrote(events)
 

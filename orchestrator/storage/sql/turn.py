@@ -19,7 +19,7 @@ from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import ROOT_TAG, RunRecord
 from orchestrator.storage.sql.log import rows_of
-from orchestrator.storage.sql.statements import Row, Statements
+from orchestrator.storage.sql.statements import Row, Statements, at_once
 from orchestrator.storage.sql.tables import runs
 
 _LONGEST_KEY = 255
@@ -38,6 +38,7 @@ class SqlTurn:
         self._tags: list[Mapping[str, Any]] = []
         self._statuses: list[Mapping[str, Any]] = []
         self._ended: dict[RunId, Mapping[str, Any]] = {}
+        self._positions: list[Mapping[str, Any]] = []
 
     def insert_run(
         self,
@@ -91,7 +92,7 @@ class SqlTurn:
         return run_id in self._ended
 
     def set_position(self, stream: str, position: str) -> None:
-        self._statements.upsert_position(self._connection, {"stream": stream, "position": position})
+        self._positions.append({"stream": stream, "position": position})
 
     def still(self, run_id: RunId, epoch: int) -> bool:
         return self._statements.owner_epoch.first(self._connection, run_id) == (epoch,)
@@ -99,37 +100,47 @@ class SqlTurn:
     def holds(self, name: str, epoch: int) -> bool:
         return self._statements.epoch.first(self._connection, name) == (epoch,)
 
-    def write(self) -> int:
-        """How many events that were."""
-        for statement, rows in (
-            (self._statements.keep_content, [{"hash": hash, "body": self._contents[hash]} for hash in self._contents]),
-            (self._statements.insert_run, self._runs),
-            (self._statements.tag_run, self._tags),
-            (self._statements.set_status, self._statuses),
-            (self._statements.end_run, list(self._ended.values())),
-        ):
-            if rows:
-                statement(self._connection, *rows)
-        self._insert_events()
-        steps = [
+    def write(self, commits: bool = False) -> int:
+        """How many events that were. ``commits``: with it, the transaction ends."""
+        said, connection = self._statements, self._connection
+        events = self._rows_of_events()
+        if said.insert_events.copies(events):
+            said.insert_events(connection, events)
+            events = []
+        with at_once(connection):
+            for statement, rows in (
+                (said.keep_content, [{"hash": hash, "body": self._contents[hash]} for hash in self._contents]),
+                (said.insert_run, self._runs),
+                (said.tag_run, self._tags),
+                (said.set_status, self._statuses),
+                (said.end_run, list(self._ended.values())),
+                (said.upsert_position, self._positions),
+            ):
+                if rows:
+                    statement(connection, *rows)
+            if events:
+                said.insert_events(connection, events)
+            if steps := self._rows_of_steps():
+                said.upsert_steps(connection, steps)
+            if commits and (transaction := connection.get_transaction()) is not None:
+                transaction.commit()
+        return sum(map(len, self._told.values()))
+
+    def _rows_of_events(self) -> list[Row]:
+        rows = [row for run_id, events in self._told.items() for row in rows_of(run_id, events)]
+        if not rows or self._statements.last_event is None:
+            return rows
+        (last,) = self._statements.last_event.first(self._connection) or (None,)
+        numbers = accumulate((row[-1] for row in rows), initial=last or 0)
+        next(numbers)
+        return [(number, *row) for number, row in zip(numbers, rows, strict=True)]
+
+    def _rows_of_steps(self) -> list[Row]:
+        return [
             (run_id, step, _SAID[change.status], change.attempt, change.started, change.ended, change.worker)
             for run_id, events in self._told.items()
             for step, change in changes(events).items()
         ]
-        if steps:
-            self._statements.upsert_steps(self._connection, steps)
-        return sum(map(len, self._told.values()))
-
-    def _insert_events(self) -> None:
-        rows = [row for run_id, events in self._told.items() for row in rows_of(run_id, events)]
-        if not rows:
-            return
-        if self._statements.last_event is not None:
-            (last,) = self._statements.last_event.first(self._connection) or (None,)
-            numbers = accumulate((row[-1] for row in rows), initial=last or 0)
-            next(numbers)
-            rows = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
-        self._statements.insert_events(self._connection, rows)
 
 
 _Run = namedtuple("_Run", runs.c.keys())  # type: ignore[misc]

@@ -302,3 +302,25 @@ def test_events_are_counted_wherever_they_lie(database_url: str) -> None:
         kinds = [EventType.LOG_MESSAGE, EventType.ASSET_MATERIALIZATION, EventType.STEP_START]
         counted = store.event_counts([RunId("r"), RunId("none")], kinds)
     assert counted == {"r": {EventType.LOG_MESSAGE: 70, EventType.ASSET_MATERIALIZATION: 1}}
+
+
+@pytest.mark.postgres
+def test_connections_that_were_cut_while_nobody_used_them_are_replaced(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.storage.sql.engine._FRESH", 0.0)
+    store = SqlStore(postgres_url)
+    with store._writing(), store._writing():
+        pass  # there are two
+    engine = open_engine(postgres_url)
+    with engine.connect() as other:
+        mine = "pid <> pg_backend_pid() AND datname = current_database() AND backend_type = 'client backend'"
+        assert (
+            len(other.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}").all()) > 1
+        )
+    engine.dispose()
+    assert store.run("r") is None
+    with store.turn() as turn:
+        turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message="one")])
+    assert len(list(store.read(RunId("r")))) == 1
+    store.close()
