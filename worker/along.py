@@ -23,7 +23,7 @@ from redis.exceptions import ResponseError
 
 from opgrid.broker.connection import reaching
 from opgrid.broker.messages import TASK, may_go_along, open_tasks, read_message, verify_dispatch
-from opgrid.broker.scripts import Protocol
+from opgrid.broker.scripts import Handed, Protocol
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable, PayloadRejected
 from opgrid.io.keys import KeyRing
@@ -66,6 +66,7 @@ def words() -> tuple[socket.socket, socket.socket]:
 class Taken(NamedTuple):
     task_id: str
     tasks: list[StepTask]
+    is_claimed: bool = False  #: the one task is
 
 
 @dataclass
@@ -86,19 +87,27 @@ class Along:
         """The next message, where it is of the run of that brief; None where there is none, or where another has its
         turn. Raises nothing.
         """
-        return self._opened(content, lambda: self.protocol.take(queue, self.queues, may_go_along(content)))
 
-    def wait(self, content: str, queue: str, seconds: float) -> Taken | None:
-        """The one that is sent within that time, where nothing waits in its queue. Raises nothing."""
+        def found() -> Handed | None:
+            message = self.protocol.take(queue, self.queues, may_go_along(content))
+            return None if message is None else Handed(message, is_claimed=False)
+
+        return self._opened(content, found)
+
+    def wait(self, content: str, queue: str, seconds: float, claim: str, owner: str) -> Taken | None:
+        """The one that is sent within that time, where nothing waits in its queue; a step that is alone in it is
+        claimed so. Raises nothing.
+        """
         self._waited += 1
         name = f"{self._name}:{self._waited}"
-        return self._opened(content, lambda: self.protocol.wait_at_hand(content, queue, name, seconds))
+        return self._opened(content, lambda: self.protocol.wait_at_hand(content, queue, name, seconds, claim, owner))
 
-    def _opened(self, content: str, found: Callable[[], bytes | None]) -> Taken | None:
+    def _opened(self, content: str, found: Callable[[], Handed | None]) -> Taken | None:
         try:
-            data = found()
-            if data is None:
+            handed = found()
+            if handed is None:
                 return None
+            data = handed.message
             since = time.monotonic()
             task_id, dispatch = read_message(data)
             verify_dispatch(dispatch, self.ring)
@@ -116,7 +125,7 @@ class Along:
             _log.error("A message was thrown away: %s", error)
             return None
         self._say(Begun(os.getpid(), since, msgspec.Raw(data)))
-        return Taken(task_id, tasks)
+        return Taken(task_id, tasks, handed.is_claimed)
 
     def ended(self, task_id: str, said: str) -> None:
         self._say(Over(task_id, said))

@@ -123,6 +123,7 @@ class Item:
     claim: str = ""
     asked: Claim | None = None  #: as it is written down while Redis is asked for it
     held: Claim | None = None  #: and when it is ours
+    came_claimed: bool = False  #: by who sent it
     told: bool = False  #: its start was told when it was claimed
     expected: float | None = None  #: seconds, as was known when it was claimed
 
@@ -308,11 +309,23 @@ class Ride:
         if self._means.along is None or not self._has_more or now - self._since > _LONGEST:
             return False
         self._tell_what_is_over()
-        taken = self._means.along.wait(self._content, self._queue, _AT_HAND)
+        claim = self._new_claim()
+        taken = self._means.along.wait(self._content, self._queue, _AT_HAND, claim, self._means.owner)
         if taken is None:
             return False
         self._takes(taken, time.monotonic())
+        if taken.is_claimed:
+            self._is_claimed(self._items[0], claim)
         return True
+
+    def _is_claimed(self, item: Item, claim: str) -> None:
+        """The one that is there, by who sent it. What is still to be fetched for it is asked for as if it were not."""
+        item.came_claimed = True
+        self._name(item, claim)
+        if not self._to_fetch([item]):
+            item.expected = self._means.pace.expect(item.kind)
+            self._items.clear()
+            self._take([item], [Said.OK])
 
     def _takes(self, taken: Taken, now: float) -> None:
         self._has_more = True
@@ -397,7 +410,7 @@ class Ride:
         self._beside = False
         for item in wanted:
             self._name(item)
-        if wanted and self._running is None and not self._window:
+        if wanted and self._running is None and not self._window and not wanted[0].came_claimed:
             expected = wanted[0].expected
             wanted[0].told = expected is None or expected > _SHORT
         self._take(wanted, self._settle(wanted))
@@ -451,10 +464,13 @@ class Ride:
         claims = [item.held for item in held] + [item.asked for item in asked]
         self._means.slot.hold([claim for claim in claims if claim is not None])
 
-    def _name(self, item: Item) -> None:
-        """Give it a claim of its own."""
+    def _new_claim(self) -> str:
         self._named += 1
-        item.claim = claim = f"{self._own}{self._named:x}"
+        return f"{self._own}{self._named:x}"
+
+    def _name(self, item: Item, claim: str = "") -> None:
+        """Give it a claim of its own; what came with one keeps that."""
+        item.claim = claim = claim or (item.claim if item.came_claimed else self._new_claim())
         owner, timeout, follows = self._means.owner, item.task.timeout, bool(item.after)
         item.asked = Claim(*item.at, claim, owner, timeout, False, follows)
         item.held = Claim(*item.at, claim, owner, timeout, True, follows)

@@ -62,7 +62,8 @@ local function all(command, key, list)
 end
 """
 
-#: A message goes by hand to a process that waits for more of its run, where nothing waits in its queue.
+#: A message goes by hand to a process that waits for more of its run, where nothing waits in its queue; if one step is
+#: in it, that is claimed for the process.
 _PUBLISH: Final = (
     f"""
 local again, said, names, i = ARGV[1] == '1', {{}}, {{}}, 7
@@ -75,8 +76,19 @@ local function hand(list)
   if redis.call('EXISTS', unpack(lists)) > 0 then return nil end
   while true do
     local found = redis.call('LPOP', hands)
-    if not found or redis.call('DEL', found .. ':open') == 1 then return found or nil end
+    if not found then return nil end
+    local claim = redis.call('GET', found .. ':open')
+    if claim then
+      redis.call('DEL', found .. ':open')
+      return found, claim
+    end
   end
+end
+local function claimed(step, attempt, claim)
+  local mark, who, owner = redis.call('HGET', KEYS[1], 'c:' .. step), string.match(claim, '^(%S+) (.*)$')
+  if not who or (mark and tonumber(mark) >= tonumber(attempt)) then return false end
+  redis.call('HSET', KEYS[2], ARGV[2] .. '/' .. step, attempt .. ' ' .. who .. ' 0 ' .. owner)
+  return true
 end
 """
     + """
@@ -122,13 +134,14 @@ while i <= #ARGV do
     end
     i = i + 2
   end
-  if push and message ~= '' then going[#going + 1] = {queue, message} end
+  if push and message ~= '' then going[#going + 1] = {queue, message, members == 1 and ARGV[i - 2], ARGV[i - 1]} end
 end
 if #names > 32 then redis.call('HSET', KEYS[1], 'wide', string.rep('-', 65)) end
 all('HSET', KEYS[1], changed)
 for _, each in ipairs(going) do
-  local found = hand(each[1])
-  redis.call('LPUSH', found or each[1], each[2])
+  local found, claim = hand(each[1])
+  local is_claimed = found and each[3] and claimed(each[3], each[4], claim)
+  redis.call('LPUSH', found or each[1], (is_claimed and '!' or '') .. each[2])
   if found then redis.call('EXPIRE', found, 60) end
 end
 redis.call('HDEL', KEYS[1], 'end')
@@ -321,6 +334,8 @@ end
 return false
 """
 
+#: Before a message in a hand whose step is claimed.
+_CLAIMED: Final = b"!"
 #: Processes that wait for one run, at most: what is there besides has gone.
 _HANDS: Final = 256
 _HANDS_TTL: Final = 60  #: seconds
@@ -426,6 +441,13 @@ class Outgoing(NamedTuple):
     queue: str  #: key of the list
     message: bytes  #: empty: only fences are set
     members: Sequence[tuple[str, int]]  #: step, attempt
+
+
+class Handed(NamedTuple):
+    """A message that came by hand."""
+
+    message: bytes
+    is_claimed: bool  #: the one step in it is
 
 
 class Living(NamedTuple):
@@ -705,15 +727,15 @@ class Protocol:
             found = _take(self.calls, keys, [len(PRIORITY_STEPS), sign])
         return found if isinstance(found, bytes) else None
 
-    def wait_at_hand(self, brief: str, queue: str, name: str, seconds: float) -> bytes | None:
-        """The message with steps of that run that is sent within that time, where nothing waits in the queue then.
-        ``name``: used once, ever. It is not asked again where the connection breaks: with it, or with the answer, a
-        message may be lost.
+    def wait_at_hand(self, brief: str, queue: str, name: str, seconds: float, claim: str, owner: str) -> Handed | None:
+        """The message with steps of that run that is sent within that time, where nothing waits in the queue then; a
+        step that is alone in it is claimed with ``claim``. ``name``: used once, ever. It is not asked again where the
+        connection breaks: with it, or with the answer, a message may be lost.
         """
         hands, hand = self.keys.hands(brief, self.keys.queue(queue, 0)), self.keys.hand(name)
         with reaching(self.url):
             *others, found = self.calls.ask_once(
-                ["SET", f"{hand}:open", 1, "PX", round(seconds * 1000)],
+                ["SET", f"{hand}:open", f"{claim} {owner}", "PX", round(seconds * 1000)],
                 ["RPUSH", hands, hand],
                 ["LTRIM", hands, -_HANDS, -1],
                 ["EXPIRE", hands, _HANDS_TTL],
@@ -722,7 +744,10 @@ class Protocol:
             for answer in (*others, found):
                 if isinstance(answer, Exception):
                     raise answer
-        return found[1] if found else None
+        if not found:
+            return None
+        message: bytes = found[1]
+        return Handed(message.removeprefix(_CLAIMED), message.startswith(_CLAIMED))
 
     def release(self, run_id: str, stream: str, steps: Iterable[str] = (), living: Living | None = None) -> bool:
         """Forget a run; what still works on it is told that it is stale. Where it has more values than one call can

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from opgrid.broker.keys import Keys, priority_step
-from opgrid.broker.scripts import ABOARD, Attempt, Beat, Finished, Living, Outgoing, Protocol, Said, Wanted
+from opgrid.broker.scripts import ABOARD, Attempt, Beat, Finished, Handed, Living, Outgoing, Protocol, Said, Wanted
 from opgrid.errors import BrokerUnreachable
 from opgrid.io.pending import Store
 from tests.unit.broker.claims import claim
@@ -205,7 +205,7 @@ class Waiting:
 
     def __init__(self, protocol: Protocol, seconds: float = 20.0, queue: str = "q", brief: str = "b") -> None:
         self.protocol, self.name = protocol, uuid.uuid4().hex
-        self.found: list[bytes | None] = []
+        self.found: list[Handed | None] = []
         self._where = brief, queue, self.name, seconds
         before = self._blocked()
         self.thread = threading.Thread(target=self._wait)
@@ -219,11 +219,12 @@ class Waiting:
         return int(clients["blocked_clients"])
 
     def _wait(self) -> None:
-        self.found.append(self.protocol.wait_at_hand(*self._where))
+        self.found.append(self.protocol.wait_at_hand(*self._where, f"claim-of-{self.name}", "w 1"))
 
     def end(self) -> bytes | None:
+        """The message."""
         self.thread.join()
-        return self.found[0]
+        return None if self.found[0] is None else self.found[0].message
 
 
 def send(protocol: Protocol, step: str, queue: str = "q", priority: int = 0, brief: str = "b") -> list[Said]:
@@ -246,6 +247,43 @@ def test_who_waits_for_more_of_a_run_gets_the_next_message_by_hand(protocol: Pro
     send(protocol, "c")
     assert queued(protocol) == [b"c"]
     assert not protocol.client.keys("*:hand:*")
+
+
+def test_a_step_that_is_alone_in_a_message_by_hand_comes_claimed(protocol: Protocol) -> None:
+    waiting = Waiting(protocol)
+    assert [send(protocol, "a") for _ in range(2)] == [[Said.SENT], [Said.KNOWN]]
+    waiting.thread.join()
+    assert waiting.found == [Handed(b"a", is_claimed=True)]
+    mine = f"claim-of-{waiting.name}"
+    assert protocol.client.hgetall(protocol.keys.leases(STREAM)) == {FIRST.field.encode(): f"1 {mine} 0 w 1".encode()}
+    assert claim(protocol, FIRST, "another", "w", b"started") is Said.TAKEN
+    assert claim(protocol, FIRST, mine, "w 1", b"started") is Said.OK  # who wants inputs with it asks as always
+    assert protocol.beat([Beat(FIRST, mine, 1, "w 1")]) == [Said.OK]
+    assert protocol.finish(FIRST, mine, b"done") is Said.OK
+    assert events(protocol) == [b"done"]
+
+
+def test_several_steps_by_hand_are_still_to_be_claimed(protocol: Protocol) -> None:
+    waiting = Waiting(protocol)
+    outgoing = [Outgoing(protocol.keys.queue("q", 0), b"both", [("a", 1), ("b", 1)])]
+    protocol.publish(RUN, STREAM, outgoing, hands=protocol.keys.hands("b"))
+    waiting.thread.join()
+    assert waiting.found == [Handed(b"both", is_claimed=False)]
+    assert claim(protocol, FIRST, "c1", "w", b"started") is Said.OK
+
+
+def test_what_is_to_be_canceled_does_not_come_claimed(protocol: Protocol) -> None:
+    publish(protocol, FIRST)
+    claim(protocol, FIRST, "c1", "w", b"started")
+    assert protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) == [Said.RUNNING]
+    protocol.exchange(RUN, STREAM, "", returned=[("a", "c1")], notice=b"back")
+    protocol.client.delete(*protocol.keys.queue_lists("q"))
+    waiting = Waiting(protocol)
+    outgoing = [Outgoing(protocol.keys.queue("q", 0), b"a", [("a", 1)])]
+    assert protocol.publish(RUN, STREAM, outgoing, again=True, hands=protocol.keys.hands("b")) == [Said.SENT]
+    waiting.thread.join()
+    assert waiting.found == [Handed(b"a", is_claimed=False)]
+    assert claim(protocol, FIRST, "c2", "w", b"started") is Said.CANCELED
 
 
 @pytest.mark.parametrize("other", [{"brief": "another"}, {"queue": "another"}])
@@ -311,9 +349,9 @@ def test_each_message_goes_to_one_of_those_who_come_and_go(protocol: Protocol, r
         for number in itertools.count():
             if over.is_set():
                 break
-            message = own.wait_at_hand("b", "q", f"{worker}:{number}", 0.002)
-            if message is not None:
-                found.append(message)
+            handed = own.wait_at_hand("b", "q", f"{worker}:{number}", 0.002, f"{worker}:{number}", worker)
+            if handed is not None:
+                found.append(handed.message)
         own.close()
 
     threads = [threading.Thread(target=wait, args=(f"w{number}",)) for number in range(3)]

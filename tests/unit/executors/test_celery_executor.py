@@ -239,6 +239,22 @@ def test_a_message_that_was_lost_is_not_sent_again_with_what_is_sent_on_its_own(
     assert not any(flight.task.then for flight in flights.values() if flight.task is not None)
 
 
+def test_what_came_claimed_to_a_process_that_has_died_is_sent_again(executor: CeleryExecutor, worker: Protocol) -> None:
+    """It waited for more of the run, and got the message into its hand with its last breath."""
+    content, _ = executor._stored_brief(BRIEF)
+    hand, queue = executor.keys.hand("of the dead"), executor.keys.queue("opgrid", 0)
+    worker.client.set(f"{hand}:open", "c1 w 1")
+    worker.client.rpush(executor.keys.hands(content, queue), hand)
+    executor.submit(BRIEF, [task("a")])
+    assert claim(worker, at("a"), "c2", "w", b"") is Said.TAKEN
+    assert messages(executor, worker) == 0
+    until = time.monotonic() + 20
+    while not messages(executor, worker):
+        assert time.monotonic() < until
+        executor.poll(0.05)
+    assert claim(worker, at("a"), "c2", "w", b"") is Said.OK
+
+
 def test_with_a_message_that_was_lost_its_brief_is_stored_again(executor: CeleryExecutor, worker: Protocol) -> None:
     """Who does not find it throws the message away."""
     executor.submit(BRIEF, [task("a")])

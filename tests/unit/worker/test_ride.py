@@ -669,10 +669,10 @@ class Watched(Along):
         self.then(taken)
         return taken
 
-    def wait(self, content: str, queue: str, seconds: float) -> Taken | None:
+    def wait(self, content: str, queue: str, seconds: float, claim: str, owner: str) -> Taken | None:
         self.waited += 1
         threading.Timer(0.01, self.meanwhile).start()
-        return super().wait(content, queue, seconds)
+        return super().wait(content, queue, seconds, claim, owner)
 
     def _say(self, word: Begun | Over) -> None:
         super()._say(word)  # nobody listens
@@ -716,27 +716,38 @@ def test_the_next_message_of_a_run_is_taken_along(
         assert along.threads == [_BESIDE]
 
 
+@pytest.mark.parametrize(
+    ("of", "fetched", "asked"),
+    [
+        pytest.param(2, [], 6, id="two steps a message"),
+        pytest.param(1, [], 1, id="one by itself comes claimed"),
+        pytest.param(1, ["value"], 3, id="inputs are asked for with the claim"),
+    ],
+)
 def test_what_gets_ready_when_all_is_told_comes_by_hand(
-    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch
+    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch, of: int, fetched: list[str], asked: int
 ) -> None:
+    monkeypatch.setattr(Ride, "_to_fetch", lambda self, wanted: fetched if wanted else [])
     prepared = prepare(Request(blinks, executor="celery"))
-    run_id, steps = prepared.brief.run_id, numbered("blink")
+    run_id, steps = prepared.brief.run_id, numbered("blink")[: 3 * of]
     rides.steps, rides.has_more = steps, True
     tasks = [StepTask(run_id, StepKey(each), NodePath(each), op="blink") for each in steps]
     sent: list[str] = []
 
     def meanwhile() -> None:
         if len(sent) < 2:
-            place = 2 * (len(sent) + 1)
-            sent.append(rides.send(tasks[place : place + 2]))
+            place = of * (len(sent) + 1)
+            sent.append(rides.send(tasks[place : place + of]))
 
     along.meanwhile = meanwhile
     monkeypatch.setattr(ride_module, "_AT_HAND", 1.0)
-    assert rides.run(prepared, tasks[:2], {"blink": 0.0001}) == "STEP_SUCCESS x2"
+    said = f"STEP_SUCCESS{' x2' if of == 2 else ''}"
+    assert rides.run(prepared, tasks[:of], {"blink": 0.0001}) == said
     assert along.waited == 3  # the last time in vain
     assert_each_once(rides)
     over = [word for word in rides.heard if isinstance(word, Over)]
-    assert over == [Over(each, "STEP_SUCCESS x2") for each in sent]
+    assert over == [Over(each, said) for each in sent]
+    assert sum(claimed for _, _, claimed in rides.protocol.told) == asked
     assert not rides.protocol.client.exists(*rides.keys.queue_lists("q"))
 
 
