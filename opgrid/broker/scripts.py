@@ -62,8 +62,8 @@ local function all(command, key, list)
 end
 """
 
-#: A message goes by hand to a process that waits for more of its run, where nothing waits in its queue; if one step is
-#: in it, that is claimed for the process.
+#: A message goes by hand to the process that waits for more of its run since last, for what it made is at hand there,
+#: where nothing waits in the queue; if one step is in it, that is claimed for the process.
 _PUBLISH: Final = (
     f"""
 local again, said, names, i = ARGV[1] == '1', {{}}, {{}}, 7
@@ -75,7 +75,7 @@ local function hand(list)
   for step = 1, {PRIORITY_STEPS[-1]} do lists[#lists + 1] = queue .. '{PRIORITY_MARK}' .. step end
   if redis.call('EXISTS', unpack(lists)) > 0 then return nil end
   while true do
-    local found = redis.call('LPOP', hands)
+    local found = redis.call('RPOP', hands)
     if not found then return nil end
     local claim = redis.call('GET', found .. ':open')
     if claim then

@@ -243,7 +243,7 @@ def test_who_waits_for_more_of_a_run_gets_the_next_message_by_hand(protocol: Pro
     first, second = Waiting(protocol), Waiting(protocol)
     assert send(protocol, "a") == [Said.SENT]
     assert send(protocol, "b", priority=7) == [Said.SENT]
-    assert (first.end(), second.end()) == (b"a", b"b")
+    assert (second.end(), first.end()) == (b"a", b"b")  # who came last has what was made last
     send(protocol, "c")
     assert queued(protocol) == [b"c"]
     assert not protocol.client.keys("*:hand:*")
