@@ -36,7 +36,8 @@ from worker.cancellation import Stoppable
 from worker.code import Code, CodeMissing, unpickled_job
 from worker.event_stream import EventStream, Flusher
 from worker.leases import Slot, slot_path
-from worker.ride import Means, Ride
+from worker.means import Means
+from worker.ride import Ride
 from worker.settings import WorkerSettings
 from worker.watch import HELLO, SOCKET
 

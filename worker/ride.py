@@ -11,50 +11,42 @@ its steps come behind those that are there: nobody waits for Celery then.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
 import msgspec
 
 from opgrid.broker.connection import reaching
-from opgrid.broker.keys import Keys
-from opgrid.broker.messages import CeleryMessages, label, seal_events, seal_returned, sign_tasks
-from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import RUN_TTL, Attempt, Exchanged, Exchanging, Finished, Protocol, Said, Wanted
-from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
-from opgrid.contracts.fusing import Made, following, fulfilled, made_of
-from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
-from opgrid.crash_points import reach
+from opgrid.broker.messages import label, sign_tasks
+from opgrid.broker.scripts import RUN_TTL, Attempt, Said
+from opgrid.contracts.events import StepCanceled, StepSucceeded
+from opgrid.contracts.fusing import following
+from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import StepKey
-from opgrid.io.keys import KeyRing
-from opgrid.io.pending import Pending, Store
-from opgrid.io.redis import RedisStore, keys_of
-from opgrid.io.selection import DEFAULT_KEY
 from opgrid.steps import attempts
 from opgrid.steps.interrupts import deadline
 from opgrid.steps.runner import Outcome, run_step
 from opgrid.steps.scope import RunScope
-from worker.along import Along, Taken
-from worker.cancellation import Started, Stoppable
+from worker.along import Taken
+from worker.cancellation import Started
+from worker.chains import Chains
 from worker.event_stream import LOOK_EVERY, EventStream, Terminal
-from worker.leases import AFTER, Claim, Slot
-from worker.settings import WorkerSettings
+from worker.items import Item, Message
+from worker.leases import AFTER, Claim
+from worker.means import Means
+from worker.telling import Ended, Telling
 
 #: Steps that are claimed ahead, and the seconds that they may be expected to take together.
 _AHEAD: Final = 96
 _AHEAD_SECONDS: Final = 0.005
 #: Steps that are claimed ahead even where they take longer than that, if none of them counts as slow by far.
 _AHEAD_LEAST: Final = 2
-#: Values that are fetched at once.
-_FETCH: Final = 1000
 #: Seconds that an ended step waits for others to be told with.
 _WAIT: Final = 0.005
 #: Seconds that a step takes at least for the round trips to be made beside it, by another thread.
@@ -79,79 +71,6 @@ _LONGEST_ALONE: Final = 5.0
 _log = logging.getLogger("opgrid.worker")
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What the rides of one pool child use, one after the other."""
-
-    settings: WorkerSettings
-    keys: Keys
-    protocol: Protocol
-    messages: CeleryMessages
-    ring: KeyRing
-    slot: Slot
-    stoppable: Stoppable
-    pending: Pending
-    owner: str
-    look_now: Callable[[], None]  #: has ``look_after`` called at once, by another thread
-    pace: Pace = field(default_factory=Pace)
-    along: Along | None = None  #: None: nothing is taken along
-
-
-@dataclass(slots=True, eq=False)
-class Message:
-    task_id: str = ""  #: Celery's, of one that was taken along
-    said: list[str] = field(default_factory=list)  #: what became of its steps
-
-    def __str__(self) -> str:
-        """In words, for Flower."""
-        counts: dict[str, int] = {}
-        for word in self.said:
-            counts[word] = counts.get(word, 0) + 1
-        return ", ".join(word if count == 1 else f"{word} x{count}" for word, count in counts.items())
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """One step of the message."""
-
-    task: StepTask
-    at: Attempt
-    chain: int  #: what those before it in its chain have made is at hand
-    after: tuple[StepKey, ...]  #: that must have succeeded before it
-    kind: tuple[str, str]  #: others of which take as long: of its job and op
-    message: Message  #: that it came in
-    claim: str = ""
-    asked: Claim | None = None  #: as it is written down while Redis is asked for it
-    held: Claim | None = None  #: and when it is ours
-    came_claimed: bool = False  #: by who sent it
-    told: bool = False  #: its start was told when it was claimed
-    expected: float | None = None  #: seconds, as was known when it was claimed
-
-
-@dataclass(slots=True, eq=False)
-class Ended:
-    """A step that has run and is to be told of."""
-
-    item: Item
-    event: Terminal
-    events: list[AnyEvent]
-    outputs: list[str]
-    stream: EventStream
-    since: float
-    outcome: Outcome | None = None  #: with something to do once its end was accepted
-
-
-@dataclass(slots=True, eq=False)
-class Underway:
-    """What was asked of Redis, and is still to be answered."""
-
-    exchange: Exchanging
-    wanted: Sequence[Item]
-    ended: int  #: how many of what has ended
-    given_back: int  #: how many of what is unwanted
-    stored: list[Store]
-
-
 class Ride:
     def __init__(
         self,
@@ -168,32 +87,20 @@ class Ride:
         self._scope = scope
         self._content, self._queue = content, queue
         self._items: deque[Item] = deque()
-        self._chains = 0
-        self._crews: set[int] = set()  #: chains of more than one
+        self._chains = Chains()
         self._message = Message()
         self._along: list[Message] = []  #: those that were taken along, and are not over
-        self._waits: bool | None = None  #: whether something did in a queue, if the last exchange has asked
         self._look_again = 0.0  #: when to look there next; each look is a round trip
         self._board(tasks, self._message)
-        self._pid = os.getpid()
-        #: Whether values lie in the Redis of the broker, unless an output says otherwise.
-        self._keeps = scope.brief.io == "redis" and DEFAULT_KEY not in scope.job.resource_defs
+        self._telling = Telling(means, scope, queue, self._chains, self._hold)
         self._window: deque[Item] = deque()  #: claimed, not begun
-        self._ended: list[Ended] = []
-        self._unwanted: list[Item] = []  #: to be given back
         self._running: Item | None = None
         self._stream: EventStream | None = None  #: of what runs
-        self._made: dict[int, Made] = {}
-        self._succeeded: dict[int, set[StepKey]] = {}
-        self._claims: dict[tuple[int, StepKey], str] = {}  #: with which each has succeeded
-        self._failed: set[tuple[int, StepKey]] = set()  #: chain and step, of what has not succeeded here
-        self._concluding: list[tuple[Ended, bool]] = []
         self._own, self._named = secrets.token_hex(6), 0  #: what its claims begin with, and how many there are
         self._since = time.monotonic()
         self._since_boarding = self._since  #: of what came last
         self._patient_until = self._since + _LONGEST
         self._begun = self._flushed = 0.0
-        self._underway: Underway | None = None
         self._beside = False  #: the other thread is to tell of what has ended, and to claim
         self._lock = threading.RLock()  #: of all of this: a second thread looks after slow steps
 
@@ -203,8 +110,7 @@ class Ride:
             while (item := self._next()) is not None:
                 self._attempt(item)
         finally:
-            if self._underway is not None:
-                self._underway.exchange.drop()
+            self._telling.drop()
             self._means.slot.hold([])
             self._tell_what_is_over()
             if self._means.along is not None:
@@ -215,13 +121,11 @@ class Ride:
         """Behind what is there."""
         stream, job = self._scope.brief.stream, self._scope.brief.job.name
         for first in tasks:
-            if first.then:
-                self._crews.add(self._chains)
+            chain = self._chains.begin(1 + len(first.then))
             for task in (first, *first.then):
                 at = Attempt(task.run_id, stream, task.step, task.attempt)
                 kind = job, task.op or task.node
-                self._items.append(Item(task, at, self._chains, task.after, kind, message))
-            self._chains += 1
+                self._items.append(Item(task, at, chain, task.after, kind, message))
 
     # ---- claiming --------------------------------------------------------------------------------------------------
 
@@ -231,34 +135,28 @@ class Ride:
             while True:
                 while self._window:
                     item = self._window.popleft()
-                    task = self._ready(item)
+                    task = self._chains.ready(item)
                     if task is not None:
                         item.task = task
                         self._running = item
                         self._begun = self._flushed = time.monotonic()
-                        if self._ended and (item.expected or 0.0) >= _BESIDE:
+                        if self._telling.ended and (item.expected or 0.0) >= _BESIDE:
                             self._beside = True
                         if self._beside:
                             self._means.look_now()
                         return item
-                    self._unwanted.append(item)
-                if self._underway is not None:
+                    self._telling.unwanted.append(item)
+                if self._telling.is_underway:
                     self._arrive()
                     continue
                 wanted = self._ahead()
-                if not wanted and not self._ended and not self._unwanted:
-                    if self._waits and self._take_along(time.monotonic()):
+                if not wanted and not self._telling:
+                    if self._telling.waits and self._take_along(time.monotonic()):
                         continue
-                    if self._waits is False and self._wait():
+                    if self._telling.waits is False and self._wait():
                         continue
                     return None
                 self._exchange(wanted)
-
-    def _ready(self, item: Item) -> StepTask | None:
-        """The step with what was promised to it; None when it is not to run here."""
-        if not item.after:
-            return item.task
-        return fulfilled(item.task, self._made.get(item.chain, {}), self._succeeded.get(item.chain, set()))
 
     def _ahead(self) -> list[Item]:
         """What to claim now, beside what is claimed already."""
@@ -266,9 +164,9 @@ class Ride:
         count, seconds = len(self._window), sum([item.expected or 0.0 for item in self._window])
         while self._items and count < _AHEAD:
             item = self._items[0]
-            if item.after and any((item.chain, step) in self._failed for step in item.after):
-                self._failed.add((item.chain, item.task.step))
-                self._unwanted.append(self._items.popleft())
+            if item.after and self._chains.is_cut_off(item):
+                self._chains.fails(item)
+                self._telling.unwanted.append(self._items.popleft())
                 continue
             if item.after and not item.task.fused and (now := time.monotonic()) > self._patient_until:
                 if found or self._window or self._running is not None:
@@ -322,7 +220,7 @@ class Ride:
         """The one that is there, by who sent it. What is still to be fetched for it is asked for as if it were not."""
         item.came_claimed = True
         self._name(item, claim)
-        if not self._to_fetch([item]):
+        if not self._telling.to_fetch([item]):
             item.expected = self._means.pace.expect(item.kind)
             self._items.clear()
             self._take([item], [Said.OK])
@@ -336,7 +234,7 @@ class Ride:
 
     def _left(self, now: float) -> float | None:
         """Seconds until this process has nothing to do, as far as can be told; None where it cannot."""
-        if self._items or self._underway is not None:
+        if self._items or self._telling.is_underway:
             return None
         left = 0.0
         for item in self._window if self._running is None else (self._running, *self._window):
@@ -349,7 +247,7 @@ class Ride:
         """Of messages that were taken along."""
         if not self._along:
             return
-        there = [*self._items, *self._window, *self._unwanted, *(each.item for each in self._ended)]
+        there = [*self._items, *self._window, *self._telling.unwanted, *(each.item for each in self._telling.ended)]
         if self._running is not None:
             there.append(self._running)
         going = {id(item.message) for item in there}
@@ -382,16 +280,16 @@ class Ride:
 
     def _send_on(self, item: Item) -> None:
         """Put the rest of a chain into its queue, for any worker."""
-        if self._ended:
+        if self._telling.ended:
             self._tell()  # nobody goes on elsewhere with what was not accepted
         behind = [each for each in self._items if each.chain == item.chain and each is not item]
         going = following(item.task.step, _waits(behind))
         rest = [each for each in behind if each.task.step in going]
-        self._unwanted += [each for each in behind if each.task.step not in going]
+        self._telling.unwanted += [each for each in behind if each.task.step not in going]
         self._items = deque(each for each in self._items if each.chain != item.chain)
-        task = fulfilled(item.task, self._made.get(item.chain, {}), self._succeeded.get(item.chain, set()))
+        task = self._chains.ready(item)
         if task is None:
-            self._unwanted += [item, *rest]
+            self._telling.unwanted += [item, *rest]
             return
         task = msgspec.structs.replace(task, then=tuple(each.task for each in rest))
         dispatch, beside = sign_tasks(self._content, [task], self._means.ring)
@@ -421,43 +319,36 @@ class Ride:
             self._name(item)
         self._hold(wanted)
         try:
-            self._underway = self._ask(self._ended, wanted)
+            self._telling.set_out(wanted, not self._items)
         except BrokerUnreachable as error:
             _log.warning("Asking again: %s", error)
-            if self._ended:
+            if self._telling.ended:
                 self._take(wanted, self._settle(wanted))
             else:
                 self._items.extendleft(reversed(wanted))  # nothing was asked
 
     def _arrive(self) -> None:
         """Hear what came of that."""
-        underway, self._underway = self._underway, None
-        if underway is None:
-            return
-        try:
-            said = self._answer(underway)
-        except BrokerUnreachable as error:
-            _log.warning("Asking again: %s", error)
-            claimed = self._settle(underway.wanted, underway.ended)
-        else:
-            if all(word is Said.OK for word in said.finished):
-                self._accept(said.finished)
-                claimed = said.claimed
-            else:
-                claimed = self._settle(underway.wanted, underway.ended)
-        self._take(underway.wanted, claimed)
+        arrived = self._telling.arrive(not self._items)
+        if arrived is not None:
+            self._take(*arrived)
+
+    def _settle(self, wanted: Sequence[Item] = ()) -> list[Said]:
+        """All of it, and what is on its way. Gives what was said about claims."""
+        self._arrive()
+        return self._telling.settle(wanted, looks=not self._items)
 
     def _take(self, wanted: Sequence[Item], said: Sequence[Said]) -> None:
         for item, word in zip(wanted, said, strict=True):
             if word is Said.OK:
                 self._window.append(item)
             else:
-                self._failed.add((item.chain, item.task.step))
+                self._chains.fails(item)
                 item.message.said.append(f"not run: {word.value}")
         self._hold()
 
     def _hold(self, asked: Sequence[Item] = ()) -> None:
-        held = [ended.item for ended in self._ended]
+        held = [ended.item for ended in self._telling.ended]
         if self._running is not None and self._running not in held:
             held.append(self._running)
         held += self._window
@@ -477,187 +368,13 @@ class Ride:
 
     # ---- telling ---------------------------------------------------------------------------------------------------
 
-    def _settle(self, wanted: Sequence[Item] = (), told: int = 0) -> list[Said]:
-        """One round trip, and more where Redis does not answer or does not agree. Gives what was said about claims.
-        ``told``: so many ends, where Redis was told of these already: what is asked again is to be the same.
-        """
-        self._arrive()
-        if not (wanted or self._ended or self._unwanted):
-            return []
-        self._hold(wanted)
-        until = time.monotonic() + self._means.settings.redis_grace
-        pause = 0.05
-        told, knowing = told or len(self._ended), b""
-        while True:
-            claimed, unknown = [Said.GONE] * len(wanted), True
-            try:
-                said = self._answer(self._ask(self._ended[:told], wanted))
-            except BrokerUnreachable as error:
-                if not self._ended:
-                    raise
-                _log.warning("The end of step %s waits: %s", self._ended[0].item.task.step, error)
-            else:
-                claimed = said.claimed
-                if said.finished.count(Said.OK) == len(said.finished):
-                    self._accept(said.finished)
-                    if not self._ended:
-                        return claimed
-                    told = len(self._ended)
-                else:
-                    told = self._known_first(said.finished) or told
-                    if unknown := Said.UNKNOWN in said.finished:
-                        # One that knows all that is out, before it was asked and after, has nothing more to hear.
-                        before, knowing = knowing, self._knowing()
-                        unknown = not knowing or knowing != before
-            if not unknown or time.monotonic() > until:
-                self._one_by_one()
-                return claimed
-            time.sleep(pause)
-            pause = min(1.0, pause * 2)
-
-    def _knowing(self) -> bytes:
-        """The generation of a Redis that was told of all that is out; nothing where it was not, or does not answer."""
-        try:
-            return self._means.protocol.told_all(self._scope.brief.stream)
-        except BrokerUnreachable:
-            return b""
-
-    def _known_first(self, said: Sequence[Said]) -> int:
-        """How many can be told now, which come first then. What follows them is known to a Redis that was emptied when
-        their end was told, and not before.
-        """
-        known, others = list[Ended](), list[Ended]()
-        steps: set[StepKey] = set()
-        for each, word in zip(self._ended[: len(said)], said, strict=True):
-            if word is Said.OK and steps.isdisjoint(each.item.after):
-                known.append(each)
-            else:
-                others.append(each)
-                steps.add(each.item.task.step)
-        self._ended[: len(said)] = known + others
-        return len(known)
-
-    def _ask(self, ended: Sequence[Ended], wanted: Sequence[Item]) -> Underway:
-        means, brief = self._means, self._scope.brief
-        unwanted, stored = list(self._unwanted), means.pending.waiting()
-        notice, returned = b"", list[tuple[str, str]]()
-        if unwanted:
-            returned = [(item.task.step, item.claim) for item in unwanted if item.claim]
-            tasks = [(item.task.run_id, item.task.step, item.task.attempt) for item in unwanted]
-            notice = seal_returned(tasks, means.ring)
-        events = [event for each in ended for event in each.events]
-        if ended:
-            reach("finish before")
-        if wanted:
-            reach("claim before")
-        exchange = means.protocol.begin_exchange(
-            brief.run_id,
-            brief.stream,
-            means.owner,
-            stored=stored,
-            fetch=self._to_fetch(wanted),
-            finished=_told(ended),
-            events=seal_events(events, means.ring) if events else b"",
-            returned=returned,
-            notice=notice,
-            queues=() if means.along is None or self._items or wanted else {self._queue, *means.settings.queues},
-            wanted=[Wanted(item.at, item.claim, self._started(item)) for item in wanted],
-        )
-        return Underway(exchange, wanted, len(ended), len(unwanted), stored)
-
-    def _answer(self, underway: Underway) -> Exchanged:
-        said = underway.exchange.result()
-        if underway.ended:
-            reach("finish after")
-        if underway.wanted:
-            reach("claim after")
-        pending = self._means.pending
-        pending.written(underway.stored)
-        if underway.wanted:
-            pending.fetched(said.fetched)
-        del self._unwanted[: underway.given_back]
-        self._waits = said.waits
-        return said
-
-    def _to_fetch(self, wanted: Sequence[Item]) -> list[str]:
-        """Small values that they are going to load."""
-        if not self._keeps:
-            return []
-        store = self._scope.default_io
-        if not isinstance(store, RedisStore):
-            return []
-        refs = [ref for item in wanted for given in item.task.inputs for ref in _refs_of(given.source)]
-        return store.to_fetch(ref for ref in refs if ref.attempt)[:_FETCH]
-
-    def _started(self, item: Item) -> bytes:
-        return seal_events([self._start_of(item)], self._means.ring) if item.told else b""
-
-    def _start_of(self, item: Item) -> StepStarted:
-        return attempts.started(item.task, self._pid, item.claim, self._means.settings.name)
-
-    def _accept(self, said: Sequence[Said]) -> None:
-        ended, self._ended = self._ended[: len(said)], self._ended[len(said) :]
-        for each in ended:
-            each.item.message.said.append(each.event.TYPE)
-            self._conclude(each, accepted=True)
-
-    def _conclude(self, ended: Ended, accepted: bool) -> None:
-        if accepted:
-            ended.stream.accepted()
-        if ended.outcome is not None:
-            self._concluding.append((ended, accepted))
-
-    def _one_by_one(self) -> None:
-        """Some were refused: each on its own, and none that used what a refused one had made."""
-        ended, self._ended = self._ended, []
-        for each in ended:
-            item = each.item
-            if any((item.chain, step) in self._failed for step in item.after):
-                said = Said.STALE
-            else:
-                said = self._alone(each)
-            if said is Said.MISSING:
-                each.event = self._lost(item.task, "an output that it had stored is not in Redis any more")
-                each.events, each.outputs = [each.event], []
-                said = self._alone(each)
-            accepted = said is Said.OK
-            if not accepted or not isinstance(each.event, StepSucceeded):
-                self._failed.add((item.chain, item.task.step))
-                self._succeeded.get(item.chain, set()).discard(item.task.step)
-            if not accepted:
-                _log.warning(
-                    "The end of step %s, attempt %s, came too late: %s", item.task.step, item.task.attempt, said.value
-                )
-            item.message.said.append(f"{each.event.TYPE.value}{'' if accepted else f', refused: {said.value}'}")
-            self._conclude(each, accepted)
-            if said is Said.UNKNOWN and each.outcome is not None and each.outcome.has_hooks:
-                self._leave_hooks(item)
-
-    def _leave_hooks(self, item: Item) -> None:
-        """Its end may have been accepted, and Redis have lost the answer: whoever waits for its hooks then is told that
-        they do not run here.
-        """
-        reason = "its process did not hear whether its end was accepted"
-        lost = msgspec.structs.replace(self._lost(item.task, reason), after_end=True)
-        try:
-            self._means.protocol.append(item.at.stream, seal_events([lost], self._means.ring))
-        except BrokerUnreachable as error:
-            _log.warning("The hooks of step %s do not run: %s", item.task.step, error)
-
-    def _alone(self, ended: Ended) -> Said:
-        sealed = seal_events(ended.events, self._means.ring)
-        try:
-            return self._means.protocol.finish(ended.item.at, ended.item.claim, sealed, ended.outputs)
-        except BrokerUnreachable:
-            return Said.UNKNOWN
-
     # ---- running ---------------------------------------------------------------------------------------------------
 
     def _attempt(self, item: Item) -> None:
         means, task = self._means, item.task
         stream = EventStream(item.at, item.claim, means.protocol, means.ring)
         if not item.told:
-            stream.emit(self._start_of(item))
+            stream.emit(self._telling.start_of(item))
         self._stream = stream
         means.slot.begin(item.claim, self._begun)
         outcome: Outcome | None = None
@@ -682,11 +399,11 @@ class Ride:
                     event = attempts.timed_out(task, seconds)
         except Exception as error:  # ours: what user code raises is an outcome
             _log.exception("Step %s of run %s was given up.", task.step, task.run_id)
-            event = self._lost(task, f"its worker failed: {type(error).__name__}: {error}")
+            event = self._telling.lost(task, f"its worker failed: {type(error).__name__}: {error}")
         means.slot.begin("", 0.0)
         with self._lock:
             self._end(item, event, stream, outcome)
-            concluding, self._concluding = self._concluding, []
+            concluding, self._telling.concluded = self._telling.concluded, []
             if not concluding:
                 self._running = self._stream = None
         if concluding:
@@ -699,23 +416,14 @@ class Ride:
                     self._running = self._stream = None
 
     def _end(self, item: Item, event: Terminal, stream: EventStream, outcome: Outcome | None) -> None:
-        task = item.task
-        outputs: list[str] = []
         if isinstance(event, StepSucceeded):
             self._means.pace.learn(item.kind, event.seconds)
-            if item.chain in self._crews:
-                self._made.setdefault(item.chain, {}).update(made_of(event.outputs))
-                self._succeeded.setdefault(item.chain, set()).add(task.step)
-                self._claims[item.chain, task.step] = item.claim
-            if item.after:
-                after = tuple((step, self._claims[item.chain, step]) for step in item.after)
-                event = msgspec.structs.replace(event, after=after)
-            outputs = self._output_keys(task, event)
+            event = self._chains.succeeds(item, event)
         else:
-            self._failed.add((item.chain, task.step))
+            self._chains.fails(item)
         lingers = outcome is not None and outcome.lingers
-        events, now = [*stream.take(), event], time.monotonic()
-        self._ended.append(Ended(item, event, events, outputs, stream, now, outcome if lingers else None))
+        now = time.monotonic()
+        self._telling.end(item, event, stream, outcome if lingers else None, now)
         if lingers or not isinstance(event, StepSucceeded) or self._means.pending.is_half_full:
             self._tell()
         elif self._window:
@@ -726,8 +434,8 @@ class Ride:
         expected, left = self._window[0].expected or 0.0, len(self._window)
         if expected >= _BESIDE:
             self._beside = True
-        elif self._underway is None:
-            has_waited = now - self._ended[0].since > _WAIT
+        elif not self._telling.is_underway:
+            has_waited = now - self._telling.ended[0].since > _WAIT
             is_half_done = 2 * left <= _AHEAD and 2 * left * expected <= _AHEAD_SECONDS
             if has_waited or (is_half_done and (self._items or (now >= self._look_again and self._take_along(now)))):
                 wanted = self._ahead()
@@ -737,20 +445,6 @@ class Ride:
     def _tell(self) -> None:
         self._settle()
         self._hold()
-
-    def _lost(self, task: StepTask, reason: str) -> StepLost:
-        cause = LossCause(reason, worker=self._means.settings.name, pid=os.getpid())
-        return StepLost(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause)
-
-    def _output_keys(self, task: StepTask, event: StepSucceeded) -> list[str]:
-        """What has to be in this Redis for the outcome to be accepted."""
-        if not self._keeps:
-            return []
-        outs, keys = self._scope.node(task.node).outs, list[str]()
-        for ref in event.outputs:
-            if ref.manifest is not None and outs[ref.output].io_manager_key == DEFAULT_KEY:
-                keys += keys_of(ref)
-        return keys if len(keys) < 2 else list(dict.fromkeys(keys))  # small values share a few
 
     # ---- while a step takes long -----------------------------------------------------------------------------------
 
@@ -770,7 +464,7 @@ class Ride:
             try:
                 self._arrive()
                 self._give_back(self._running)
-                if self._ended or self._unwanted:
+                if self._telling:
                     self._tell()
             except BrokerUnreachable as error:
                 _log.warning("What waits behind step %s waits on: %s", self._running.task.step, error)
@@ -785,7 +479,7 @@ class Ride:
     def _look_beside(self, now: float) -> float:
         """While a step runs that is not slow: tell, claim, and see to what comes when this process is through."""
         came = self._take_along(now)
-        if self._beside and self._ended:
+        if self._beside and self._telling.ended:
             self._exchange(self._ahead())
         elif came:
             self._set_out(self._ahead())
@@ -799,35 +493,18 @@ class Ride:
         if running.task.fused:
             kept = {item.task.step for item in chain}
         else:
-            kept = following(running.task.step, _waits(chain), self._succeeded.get(running.chain, ()))
+            kept = following(running.task.step, _waits(chain), self._chains.succeeded(running.chain))
 
         def stays(item: Item) -> bool:
             return item.chain == running.chain and item.task.step in kept
 
-        self._unwanted += [item for item in waiting if not stays(item)]
+        self._telling.unwanted += [item for item in waiting if not stays(item)]
         self._window = deque(item for item in self._window if stays(item))
         self._items = deque(item for item in self._items if stays(item))
 
 
 def _waits(items: Iterable[Item]) -> Iterator[tuple[StepKey, Sequence[StepKey]]]:
     return ((item.task.step, item.after) for item in items)
-
-
-def _told(ended: Sequence[Ended]) -> list[Finished]:
-    """Values that share a key are asked for once: all of these ends are accepted, or none."""
-    seen: set[str] = set()
-    told = []
-    for each in ended:
-        outputs = [key for key in each.outputs if key not in seen]
-        seen.update(outputs)
-        told.append(Finished(each.item.at, each.item.claim, outputs))
-    return told
-
-
-def _refs_of(source: Source) -> Sequence[OutputRef]:
-    if isinstance(source, Stored):
-        return [source.ref]
-    return source.items if isinstance(source, Gathered) else ()
 
 
 def _do_what_follows(ended: Ended, accepted: bool) -> None:

@@ -32,8 +32,10 @@ from worker.along import Along, Begun, Over, Taken, words
 from worker.cancellation import Stoppable
 from worker.event_stream import LOOK_EVERY, Flusher
 from worker.leases import Slot, slot_path
-from worker.ride import Means, Ride
+from worker.means import Means
+from worker.ride import Ride
 from worker.settings import WorkerSettings
+from worker.telling import Telling
 
 _STEPS = 6
 CONTENT = "c" * 32  #: hash of the brief
@@ -727,7 +729,7 @@ def test_the_next_message_of_a_run_is_taken_along(
 def test_what_gets_ready_when_all_is_told_comes_by_hand(
     rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch, of: int, fetched: list[str], asked: int
 ) -> None:
-    monkeypatch.setattr(Ride, "_to_fetch", lambda self, wanted: fetched if wanted else [])
+    monkeypatch.setattr(Telling, "to_fetch", lambda self, wanted: fetched if wanted else [])
     prepared = prepare(Request(blinks, executor="celery"))
     run_id, steps = prepared.brief.run_id, numbered("blink")[: 3 * of]
     rides.steps, rides.has_more = steps, True
