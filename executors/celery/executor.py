@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Sequence
 from math import inf
 from typing import Any, Final, Self
 
-import cloudpickle
 import msgspec
 
 from executors.celery.backlog import Backlog, Kind, Line, Parcel, Waiting, each_of, expected, kind_of
+from executors.celery.briefs import Briefs
 from executors.celery.flights import TOLD, Flight, Flights
 from executors.celery.settings import CelerySettings
 from executors.celery.tail import MOST, Tail
@@ -22,7 +22,6 @@ from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.messages import (
     Attempted,
     CeleryMessages,
-    encode_run,
     label,
     open_events,
     open_returned,
@@ -48,9 +47,8 @@ from opgrid.contracts.tasks import Ended, RunBrief, StepTask
 from opgrid.contracts.told import Report
 from opgrid.contracts.wire import hash_of
 from opgrid.crash_points import reach
-from opgrid.errors import BrokerUnreachable, PayloadRejected, SettingsError, listed
+from opgrid.errors import BrokerUnreachable, PayloadRejected, listed
 from opgrid.ids import RunId, StepKey
-from opgrid.io.envelope import seal
 from opgrid.io.kept import expire_run, index_of
 from opgrid.io.keys import KeyRing
 
@@ -65,7 +63,6 @@ _TRIM_EVERY: Final = 1.0  #: seconds
 _FULL: Final = 0.8  #: of the memory that Redis may use
 _WEIGH_EVERY: Final = 0.5  #: seconds
 _RETURNED: Final = b"r"
-_PURPOSE_JOB: Final = "job"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
 _STREAM_TTL: Final = 7 * 86400
 
@@ -95,9 +92,7 @@ class CeleryExecutor(Executor):
         self._served: dict[str, int] = {}  #: processes that serve each queue
         self._next_count = 0.0
         self._told_backlog = False
-        self._sent: dict[RunId, tuple[RunBrief, str, RunBrief]] = {}  #: the brief given, the hash and brief stored
-        self._unstored: dict[str, bytes] = {}  #: briefs that are stored with the first message, by hash
-        self._job: str | None = None  #: the hash of the job, when it travels by value
+        self._briefs = Briefs(setup, self.stream, self._protocol, ring)
         self._position = _START
         self._acknowledged = self._trimmed = _START
         self._next_trim = 0.0
@@ -140,7 +135,7 @@ class CeleryExecutor(Executor):
 
     def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
         self._is_submitting = True
-        content, brief = self._brief_of(run)
+        _, content, brief = self._briefs.of(run)
         travelling = []
         beside = {mate.step for task in tasks if task.then for mate in out_with(task)[1:]}
         now, lines = time.monotonic(), dict[tuple[str | None, int], Line]()
@@ -168,7 +163,7 @@ class CeleryExecutor(Executor):
         """By a message that nobody watches over: a worker runs them once, and the run waits for them so long and no
         longer.
         """
-        content, brief = self._stored_brief(run)
+        _, content, brief = self._briefs.stored(run)
         ended = Ended() if error is None else Ended(error.kind, error.message)
         task = msgspec.structs.replace(task, inputs=(), then=(), after=(), needs=(), ended=ended)
         dispatch, beside = sign_tasks(content, [task], self.ring)
@@ -226,7 +221,7 @@ class CeleryExecutor(Executor):
     def _publish(self, parcels: Sequence[Parcel], now: float) -> None:
         """Parcels of one run. Raises BrokerUnreachable: they wait again then."""
         brief, content = parcels[0][0].brief, parcels[0][0].content
-        unstored = self._unstored.get(content)
+        unstored = self._briefs.unstored(content)
         outgoing, large = [], dict[str, bytes]()
         mates: list[tuple[str, int]] = []
         for parcel in parcels:
@@ -252,7 +247,7 @@ class CeleryExecutor(Executor):
             reach("publish before")
             first = None if unstored is None else (content, unstored)
             said = iter(self._push(brief, content, outgoing, parcels[0][0].again, first, now))
-            self._unstored.pop(content, None)
+            self._briefs.is_stored(content)
             reach("publish after")
         except BrokerUnreachable:
             for parcel in reversed(parcels):
@@ -330,43 +325,6 @@ class CeleryExecutor(Executor):
         given = brief.executor.config.get("priority")
         return task.priority or (given if isinstance(given, int) else 0) or self.settings.priority
 
-    def _stored_brief(self, run: RunBrief, again: bool = False) -> tuple[str, RunBrief]:
-        """As ``_brief_of``, and it is stored at once. ``again``: even if it was before."""
-        content, brief = self._brief_of(run, again)
-        data = self._unstored.get(content)
-        if data is not None:
-            with reaching(self.url):
-                self._protocol.client.set(self.keys.brief(content), data, ex=RUN_TTL)
-            del self._unstored[content]
-        return content, brief
-
-    def _brief_of(self, run: RunBrief, again: bool = False) -> tuple[str, RunBrief]:
-        """The brief as workers get it, and its hash."""
-        known = self._sent.get(run.run_id)
-        if known is not None and known[0] is run and not again:
-            return known[1], known[2]
-        brief = run if run.stream else msgspec.structs.replace(run, stream=self.stream)
-        if self.setup.code is None and not brief.job.location and brief.job.value is None:
-            job = msgspec.structs.replace(brief.job, value=self._stored_job())
-            brief = msgspec.structs.replace(brief, job=job)
-        content, data = encode_run(brief)
-        self._unstored[content] = data
-        self._sent[run.run_id] = run, content, brief
-        self._flights.briefs[run.run_id] = brief
-        return content, brief
-
-    def _stored_job(self) -> str:
-        """A job that no worker can load by name travels pickled and signed, once."""
-        if self._job is None:
-            if self.setup.job is None:
-                raise SettingsError("The Celery executor was given neither a code location nor a job.")
-            data = cloudpickle.dumps(self.setup.job, protocol=5)
-            self._job = hash_of(data)
-            with reaching(self.url):
-                sealed = seal(_PURPOSE_JOB, [data], self.ring)
-                self._protocol.client.set(self.keys.job(self._job), sealed, ex=RUN_TTL)
-        return self._job
-
     # ---- hearing ---------------------------------------------------------------------------------------------------
 
     def poll(self, timeout: float) -> Polled:
@@ -416,8 +374,8 @@ class CeleryExecutor(Executor):
         self._last_read = time.monotonic()
 
     def _kind(self, event: StepSucceeded) -> Kind | None:
-        task, brief = self._flights.task(event.run_id, event.step), self._flights.briefs.get(event.run_id)
-        return None if task is None or brief is None else kind_of(brief, task)
+        task, known = self._flights.task(event.run_id, event.step), self._briefs.get(event.run_id)
+        return None if task is None or known is None else kind_of(known.brief, task)
 
     def _send_more(self) -> None:
         if not len(self._backlog):
@@ -633,9 +591,7 @@ class CeleryExecutor(Executor):
             text = f"The message of step {step!r}, attempt {attempt}, was lost: it is sent again."
             note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
             self._protocol.append(self.stream, seal_events([note], self.ring))
-            if run_id in self._sent:  # a worker that does not find the brief throws the message away
-                content, data = encode_run(self._sent[run_id][2])
-                self._unstored[content] = data
+            self._briefs.store_again(run_id)
         self._back_to_backlog(lost, resent=1)
 
     def _take_back(self) -> None:
@@ -654,7 +610,7 @@ class CeleryExecutor(Executor):
         for flight in [each for each in flights if self._flights.is_stopped(each)]:
             self.cancel(RunId(flight.at.run_id), [(StepKey(flight.at.step), flight.at.attempt)])
         for flight in reversed([each for each in flights if not self._flights.is_stopped(each)]):
-            known = self._sent.get(RunId(flight.at.run_id))
+            known = self._briefs.get(RunId(flight.at.run_id))
             self._flights.returns(flight)
             if flight.task is None or known is None:
                 continue  # it is about to be submitted, by whoever has taken over
@@ -693,9 +649,9 @@ class CeleryExecutor(Executor):
             client = self._protocol.client
             agree_on_key(client, self.keys, self.ring)
         generation = self._protocol.generation()
-        self._job = None
-        for run in [known[0] for known in self._sent.values()]:
-            _, brief = self._stored_brief(run, again=True)
+        self._briefs.start_over()
+        for run in [known.given for known in self._briefs.all()]:
+            brief = self._briefs.stored(run, again=True).brief
             flights = self._flights.of_run(run.run_id)
             self._fence(brief, "", [(each.at.step, each.at.attempt) for each in flights])
             self._tell_what_waits(brief)
@@ -738,12 +694,12 @@ class CeleryExecutor(Executor):
                 at = Attempt(run.run_id, run.stream or self.stream, step, int(attempt))
                 self._flights.departs(at, None, Line(self.settings.queue, 0), now)
         if found:
-            self._stored_brief(run)
+            self._briefs.stored(run)
         return frozenset(found)
 
     def may_go_on(self, run: RunBrief, begun: Collection[tuple[StepKey, int]]) -> frozenset[tuple[StepKey, int]]:
         """All: Redis has lost its data, and their workers have not."""
-        _, brief = self._stored_brief(run)
+        brief = self._briefs.stored(run).brief
         self._fence(brief, "", list(begun))
         now, line = time.monotonic(), Line(self.settings.queue)
         for step, attempt in begun:
@@ -751,8 +707,8 @@ class CeleryExecutor(Executor):
         return frozenset(begun)
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
-        brief = self._flights.briefs.get(run_id)
-        stream = brief.stream if brief is not None else self.stream
+        of_run = self._briefs.get(run_id)
+        stream = of_run.brief.stream if of_run is not None else self.stream
         self._backlog.withdraw(run_id, {step for step, _ in steps})
         marks = []
         mates = [(mate, 1) for mate in sorted(self._flights.mates(run_id, {step for step, _ in steps}))]
@@ -773,16 +729,14 @@ class CeleryExecutor(Executor):
 
     def release(self, run_id: RunId) -> None:
         reach("release before")
-        known = self._sent.pop(run_id, None)
-        if known is not None:
-            self._unstored.pop(known[1], None)
+        known = self._briefs.forget(run_id)
         self._backlog.forget(run_id)
         self._inherited.discard(run_id)
         self._over = {step: attempt for step, attempt in self._over.items() if step[0] != run_id}
         gone = self._flights.forget(run_id)
         self._missed = {each for each in self._missed if each[0] != run_id}
         try:
-            stream, content = (known[2].stream, known[1]) if known is not None else (self.stream, "")
+            stream, content = (known.brief.stream, known.content) if known is not None else (self.stream, "")
             living = Living(index_of(run_id), self.settings.retention, content, self.settings.lease_seconds)
             if not self._protocol.release(run_id, stream, [flight.at.step for flight in gone], living):
                 with reaching(self.url):

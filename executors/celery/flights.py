@@ -16,7 +16,7 @@ from executors.celery.backlog import SOON, Line, Room, weight
 from opgrid.broker.keys import lease_field
 from opgrid.broker.scripts import Attempt
 from opgrid.contracts.events import StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
-from opgrid.contracts.tasks import RunBrief, StepTask
+from opgrid.contracts.tasks import StepTask
 from opgrid.contracts.told import Report
 from opgrid.ids import RunId, StepKey
 
@@ -73,7 +73,6 @@ class Message:
 class Flights:
     def __init__(self, lease_ttl: float) -> None:
         self.lease_ttl = lease_ttl
-        self.briefs: dict[RunId, RunBrief] = {}
         self._by_step: dict[Id, Flight] = {}
         self._queued: dict[Id, Flight] = {}
         self._order = 0
@@ -309,7 +308,6 @@ class Flights:
         gone = self.of_run(run_id)
         for flight in gone:
             self._leaves(flight)
-        self.briefs.pop(run_id, None)
         self._adrift.pop(run_id, None)
         self._stops = {step: attempt for step, attempt in self._stops.items() if step[0] != run_id}
         for leader in [leader for leader in self._crews if leader[0] == run_id]:

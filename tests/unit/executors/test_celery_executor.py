@@ -241,7 +241,7 @@ def test_a_message_that_was_lost_is_not_sent_again_with_what_is_sent_on_its_own(
 
 def test_what_came_claimed_to_a_process_that_has_died_is_sent_again(executor: CeleryExecutor, worker: Protocol) -> None:
     """It waited for more of the run, and got the message into its hand with its last breath."""
-    content, _ = executor._stored_brief(BRIEF)
+    content = executor._briefs.stored(BRIEF).content
     hand, queue = executor.keys.hand("of the dead"), executor.keys.queue("opgrid", 0)
     worker.client.set(f"{hand}:open", "c1 w 1")
     worker.client.rpush(executor.keys.hands(content, queue), hand)
