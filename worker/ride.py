@@ -220,7 +220,7 @@ class Ride:
         """The one that is there, by who sent it. What is still to be fetched for it is asked for as if it were not."""
         item.came_claimed = True
         self._name(item, claim)
-        if not self._telling.to_fetch([item]):
+        if not self._telling.is_to_fetch(item):
             item.expected = self._means.pace.expect(item.kind)
             self._items.clear()
             self._take([item], [Said.OK])

@@ -7,8 +7,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -191,7 +192,7 @@ class Telling:
             brief.stream,
             means.owner,
             stored=stored,
-            fetch=self.to_fetch(wanted),
+            fetch=list(islice(self._to_fetch(wanted), _FETCH)),
             finished=_told(ended),
             events=seal_events(events, means.ring) if events else b"",
             returned=returned,
@@ -215,15 +216,16 @@ class Telling:
         self.waits = said.waits
         return said
 
-    def to_fetch(self, wanted: Sequence[Item]) -> list[str]:
+    def is_to_fetch(self, item: Item) -> bool:
+        """Whether it is going to load small values that are not at hand."""
+        return next(self._to_fetch([item]), None) is not None
+
+    def _to_fetch(self, wanted: Sequence[Item]) -> Iterator[str]:
         """Small values that they are going to load."""
-        if not self._keeps:
-            return []
-        store = self._scope.default_io
-        if not isinstance(store, RedisStore):
-            return []
-        refs = [ref for item in wanted for given in item.task.inputs for ref in _refs_of(given.source)]
-        return store.to_fetch(ref for ref in refs if ref.attempt)[:_FETCH]
+        store = self._scope.default_io if self._keeps else None
+        if isinstance(store, RedisStore):
+            refs = (ref for item in wanted for given in item.task.inputs for ref in _refs_of(given.source))
+            yield from store.to_fetch(ref for ref in refs if ref.attempt)
 
     def _started(self, item: Item) -> bytes:
         return seal_events([self.start_of(item)], self._means.ring) if item.told else b""

@@ -221,20 +221,22 @@ class RedisStore(IOManager):
         self._patiently(write)
         pending.written(waiting)
 
-    def to_fetch(self, refs: Iterable[OutputRef]) -> list[str]:
-        """Keys of small values that this process does not have, for who can read many at once."""
-        keys: dict[str, None] = {}
+    def to_fetch(self, refs: Iterable[OutputRef]) -> Iterator[str]:
+        """Keys of small values that this process does not have, each once, for who can read many at once."""
+        found: set[str] = set()
         for ref in refs:
             place = Place.of(ref)
             if place is not None:
                 key = place.key(ref.run_id)
-                if self._parcels.find(key) is None:
-                    keys[key] = None
+                is_here = self._parcels.find(key) is not None
             elif isinstance(ref.manifest, dict) and ref.manifest.get("chunks") == 1 and _size_of(ref) <= _CACHED_BYTES:
                 key = key_of(ref)
-                if self._recent.find(key) is None:
-                    keys[key] = None
-        return list(keys)
+                is_here = self._recent.find(key) is not None
+            else:
+                continue
+            if not is_here and key not in found:
+                found.add(key)
+                yield key
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """A Redis that is away for a while, or full, fails no step: what was begun is begun anew."""

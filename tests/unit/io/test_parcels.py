@@ -154,7 +154,7 @@ def test_many_are_read_at_once_and_a_key_once(around: Around, monkeypatch: pytes
     stored = [around.store(manager, number, of(number)) for number in range(1200)]
     around.write()
     reader = RedisStore()
-    assert len(reader.to_fetch(stored)) == 3
+    assert len(list(reader.to_fetch(stored))) == 3
     reader.read_ahead(around.elsewhere.io, stored)
     around.client.flushdb()
     opened_ones: list[str] = []
@@ -162,7 +162,7 @@ def test_many_are_read_at_once_and_a_key_once(around: Around, monkeypatch: pytes
     monkeypatch.setattr("opgrid.io.redis.opened_parcel", lambda *given: opened_ones.append(given[2]) or whole(*given))
     assert [around.load(each, reader) for each in stored] == list(range(1200))
     assert len(opened_ones) == 3
-    assert reader.to_fetch(stored) == []
+    assert not list(reader.to_fetch(stored))
 
 
 def test_the_end_of_a_step_is_refused_where_what_it_stored_is_gone(around: Around, redis_url: str) -> None:

@@ -729,7 +729,7 @@ def test_the_next_message_of_a_run_is_taken_along(
 def test_what_gets_ready_when_all_is_told_comes_by_hand(
     rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch, of: int, fetched: list[str], asked: int
 ) -> None:
-    monkeypatch.setattr(Telling, "to_fetch", lambda self, wanted: fetched if wanted else [])
+    monkeypatch.setattr(Telling, "_to_fetch", lambda self, wanted: iter(fetched if wanted else []))
     prepared = prepare(Request(blinks, executor="celery"))
     run_id, steps = prepared.brief.run_id, numbered("blink")[: 3 * of]
     rides.steps, rides.has_more = steps, True
