@@ -66,7 +66,7 @@ def words() -> tuple[socket.socket, socket.socket]:
 class Taken(NamedTuple):
     task_id: str
     tasks: list[StepTask]
-    is_claimed: bool = False  #: the one task is
+    is_claimed: bool = False  #: the first one is
 
 
 @dataclass

@@ -213,17 +213,17 @@ class Ride:
             return False
         self._takes(taken, time.monotonic())
         if taken.is_claimed:
-            self._is_claimed(self._items[0], claim)
+            self._is_claimed(claim)
         return True
 
-    def _is_claimed(self, item: Item, claim: str) -> None:
-        """The one that is there, by who sent it. What is still to be fetched for it is asked for as if it were not."""
+    def _is_claimed(self, claim: str) -> None:
+        """The first, by who sent it. What is still to be fetched for it is asked for as if it were not."""
+        item = self._items[0]
         item.came_claimed = True
         self._name(item, claim)
         if not self._telling.is_to_fetch(item):
             item.expected = self._means.pace.expect(item.kind)
-            self._items.clear()
-            self._take([item], [Said.OK])
+            self._take([self._items.popleft()], [Said.OK])
 
     def _takes(self, taken: Taken, now: float) -> None:
         self._has_more = True

@@ -63,7 +63,7 @@ end
 """
 
 #: A message goes by hand to the process that waits for more of its run since last, for what it made is at hand there,
-#: where nothing waits in the queue; if one step is in it, that is claimed for the process.
+#: where nothing waits in the queue; if one step is out with it, that is claimed for the process.
 _PUBLISH: Final = (
     f"""
 local again, said, names, i = ARGV[1] == '1', {{}}, {{}}, 7
@@ -447,7 +447,7 @@ class Handed(NamedTuple):
     """A message that came by hand."""
 
     message: bytes
-    is_claimed: bool  #: the one step in it is
+    is_claimed: bool  #: the first step in it is, behind which only such may come that wait for it
 
 
 class Living(NamedTuple):

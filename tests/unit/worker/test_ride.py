@@ -15,7 +15,7 @@ from opgrid import HookContext, JobDefinition, job, op, success_hook
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, label, open_events, open_returned, seal_events, sign_tasks
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import Attempt, Exchanged, Exchanging, Outgoing, Protocol, Said
+from opgrid.broker.scripts import ABOARD, Attempt, Exchanged, Exchanging, Outgoing, Protocol, Said
 from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
@@ -190,6 +190,8 @@ class Rides:
         shown = label("job", tasks)
         list_, message = CeleryMessages(self.keys).build(dispatch, shown, "q", 0, along=True)
         outgoing = [Outgoing(list_, message, [(task.step, task.attempt) for task in tasks])]
+        if mates := [(mate.step, mate.attempt) for task in tasks for mate in task.then]:
+            outgoing.append(Outgoing(ABOARD, b"", mates))
         self.protocol.publish(tasks[0].run_id, "test", outgoing, hands=self.keys.hands(CONTENT))
         return shown.task_id
 
@@ -751,6 +753,28 @@ def test_what_gets_ready_when_all_is_told_comes_by_hand(
     assert over == [Over(each, said) for each in sent]
     assert sum(claimed for _, _, claimed in rides.protocol.told) == asked
     assert not rides.protocol.client.exists(*rides.keys.queue_lists("q"))
+
+
+def test_a_chain_that_comes_by_hand_goes_on_behind_its_first_step(
+    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(Request(blinks, executor="celery"))
+    run_id, steps = prepared.brief.run_id, numbered("blink")[:4]
+    rides.steps, rides.has_more = steps, True
+    first, second, *others = [StepTask(run_id, StepKey(each), NodePath(each), op="blink") for each in steps]
+    mates = tuple(msgspec.structs.replace(each, after=(second.step,)) for each in others)
+    sent: list[str] = []
+
+    def meanwhile() -> None:
+        if not sent:
+            sent.append(rides.send([msgspec.structs.replace(second, then=mates)]))
+
+    along.meanwhile = meanwhile
+    monkeypatch.setattr(ride_module, "_AT_HAND", 1.0)
+    rides.protocol.publish(run_id, "test", [Outgoing("", b"", [(first.step, 1)])])
+    assert rides.run(prepared, [first], {"blink": 0.0001}) == "STEP_SUCCESS"
+    assert_each_once(rides)
+    assert Over(sent[0], "STEP_SUCCESS x3") in rides.heard
 
 
 def test_nobody_waits_for_more_who_has_not_looked_whether_others_do(rides: Rides, along: Watched) -> None:
