@@ -213,11 +213,11 @@ class Ride:
             return False
         self._takes(taken, time.monotonic())
         if taken.is_claimed:
-            self._is_claimed(claim)
+            self._take_claimed(claim)
         return True
 
-    def _is_claimed(self, claim: str) -> None:
-        """The first, by who sent it. What is still to be fetched for it is asked for as if it were not."""
+    def _take_claimed(self, claim: str) -> None:
+        """The first, which who sent it has claimed. What is to be fetched for it is asked for as if it were not."""
         item = self._items[0]
         item.came_claimed = True
         self._name(item, claim)
@@ -375,6 +375,8 @@ class Ride:
         stream = EventStream(item.at, item.claim, means.protocol, means.ring)
         if not item.told:
             stream.emit(self._telling.start_of(item))
+            if item.came_claimed and (item.expected is None or item.expected > _SHORT):
+                stream.flush()
         self._stream = stream
         means.slot.begin(item.claim, self._begun)
         outcome: Outcome | None = None

@@ -111,6 +111,7 @@ i = 7
 while i <= #ARGV do
   local queue, message, members, push = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), false
   i = i + 3
+  local first, its_attempt = ARGV[i], ARGV[i + 1]
   for _ = 1, members do
     local name, step, attempt, fence = names[#said + 1], ARGV[i], tonumber(ARGV[i + 1]), nil
     local at, by, aboard = parsed(known[name])
@@ -134,7 +135,7 @@ while i <= #ARGV do
     end
     i = i + 2
   end
-  if push and message ~= '' then going[#going + 1] = {queue, message, members == 1 and ARGV[i - 2], ARGV[i - 1]} end
+  if push and message ~= '' then going[#going + 1] = {queue, message, members == 1 and first, its_attempt} end
 end
 if #names > 32 then redis.call('HSET', KEYS[1], 'wide', string.rep('-', 65)) end
 all('HSET', KEYS[1], changed)
@@ -232,7 +233,7 @@ if wanted > 0 then
     if not at then word = 'gone'
     elseif at ~= attempt then word = 'stale'
     elseif by then word = 'done'
-    elseif mark and tonumber(mark) >= attempt then word = 'canceled'
+    elseif mark and tonumber(mark) >= attempt and who ~= claim then word = 'canceled'
     elseif (who ~= claim and lease) or taken[field] then word = 'taken'
     elseif who ~= claim then
       taken[field] = true

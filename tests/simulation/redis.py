@@ -147,9 +147,9 @@ class Redis:
         fence = self.fences.get(step)
         if fence is None or fence.attempt != attempt or fence.ended:
             return "stale"
-        if self.marks.get(step, 0) >= attempt:
-            return "canceled"
         lease = self.held(step, attempt)
+        if self.marks.get(step, 0) >= attempt and (lease is None or lease.claim != claim):
+            return "canceled"
         if lease is not None:
             return "ok" if lease.claim == claim else "taken"
         self.leases[step] = Lease(attempt, claim, 0)

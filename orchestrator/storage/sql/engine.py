@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,8 +44,10 @@ def open_engine(url: str) -> Engine:
         if "options" not in address.query:
             address = address.update_query_dict({"options": limits})
         engine = create_engine(address, paramstyle="format")  # parameters by place: see Prepared
-        event.listen(engine, "checkin", _note_the_time)
-        event.listen(engine, "checkout", partial(_see_whether_it_lives, engine.dialect))
+        fresh = _Freshness(engine.dialect)
+        event.listen(engine, "checkin", fresh.back)
+        event.listen(engine, "invalidate", fresh.lost)
+        event.listen(engine, "checkout", fresh.given)
         return engine
     if backend != "sqlite":
         raise SettingsError(
@@ -67,21 +68,29 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
-    record.info[_USED] = time.monotonic()
+class _Freshness:
+    """A connection that nobody has used for a while may be cut since, and so may all when one is: they are tried before
+    they are used, which is a round trip.
+    """
 
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._lost_at = 0.0
 
-def _see_whether_it_lives(
-    dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
-) -> None:
-    """One that nobody has used for a while may be cut since; to ask is a round trip."""
-    used = record.info.get(_USED)
-    if used is None or time.monotonic() - used < _FRESH:
-        return
-    try:
-        dialect.do_ping(connection)
-    except dialect.loaded_dbapi.Error as error:
-        raise InvalidatePoolError from error  # it is replaced, and so are those that are as old
+    def back(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        record.info[_USED] = time.monotonic()
+
+    def lost(self, _connection: object, _record: object, _error: object) -> None:
+        self._lost_at = time.monotonic()
+
+    def given(self, connection: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+        used = record.info.get(_USED)
+        if used is None or (used > self._lost_at and time.monotonic() - used < _FRESH):
+            return
+        try:
+            self._dialect.do_ping(connection)
+        except self._dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # it is replaced, and so are those that are as old
 
 
 def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:

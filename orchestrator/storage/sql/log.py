@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from math import inf
+from math import ceil, inf
 from typing import Any, Final, cast, get_args
 
 import msgspec
@@ -30,7 +31,7 @@ from opgrid.errors import EventLogInvalidForRun, PayloadRejected
 from opgrid.ids import RunId
 from orchestrator.storage.records import EventLogRecord, EventRecordsFilter, EventsFilter
 from orchestrator.storage.sql.database import Database
-from orchestrator.storage.sql.settled import settled
+from orchestrator.storage.sql.settled import counted, settled
 from orchestrator.storage.sql.statements import Row
 from orchestrator.storage.sql.tables import events, runs
 
@@ -51,6 +52,7 @@ _ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body, eve
 _OF_RUNS: Final = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 _OPEN: Final = [status.value for status in RunStatus if not status.is_final]
 _PATIENCE: Final = 1.0  #: seconds that what is being written is waited for
+_LOOK, _LONGEST_LOOK = 0.002, 0.05  #: seconds between looks whether it is
 _FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
 
 
@@ -205,7 +207,7 @@ class EventLog(Database):
                 query = query.where(column > above)
             if below is not None:
                 query = query.where(column < below)
-        query = query.where(*self._settled(_PATIENCE))  # who goes on behind the last of them misses none
+        query = query.where(*self._settled(_PATIENCE, wanted.after_cursor, wanted.before_cursor))
         return [EventLogRecord(*each) for each in self._found(query, limit, wanted.fits, ascending)]
 
     def _found(
@@ -256,13 +258,24 @@ class EventLog(Database):
             if (event := cast(AssetMaterialized, each.event_log_entry)).asset == asset_key
         ]
 
-    def _settled(self, patience: float = 0.0) -> Iterator[Any]:
-        """The condition that an event is behind none that is still to appear. SQLite's show themselves in the order of
-        their numbers.
+    def _settled(self, patience: float = 0.0, after: float | None = None, before: float | None = None) -> Iterator[Any]:
+        """The condition that an event is behind none that is still to appear: who goes on behind the last of them
+        misses none. SQLite's show themselves in the order of their numbers. ``patience``: seconds to wait at most for
+        what is being written now and is ``after`` a number and ``before`` one.
         """
-        if self._engine.dialect.name == "postgresql":
+        if self._engine.dialect.name != "postgresql":
+            return
+        with self._reading() as connection:
+            last = counted(connection)
+            until = settled(connection, last)
+        goal = last if before is None else min(last, ceil(before) - 1)
+        end, pause = time.monotonic() + patience, _LOOK
+        while until < goal > (after or 0) and time.monotonic() < end:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_LOOK)
             with self._reading() as connection:
-                yield events.c.id <= settled(connection, patience)
+                until = settled(connection, last)
+        yield events.c.id <= until
 
     def run_events(self, type: str, after: int, limit: int) -> list[tuple[int, RunId]]:
         """(number, run) of events of runs, oldest first; ``type`` is the value of an EventType."""

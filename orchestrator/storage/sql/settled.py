@@ -7,37 +7,40 @@ they will be above: as the key of a lock that all may share, and that goes with 
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from sqlalchemy import Connection
 
-_KIND: Final = 28531  #: of the lock: the highest 16 bits of its key; the others are a number
+#: A key is 28 bits of what the sequence is known by, for schemas of one database have one each, and 35 of a number.
+_NUMBER: Final = 35
+_SEQUENCE: Final = f"((CAST(CAST('events_id_seq' AS regclass) AS bigint) & {(1 << 28) - 1}))"
+#: By so many the sequence counts on (migration 0007).
+_STRIDE: Final = 64
 
 #: To be selected before an event is counted, in its transaction.
 ABOVE: Final = f"""
-SELECT pg_advisory_xact_lock_shared((CAST({_KIND} AS bigint) << 48) | (last_value - CAST(NOT is_called AS integer)))
+SELECT pg_advisory_xact_lock_shared(
+({_SEQUENCE} << {_NUMBER}) | ((last_value - CAST(NOT is_called AS integer) + {_STRIDE - 1}) / {_STRIDE}))
 FROM events_id_seq OFFSET 0
 """
 _LAST: Final = "SELECT last_value FROM events_id_seq"
 _BEING_WRITTEN: Final = f"""
-SELECT min(((CAST(classid AS bigint) & 65535) << 32) | CAST(objid AS bigint)) FROM pg_locks
-WHERE locktype = 'advisory' AND objsubid = 1 AND CAST(classid AS bigint) >> 16 = {_KIND}
-AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+SELECT min(key & {(1 << _NUMBER) - 1}) * {_STRIDE} FROM (
+SELECT (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) AS key FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS locks
+WHERE key >> {_NUMBER} = {_SEQUENCE}
 """
-_LOOK: Final = 0.002  #: seconds
 
 
-def settled(connection: Connection, patience: float = 0.0) -> int:
-    """Numbers up to this one are, for a statement that begins later; on PostgreSQL. ``patience``: seconds to wait at
-    most for what is being written now.
+def counted(connection: Connection) -> int:
+    """The number of the last event that was counted, whether or not it is to be seen."""
+    return int(connection.exec_driver_sql(_LAST).scalar_one())
+
+
+def settled(connection: Connection, last: int) -> int:
+    """Numbers up to this one are, for a transaction that begins after this. ``last``: counted before: who has counted
+    up to there has said so by now, or is done.
     """
-    until = time.monotonic() + patience
-    last = int(connection.exec_driver_sql(_LAST).scalar_one())  # first: who has counted up to here has said so before
-    while True:
-        above = connection.exec_driver_sql(_BEING_WRITTEN).scalar_one()
-        if above is None or above >= last:
-            return last
-        if time.monotonic() >= until:
-            return int(above)
-        time.sleep(_LOOK)
+    above: int | None = connection.exec_driver_sql(_BEING_WRITTEN).scalar_one()
+    return last if above is None else min(last, int(above))

@@ -90,7 +90,7 @@ def _copy(connection: Connection, sql: str, rows: Iterable[Row]) -> None:
 
 
 @contextmanager
-def at_once(connection: Connection) -> Iterator[None]:
+def in_one_trip(connection: Connection) -> Iterator[None]:
     """What is told in the block takes one round trip, on PostgreSQL: there is no answer before the end of it, none says
     how many rows it was about, and no COPY is in it. Raises what ``tell`` raises.
     """
@@ -114,7 +114,7 @@ def _driven(connection: Connection, sql: str) -> Iterator[Any]:
         raise DBAPIError.instance(
             sql, None, error, driver.Error, connection_invalidated=lost, dialect=connection.dialect
         ) from error
-    except BaseException as error:  # nobody knows how far it came
+    except BaseException as error:  # nobody knows how far it came, or SQLAlchemy takes for over what is not
         connection.invalidate(error)
         raise
 

@@ -55,6 +55,7 @@ class SqlStore(EventLog, ServiceTables):
 
     @contextmanager
     def turn(self) -> Iterator[SqlTurn]:
+        """Its transaction ends with what it writes: nothing may come behind that."""
         with self._writing() as connection:
             turn = SqlTurn(connection, self._statements)
             yield turn

@@ -19,7 +19,7 @@ from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import ROOT_TAG, RunRecord
 from orchestrator.storage.sql.log import rows_of
-from orchestrator.storage.sql.statements import Row, Statements, at_once
+from orchestrator.storage.sql.statements import Row, Statements, in_one_trip
 from orchestrator.storage.sql.tables import runs
 
 _LONGEST_KEY = 255
@@ -105,19 +105,12 @@ class SqlTurn:
         said, connection = self._statements, self._connection
         events = self._rows_of_events()
         if said.insert_events.copies(events):
+            with in_one_trip(connection):
+                self._write_runs()  # first: who writes for one has its row before its events are counted
             said.insert_events(connection, events)
             events = []
-        with at_once(connection):
-            for statement, rows in (
-                (said.keep_content, [{"hash": hash, "body": self._contents[hash]} for hash in self._contents]),
-                (said.insert_run, self._runs),
-                (said.tag_run, self._tags),
-                (said.set_status, self._statuses),
-                (said.end_run, list(self._ended.values())),
-                (said.upsert_position, self._positions),
-            ):
-                if rows:
-                    statement(connection, *rows)
+        with in_one_trip(connection):
+            self._write_runs()
             if events:
                 said.insert_events(connection, events)
             if steps := self._rows_of_steps():
@@ -125,6 +118,22 @@ class SqlTurn:
             if commits and (transaction := connection.get_transaction()) is not None:
                 transaction.commit()
         return sum(map(len, self._told.values()))
+
+    def _write_runs(self) -> None:
+        """Once."""
+        said = self._statements
+        for statement, rows in (
+            (said.keep_content, [{"hash": hash, "body": self._contents[hash]} for hash in self._contents]),
+            (said.insert_run, self._runs),
+            (said.tag_run, self._tags),
+            (said.set_status, self._statuses),
+            (said.end_run, list(self._ended.values())),
+            (said.upsert_position, self._positions),
+        ):
+            if rows:
+                statement(self._connection, *rows)
+        self._contents, self._runs, self._tags, self._statuses, self._positions = {}, [], [], [], []
+        self._ended = {}
 
     def _rows_of_events(self) -> list[Row]:
         rows = [row for run_id, events in self._told.items() for row in rows_of(run_id, events)]

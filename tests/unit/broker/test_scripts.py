@@ -263,6 +263,16 @@ def test_a_step_that_is_alone_in_a_message_by_hand_comes_claimed(protocol: Proto
     assert events(protocol) == [b"done"]
 
 
+def test_what_is_canceled_once_it_is_claimed_is_not_dropped_by_who_asks_again(protocol: Protocol) -> None:
+    """Nobody would tell of its end: it starts, and is told to stop with its first beat."""
+    publish(protocol, FIRST)
+    claim(protocol, FIRST, "c1", "w", b"started")
+    assert protocol.cancel(RUN, STREAM, [("a", 1, b"canceled")]) == [Said.RUNNING]
+    assert claim(protocol, FIRST, "c1", "w", b"started") is Said.OK
+    assert claim(protocol, FIRST, "c2", "w", b"started") is Said.CANCELED
+    assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.CANCEL]
+
+
 def test_several_steps_by_hand_are_still_to_be_claimed(protocol: Protocol) -> None:
     waiting = Waiting(protocol)
     outgoing = [Outgoing(protocol.keys.queue("q", 0), b"both", [("a", 1), ("b", 1)])]

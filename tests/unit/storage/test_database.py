@@ -18,6 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.compact import LONG
 from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage
@@ -28,6 +29,7 @@ from orchestrator.storage.records import EventsFilter
 from orchestrator.storage.sql.engine import open_engine
 from orchestrator.storage.sql.log import MOST
 from orchestrator.storage.sql.migrate import FOLDER, HEAD, upgrade, version_of
+from orchestrator.storage.sql.statements import _NEW_RUN
 from orchestrator.storage.sql.store import SqlStore
 from orchestrator.storage.sql.tables import metadata
 
@@ -312,15 +314,51 @@ def test_connections_that_were_cut_while_nobody_used_them_are_replaced(
     store = SqlStore(postgres_url)
     with store._writing(), store._writing():
         pass  # there are two
-    engine = open_engine(postgres_url)
-    with engine.connect() as other:
-        mine = "pid <> pg_backend_pid() AND datname = current_database() AND backend_type = 'client backend'"
-        assert (
-            len(other.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}").all()) > 1
-        )
-    engine.dispose()
+    cut_all(postgres_url)
     assert store.run("r") is None
     with store.turn() as turn:
         turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message="one")])
     assert len(list(store.read(RunId("r")))) == 1
     store.close()
+
+
+@pytest.mark.postgres
+def test_of_connections_that_were_cut_while_they_were_fresh_one_fails(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.storage.sql.engine._FRESH", 60.0)
+    store = SqlStore(postgres_url)
+    with store._writing(), store._writing(), store._writing():
+        pass
+    cut_all(postgres_url)
+    with pytest.raises(DatabaseUnreachable):
+        store.run("r")
+    for _ in range(3):
+        with store.turn() as turn:
+            turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message="one")])
+        assert store.run("r") is None
+    store.close()
+
+
+@pytest.mark.parametrize("count", [1, 3000])
+def test_a_turn_that_is_refused_leaves_nothing_behind(database_url: str, count: int) -> None:
+    store = SqlStore(database_url)
+    wrote = [LogMessage(run_id=RunId("r"), at=1.0, message="one")] * count
+    for _ in range(3):
+        with pytest.raises(IntegrityError), store.turn() as turn:
+            turn._runs.append({**dict.fromkeys(_NEW_RUN), "run_id": "r"})  # of no job
+            turn.append(RunId("r"), wrote)
+        assert list(store.read(RunId("r"))) == []
+    with store.turn() as turn:
+        turn.append(RunId("r"), wrote)
+    assert list(store.read(RunId("r"))) == wrote
+    store.close()
+
+
+def cut_all(url: str) -> None:
+    engine = open_engine(url)
+    with engine.connect() as other:
+        mine = "pid <> pg_backend_pid() AND datname = current_database() AND backend_type = 'client backend'"
+        cut = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {mine}"
+        assert len(other.exec_driver_sql(cut).all()) > 1
+    engine.dispose()

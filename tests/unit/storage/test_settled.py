@@ -107,6 +107,36 @@ def test_materializations_that_are_being_written_are_waited_for(store: SqlStore)
     assert found == ["second", "first"]
 
 
+def test_who_waits_for_what_is_being_written_keeps_no_connection(store: SqlStore) -> None:
+    wanted = EventRecordsFilter(EventType.ASSET_MATERIALIZATION)
+    with being_written(store, failed("first")):
+        write(store, failed("second"))
+        readers = [threading.Thread(target=store.event_records, args=(wanted,)) for _ in range(40)]
+        for reader in readers:
+            reader.start()
+        until(lambda: store._engine.pool.checkedin() > 0)  # type: ignore[attr-defined]
+        before = time.monotonic()
+        assert store.event_records(EventRecordsFilter(EventType.ASSET_MATERIALIZATION, after_cursor=10_000)) == []
+        assert time.monotonic() - before < 0.8, "what comes behind all of it is not waited for"
+    for reader in readers:
+        reader.join()
+
+
+def test_schemas_of_one_database_do_not_hide_each_others_events(store: SqlStore, postgres_url: str) -> None:
+    write(store, failed("first", "second"))
+    last = store.last_event()
+    with store._writing() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA other")
+    other = SqlStore(f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dother")
+    other.launch([new("first")])
+    with being_written(other, failed("first")):
+        write(other, failed("first"))
+        assert other.last_event() == 0
+        assert store.last_event() == last
+    assert other.last_event() > 0
+    other.close()
+
+
 def test_who_ends_a_run_over_the_head_of_its_driver_writes_behind_it(store: SqlStore) -> None:
     lease = store.hold("shard-0", "somebody", 10.0)
     assert lease is not None

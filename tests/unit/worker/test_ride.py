@@ -777,6 +777,45 @@ def test_a_chain_that_comes_by_hand_goes_on_behind_its_first_step(
     assert Over(sent[0], "STEP_SUCCESS x3") in rides.heard
 
 
+@op
+def glances() -> int:
+    """Started, for whoever looks at the log of its run while it holds the interpreter."""
+    return len([event for event in _glance() if isinstance(event, StepStarted)])
+
+
+_glance: Callable[[], list[Any]] = list
+
+
+@job
+def glance_twice() -> None:
+    glances()
+    glances()
+
+
+def test_the_start_of_a_step_that_came_claimed_is_told_at_once_where_it_may_take_long(
+    rides: Rides, along: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(Request(glance_twice, executor="celery"))
+    run_id, steps = prepared.brief.run_id, ["glances", "glances_2"]
+    rides.steps, rides.has_more = steps, True
+    first, second = [StepTask(run_id, StepKey(each), NodePath(each), op="glances") for each in steps]
+    started: list[int] = []
+
+    def glance() -> list[Any]:
+        events = rides.events()
+        started.append(len([event for event in events if isinstance(event, StepStarted)]))
+        return events
+
+    monkeypatch.setitem(globals(), "_glance", glance)
+    monkeypatch.setattr(ride_module, "_AT_HAND", 1.0)
+    monkeypatch.setattr(ride_module, "SLOW", 60.0)
+    along.meanwhile = lambda: rides.send([second]) if len(started) == 1 else None
+    rides.protocol.publish(run_id, "test", [Outgoing("", b"", [(first.step, 1)])])
+    assert rides.run(prepared, [first], {"glances": 1.0}) == "STEP_SUCCESS"
+    assert started == [1, 2]
+    assert_each_once(rides)
+
+
 def test_nobody_waits_for_more_who_has_not_looked_whether_others_do(rides: Rides, along: Watched) -> None:
     prepared = prepare(Request(blinks, executor="celery"))
     tasks = tasks_of(rides, prepared, *numbered("blink"))
