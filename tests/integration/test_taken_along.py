@@ -15,6 +15,7 @@ from celery import Celery
 from opgrid import DynamicOut, DynamicOutput, execute_job, fleet_for_test, job, op
 from opgrid.broker.connection import connect
 from opgrid.broker.keys import Keys
+from opgrid.contracts.events import EngineNote, StepLost
 from opgrid.testing.fleet import Fleet
 from worker.app import broker_conf
 
@@ -63,6 +64,20 @@ def line() -> None:
     number = one()
     for _ in range(_STEPS):
         number = more(number)
+
+
+@op(out=DynamicOut())
+def three(number: int) -> Iterator[DynamicOutput[int]]:
+    for index in range(3):
+        yield DynamicOutput(number + index, mapping_key=str(index))
+
+
+@job
+def stages() -> None:
+    """What follows each fan is a chain that comes by hand."""
+    number = one()
+    for _ in range(12):
+        number = more(more(total(three(number).map(nap).collect())))
 
 
 class Heard:
@@ -131,3 +146,15 @@ def test_flower_hears_of_messages_that_were_taken_along_as_of_others() -> None:
 def test_flower_hears_of_messages_that_went_by_hand_as_of_others() -> None:
     with heard_by_flower(_STEPS + 1) as fleet, execute_job(line, fleet.instance, executor="celery") as result:
         assert result.output_for_node(f"more_{_STEPS}") == _STEPS + 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_chains_that_come_by_hand_go_on(processes: int) -> None:
+    expected = 1
+    for _ in range(12):
+        expected = 3 * expected + 3 + 2
+    with fleet_for_test(concurrency=processes) as fleet:
+        for _ in range(3):
+            with execute_job(stages, fleet.instance, executor="celery") as result:
+                assert result.output_for_node("more_24") == expected
+                assert not [event for event in result.all_events if isinstance(event, EngineNote | StepLost)]
