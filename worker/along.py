@@ -95,8 +95,8 @@ class Along:
         return self._opened(content, found)
 
     def wait(self, content: str, queue: str, seconds: float, claim: str, owner: str) -> Taken | None:
-        """The one that is sent within that time, where nothing waits in its queue; a step that is alone in it is
-        claimed so. Raises nothing.
+        """The one that is sent within that time, where nothing waits in its queue; a step that alone is out with
+        it is claimed so. Raises nothing.
         """
         self._waited += 1
         name = f"{self._name}:{self._waited}"

@@ -730,8 +730,8 @@ class Protocol:
 
     def wait_at_hand(self, brief: str, queue: str, name: str, seconds: float, claim: str, owner: str) -> Handed | None:
         """The message with steps of that run that is sent within that time, where nothing waits in the queue then; a
-        step that is alone in it is claimed with ``claim``. ``name``: used once, ever. It is not asked again where the
-        connection breaks: with it, or with the answer, a message may be lost.
+        step that alone is out with it is claimed with ``claim``. ``name``: used once, ever. It is not asked again where
+        the connection breaks: with it, or with the answer, a message may be lost.
         """
         hands, hand = self.keys.hands(brief, self.keys.queue(queue, 0)), self.keys.hand(name)
         with reaching(self.url):

@@ -31,7 +31,7 @@ from opgrid.errors import EventLogInvalidForRun, PayloadRejected
 from opgrid.ids import RunId
 from orchestrator.storage.records import EventLogRecord, EventRecordsFilter, EventsFilter
 from orchestrator.storage.sql.database import Database
-from orchestrator.storage.sql.settled import counted, settled
+from orchestrator.storage.sql.settled import STRIDE, counted, settled
 from orchestrator.storage.sql.statements import Row
 from orchestrator.storage.sql.tables import events, runs
 
@@ -40,7 +40,7 @@ from orchestrator.storage.sql.tables import events, runs
 _AS_WELL = EngineNote, HookCompleted, HookSkipped, StepDispatched, StepSkipped, StepStarted, StepSucceeded
 _TOGETHER: Final = ROUTINE.union(_AS_WELL)
 #: Events of a row, at most: by as many, PostgreSQL counts on for each row (migration 0007).
-MOST: Final = 64
+MOST: Final = STRIDE
 #: Characters of a row of several events, about: who wants one of them reads all.
 _LONGEST: Final = 1 << 16
 _SEVERAL: Final = "SEVERAL"
@@ -52,7 +52,8 @@ _ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body, eve
 _OF_RUNS: Final = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 _OPEN: Final = [status.value for status in RunStatus if not status.is_final]
 _PATIENCE: Final = 1.0  #: seconds that what is being written is waited for
-_LOOK, _LONGEST_LOOK = 0.002, 0.05  #: seconds between looks whether it is
+_LOOK: Final = 0.002  #: seconds until it is seen whether it is there; twice as long each time
+_LONGEST_LOOK: Final = 0.05
 _FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
 
 

@@ -15,17 +15,17 @@ from sqlalchemy import Connection
 _NUMBER: Final = 35
 _SEQUENCE: Final = f"((CAST(CAST('events_id_seq' AS regclass) AS bigint) & {(1 << 28) - 1}))"
 #: By so many the sequence counts on (migration 0007).
-_STRIDE: Final = 64
+STRIDE: Final = 64
 
 #: To be selected before an event is counted, in its transaction.
 ABOVE: Final = f"""
 SELECT pg_advisory_xact_lock_shared(
-({_SEQUENCE} << {_NUMBER}) | ((last_value - CAST(NOT is_called AS integer) + {_STRIDE - 1}) / {_STRIDE}))
+({_SEQUENCE} << {_NUMBER}) | ((last_value - CAST(NOT is_called AS integer) + {STRIDE - 1}) / {STRIDE}))
 FROM events_id_seq OFFSET 0
 """
 _LAST: Final = "SELECT last_value FROM events_id_seq"
 _BEING_WRITTEN: Final = f"""
-SELECT min(key & {(1 << _NUMBER) - 1}) * {_STRIDE} FROM (
+SELECT min(key & {(1 << _NUMBER) - 1}) * {STRIDE} FROM (
 SELECT (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) AS key FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 1
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS locks
