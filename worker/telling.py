@@ -21,6 +21,7 @@ from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import StepKey
+from opgrid.io.parcels import parcel_of
 from opgrid.io.pending import Store
 from opgrid.io.redis import RedisStore, keys_of
 from opgrid.io.selection import DEFAULT_KEY
@@ -296,11 +297,20 @@ class Telling:
         """What has to be in this Redis for the outcome to be accepted."""
         if not self._keeps:
             return []
-        outs, keys = self._scope.node(task.node).outs, list[str]()
-        for ref in event.outputs:
-            if ref.manifest is not None and outs[ref.output].io_manager_key == DEFAULT_KEY:
+        outs = self._scope.node(task.node).outs
+        stored = [ref for ref in event.outputs if ref.manifest is not None]
+        refs = [ref for ref in stored if outs[ref.output].io_manager_key == DEFAULT_KEY]
+        if len(refs) == 1:  # as nearly always
+            return keys_of(refs[0])
+        keys: list[str] = []
+        parcels: set[str] = set()  # small values share a few
+        for ref in refs:
+            parcel = parcel_of(ref)
+            if parcel not in parcels:
                 keys += keys_of(ref)
-        return keys if len(keys) < 2 else list(dict.fromkeys(keys))  # small values share a few
+            if parcel is not None:
+                parcels.add(parcel)
+        return keys
 
 
 def _told(ended: Sequence[Ended]) -> list[Finished]:

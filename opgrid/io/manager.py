@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from opgrid.contracts.tasks import OutputRef
@@ -36,5 +36,7 @@ class IOManager(InputManager):
 class ReadsAhead(Protocol):
     """A manager that is quicker when it reads many values at once."""
 
-    def read_ahead(self, io: IOSetup, refs: Sequence[OutputRef]) -> None:
-        """``load_input`` is going to be called for each of these. Takes the place of what was read ahead before."""
+    def read_ahead(self, io: IOSetup, refs: Sequence[OutputRef]) -> Mapping[int, Any]:
+        """The values that it has at hand now, by their places; ``load_input`` is going to be called for the others.
+        Takes the place of what was read ahead before.
+        """

@@ -12,7 +12,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -66,7 +66,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
-class Place(NamedTuple):
+def parcel_of(ref: OutputRef) -> str | None:
+    """The name of the parcel that a value lies in; None for one that has keys of its own."""
+    manifest = ref.manifest
+    name = manifest.get("in") if type(manifest) is dict else None
+    return name if type(name) is str else None
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a value lies, as its manifest says it."""
 
     parcel: str
@@ -81,12 +88,9 @@ class Place(NamedTuple):
         name, at = manifest.get("in"), manifest.get("at")
         return cls(name, at) if type(name) is str and type(at) is int and at >= 0 else None
 
-    def key(self, run_id: str) -> str:
-        return _key_of(run_id, self.parcel)
-
 
 @lru_cache(maxsize=256)
-def _key_of(run_id: str, parcel: str) -> str:
+def parcel_key(run_id: str, parcel: str) -> str:
     """No key of an output looks like it: there, this character is encoded."""
     return f"{index_of(run_id)}:+{parcel}"
 
@@ -100,7 +104,7 @@ class Parcel:
         self.run_id = run_id
         self.seconds = seconds  #: to live
         self.name = secrets.token_hex(8)
-        self.key = Place(self.name, 0).key(run_id)
+        self.key = parcel_key(run_id, self.name)
         self.entries: list[Entry] = []
         self.size = 0  #: of the values
         self._ring = ring

@@ -31,7 +31,7 @@ from opgrid.io.manager import IOManager
 from opgrid.io.nearby import FOLDER, LEAST, MOST, OFF, Nearby
 from opgrid.io.pages import room
 from opgrid.io.parcels import LARGEST as LARGEST_TOGETHER
-from opgrid.io.parcels import Entry, Parcels, Place, taken_from
+from opgrid.io.parcels import Entry, Parcels, Place, parcel_key, parcel_of, taken_from
 from opgrid.io.parcels import opened as opened_parcel
 from opgrid.io.payload import Header, Packed, Plain, again, opened, pack, plain, read_header, value_of
 from opgrid.io.pending import Pending, Store, add_to
@@ -148,15 +148,34 @@ class RedisStore(IOManager):
         client, ring = self._client(context), context.io.keys
         return self._patiently(lambda: self._read(client, key, ref, ring))()
 
-    def read_ahead(self, io: IOSetup, refs: Sequence[OutputRef]) -> None:
+    def read_ahead(self, io: IOSetup, refs: Sequence[OutputRef]) -> Mapping[int, Any]:
+        """Small values, that is; of one that is wrong or gone, ``load_input`` tells."""
         pending, url = io.pending, self.url or io.broker_url
         keys = [key for key in self.to_fetch(refs) if pending is None or pending.find(key) is None]
-        if not keys or not url:
-            self._ahead = {}
-            return
-        client = client_of(url, os.getpid())
-        values: Any = self._patiently(lambda: client.mget(keys))
-        self._ahead = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+        self._ahead = {}
+        if keys and url:
+            client = client_of(url, os.getpid())
+            values: Any = self._patiently(lambda: client.mget(keys))
+            self._ahead = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+        if type(self).load_input is not RedisStore.load_input:
+            return {}  # it has something else to do for each
+        return self._at_hand(io, refs)
+
+    def _at_hand(self, io: IOSetup, refs: Sequence[OutputRef]) -> dict[int, Any]:
+        """Those in parcels that are."""
+        parcels: dict[str, Sequence[Entry] | None] = {}
+        found: dict[int, Any] = {}
+        for number, ref in enumerate(refs):
+            place = Place.of(ref)
+            if place is None:
+                continue
+            if place.parcel not in parcels:
+                parcels[place.parcel] = self._parcel(io, ref.run_id, place)
+            entries = parcels[place.parcel]
+            if entries is not None:
+                entry = taken_from(entries, place.at, ref)
+                found[number] = again(entry.how, entry.body, entry.lengths)
+        return found
 
     def _posted(self, context: OutputContext, ref: OutputRef, value: Plain) -> bool:
         """Whether it goes with others, which the process that runs the step writes before the step is reported."""
@@ -181,22 +200,31 @@ class RedisStore(IOManager):
         return self.max_bytes if self.spill_to is None else min(self.max_bytes, self.spill_above)
 
     def _from_parcel(self, context: InputContext, ref: OutputRef, place: Place) -> Any:
-        key = place.key(ref.run_id)
-        entries = self._parcels.find(key)
+        entries = self._parcel(context.io, ref.run_id, place)
         if entries is None:
-            io = context.io
-            data: Any = self._ahead.get(key)
-            if data is None and io.pending is not None:
-                data = io.pending.find(key)
+            key, client = parcel_key(ref.run_id, place.parcel), self._client(context)
+            data: Any = self._patiently(lambda: client.get(key))
             if data is None:
-                client = self._client(context)
-                data = self._patiently(lambda: client.get(key))
-                if data is None:
-                    raise _gone(ref)
-            entries = opened_parcel(data, ref.run_id, place.parcel, io.keys)
-            self._parcels.keep(key, entries)
+                raise _gone(ref)
+            entries = self._opened(data, ref.run_id, place, context.io)
         entry = taken_from(entries, place.at, ref)
         return again(entry.how, entry.body, entry.lengths)
+
+    def _parcel(self, io: IOSetup, run_id: str, place: Place) -> Sequence[Entry] | None:
+        """One that this process has, or that was read ahead."""
+        key = parcel_key(run_id, place.parcel)
+        entries = self._parcels.find(key)
+        if entries is not None:
+            return entries
+        data = self._ahead.get(key)
+        if data is None and io.pending is not None:
+            data = io.pending.find(key)
+        return None if data is None else self._opened(data, run_id, place, io)
+
+    def _opened(self, data: bytes, run_id: str, place: Place, io: IOSetup) -> list[Entry]:
+        entries = opened_parcel(data, run_id, place.parcel, io.keys)
+        self._parcels.keep(parcel_key(run_id, place.parcel), entries)
+        return entries
 
     def _put_off(self, context: OutputContext, key: str, ref: OutputRef, packed: Packed) -> bool:
         """Whether the process that runs the step writes it, with others, before the step is reported."""
@@ -225,9 +253,12 @@ class RedisStore(IOManager):
         """Keys of small values that this process does not have, each once, for who can read many at once."""
         found: set[str] = set()
         for ref in refs:
-            place = Place.of(ref)
-            if place is not None:
-                key = place.key(ref.run_id)
+            parcel = parcel_of(ref)
+            if parcel is not None:
+                if parcel in found:
+                    continue
+                found.add(parcel)
+                key = parcel_key(ref.run_id, parcel)
                 is_here = self._parcels.find(key) is not None
             elif isinstance(ref.manifest, dict) and ref.manifest.get("chunks") == 1 and _size_of(ref) <= _CACHED_BYTES:
                 key = key_of(ref)
@@ -345,9 +376,9 @@ def key_of(ref: OutputRef) -> str:
 
 def keys_of(ref: OutputRef) -> list[str]:
     """All that hold one output; they exist before it is reported. None for one that was too large for Redis."""
-    place = Place.of(ref)
-    if place is not None:
-        return [place.key(ref.run_id)]
+    parcel = parcel_of(ref)
+    if parcel is not None:
+        return [parcel_key(ref.run_id, parcel)]
     key = key_of(ref)
     return [f"{key}:{number}" if number else key for number in range(_chunks_of(ref))]
 

@@ -80,10 +80,17 @@ def _gathered(attempt: Attempt, name: str, refs: Sequence[OutputRef]) -> list[An
     reason = ""
     for batch in batches(refs, _TOGETHER):
         ways = [None if ref.manifest is None else reading(attempt, name, ref) for ref in batch]
-        _read_ahead(attempt, batch, ways)
-        for ref, how in zip(batch, ways, strict=True):
+        at_hand = _read_ahead(attempt, batch, ways)
+        for place, (ref, how) in enumerate(zip(batch, ways, strict=True)):
+            if how is None:
+                values.append(None)
+                continue
+            if place in at_hand:
+                values.append(at_hand[place])
+                _tell_loaded(attempt, name, ref, how, {})
+                continue
             try:
-                values.append(None if how is None else _loaded(attempt, name, ref, how))
+                values.append(_loaded(attempt, name, ref, how))
             except InputsGone as error:
                 gone += error.refs
                 reason = reason or str(error)
@@ -92,17 +99,22 @@ def _gathered(attempt: Attempt, name: str, refs: Sequence[OutputRef]) -> list[An
     return values
 
 
-def _read_ahead(attempt: Attempt, refs: Sequence[OutputRef], ways: Sequence[Read | None]) -> None:
-    """All at once where their manager is quicker so. Raises nothing: each is still to be loaded."""
-    by_manager: dict[str, list[OutputRef]] = {}
-    for ref, how in zip(refs, ways, strict=True):
+def _read_ahead(attempt: Attempt, refs: Sequence[OutputRef], ways: Sequence[Read | None]) -> dict[int, Any]:
+    """All at once where their manager is quicker so; the values that it has then, by their places. Raises nothing: the
+    others are still to be loaded.
+    """
+    by_manager: dict[str, list[int]] = {}
+    for place, how in enumerate(ways):
         if how is not None:
-            by_manager.setdefault(how.manager, []).append(ref)
-    for key, found in by_manager.items():
+            by_manager.setdefault(how.manager, []).append(place)
+    at_hand: dict[int, Any] = {}
+    for key, places in by_manager.items():
         with suppress(Exception):
             loader = manager(attempt, key)
             if isinstance(loader, ReadsAhead):
-                loader.read_ahead(attempt.scope.io, found)
+                found = loader.read_ahead(attempt.scope.io, [refs[place] for place in places])
+                at_hand.update((places[number], value) for number, value in found.items())
+    return at_hand
 
 
 def _job_input(attempt: Attempt, name: str, job_input: str) -> Any:
@@ -134,6 +146,11 @@ def _loaded(attempt: Attempt, name: str, ref: OutputRef, how: Read) -> Any:
             f"Input {name!r} of step {attempt.whose} could not be loaded by {key!r} "
             f"(output {ref.output!r} of step {ref.step!r})."
         ) from error
+    _tell_loaded(attempt, name, ref, how, metadata)
+    return value
+
+
+def _tell_loaded(attempt: Attempt, name: str, ref: OutputRef, how: Read, metadata: dict[str, Any]) -> None:
     task = attempt.task
     attempt.sink.emit(
         LoadedInput(
@@ -142,13 +159,12 @@ def _loaded(attempt: Attempt, name: str, ref: OutputRef, how: Read) -> Any:
             step=task.step,
             attempt=task.attempt,
             input=name,
-            manager=key,
+            manager=how.manager,
             upstream_step=ref.step,
             upstream_output=ref.output,
             metadata=metadata_to_json(metadata) if metadata else {},
         )
     )
-    return value
 
 
 def _from_manager(attempt: Attempt, name: str) -> Any:

@@ -292,8 +292,9 @@ def _only_once(attempt: Attempt, name: str, mapping_key: str | None) -> None:
             raise InvariantViolationError(f"Op {attempt.named_op} gave its output {name!r} twice.")
         attempt.yielded[name] = None
         return
-    keys = attempt.yielded.setdefault(name, set())
-    assert keys is not None  # a dynamic output always has a key
+    keys = attempt.yielded.get(name)  # a dynamic output always has a key
+    if keys is None:
+        keys = attempt.yielded[name] = set()
     if mapping_key in keys:
         raise InvariantViolationError(
             f"Op {attempt.named_op} yielded the mapping key {mapping_key!r} twice for its dynamic output "

@@ -155,14 +155,37 @@ def test_many_are_read_at_once_and_a_key_once(around: Around, monkeypatch: pytes
     around.write()
     reader = RedisStore()
     assert len(list(reader.to_fetch(stored))) == 3
-    reader.read_ahead(around.elsewhere.io, stored)
-    around.client.flushdb()
     opened_ones: list[str] = []
     whole = parcels.opened
     monkeypatch.setattr("opgrid.io.redis.opened_parcel", lambda *given: opened_ones.append(given[2]) or whole(*given))
+    assert reader.read_ahead(around.elsewhere.io, stored) == {number: number for number in range(1200)}
+    around.client.flushdb()
     assert [around.load(each, reader) for each in stored] == list(range(1200))
     assert len(opened_ones) == 3
     assert not list(reader.to_fetch(stored))
+
+
+def test_what_is_not_in_a_parcel_or_gone_is_not_at_hand(around: Around) -> None:
+    manager = RedisStore(compress=False)
+    stored = [around.store(manager, value, of(number)) for number, value in enumerate([b"small", bytes(5000)])]
+    around.write()
+    assert RedisStore().read_ahead(around.elsewhere.io, stored) == {0: b"small"}
+    around.client.flushdb()
+    assert RedisStore().read_ahead(around.elsewhere.io, stored) == {}
+
+
+def test_a_manager_with_something_to_do_for_each_value_is_asked_for_each(around: Around) -> None:
+    class Careful(RedisStore):
+        def load_input(self, context: InputContext) -> Any:
+            return -super().load_input(context)
+
+    manager = RedisStore()
+    stored = [around.store(manager, number, of(number)) for number in range(3)]
+    around.write()
+    reader = Careful()
+    assert reader.read_ahead(around.elsewhere.io, stored) == {}
+    around.client.flushdb()
+    assert [around.load(each, reader) for each in stored] == [0, -1, -2]
 
 
 def test_the_end_of_a_step_is_refused_where_what_it_stored_is_gone(around: Around, redis_url: str) -> None:
