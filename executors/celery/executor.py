@@ -13,7 +13,7 @@ import msgspec
 
 from executors.celery.backlog import Backlog, Kind, Line, Parcel, Waiting, each_of, expected, kind_of
 from executors.celery.briefs import Briefs
-from executors.celery.flights import TOLD, Flight, Flights
+from executors.celery.flights import TOLD, Flight, Flights, owner_of
 from executors.celery.settings import CelerySettings
 from executors.celery.tail import MOST, Tail
 from opgrid.broker.connection import check, evicts, reaching
@@ -503,7 +503,7 @@ class CeleryExecutor(Executor):
         if not flight.started:  # claimed with others, and not begun
             self._fetch_back(flight)
             return
-        cause = LossCause(f"its worker has been silent for {now - flight.seen:.1f} s", worker=_owner_of(flight.lease))
+        cause = LossCause(f"its worker has been silent for {now - flight.seen:.1f} s", worker=owner_of(flight.lease))
         event = StepLost(
             run_id=RunId(flight.at.run_id),
             at=time.time(),
@@ -758,7 +758,3 @@ class CeleryExecutor(Executor):
         except BrokerUnreachable:
             pass
         self._protocol.close()
-
-
-def _owner_of(lease: bytes) -> str:
-    return lease.decode(errors="replace").rpartition(" ")[2]

@@ -377,5 +377,10 @@ def _id(at: Attempt) -> Id:
     return cast(Id, (at.run_id, at.step))
 
 
+def owner_of(lease: bytes) -> str:
+    """Behind which blanks may follow."""
+    return lease.decode(errors="replace").rstrip().rpartition(" ")[2]
+
+
 def _attempt_of(lease: bytes) -> int:
     return int(lease.split(b" ", 1)[0])

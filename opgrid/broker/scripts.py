@@ -5,7 +5,8 @@ it has ended, and by whose word; ``3 ~`` while no message was sent for it alone:
 or waits at who took over, who does not know whether a worker has it. A fence never goes back. A *lease* says who works
 on an attempt and counts its beats; the claim that was given back last is noted beside the fences (``b:``), for a beat
 that was on its way then; so is who began to run hooks on their own (``h:``). What is longer than any of these
-(``wide``) has Redis look for the fields of a large run by their names, not one after the other.
+(``wide``) has Redis look for the fields of a large run by their names, not one after the other; so have blanks behind
+one of many leases.
 Everything a script reports goes to the stream of the run's coordinator in the same instant.
 """
 
@@ -15,8 +16,10 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
+import msgspec
 from redis.exceptions import NoScriptError
 
 from opgrid.broker.calls import Asked, Calls, Command
@@ -52,6 +55,7 @@ local function holder(leases, field, attempt)
 end
 local function all(command, key, list)
   local found = {}
+  if #list > 0 and #list <= 1000 then return redis.call(command, key, unpack(list)) end
   for first = 1, #list, 1000 do
     local answer = redis.call(command, key, unpack(list, first, math.min(first + 999, #list)))
     if command == 'HMGET' then
@@ -66,7 +70,7 @@ end
 #: where nothing waits in the queue; if one step is out with it, that is claimed for the process.
 _PUBLISH: Final = (
     f"""
-local again, said, names, i = ARGV[1] == '1', {{}}, {{}}, 7
+local again, said, names, given = ARGV[1] == '1', {{}}, {{}}, cmsgpack.unpack(ARGV[7])
 local function hand(list)
   local queue = string.match(list, '^(.-){PRIORITY_MARK}') or list
   local hands = ARGV[6] .. queue
@@ -101,31 +105,28 @@ if ARGV[5] ~= '' then
   if policy ~= 'noeviction' or not room then return {'full'} end
 end
 if KEYS[3] then redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[3]) end
-while i <= #ARGV do
-  for n = i + 3, i + 1 + 2 * tonumber(ARGV[i + 2]), 2 do names[#names + 1] = 'f:' .. ARGV[n] end
-  i = i + 3 + 2 * tonumber(ARGV[i + 2])
+for _, members in ipairs(given) do
+  for n = 1, #members, 2 do names[#names + 1] = 'f:' .. members[n] end
 end
 local known, changed, going = {}, {}, {}
 for n, text in ipairs(all('HMGET', KEYS[1], names)) do known[names[n]] = text end
-i = 7
-while i <= #ARGV do
-  local queue, message, members, push = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), false
-  i = i + 3
-  local first, its_attempt = ARGV[i], ARGV[i + 1]
-  for _ = 1, members do
-    local name, step, attempt, fence = names[#said + 1], ARGV[i], tonumber(ARGV[i + 1]), nil
+local like = true
+for number, members in ipairs(given) do
+  local queue, message, push = ARGV[6 + 2 * number], ARGV[7 + 2 * number], false
+  for i = 1, #members, 2 do
+    local name, step, attempt, fence = names[#said + 1], members[i], members[i + 1], nil
     local at, by, aboard = parsed(known[name])
     local held = at == attempt and holder(KEYS[2], ARGV[2] .. '/' .. step, attempt)
     if queue == '~' then
-      if not at or at < attempt then fence = ARGV[i + 1] .. ' ~' end
+      if not at or at < attempt then fence = attempt .. ' ~' end
       said[#said + 1] = 'known'
     elseif at and (at > attempt or (at == attempt and by)) then
       said[#said + 1] = 'stale'
     elseif held or (at == attempt and not again and (message == '' or not aboard)) then
-      if aboard then fence = ARGV[i + 1] end
+      if aboard then fence = tostring(attempt) end
       said[#said + 1] = 'known'
     else
-      fence, push = ARGV[i + 1], true
+      fence, push = tostring(attempt), true
       said[#said + 1] = 'sent'
     end
     if fence then
@@ -133,9 +134,9 @@ while i <= #ARGV do
       changed[#changed + 1] = name
       changed[#changed + 1] = fence
     end
-    i = i + 2
+    like = like and said[#said] == said[1]
   end
-  if push and message ~= '' then going[#going + 1] = {queue, message, members == 1 and first, its_attempt} end
+  if push and message ~= '' then going[#going + 1] = {queue, message, #members == 2 and members[1], members[2]} end
 end
 if #names > 32 then redis.call('HSET', KEYS[1], 'wide', string.rep('-', 65)) end
 all('HSET', KEYS[1], changed)
@@ -147,7 +148,7 @@ for _, each in ipairs(going) do
 end
 redis.call('HDEL', KEYS[1], 'end')
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-return said
+return like and said[1] or said
 """
 )
 
@@ -174,18 +175,19 @@ return said
 #: What has ended is told, all of it or nothing; then leases are given back; then further attempts are claimed.
 _EXCHANGE: Final = """
 local owner, prefix, events, notice = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local ended, back, wanted = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local said, i = {}, 8
+local given = cmsgpack.unpack(ARGV[5])
+local ended, back, wanted = given[1], given[2], given[3]
+local said, fine, i = {}, true, 4
 if ended > 0 then
   local at_of, names, fields = {}, {}, {}
   for n = 1, ended do
-    at_of[n], names[n], fields[n] = i, 'f:' .. ARGV[i], prefix .. ARGV[i]
-    i = i + 4 + tonumber(ARGV[i + 3])
+    at_of[n], names[n], fields[n] = i, 'f:' .. given[i], prefix .. given[i]
+    i = i + 4 + given[i + 3]
   end
   local fences, leases = all('HMGET', KEYS[1], names), all('HMGET', KEYS[2], fields)
   local good, over, free = true, {}, {}
   for n, k in ipairs(at_of) do
-    local attempt, claim, outputs = tonumber(ARGV[k + 1]), ARGV[k + 2], tonumber(ARGV[k + 3])
+    local attempt, claim, outputs = given[k + 1], given[k + 2], given[k + 3]
     local at, by = parsed(fences[n])
     local word = 'ok'
     if not at then
@@ -193,16 +195,17 @@ if ended > 0 then
     elseif at ~= attempt or by ~= claim then
       local who = held(leases[n], attempt)
       if at ~= attempt or by or (who and who ~= claim) then word = 'stale' end
-      if word == 'ok' and outputs > 0 and redis.call('EXISTS', unpack(ARGV, k + 4, k + 3 + outputs)) < outputs then
+      if word == 'ok' and outputs > 0 and redis.call('EXISTS', unpack(given, k + 4, k + 3 + outputs)) < outputs then
         word = 'missing'
       end
       over[#over + 1] = names[n]
-      over[#over + 1] = ARGV[k + 1] .. ' x ' .. claim
+      over[#over + 1] = given[k + 1] .. ' x ' .. claim
       free[#free + 1] = fields[n]
     end
     good = good and word == 'ok'
     said[n] = word
   end
+  fine = good
   if good and #free > 0 then
     redis.call('XADD', KEYS[3], '*', 'd', events)
     all('HDEL', KEYS[2], free)
@@ -210,9 +213,9 @@ if ended > 0 then
   end
 end
 for _ = 1, back do
-  if holder(KEYS[2], prefix .. ARGV[i]) == ARGV[i + 1] then
-    redis.call('HDEL', KEYS[2], prefix .. ARGV[i])
-    redis.call('HSET', KEYS[1], 'b:' .. ARGV[i], ARGV[i + 1])
+  if holder(KEYS[2], prefix .. given[i]) == given[i + 1] then
+    redis.call('HDEL', KEYS[2], prefix .. given[i])
+    redis.call('HSET', KEYS[1], 'b:' .. given[i], given[i + 1])
   end
   i = i + 2
 end
@@ -220,12 +223,12 @@ if notice ~= '' then redis.call('XADD', KEYS[3], '*', 'r', notice) end
 if wanted > 0 then
   local names, fields = {}, {}
   for n = 1, wanted do
-    local step = ARGV[i + 4 * n - 4]
+    local step = given[i + 4 * n - 4]
     names[2 * n - 1], names[2 * n], fields[n] = 'f:' .. step, 'c:' .. step, prefix .. step
   end
   local known, leases, taken, got = all('HMGET', KEYS[1], names), all('HMGET', KEYS[2], fields), {}, {}
   for n = 1, wanted do
-    local field, attempt, claim = fields[n], tonumber(ARGV[i + 1]), ARGV[i + 2]
+    local field, attempt, claim = fields[n], given[i + 1], given[i + 2]
     local at, by = parsed(known[2 * n - 1])
     local mark = known[2 * n]
     local who, lease = held(leases[n], attempt)
@@ -239,14 +242,16 @@ if wanted > 0 then
       taken[field] = true
       got[#got + 1] = field
       got[#got + 1] = attempt .. ' ' .. claim .. ' 0 ' .. owner
-      if ARGV[i + 3] ~= '' then redis.call('XADD', KEYS[3], '*', 'd', ARGV[i + 3]) end
+      if given[i + 3] > 0 then redis.call('XADD', KEYS[3], '*', 'd', ARGV[5 + given[i + 3]]) end
     end
     said[#said + 1] = word
+    fine = fine and word == 'ok'
     i = i + 4
   end
+  if #got > 32 then got[2] = got[2] .. string.rep(' ', 64) end
   all('HSET', KEYS[2], got)
 end
-return said
+return fine and 'ok' or said
 """
 
 _REPORT: Final = """
@@ -376,6 +381,10 @@ class Said(StrEnum):
 
 
 _WORDS: Final = {word.value.encode(): word for word in Said}
+#: What an exchange answers where it says OK to everything.
+_FINE: Final = Said.OK.value.encode()
+
+_packed = msgspec.msgpack.Encoder().encode
 
 
 def generation_of(key: bytes | None, server: Any) -> bytes:
@@ -499,7 +508,7 @@ class Exchanged(NamedTuple):
 class Exchanging:
     """An exchange that is on its way. One of ``result`` and ``drop`` is to be called, once."""
 
-    __slots__ = ("_answer", "_asked", "_before", "_fetch", "_finished", "_looks", "_url")
+    __slots__ = ("_answer", "_asked", "_before", "_claimed", "_fetch", "_finished", "_looks", "_url")
 
     def __init__(
         self,
@@ -510,9 +519,11 @@ class Exchanging:
         fetch: Sequence[str],
         looks: bool,
         finished: int,
+        claimed: int,
     ) -> None:
         self._url, self._asked, self._answer = url, asked, answer
-        self._before, self._fetch, self._looks, self._finished = before, fetch, looks, finished
+        self._before, self._fetch, self._looks = before, fetch, looks
+        self._finished, self._claimed = finished, claimed
 
     def result(self) -> Exchanged:
         """Waits for it. Raises BrokerUnreachable, whether or not it was done."""
@@ -526,7 +537,10 @@ class Exchanging:
                 waits = bool(others.pop())
             if self._fetch:
                 values = others[-1]
-        said = [_WORDS[word] for word in answer]
+        if answer == _FINE:
+            said = [Said.OK] * (self._finished + self._claimed)
+        else:
+            said = [_WORDS[word] for word in answer]
         found = {key: value for key, value in zip(self._fetch, values, strict=True) if value is not None}
         return Exchanged(said[: self._finished], said[self._finished :], found, waits)
 
@@ -578,11 +592,14 @@ class Protocol:
         if brief is not None:
             keys.append(self.keys.brief(brief[0]))
             args[3] = brief[1]
-        for queue, message, members in outgoing:
-            args += [queue, message, len(members)]
-            for member in members:
-                args += member
-        return self._all_said(_publish, keys, args)
+        args.append(_packed([list(chain.from_iterable(members)) for _, _, members in outgoing]))
+        for queue, message, _ in outgoing:
+            args += (queue, message)
+        with reaching(self.url):
+            said = _publish(self.calls, keys, args)
+        if isinstance(said, bytes):  # of all the same
+            return [_WORDS[said]] * sum(len(members) for _, _, members in outgoing)
+        return [_WORDS[word] for word in said]
 
     def beat(self, beats: Sequence[Beat]) -> list[Said]:
         """OK, CANCEL or STALE for each. A lease that Redis has lost is made again, one that was given back is not."""
@@ -606,18 +623,22 @@ class Protocol:
         finished, returned, wanted = told.get("finished", ()), told.get("returned", ()), told.get("wanted", ())
         stored, fetch = told.get("stored", ()), told.get("fetch", ())
         keys = [self.keys.run(run_id), self.keys.leases(stream), self.keys.events(stream)]
-        args: list[Value] = [owner, lease_field(run_id, ""), told.get("events", b""), told.get("notice", b"")]
-        args += [len(finished), len(returned), len(wanted)]
+        given: list[Value] = [len(finished), len(returned), len(wanted)]
         if any(len(each.outputs) > _MANY for each in finished):
             with reaching(self.url):
                 finished = self._with_few_outputs(stored, finished)
             stored = ()
         for at, claim, outputs in finished:
-            args += [at.step, at.attempt, claim, len(outputs), *outputs]
+            given += (at.step, at.attempt, claim, len(outputs), *outputs)
         for pair in returned:
-            args += pair
+            given += pair
+        starts: list[bytes] = []
         for at, claim, started in wanted:
-            args += [at.step, at.attempt, claim, started]
+            if started:
+                starts.append(started)
+            given += (at.step, at.attempt, claim, len(starts) if started else 0)
+        args: list[Value] = [owner, lease_field(run_id, ""), told.get("events", b""), told.get("notice", b"")]
+        args += [_packed(given), *starts]
         before = store_commands(stored)
         if fetch:
             before.append(["MGET", *fetch])
@@ -625,7 +646,7 @@ class Protocol:
         if lists:
             before.append(["EXISTS", *lists])
         asked = _exchange.begin(self.calls, keys, args, before)
-        return Exchanging(self.url, *asked, len(before), fetch, bool(lists), len(finished))
+        return Exchanging(self.url, *asked, len(before), fetch, bool(lists), len(finished), len(wanted))
 
     def _with_few_outputs(self, stored: Sequence[Store], finished: Sequence[Finished]) -> list[Finished]:
         """Whether the outputs of a step with very many are there is asked before: Lua compares each argument with all

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from executors.celery.flights import owner_of
 from opgrid.broker.keys import Keys, priority_step
 from opgrid.broker.scripts import ABOARD, Attempt, Beat, Finished, Handed, Living, Outgoing, Protocol, Said, Wanted
 from opgrid.errors import BrokerUnreachable
@@ -471,6 +472,32 @@ def test_redis_finds_the_steps_of_a_large_run_by_their_names(protocol: Protocol)
     assert protocol.client.object("encoding", key) == b"hashtable"
     assert protocol.publish(RUN, STREAM, [Outgoing("queue", b"m", many)]) == [Said.KNOWN] * 40 + [Said.SENT] * 560
     assert queue(protocol) == [b"m", b"m", b"a1"]
+
+
+def test_redis_finds_many_leases_by_their_names(protocol: Protocol) -> None:
+    key = protocol.keys.leases(STREAM)
+    many = [Attempt(RUN, STREAM, f"a[{number}]", 1) for number in range(40)]
+    protocol.publish(RUN, STREAM, [Outgoing("queue", b"m", [(at.step, 1) for at in many])])
+    assert claim(protocol, many[0], "c", "w", b"started") is Said.OK
+    assert protocol.client.object("encoding", key) != b"hashtable"
+    wanted = [Wanted(at, f"c{at.step}") for at in many[1:]]
+    assert set(protocol.exchange(RUN, STREAM, "w:1", wanted=wanted).claimed) == {Said.OK}
+    assert protocol.client.object("encoding", key) == b"hashtable"
+    lease = protocol.client.hget(key, many[1].field)
+    assert lease is not None
+    assert owner_of(lease) == "w:1"
+    assert protocol.exchange(RUN, STREAM, "w:1", wanted=wanted).claimed == [Said.OK] * 39
+    assert protocol.expire(many[1], lease, b"lost") is Said.OK
+    assert protocol.finish(many[2], f"c{many[2].step}", b"done") is Said.OK
+
+
+def test_each_start_is_told_of_that_is_to_be(protocol: Protocol) -> None:
+    publish(protocol, FIRST, OTHER)
+    third = Attempt(RUN, STREAM, "third", 1)
+    publish(protocol, third)
+    wanted = [Wanted(FIRST, "c1", b"\xffone"), Wanted(OTHER, "c2"), Wanted(third, "c3", b"\xffthree")]
+    assert protocol.exchange(RUN, STREAM, "w", wanted=wanted).claimed == [Said.OK] * 3
+    assert events(protocol) == [b"\xffone", b"\xffthree"]
 
 
 def test_one_exchange_stores_tells_gives_back_and_claims(protocol: Protocol) -> None:
