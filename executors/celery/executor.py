@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Final, Self
 
@@ -54,6 +54,7 @@ from opgrid.io.keys import KeyRing
 
 _START: Final = "0-0"
 _BATCH: Final = 200  #: attempts that one script call is told of
+_ALONG: Final = 1 << 20  #: bytes that are stored by the script that publishes what names them
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
 _UNSERVED: Final = 4  #: processes that a queue is taken to have while no worker serves it
@@ -222,13 +223,14 @@ class CeleryExecutor(Executor):
         """Parcels of one run. Raises BrokerUnreachable: they wait again then."""
         brief, content = parcels[0][0].brief, parcels[0][0].content
         unstored = self._briefs.unstored(content)
-        outgoing, large = [], dict[str, bytes]()
+        outgoing: list[Outgoing] = []
+        stored: dict[str, bytes] = {}
         mates: list[tuple[str, int]] = []
         for parcel in parcels:
             tasks = [each.task for each in parcel]
             dispatch, beside = sign_tasks(content, tasks, self.ring)
             if beside is not None:
-                large[self.keys.tasks(content, dispatch.tasks)] = beside
+                stored[self.keys.tasks(content, dispatch.tasks)] = beside
             queue, priority = parcel[0].line
             key, message = self._messages.build(dispatch, label(brief.job.name, tasks), queue, priority, unstored, True)
             members = [(each.step, each.attempt) for task in tasks for each in out_with(task)]
@@ -237,16 +239,13 @@ class CeleryExecutor(Executor):
         if mates:
             outgoing.append(Outgoing(ABOARD, b"", mates))
         try:
-            if large:
-                self._mind_memory()
-                with reaching(self.url):
-                    pipe = self._protocol.client.pipeline(transaction=False)
-                    for name, data in large.items():
-                        pipe.set(name, data, ex=RUN_TTL)
-                    pipe.execute()
+            if sum(map(len, stored.values())) > _ALONG:
+                self._store(stored)
+                stored = {}
+            if unstored is not None:
+                stored[self.keys.brief(content)] = unstored
             reach("publish before")
-            first = None if unstored is None else (content, unstored)
-            said = iter(self._push(brief, content, outgoing, parcels[0][0].again, first, now))
+            said = iter(self._push(brief, content, outgoing, parcels[0][0].again, stored, now))
             self._briefs.is_stored(content)
             reach("publish after")
         except BrokerUnreachable:
@@ -256,22 +255,31 @@ class CeleryExecutor(Executor):
         for parcel in parcels:
             self._depart(brief, parcel, said, now)
 
+    def _store(self, values: Mapping[str, bytes]) -> None:
+        """What messages name that go next."""
+        self._mind_memory()
+        with reaching(self.url):
+            pipe = self._protocol.client.pipeline(transaction=False)
+            for name, data in values.items():
+                pipe.set(name, data, ex=RUN_TTL)
+            pipe.execute()
+
     def _push(
         self,
         brief: RunBrief,
         content: str,
         outgoing: Sequence[Outgoing],
         again: bool,
-        first: tuple[str, bytes] | None,
+        stored: Mapping[str, bytes],
         now: float,
     ) -> list[Said]:
         """Redis is asked for its memory in the same round trip, where that was some time ago."""
         full = _FULL if now >= self._next_weighing else None
         hands = self.keys.hands(content)
-        said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again, first, full, hands)
+        said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again, stored, full, hands)
         if said == [Said.FULL]:
             self._mind_memory()
-            return self._protocol.publish(brief.run_id, brief.stream, outgoing, again, first, None, hands)
+            return self._protocol.publish(brief.run_id, brief.stream, outgoing, again, stored, None, hands)
         if full is not None:
             self._next_weighing = now + _WEIGH_EVERY
         return said

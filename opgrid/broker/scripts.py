@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypedDict, Unpack
@@ -70,11 +70,11 @@ end
 #: where nothing waits in the queue; if one step is out with it, that is claimed for the process.
 _PUBLISH: Final = (
     f"""
-local again, said, names, given = ARGV[1] == '1', {{}}, {{}}, cmsgpack.unpack(ARGV[7])
+local again, said, names, given = ARGV[1] == '1', {{}}, {{}}, cmsgpack.unpack(ARGV[6])
 local function hand(list)
   local queue = string.match(list, '^(.-){PRIORITY_MARK}') or list
-  local hands = ARGV[6] .. queue
-  if ARGV[6] == '' or redis.call('EXISTS', hands) == 0 then return nil end
+  local hands = ARGV[5] .. queue
+  if ARGV[5] == '' or redis.call('EXISTS', hands) == 0 then return nil end
   local lists = {{queue}}
   for step = 1, {PRIORITY_STEPS[-1]} do lists[#lists + 1] = queue .. '{PRIORITY_MARK}' .. step end
   if redis.call('EXISTS', unpack(lists)) > 0 then return nil end
@@ -96,15 +96,15 @@ local function claimed(step, attempt, claim)
 end
 """
     + """
-if ARGV[5] ~= '' then
+if ARGV[4] ~= '' then
   local info = redis.pcall('INFO', 'memory')
   if type(info) ~= 'string' then return {'full'} end
   local used, most = string.match(info, 'used_memory:(%d+)'), string.match(info, 'maxmemory:(%d+)')
   local policy = string.match(info, 'maxmemory_policy:(%S+)') or 'noeviction'
-  local room = not most or tonumber(most) == 0 or tonumber(used) < tonumber(ARGV[5]) * tonumber(most)
+  local room = not most or tonumber(most) == 0 or tonumber(used) < tonumber(ARGV[4]) * tonumber(most)
   if policy ~= 'noeviction' or not room then return {'full'} end
 end
-if KEYS[3] then redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[3]) end
+for n = 3, #KEYS do redis.call('SET', KEYS[n], ARGV[4 + 2 * #given + n], 'EX', ARGV[3]) end
 for _, members in ipairs(given) do
   for n = 1, #members, 2 do names[#names + 1] = 'f:' .. members[n] end
 end
@@ -112,7 +112,7 @@ local known, changed, going = {}, {}, {}
 for n, text in ipairs(all('HMGET', KEYS[1], names)) do known[names[n]] = text end
 local like = true
 for number, members in ipairs(given) do
-  local queue, message, push = ARGV[6 + 2 * number], ARGV[7 + 2 * number], false
+  local queue, message, push = ARGV[5 + 2 * number], ARGV[6 + 2 * number], false
   for i = 1, #members, 2 do
     local name, step, attempt, fence = names[#said + 1], members[i], members[i + 1], nil
     local at, by, aboard = parsed(known[name])
@@ -577,24 +577,23 @@ class Protocol:
         stream: str,
         outgoing: Sequence[Outgoing],
         again: bool = False,
-        brief: tuple[str, bytes] | None = None,
+        stored: Mapping[str, bytes] | None = None,
         full: float | None = None,
         hands: str = "",
     ) -> list[Said]:
         """Set fences and push messages: SENT, KNOWN or STALE for each member. ``again``: the known too, unless
-        claimed. A message of which no member is SENT is not pushed. ``brief``: its hash and what it says, which is
-        stored first. ``full``: where so much of its memory is in use, as a share, or it evicts keys, or cannot say,
+        claimed. A message of which no member is SENT is not pushed. ``stored``: by key, what messages name, which is
+        written first. ``full``: where so much of its memory is in use, as a share, or it evicts keys, or cannot say,
         nothing is changed, and the answer is FULL alone. ``hands``: what the keys begin with of who waits for more of
         the run, at each queue.
         """
-        keys = [self.keys.run(run_id), self.keys.leases(stream)]
-        args: list[Value] = [int(again), run_id, RUN_TTL, b"", "" if full is None else str(full), hands]
-        if brief is not None:
-            keys.append(self.keys.brief(brief[0]))
-            args[3] = brief[1]
+        stored = stored or {}
+        keys = [self.keys.run(run_id), self.keys.leases(stream), *stored]
+        args: list[Value] = [int(again), run_id, RUN_TTL, "" if full is None else str(full), hands]
         args.append(_packed([list(chain.from_iterable(members)) for _, _, members in outgoing]))
         for queue, message, _ in outgoing:
             args += (queue, message)
+        args += stored.values()
         with reaching(self.url):
             said = _publish(self.calls, keys, args)
         if isinstance(said, bytes):  # of all the same

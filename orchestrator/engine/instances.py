@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -245,7 +245,8 @@ class Instances:
 
     # ---- making steps
 
-    def _make(self, spec: StepSpec, keys: Keys) -> Step | None:
+    def _make(self, spec: StepSpec, keys: Keys, wires: Sequence[_Wire] | None = None) -> Step | None:
+        """``wires``: those that it may have to wait for, where that is known."""
         key = step_key(spec.key, keys)
         known = self._known.get(key)
         if known is not None:
@@ -253,7 +254,7 @@ class Instances:
             step = Step(spec, key, keys, status, outputs=known.outputs)
         elif spec.covers(keys):
             step = Step(spec, key, keys)
-            for wire in self._wires[spec.key]:
+            for wire in self._wires[spec.key] if wires is None else wires:
                 holder = self._pending(wire, step)
                 if holder is not None:
                     holder.waiters.append(step)
@@ -270,7 +271,8 @@ class Instances:
         for output, templates in self._fans.get(maker.spec.key, {}).items():
             branch = list(self._branch(maker, output))
             for spec in templates:
-                members = [step for key in branch if (step := self._make(spec, (*maker.keys, key))) is not None]
+                wires = self._own_wires(spec, maker.keys)
+                members = [step for key in branch if (step := self._make(spec, (*maker.keys, key), wires)) is not None]
                 made.extend(members)
                 if spec.key in self._gated:
                     self._open(self._gate(spec.key, maker.keys), members, ready)
@@ -281,6 +283,17 @@ class Instances:
         for step in made:
             if step.done:
                 self._expand(step, ready)
+
+    def _own_wires(self, spec: StepSpec, keys: Keys) -> list[_Wire]:
+        """What its instances over a fan-out, whose maker has these keys, may have to wait for: without what all of
+        them share and is done.
+        """
+        alike = Step(spec, StepKey(spec.key), keys)
+        return [
+            wire
+            for wire in self._wires.get(spec.key, ())
+            if wire.depth - wire.collected > len(keys) or self._pending(wire, alike) is not None
+        ]
 
     def _open(self, gate: Gate, members: list[Step], ready: list[Step]) -> None:
         gate.made, gate.members = True, members

@@ -176,11 +176,13 @@ def test_what_a_redis_was_told_of_is_known_to_that_one_alone(protocol: Protocol)
     assert protocol.told_all(STREAM) == b""
 
 
-def test_a_brief_is_stored_with_the_first_message(protocol: Protocol) -> None:
-    said = protocol.publish(RUN, STREAM, [Outgoing("queue", b"a1", [("a", 1)])], brief=("b", b"what it says"))
-    assert said == [Said.SENT]
-    assert protocol.client.get(protocol.keys.brief("b")) == b"what it says"
-    assert protocol.client.ttl(protocol.keys.brief("b")) > 1000
+def test_what_messages_name_is_stored_with_them(protocol: Protocol) -> None:
+    outgoing = [Outgoing("queue", b"a1", [("a", 1)]), Outgoing("queue", b"b1", [("b", 1), ("c", 1)])]
+    stored = {protocol.keys.brief("b"): b"\xffwhat it says", protocol.keys.tasks("b", "t"): b"tasks"}
+    assert protocol.publish(RUN, STREAM, outgoing, stored=stored) == [Said.SENT] * 3
+    assert queue(protocol) == [b"b1", b"a1"]
+    assert protocol.client.mget(list(stored)) == list(stored.values())
+    assert min(protocol.client.ttl(key) for key in stored) > 1000
 
 
 def test_nothing_is_published_where_redis_is_full(protocol: Protocol) -> None:
@@ -188,7 +190,8 @@ def test_nothing_is_published_where_redis_is_full(protocol: Protocol) -> None:
     memory: Any = protocol.client.info("memory")
     protocol.client.config_set("maxmemory", memory["used_memory"] * 4)
     try:
-        assert protocol.publish(RUN, STREAM, message, brief=("b", b"what it says"), full=0.1) == [Said.FULL]
+        stored = {protocol.keys.brief("b"): b"what it says"}
+        assert protocol.publish(RUN, STREAM, message, stored=stored, full=0.1) == [Said.FULL]
         assert not protocol.client.exists("queue", protocol.keys.run(RUN), protocol.keys.brief("b"))
         assert protocol.publish(RUN, STREAM, message, full=0.9) == [Said.SENT]
     finally:
