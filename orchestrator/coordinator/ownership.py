@@ -44,10 +44,6 @@ class RunIsDriven(OpGridError):
         return f"Run {self.run_id} is being driven by {self.owner}. End that process first, or wait for the run."
 
 
-class LeaseLost(OpGridError):
-    """Another process has taken over a run that this one was driving."""
-
-
 @contextmanager
 def driving(store: Store, run_id: RunId, inbox: Inbox | None = None, lease: Lease | None = None) -> Iterator[RunLog]:
     """The log to write while this process drives the run. ``inbox`` is told when somebody asks for the run's end;
@@ -98,8 +94,7 @@ class FencedLog:
     def turn(self) -> Iterator[Turn]:
         with self._store.turn() as turn:
             yield turn
-            if not turn.still(self._run_id, self._epoch):
-                raise LeaseLost(f"Run {self._run_id} is driven by another process now; this one stops.")
+            turn.only_of_owner(self._run_id, self._epoch)
             ends = turn.ends(self._run_id)
         self.is_closed = self.is_closed or ends
 
@@ -119,9 +114,8 @@ class ShardLog:
     @contextmanager
     def turn(self) -> Iterator[Turn]:
         with self._store.turn() as turn:
-            if not turn.holds(self._shard, self._epoch):
-                raise LeaseLost(f"{self._shard} belongs to another process now; this one stops.")
             yield turn
+            turn.only_of_holder(self._shard, self._epoch)
             reach("turn before")
         reach("turn after")
 

@@ -19,13 +19,13 @@ from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun
 from opgrid.ids import RunId
-from orchestrator.coordinator.ownership import LEASE, LeaseLost, ShardLog, is_dead, this_process
+from orchestrator.coordinator.ownership import LEASE, ShardLog, is_dead, this_process
 from orchestrator.coordinator.queue import NO_POOLS, RunPools
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
 from orchestrator.engine.recovery import resume
 from orchestrator.planner.plan import Plan
-from orchestrator.storage.records import Lease, RunRecord
+from orchestrator.storage.records import Lease, LeaseLost, RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
 
 SHARDS: Final = 4

@@ -24,7 +24,7 @@ from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
-from orchestrator.coordinator.ownership import LEASE, LeaseLost, driving, this_process
+from orchestrator.coordinator.ownership import LEASE, driving, this_process
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
@@ -32,7 +32,7 @@ from orchestrator.planner.inputs import UnsatisfiedInputs
 from orchestrator.planner.plan import KnownStep, Plan
 from orchestrator.planner.snapshot import JobSnapshot, take
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import LeaseLost, RunRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from orchestrator.storage.records import (
     EventRecordsFilter,
     EventsFilter,
     Lease,
+    LeaseLost,
     RunRecord,
     RunsFilter,
     StepRecord,
@@ -51,6 +52,7 @@ class MemoryStore:
         with self._lock:
             turn = _MemoryTurn(self._leases)
             yield turn
+            turn.check()
             for run_id, events in turn.events:
                 self._append(run_id, events)
             for run_id, status, at in turn.statuses:
@@ -227,6 +229,7 @@ class _MemoryTurn:
 
     def __init__(self, leases: Mapping[str, Lease]) -> None:
         self._leases = leases
+        self._fences: list[tuple[str, int]] = []
         self.events: list[tuple[RunId, Sequence[Report]]] = []
         self.statuses: list[tuple[RunId, RunStatus, float]] = []
         self.positions: dict[str, str] = {}
@@ -240,12 +243,17 @@ class _MemoryTurn:
     def set_position(self, stream: str, position: str) -> None:
         self.positions[stream] = position
 
-    def still(self, run_id: RunId, epoch: int) -> bool:
-        lease = self._leases.get(run_id)
-        return lease is not None and lease.epoch == epoch
+    def only_of_owner(self, run_id: RunId, epoch: int) -> None:
+        self._fences.append((run_id, epoch))
 
-    def holds(self, name: str, epoch: int) -> bool:
-        return False
+    def only_of_holder(self, name: str, epoch: int) -> None:
+        self._fences.append((name, epoch))
+
+    def check(self) -> None:
+        for of, epoch in self._fences:
+            lease = self._leases.get(of)
+            if lease is None or lease.epoch != epoch:
+                raise LeaseLost(of)
 
     def ends(self, run_id: RunId) -> bool:
         return any(of == run_id and status.is_final for of, status, _ in self.statuses)

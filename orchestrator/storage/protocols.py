@@ -24,11 +24,11 @@ from orchestrator.storage.records import (
 
 
 class FencedTurn(Turn, Protocol):
-    def still(self, run_id: RunId, epoch: int) -> bool:
-        """Whether the lease of a run is of this epoch, in this transaction."""
+    def only_of_owner(self, run_id: RunId, epoch: int) -> None:
+        """It is refused with LeaseLost, at its end, unless the lease of the run is of this epoch then."""
         ...
 
-    def holds(self, name: str, epoch: int) -> bool:
+    def only_of_holder(self, name: str, epoch: int) -> None:
         """The same for a lease by name, such as that of a shard."""
         ...
 

@@ -13,6 +13,7 @@ from opgrid.contracts.facts import AssetKey, AssetMaterialization
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief
 from opgrid.contracts.wire import encode_event
+from opgrid.errors import OpGridError
 from opgrid.ids import RunId, StepKey
 
 #: By this tag re-executions are found, though they do not show it: the id of the first run in the row.
@@ -281,3 +282,10 @@ class Lease:
     owner: str
     expires: float  #: Unix seconds, by the clock of the process that asked
     epoch: int
+
+
+class LeaseLost(OpGridError):
+    """Another process has taken over a run, or a shard, that this one was driving."""
+
+    def __init__(self, of: str) -> None:
+        super().__init__(f"{of} is driven by another process now; this one stops.")

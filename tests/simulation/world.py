@@ -39,7 +39,7 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
 from opgrid.errors import ExecutorUnavailable
 from opgrid.ids import RunId, StepKey
-from orchestrator.coordinator.ownership import LeaseLost, ShardLog
+from orchestrator.coordinator.ownership import ShardLog
 from orchestrator.engine import parts
 from orchestrator.engine.clock import SteadyClock
 from orchestrator.engine.inbox import Inbox
@@ -47,6 +47,7 @@ from orchestrator.engine.loop import drive
 from orchestrator.engine.recovery import replay, resume
 from orchestrator.planner.compile import compile
 from orchestrator.planner.plan import Plan
+from orchestrator.storage.records import LeaseLost
 from tests.property.runs import RUN, Case, Outcome, draw, expected
 from tests.simulation.redis import Claim, Redis, Returned
 from tests.simulation.rides import Item, Violated, Worker, inputs_of
@@ -92,6 +93,7 @@ class Tables:
 
     def __init__(self, database: Database, coordinator: Coordinator, epoch: int) -> None:
         self._db, self._coordinator, self._epoch = database, coordinator, epoch
+        self._of = epoch
         self._held: list[Any] = []
 
     @contextmanager
@@ -99,12 +101,14 @@ class Tables:
         self._coordinator.point("before a turn")
         self._held = []
         yield self
+        if self._db.epoch != self._of and self._db.world.mutant != "no epoch":
+            raise LeaseLost("its shard")
         for act in self._held:
             act()
         self._coordinator.point("after a turn")
 
-    def holds(self, name: str, epoch: int) -> bool:
-        return self._db.epoch == epoch or self._db.world.mutant == "no epoch"
+    def only_of_holder(self, name: str, epoch: int) -> None:
+        self._of = epoch
 
     def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
         given = list(events)

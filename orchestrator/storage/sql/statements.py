@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from opgrid.contracts.status import RunStatus
+from orchestrator.storage.records import LeaseLost
 from orchestrator.storage.sql.settled import ABOVE
 from orchestrator.storage.sql.tables import (
     contents,
@@ -47,6 +48,9 @@ from orchestrator.storage.sql.tables import (
 )
 
 _encode = msgspec.json.Encoder().encode
+
+#: What PostgreSQL calls that.
+_DIVISION_BY_ZERO: Final = "22012"
 
 #: Rows of one statement, the most first; with more, SQLite is no quicker.
 _TOGETHER: Final = 128, 16
@@ -209,6 +213,40 @@ class Writer:
             tell(connection, self.sql, rows[done:], many=True).close()
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """That a lease is of an epoch, until the transaction ends. Where it is not, PostgreSQL refuses all that follows in
+    the same round trip: it need not be asked before. To be called within ``refused``.
+    """
+
+    epoch: Prepared  #: of the lease ``of``, whose row is locked
+    refusing: str = ""
+
+    @classmethod
+    def of(cls, epoch: Any, dialect: Dialect) -> Self:
+        prepared = Prepared.of(epoch.with_for_update(), dialect)
+        if dialect.name != "postgresql":
+            return cls(prepared)
+        return cls(prepared, f"SELECT 1 / CAST(coalesce(({prepared.sql}), -1) = %s AS integer)")
+
+    def __call__(self, connection: Connection, of: str, epoch: int) -> None:
+        if self.refusing:
+            tell(connection, self.refusing, (of, epoch)).close()
+        elif self.epoch.first(connection, of) != (epoch,):
+            raise LeaseLost(of)
+
+
+@contextmanager
+def refused(of: str) -> Iterator[None]:
+    """Raises LeaseLost where a fence refuses what is told in the block; ``of``: who is named then."""
+    try:
+        yield
+    except DBAPIError as error:
+        if of and getattr(error.orig, "sqlstate", None) == _DIVISION_BY_ZERO:
+            raise LeaseLost(of) from error
+        raise
+
+
 def _rows_of_json(table: Table, columns: Sequence[str], dialect: Dialect) -> Any:
     """Bytes are in base64 there."""
     binary = {name for name in columns if isinstance(table.c[name].type, LargeBinary)}
@@ -249,8 +287,9 @@ class Statements:
     insert_run: Prepared
     tag_run: Prepared  #: ``tag`` is ``said`` of the run ``of``, over what was said before
     epoch: Prepared  #: of the lease ``lease``, locked until the transaction ends
+    held: Fence  #: of leases by name
+    owned: Fence  #: of runs
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
-    owner_epoch: Prepared  #: the same, but of its owner only the epoch
     run: Prepared  #: all of the run ``of``
     these_runs: Prepared  #: the same of runs whose ids are one parameter, as JSON
     still_queued: Prepared  #: which of them are QUEUED, locked until the transaction ends
@@ -309,7 +348,6 @@ def statements_for(dialect: Dialect) -> Statements:
     # SQLite's writing transactions exclude each other: it has no row locks, and SQLAlchemy leaves them out there.
     epoch = select(leases.c.epoch).where(leases.c.name == bindparam("lease"))
     owner = select(runs.c.owner, runs.c.owner_expires, runs.c.epoch).where(runs.c.run_id == bindparam("of"))
-    owner_epoch = select(runs.c.epoch).where(runs.c.run_id == bindparam("of"))
     set_owner = update(runs).where(runs.c.run_id == bindparam("of"))
     run = select(runs).where(runs.c.run_id == bindparam("of"))
     these = runs.c.run_id.in_(_texts_of_json(dialect))
@@ -347,8 +385,9 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(insert_run, dialect, *_NEW_RUN),
         Prepared.of(tag_run, dialect),
         Prepared.of(epoch.with_for_update(), dialect),
+        Fence.of(epoch, dialect),
+        Fence.of(select(runs.c.epoch).where(runs.c.run_id == bindparam("of")), dialect),
         Prepared.of(owner.with_for_update(), dialect),
-        Prepared.of(owner_epoch.with_for_update(), dialect),
         Prepared.of(run, dialect),
         Prepared.of(select(runs).where(these), dialect),
         Prepared.of(still_queued, dialect),

@@ -19,7 +19,7 @@ from opgrid.ids import RunId
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import ROOT_TAG, RunRecord
 from orchestrator.storage.sql.log import rows_of
-from orchestrator.storage.sql.statements import Row, Statements, in_one_trip
+from orchestrator.storage.sql.statements import Fence, Row, Statements, in_one_trip, refused
 from orchestrator.storage.sql.tables import runs
 
 _LONGEST_KEY = 255
@@ -32,6 +32,7 @@ class SqlTurn:
     def __init__(self, connection: Connection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
+        self._fences: list[tuple[Fence, str, int]] = []
         self._told: dict[RunId, list[Report]] = {}
         self._contents: dict[str, bytes] = {}
         self._runs: list[Mapping[str, Any]] = []
@@ -94,22 +95,29 @@ class SqlTurn:
     def set_position(self, stream: str, position: str) -> None:
         self._positions.append({"stream": stream, "position": position})
 
-    def still(self, run_id: RunId, epoch: int) -> bool:
-        return self._statements.owner_epoch.first(self._connection, run_id) == (epoch,)
+    def only_of_owner(self, run_id: RunId, epoch: int) -> None:
+        self._fences.append((self._statements.owned, run_id, epoch))
 
-    def holds(self, name: str, epoch: int) -> bool:
-        return self._statements.epoch.first(self._connection, name) == (epoch,)
+    def only_of_holder(self, name: str, epoch: int) -> None:
+        self._fences.append((self._statements.held, name, epoch))
 
     def write(self, commits: bool = False) -> int:
         """How many events that were. ``commits``: with it, the transaction ends."""
+        of = self._fences[0][1] if self._fences else ""
+        with refused(of):
+            return self._write(commits)
+
+    def _write(self, commits: bool) -> int:
         said, connection = self._statements, self._connection
         events = self._rows_of_events()
         if said.insert_events.copies(events):
             with in_one_trip(connection):
+                self._check_fences()
                 self._write_runs()  # first: who writes for one has its row before its events are counted
             said.insert_events(connection, events)
             events = []
         with in_one_trip(connection):
+            self._check_fences()
             self._write_runs()
             if events:
                 said.insert_events(connection, events)
@@ -118,6 +126,12 @@ class SqlTurn:
             if commits and (transaction := connection.get_transaction()) is not None:
                 transaction.commit()
         return sum(map(len, self._told.values()))
+
+    def _check_fences(self) -> None:
+        """Once, before anything is written."""
+        fences, self._fences = self._fences, []
+        for fence, of, epoch in fences:
+            fence(self._connection, of, epoch)
 
     def _write_runs(self) -> None:
         """Once."""

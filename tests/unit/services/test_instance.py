@@ -27,7 +27,7 @@ from opgrid.contracts.status import StepStatus
 from opgrid.contracts.wire import encode_event
 from opgrid.errors import InvalidConfigError, InvariantViolationError, RunAlreadyExists, RunNotFoundError
 from opgrid.ids import RunId
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import LeaseLost, RunRecord
 from tests.integration.service import spoil_log
 
 
@@ -124,8 +124,8 @@ def test_tags_are_added_and_runs_ended_from_outside(make: Callable[[], Instance]
             report = instance.report_run_canceled if status is RunStatus.CANCELED else instance.report_run_failed
             report(other, "enough")
             assert instance.record(other.run_id).status is status
-            with instance.store.turn() as turn:
-                assert not turn.still(other.run_id, lease.epoch)
+            with pytest.raises(LeaseLost), instance.store.turn() as turn:
+                turn.only_of_owner(other.run_id, lease.epoch)
 
 
 @pytest.mark.parametrize("make", [Instance.ephemeral, Instance.local_temp])

@@ -20,7 +20,7 @@ from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DeleteDynamicPartitionsRequest
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
-from orchestrator.storage.records import RunRecord, RunsFilter
+from orchestrator.storage.records import LeaseLost, RunRecord, RunsFilter
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
 from orchestrator.storage.sql import statements as prepared
 from orchestrator.storage.sql.statements import tell
@@ -215,9 +215,10 @@ def test_leases(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert taken is not None
     assert taken.epoch == first.epoch + 1
     with store.turn() as turn:
-        assert turn.holds("queue", taken.epoch)
-        assert not turn.holds("queue", first.epoch)
-        assert not turn.holds("nothing", 1)
+        turn.only_of_holder("queue", taken.epoch)
+    for name, epoch in [("queue", first.epoch), ("nothing", 1)]:
+        with pytest.raises(LeaseLost, match=name), store.turn() as turn:
+            turn.only_of_holder(name, epoch)
     store.let_go("queue", "me")
     assert store.held()["queue"].owner == "you"
     store.let_go("queue", "you")

@@ -150,11 +150,13 @@ def test_who_ends_a_run_over_the_head_of_its_driver_writes_behind_it(store: SqlS
     ended = threading.Thread(
         target=store.end_run, args=("first", RunStatus.FAILURE, failed("first")["first"], 2.0), daemon=True
     )
-    with store.turn() as turn:
-        assert turn.holds("shard-0", lease.epoch)
+    with store._writing() as connection:
+        turn = SqlTurn(connection, store._statements)
+        turn.only_of_holder("shard-0", lease.epoch)
+        turn.append(RunId("first"), [StepStarted(run_id=RunId("first"), at=1.0, step=StepKey("step"), attempt=1)])
+        turn.write()
         ended.start()
         until(lambda: _waits(store))
-        turn.append(RunId("first"), [StepStarted(run_id=RunId("first"), at=1.0, step=StepKey("step"), attempt=1)])
     ended.join()
     assert [type(event) for event in store.read(RunId("first"))] == [StepStarted, RunFailed]
 

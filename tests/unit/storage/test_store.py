@@ -39,7 +39,15 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import EventRecordsFilter, EventsFilter, Lease, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import (
+    EventRecordsFilter,
+    EventsFilter,
+    Lease,
+    LeaseLost,
+    RunRecord,
+    RunsFilter,
+    StepRecord,
+)
 from orchestrator.storage.sql.store import SqlStore
 
 RUN = RunId("5b7c0a4e-1")
@@ -462,7 +470,7 @@ def test_a_run_is_stored_with_the_lease_of_who_drives_it(store: Store) -> None:
     assert (store.content(made.plan), store.content(made.snapshot)) == (b"a plan", b"a snapshot")
     assert store.take_lease(RUN, "two", 60.0) is None
     with store.turn() as turn:
-        assert turn.still(RUN, 1)
+        turn.only_of_owner(RUN, 1)
     with pytest.raises(RunAlreadyExists):
         store.create_own_run(made, b"a plan", b"a snapshot", "two", 60.0)
     assert held_by(store.lease(RUN)) == ("one", 1)
@@ -497,7 +505,7 @@ def test_the_lease_of_a_run_goes_when_the_run_ends(store: Store, status: RunStat
     store.keep_lease(RUN, "one", 60.0)
     assert store.lease(RUN) is None, "who renews it at the same moment does not take it again"
     with store.turn() as turn:
-        assert turn.still(RUN, 1), "nobody else has driven it"
+        turn.only_of_owner(RUN, 1)  # nobody else has driven it
 
 
 def test_nobody_drives_a_run_that_is_not_there(store: Store) -> None:
@@ -505,14 +513,40 @@ def test_nobody_drives_a_run_that_is_not_there(store: Store) -> None:
     store.drop_lease(RunId("none"), "one")
 
 
-def test_a_turn_tells_whether_the_lease_is_still_of_an_epoch(store: Store) -> None:
+@pytest.mark.parametrize("events", [1, 5000])
+def test_a_turn_is_refused_whole_where_the_lease_is_of_another_epoch(store: Store, events: int) -> None:
     create(store)
     store.take_lease(RUN, "one", 0.01)
     time.sleep(0.02)
     store.take_lease(RUN, "two", 5.0)
+    before = list(store.read(RUN))
+
+    def tell(of: RunId, epoch: int) -> None:
+        told = [StepStarted(run_id=RUN, at=1.0, step=StepKey(f"step_{number}"), attempt=1) for number in range(events)]
+        with store.turn() as turn:
+            turn.only_of_owner(of, epoch)
+            turn.append(RUN, told)
+            turn.set_status(RUN, RunStatus.STARTED, 1.0)
+            turn.set_position("stream", "1-1")
+
+    for of, epoch in [(RUN, 0), (RUN, 1), (RUN, 3), (RunId("none"), 1)]:
+        with pytest.raises(LeaseLost, match=of):
+            tell(of, epoch)
+    assert list(store.read(RUN)) == before
+    assert store.position("stream") == ""
+    assert [each.status for each in [store.run(RUN)] if each is not None] != [RunStatus.STARTED]
+    tell(RUN, 2)
+    assert len(list(store.read(RUN))) == len(before) + events
+    assert store.position("stream") == "1-1"
+
+
+def test_a_turn_that_says_nothing_is_refused_too(store: Store) -> None:
+    create(store)
+    store.take_lease(RUN, "one", 5.0)
+    with pytest.raises(LeaseLost), store.turn() as turn:
+        turn.only_of_owner(RUN, 2)
     with store.turn() as turn:
-        assert [turn.still(RUN, epoch) for epoch in (0, 1, 2, 3)] == [False, False, True, False]
-        assert not turn.still(RunId("none"), 1)
+        turn.only_of_owner(RUN, 1)
 
 
 # ---- assets and partitions -----------------------------------------------------------------------------------------
