@@ -34,8 +34,11 @@ def _tools() -> _OfThread:
 
 def compacted(text: bytes) -> bytes:
     """For ``restored``. What is short stays as it is."""
-    if len(text) < LONG:
-        return text
+    return text if len(text) < LONG else compressed(text)
+
+
+def compressed(text: bytes) -> bytes:
+    """For ``restored``."""
     found: bytes = _tools().compressor.compress(text)
     return found
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -25,7 +27,7 @@ from opgrid.broker.messages import (
 from opgrid.contracts.compact import LONG, compacted
 from opgrid.contracts.events import StepSucceeded
 from opgrid.contracts.tasks import Gathered, OutputRef, StepTask, TaskInput
-from opgrid.contracts.wire import encode_events, hash_of
+from opgrid.contracts.wire import encode_events, encode_tasks, hash_of
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.io.envelope import seal
@@ -82,9 +84,26 @@ def test_higher_priorities_are_served_first() -> None:
     assert build(0)[0] == "opgrid:mq:q\x06\x1610"
 
 
-def test_long_tasks_are_stored_beside_their_message() -> None:
-    refs = tuple(OutputRef(RUN, StepKey(f"a[{number}]")) for number in range(1000))
-    long = StepTask(RUN, StepKey("b"), NodePath("b"), inputs=(TaskInput("all", Gathered(refs)),))
+def gathering(keys: Sequence[str]) -> StepTask:
+    refs = tuple(OutputRef(RUN, StepKey(f"a[{key}]")) for key in keys)
+    return StepTask(RUN, StepKey("b"), NodePath("b"), inputs=(TaskInput("all", Gathered(refs)),))
+
+
+def test_long_tasks_that_are_alike_travel_in_their_message() -> None:
+    long = gathering([str(number) for number in range(400)])
+    dispatch, beside = sign_tasks(BRIEF, [long], RING)
+    assert beside is None
+    assert len(dispatch.tasks) < 6000 < len(encode_tasks([long]))
+    verify_dispatch(dispatch, RING)
+    assert open_tasks(dispatch, None) == [long]
+    with pytest.raises(PayloadRejected):
+        verify_dispatch(dispatch._replace(tasks=dispatch.tasks.swapcase()), RING)
+
+
+@pytest.mark.parametrize("count", [300, 5000])
+def test_others_are_stored_beside_it(count: int) -> None:
+    chance = random.Random(1)
+    long = gathering([chance.randbytes(16).hex() for _ in range(count)])
     dispatch, beside = sign_tasks(BRIEF, [long], RING)
     assert beside is not None
     assert dispatch.stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,7 +80,8 @@ def test_only_small_ones_come_along() -> None:
 
 
 def test_long_steps_that_came_together_are_handed_back_one_by_one_and_whole(child: Child) -> None:
-    refs = tuple(OutputRef(RunId("r"), StepKey(f"a[{number}]")) for number in range(100))
+    chance = random.Random(1)
+    refs = tuple(OutputRef(RunId("r"), StepKey(f"a[{chance.randbytes(16).hex()}]")) for _ in range(300))
     inputs = (TaskInput("all", Gathered(refs)),)
     tasks = [StepTask(RunId("r"), StepKey(name), NodePath("b"), inputs=inputs) for name in ("b[1]", "b[2]")]
     protocol, keys = child.protocol, child.keys
