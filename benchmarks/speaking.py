@@ -5,6 +5,7 @@ Each subject runs in a process of its own, with an interpreter of its own; only 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -97,6 +98,7 @@ class Stamp:
     def __init__(self) -> None:
         handle, self.path = tempfile.mkstemp(prefix="stamp-")
         os.close(handle)
+        atexit.register(os.unlink, self.path)
         os.environ["BENCH_STAMP"] = self.path
 
     def clear(self) -> float:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -461,6 +462,7 @@ def main(argv: Sequence[str]) -> None:
     parent.send(TICK)  # ready
     with contextlib.closing(protocol):
         Watch(settings, protocol, ring, folder, parent, listener).run()
+    shutil.rmtree(folder, ignore_errors=True)  # a worker that was killed has left it
 
 
 if __name__ == "__main__":

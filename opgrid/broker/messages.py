@@ -26,7 +26,7 @@ TASK: Final = "opgrid.steps"  #: the Celery task that runs steps
 #: stored beside the message, which then holds its hash.
 LONGEST_TASKS: Final = 1200
 LONGEST_PACKED: Final = 4096
-_LONGEST_UNPACKED: Final = 256 * 1024  #: to try it costs a tenth of a millisecond
+_LONGEST_UNPACKED: Final = 128 * 1024  #: of what is longer, tasks are seldom so much alike
 _PACKED: Final = "KLUv/"  #: that they begin with then, and JSON does not
 #: Bytes of a run brief that may travel with the first messages of its run, so that nobody has to fetch it.
 LONGEST_BRIEF: Final = 2000

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -565,3 +566,14 @@ def test_a_worker_refuses_a_redis_that_evicts(home: Path) -> None:
     with EmbeddedRedis.start() as server, connect(server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         assert "noeviction" in refusal(server.url, home)
+
+
+def test_a_worker_that_is_killed_leaves_no_folder(redis_url: str, home: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # whose name is short enough for a socket
+        worker = start_worker(redis_url, CODE, str(home), environ={"TMPDIR": folder}, log=home / "worker.log")
+        assert len(list(Path(folder).glob("opgrid-worker-*"))) == 1
+        worker.kill()
+        until = time.monotonic() + 60
+        while list(Path(folder).glob("opgrid-worker-*")):
+            assert time.monotonic() < until
+            time.sleep(0.05)
