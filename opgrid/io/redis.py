@@ -163,15 +163,16 @@ class RedisStore(IOManager):
 
     def _at_hand(self, io: IOSetup, refs: Sequence[OutputRef]) -> dict[int, Any]:
         """Those in parcels that are."""
-        parcels: dict[str, Sequence[Entry] | None] = {}
+        parcels: dict[tuple[str, str], Sequence[Entry] | None] = {}
         found: dict[int, Any] = {}
         for number, ref in enumerate(refs):
             place = Place.of(ref)
             if place is None:
                 continue
-            if place.parcel not in parcels:
-                parcels[place.parcel] = self._parcel(io, ref.run_id, place)
-            entries = parcels[place.parcel]
+            parcel = ref.run_id, place.parcel
+            if parcel not in parcels:
+                parcels[parcel] = self._parcel(io, ref.run_id, place)
+            entries = parcels[parcel]
             if entries is not None:
                 entry = taken_from(entries, place.at, ref)
                 found[number] = again(entry.how, entry.body, entry.lengths)
@@ -255,10 +256,9 @@ class RedisStore(IOManager):
         for ref in refs:
             parcel = parcel_of(ref)
             if parcel is not None:
-                if parcel in found:
-                    continue
-                found.add(parcel)
                 key = parcel_key(ref.run_id, parcel)
+                if key in found:
+                    continue
                 is_here = self._parcels.find(key) is not None
             elif isinstance(ref.manifest, dict) and ref.manifest.get("chunks") == 1 and _size_of(ref) <= _CACHED_BYTES:
                 key = key_of(ref)

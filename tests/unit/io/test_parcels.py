@@ -165,6 +165,17 @@ def test_many_are_read_at_once_and_a_key_once(around: Around, monkeypatch: pytes
     assert not list(reader.to_fetch(stored))
 
 
+def test_values_of_two_runs_are_kept_apart(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opgrid.io.parcels.secrets.token_hex", lambda size: "00" * size)
+    manager = RedisStore()
+    stored = [around.store(manager, run_id, of(0, run_id)) for run_id in ("0123-one", "4567-two")]
+    around.write()
+    assert stored[0].manifest == stored[1].manifest
+    reader = RedisStore()
+    assert len(list(reader.to_fetch(stored))) == 2
+    assert reader.read_ahead(around.elsewhere.io, stored) == {0: "0123-one", 1: "4567-two"}
+
+
 def test_what_is_not_in_a_parcel_or_gone_is_not_at_hand(around: Around) -> None:
     manager = RedisStore(compress=False)
     stored = [around.store(manager, value, of(number)) for number, value in enumerate([b"small", bytes(5000)])]

@@ -21,6 +21,7 @@ from orchestrator.storage.sql import log as log_module
 from orchestrator.storage.sql.store import SqlStore
 from orchestrator.storage.sql.turn import SqlTurn
 from tests.integration.service import until
+from tests.unit.storage.locks import somebody_waits
 
 pytestmark = pytest.mark.postgres
 
@@ -156,12 +157,6 @@ def test_who_ends_a_run_over_the_head_of_its_driver_writes_behind_it(store: SqlS
         turn.append(RunId("first"), [StepStarted(run_id=RunId("first"), at=1.0, step=StepKey("step"), attempt=1)])
         turn.write()
         ended.start()
-        until(lambda: _waits(store))
+        until(lambda: somebody_waits(store))
     ended.join()
     assert [type(event) for event in store.read(RunId("first"))] == [StepStarted, RunFailed]
-
-
-def _waits(store: SqlStore) -> bool:
-    with store._reading() as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        return bool(connection.exec_driver_sql(query).scalar_one())
