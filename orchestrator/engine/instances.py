@@ -271,7 +271,9 @@ class Instances:
         for output, templates in self._fans.get(maker.spec.key, {}).items():
             branch = list(self._branch(maker, output))
             for spec in templates:
-                wires = self._own_wires(spec, maker.keys)
+                # Of what is not selected nothing is made, and what it would wait for may not be there.
+                covered = any(spec.covers((*maker.keys, key)) for key in branch)
+                wires = self._own_wires(spec, maker.keys) if covered else None
                 members = [step for key in branch if (step := self._make(spec, (*maker.keys, key), wires)) is not None]
                 made.extend(members)
                 if spec.key in self._gated:

@@ -232,3 +232,36 @@ def test_a_subset_stays_one_when_it_is_run_again(from_failure: bool, instance: I
         loose, instance, run_config={}, op_selection=["aside"], reexecution_options=ReexecutionOptions(failed.run_id)
     )
     assert {event.step for event in other.all_node_events} == {"aside"}
+
+
+@op(out=DynamicOut())
+def doubled(number: int) -> Iterator[DynamicOutput[int]]:
+    yield DynamicOutput(2 * number, mapping_key="x")
+
+
+@op
+def beside(config: Weak, number: int) -> int:
+    return shaky(config, number)
+
+
+@op
+def both(part: int, side: int) -> int:
+    return part + side
+
+
+@job
+def nested() -> None:
+    def below(number: Any) -> None:
+        side = beside(number)
+        doubled(number).map(lambda part: both(part, side))
+
+    parts().map(below)
+
+
+def test_one_step_of_a_fan_out_runs_again_though_others_never_had_what_they_need(instance: Instance) -> None:
+    failed = execute_job(nested, instance, {"ops": {"beside": {"config": {"breaks": ["1"]}}}})
+    assert failed.get_failed_step_keys() == {"beside[b]"}
+    options = ReexecutionOptions(failed.run_id, step_selection=["both[c,x]"])
+    again = execute_job(nested, instance, reexecution_options=options)
+    assert again.success
+    assert _started(again) == ["both[c,x]"]
