@@ -157,7 +157,7 @@ class RedisStore(IOManager):
             client = client_of(url, os.getpid())
             values: Any = self._patiently(lambda: client.mget(keys))
             self._ahead = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
-        if type(self).load_input is not RedisStore.load_input:
+        if getattr(self.load_input, "__func__", None) is not _load_input:
             return {}  # it has something else to do for each
         return self._at_hand(io, refs)
 
@@ -170,12 +170,16 @@ class RedisStore(IOManager):
             if place is None:
                 continue
             parcel = ref.run_id, place.parcel
-            if parcel not in parcels:
-                parcels[parcel] = self._parcel(io, ref.run_id, place)
-            entries = parcels[parcel]
-            if entries is not None:
-                entry = taken_from(entries, place.at, ref)
-                found[number] = again(entry.how, entry.body, entry.lengths)
+            try:
+                if parcel not in parcels:
+                    parcels[parcel] = None
+                    parcels[parcel] = self._parcel(io, ref.run_id, place)
+                entries = parcels[parcel]
+                if entries is not None:
+                    entry = taken_from(entries, place.at, ref)
+                    found[number] = again(entry.how, entry.body, entry.lengths)
+            except Exception:
+                continue  # whatever it is, ``load_input`` says it of this value
         return found
 
     def _posted(self, context: OutputContext, ref: OutputRef, value: Plain) -> bool:
@@ -340,6 +344,9 @@ class RedisStore(IOManager):
                 "The Redis IO manager has no broker: set OPGRID_BROKER_URL, or give it a url of its own."
             )
         return client_of(url, os.getpid())
+
+
+_load_input: Final = RedisStore.load_input
 
 
 class _Recent:

@@ -229,7 +229,7 @@ class _MemoryTurn:
 
     def __init__(self, leases: Mapping[str, Lease]) -> None:
         self._leases = leases
-        self._fences: list[tuple[str, int]] = []
+        self._fence: tuple[str, int, str] | None = None
         self.events: list[tuple[RunId, Sequence[Report]]] = []
         self.statuses: list[tuple[RunId, RunStatus, float]] = []
         self.positions: dict[str, str] = {}
@@ -244,16 +244,18 @@ class _MemoryTurn:
         self.positions[stream] = position
 
     def only_of_owner(self, run_id: RunId, epoch: int) -> None:
-        self._fences.append((run_id, epoch))
+        self._fence = run_id, epoch, f"Run {run_id}"
 
     def only_of_holder(self, name: str, epoch: int) -> None:
-        self._fences.append((name, epoch))
+        self._fence = name, epoch, name
 
     def check(self) -> None:
-        for of, epoch in self._fences:
-            lease = self._leases.get(of)
-            if lease is None or lease.epoch != epoch:
-                raise LeaseLost(of)
+        if self._fence is None:
+            return
+        of, epoch, whose = self._fence
+        lease = self._leases.get(of)
+        if lease is None or lease.epoch != epoch:
+            raise LeaseLost(whose)
 
     def ends(self, run_id: RunId) -> bool:
         return any(of == run_id and status.is_final for of, status, _ in self.statuses)

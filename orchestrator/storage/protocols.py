@@ -24,6 +24,8 @@ from orchestrator.storage.records import (
 
 
 class FencedTurn(Turn, Protocol):
+    """A turn is fenced by one lease, at most."""
+
     def only_of_owner(self, run_id: RunId, epoch: int) -> None:
         """It is refused with LeaseLost, at its end, unless the lease of the run is of this epoch then."""
         ...

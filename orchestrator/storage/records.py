@@ -287,5 +287,5 @@ class Lease:
 class LeaseLost(OpGridError):
     """Another process has taken over a run, or a shard, that this one was driving."""
 
-    def __init__(self, of: str) -> None:
-        super().__init__(f"{of} is driven by another process now; this one stops.")
+    def __init__(self, whose: str) -> None:
+        super().__init__(f"{whose} is driven by another process now; this one stops.")

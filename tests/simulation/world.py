@@ -93,22 +93,22 @@ class Tables:
 
     def __init__(self, database: Database, coordinator: Coordinator, epoch: int) -> None:
         self._db, self._coordinator, self._epoch = database, coordinator, epoch
-        self._of = epoch
+        self._fence: int | None = None
         self._held: list[Any] = []
 
     @contextmanager
     def turn(self) -> Iterator[Tables]:
         self._coordinator.point("before a turn")
-        self._held = []
+        self._held, self._fence = [], None
         yield self
-        if self._db.epoch != self._of and self._db.world.mutant != "no epoch":
+        if self._fence not in (None, self._db.epoch) and self._db.world.mutant != "no epoch":
             raise LeaseLost("its shard")
         for act in self._held:
             act()
         self._coordinator.point("after a turn")
 
     def only_of_holder(self, name: str, epoch: int) -> None:
-        self._of = epoch
+        self._fence = epoch
 
     def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
         given = list(events)

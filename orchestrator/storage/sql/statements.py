@@ -49,7 +49,7 @@ from orchestrator.storage.sql.tables import (
 
 _encode = msgspec.json.Encoder().encode
 
-#: What PostgreSQL calls that.
+#: What PostgreSQL says where a fence refuses.
 _DIVISION_BY_ZERO: Final = "22012"
 
 #: Rows of one statement, the most first; with more, SQLite is no quicker.
@@ -229,21 +229,21 @@ class Fence:
             return cls(prepared)
         return cls(prepared, f"SELECT 1 / CAST(coalesce(({prepared.sql}), -1) = %s AS integer)")
 
-    def __call__(self, connection: Connection, of: str, epoch: int) -> None:
+    def __call__(self, connection: Connection, of: str, epoch: int, whose: str) -> None:
         if self.refusing:
             tell(connection, self.refusing, (of, epoch)).close()
         elif self.epoch.first(connection, of) != (epoch,):
-            raise LeaseLost(of)
+            raise LeaseLost(whose)
 
 
 @contextmanager
-def refused(of: str) -> Iterator[None]:
-    """Raises LeaseLost where a fence refuses what is told in the block; ``of``: who is named then."""
+def refused(whose: str) -> Iterator[None]:
+    """Raises LeaseLost, of whom is named, where a fence refuses what is told in the block."""
     try:
         yield
     except DBAPIError as error:
-        if of and getattr(error.orig, "sqlstate", None) == _DIVISION_BY_ZERO:
-            raise LeaseLost(of) from error
+        if whose and getattr(error.orig, "sqlstate", None) == _DIVISION_BY_ZERO:
+            raise LeaseLost(whose) from error
         raise
 
 

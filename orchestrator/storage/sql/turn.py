@@ -32,7 +32,8 @@ class SqlTurn:
     def __init__(self, connection: Connection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
-        self._fences: list[tuple[Fence, str, int]] = []
+        self._fence: tuple[Fence, str, int] | None = None
+        self._whose = ""  #: lease that is to be, for the error
         self._told: dict[RunId, list[Report]] = {}
         self._contents: dict[str, bytes] = {}
         self._runs: list[Mapping[str, Any]] = []
@@ -96,15 +97,14 @@ class SqlTurn:
         self._positions.append({"stream": stream, "position": position})
 
     def only_of_owner(self, run_id: RunId, epoch: int) -> None:
-        self._fences.append((self._statements.owned, run_id, epoch))
+        self._fence, self._whose = (self._statements.owned, run_id, epoch), f"Run {run_id}"
 
     def only_of_holder(self, name: str, epoch: int) -> None:
-        self._fences.append((self._statements.held, name, epoch))
+        self._fence, self._whose = (self._statements.held, name, epoch), name
 
     def write(self, commits: bool = False) -> int:
         """How many events that were. ``commits``: with it, the transaction ends."""
-        of = self._fences[0][1] if self._fences else ""
-        with refused(of):
+        with refused(self._whose):
             return self._write(commits)
 
     def _write(self, commits: bool) -> int:
@@ -112,12 +112,12 @@ class SqlTurn:
         events = self._rows_of_events()
         if said.insert_events.copies(events):
             with in_one_trip(connection):
-                self._check_fences()
+                self._check_fence()
                 self._write_runs()  # first: who writes for one has its row before its events are counted
             said.insert_events(connection, events)
             events = []
         with in_one_trip(connection):
-            self._check_fences()
+            self._check_fence()
             self._write_runs()
             if events:
                 said.insert_events(connection, events)
@@ -127,11 +127,12 @@ class SqlTurn:
                 transaction.commit()
         return sum(map(len, self._told.values()))
 
-    def _check_fences(self) -> None:
+    def _check_fence(self) -> None:
         """Once, before anything is written."""
-        fences, self._fences = self._fences, []
-        for fence, of, epoch in fences:
-            fence(self._connection, of, epoch)
+        if self._fence is not None:
+            fence, of, epoch = self._fence
+            self._fence = None
+            fence(self._connection, of, epoch, self._whose)
 
     def _write_runs(self) -> None:
         """Once."""

@@ -195,8 +195,21 @@ def test_a_manager_with_something_to_do_for_each_value_is_asked_for_each(around:
     around.write()
     reader = Careful()
     assert reader.read_ahead(around.elsewhere.io, stored) == {}
+    wrapped: Any = RedisStore()
+    wrapped.load_input = lambda context: 10
+    assert wrapped.read_ahead(around.elsewhere.io, stored) == {}
     around.client.flushdb()
     assert [around.load(each, reader) for each in stored] == [0, -1, -2]
+
+
+def test_a_value_that_is_wrong_keeps_no_other_from_being_at_hand(around: Around) -> None:
+    manager = RedisStore()
+    stored = [around.store(manager, number, of(number)) for number in range(3)]
+    around.write()
+    anothers = of(1, manifest=stored[0].manifest)
+    assert RedisStore().read_ahead(around.elsewhere.io, [stored[0], anothers, stored[2]]) == {0: 0, 2: 2}
+    with pytest.raises(PayloadRejected):
+        around.load(anothers)
 
 
 def test_the_end_of_a_step_is_refused_where_what_it_stored_is_gone(around: Around, redis_url: str) -> None:

@@ -71,7 +71,8 @@ def test_who_waits_for_a_take_over_is_refused_behind_it(store: SqlStore, of: str
         waiting.start()
         until(lambda: somebody_waits(store))
     waiting.join()
-    assert [str(error) for error in refused] == [f"{of} is driven by another process now; this one stops."]
+    whose = "Run run" if of == RUN else of
+    assert [str(error) for error in refused] == [f"{whose} is driven by another process now; this one stops."]
     assert list(store.read(RUN)) == []
     assert store.position(SHARD) == ""
 

@@ -534,7 +534,9 @@ def test_a_turn_is_refused_whole_where_the_lease_is_of_another_epoch(store: Stor
             tell(of, epoch)
     assert list(store.read(RUN)) == before
     assert store.position("stream") == ""
-    assert [each.status for each in [store.run(RUN)] if each is not None] != [RunStatus.STARTED]
+    run = store.run(RUN)
+    assert run is not None
+    assert run.status is not RunStatus.STARTED
     tell(RUN, 2)
     assert len(list(store.read(RUN))) == len(before) + events
     assert store.position("stream") == "1-1"
