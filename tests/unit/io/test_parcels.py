@@ -206,10 +206,10 @@ def test_a_value_that_is_wrong_keeps_no_other_from_being_at_hand(around: Around)
     manager = RedisStore()
     stored = [around.store(manager, number, of(number)) for number in range(3)]
     around.write()
-    anothers = of(1, manifest=stored[0].manifest)
-    assert RedisStore().read_ahead(around.elsewhere.io, [stored[0], anothers, stored[2]]) == {0: 0, 2: 2}
+    elsewhere_made = of(1, manifest=stored[0].manifest)
+    assert RedisStore().read_ahead(around.elsewhere.io, [stored[0], elsewhere_made, stored[2]]) == {0: 0, 2: 2}
     with pytest.raises(PayloadRejected):
-        around.load(anothers)
+        around.load(elsewhere_made)
 
 
 def test_the_end_of_a_step_is_refused_where_what_it_stored_is_gone(around: Around, redis_url: str) -> None:
