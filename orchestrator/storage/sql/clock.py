@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from orchestrator.engine.clock import since_boot
+from orchestrator.storage.sql.statements import tell
 
 LeaseClock = Callable[[Connection], float]
 
-_OF_SERVER: Final = text("select extract(epoch from clock_timestamp())")
+_OF_SERVER: Final = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS float)"
 
 
 def lease_clock(connection: Connection) -> float:
     """Seconds. PostgreSQL's own clock; a SQLite file is shared within one machine, whose time since its start it is."""
     if connection.dialect.name == "postgresql":
-        return float(connection.execute(_OF_SERVER).scalar_one())
+        cursor = tell(connection, _OF_SERVER)
+        (now,) = cursor.fetchone()
+        cursor.close()
+        return float(now)
     return since_boot()
 
 

@@ -15,7 +15,7 @@ from orchestrator.engine.pools import PoolSettings
 from orchestrator.storage.sql.bell import bell_of
 from orchestrator.storage.sql.checkpoints import Checkpoints
 from orchestrator.storage.sql.clock import LeaseClock, lease_clock
-from orchestrator.storage.sql.engine import open_engine, unreachable
+from orchestrator.storage.sql.engine import open_engine, reading, unreachable
 from orchestrator.storage.sql.migrate import upgrade
 from orchestrator.storage.sql.statements import Prepared, Row, statements_for
 
@@ -29,7 +29,7 @@ class Database:
         self.url, self.pooling = url, pooling or PoolSettings()
         self._clock_of_leases = clock_of_leases
         self._engine: Engine = open_engine(url)
-        self._read = self._engine.execution_options(reading=True)
+        self._read = reading(self._engine)
         self._statements = statements_for(self._engine.dialect)
         self._bell = bell_of(self._engine)
         self._checkpoints = Checkpoints.of(self._engine)

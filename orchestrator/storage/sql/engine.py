@@ -68,6 +68,15 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def reading(engine: Engine) -> Engine:
+    """The same for those that write nothing. On PostgreSQL, each statement is a transaction and takes one round trip;
+    and none is rolled back, with which psycopg would forget what it has prepared: what turns execute again and again.
+    """
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(reading=True, isolation_level="AUTOCOMMIT")
+    return engine.execution_options(reading=True)
+
+
 class _Freshness:
     """A connection that nobody has used for a while may be cut since, and so may all when one is: they are tried before
     they are used, which is a round trip.

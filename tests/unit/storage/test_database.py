@@ -152,6 +152,19 @@ def test_a_turn_whose_connection_is_cut_writes_nothing_and_the_next_has_another(
     store.close()
 
 
+def test_what_turns_execute_stays_prepared_whatever_is_read_in_between(postgres_url: str) -> None:
+    store = SqlStore(postgres_url)
+    for number in range(8):
+        with store.turn() as turn:
+            turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message=str(number))])
+        assert store.position("s") == ""
+    with store.turn() as turn:
+        turn.append(RunId("r"), [])
+        prepared = turn._connection.exec_driver_sql("SELECT statement FROM pg_prepared_statements").scalars().all()
+    assert any(statement.startswith("INSERT INTO events") for statement in prepared)
+    store.close()
+
+
 def test_who_finds_the_database_locked_for_too_long_is_told_so(tmp_path: Path) -> None:
     store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
     with store._engine.connect() as connection:
