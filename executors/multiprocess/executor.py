@@ -302,6 +302,7 @@ class MultiprocessExecutor(Executor):
             match kind:
                 case frames.READY:
                     child.ready = True
+                    self._dispatch()  # before others are started, which takes some milliseconds
                     self._start_foreseen()
                     if self._nursery is not None and child.forked:
                         self._nursery.thrives()
