@@ -57,10 +57,13 @@ class EventStream:
     def emit(self, event: AnyEvent) -> None:
         if type(event) in _ENDS:
             return
-        events = self._events
-        if len(events) < _KEEP:
-            events.append(event)
-        if len(events) >= _FLUSH_AT and self._sending.acquire(blocking=False):  # else somebody is about to
+        self._events.append(event)
+        if len(self._events) >= _FLUSH_AT:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        del self._events[_KEEP:]
+        if self._sending.acquire(blocking=False):  # else somebody is about to
             try:
                 self._send()
                 if self._is_over:  # nobody would hear of it; before, the op goes on while Redis takes it
@@ -78,7 +81,8 @@ class EventStream:
         """What was not sent, to go with the end of the attempt."""
         with self._sending:
             self._is_over = True
-            self._hear()
+            if self._answer is not None:
+                self._hear()
             return self._take()
 
     def accepted(self) -> None:

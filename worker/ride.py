@@ -135,7 +135,7 @@ class Ride:
             while True:
                 while self._window:
                     item = self._window.popleft()
-                    task = self._chains.ready(item)
+                    task = self._chains.ready(item) if item.after else item.task
                     if task is not None:
                         item.task = task
                         self._running = item

@@ -298,10 +298,12 @@ class Telling:
         if not self._keeps:
             return []
         outs = self._scope.node(task.node).outs
+        if len(event.outputs) == 1:  # as of most
+            (ref,) = event.outputs
+            is_here = ref.manifest is not None and outs[ref.output].io_manager_key == DEFAULT_KEY
+            return keys_of(ref) if is_here else []
         stored = [ref for ref in event.outputs if ref.manifest is not None]
         refs = [ref for ref in stored if outs[ref.output].io_manager_key == DEFAULT_KEY]
-        if len(refs) == 1:  # as nearly always
-            return keys_of(refs[0])
         keys: list[str] = []
         parcels: set[str] = set()  # small values share a few
         for ref in refs:

@@ -10,6 +10,8 @@ from collections.abc import Collection
 from math import ceil
 from typing import Final, NamedTuple
 
+import msgspec
+
 from opgrid.broker.pace import Pace
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.ids import RunId, StepKey
@@ -47,7 +49,7 @@ class Line(NamedTuple):
     priority: int = 0
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     brief: RunBrief
     content: str  #: hash of the brief
     task: StepTask

@@ -270,21 +270,23 @@ class Flights:
             return None
         event = cast(_Told, event)
         step = event.run_id, event.step
-        if self._stops and not isinstance(event, StepStarted) and self._stops.get(step) == event.attempt:
-            del self._stops[step]
         flight = self._by_step.get(step)
-        if flight is None and isinstance(event, StepSucceeded):
+        if isinstance(event, StepStarted):
+            if flight is not None and flight.at.attempt == event.attempt:
+                flight.started = True
+                self._claimed(flight, now)
+            return None
+        succeeded = isinstance(event, StepSucceeded)
+        if self._stops and self._stops.get(step) == event.attempt:
+            del self._stops[step]
+        if flight is None and succeeded:
             self.lets_go(*step)  # it was as quick as what it waited for
         if flight is None or flight.at.attempt != event.attempt:
-            return None
-        if isinstance(event, StepStarted):
-            flight.started = True
-            self._claimed(flight, now)
             return None
         message = self._messages[flight.order]
         message.begun, message.returned, message.heard = True, False, now
         self._leaves(flight)
-        if isinstance(event, StepSucceeded):
+        if succeeded:
             self.lets_go(*step)
         elif isinstance(event, StepFailed) and not event.timed_out:
             self._falls_out(event.run_id, event.step)

@@ -123,7 +123,7 @@ class Type:
         """Raises what the check function raises."""
         found = self._check(context, value)
         if found is True:
-            return _GOOD
+            return GOOD
         if isinstance(found, TypeCheck):
             return found
         if found is False:
@@ -167,7 +167,7 @@ class PythonObjectType(Type):
 
         def is_instance(_: AnyValue, value: AnyValue) -> TypeCheck:
             if isinstance(value, classes):
-                return _GOOD
+                return GOOD
             return TypeCheck(
                 False, f"Value {_short(value)} of Python type {type(value).__name__} has to be of type {called}."
             )
@@ -177,7 +177,7 @@ class PythonObjectType(Type):
         )
 
 
-_GOOD: Final = TypeCheck(True)
+GOOD: Final = TypeCheck(True)
 
 
 def _short(value: object, most: int = 80) -> str:
@@ -242,7 +242,7 @@ def _load_plain(_: AnyValue, config: AnyValue) -> AnyValue:
 def _scalar(name: str, python_type: type) -> Type:
     def check(_: AnyValue, value: AnyValue) -> TypeCheck:
         if isinstance(value, python_type):
-            return _GOOD
+            return GOOD
         return TypeCheck(
             False,
             f"Value {_short(value)} of Python type {type(value).__name__} has to be of type {python_type.__name__}.",
@@ -256,12 +256,12 @@ def _scalar(name: str, python_type: type) -> Type:
 
 def _any() -> Type:
     from_config = TypeLoader(_load_plain, schema=_selector_schema(AnyValue))
-    return Type(lambda _, __: _GOOD, "Any", "Any", is_builtin=True, loader=from_config, kind="any")
+    return Type(lambda _, __: GOOD, "Any", "Any", is_builtin=True, loader=from_config, kind="any")
 
 
 def _nothing() -> Type:
     def check(_: AnyValue, value: AnyValue) -> TypeCheck:
-        return _GOOD if value is None else TypeCheck(False, f"Value {_short(value)} must be None: the type is Nothing.")
+        return GOOD if value is None else TypeCheck(False, f"Value {_short(value)} must be None: the type is Nothing.")
 
     nothing = Type(check, "Nothing", "Nothing", is_builtin=True, kind="nothing", typing_type=type(None))
     nothing.is_nothing = True
@@ -328,12 +328,12 @@ def _wrong_class(value: object, wanted: type) -> TypeCheck:
 
 def _items_are(part: Type, context: AnyValue, items: Iterable[AnyValue], each: str) -> TypeCheck:
     if part is Any:
-        return _GOOD
+        return GOOD
     for number, item in enumerate(items):
         found = part.check(context, item)
         if not found.success:
             return TypeCheck(False, f"{each} {number}: {found.description or 'is not a ' + part.name}", found.metadata)
-    return _GOOD
+    return GOOD
 
 
 def _sequence_of(label: str, python_type: type, part: Type) -> Type:
@@ -366,14 +366,14 @@ def _tuple_of(parts: Sequence[Type]) -> Type:
             found = _items_are(part, context, [item], "Item")
             if not found.success:
                 return found
-        return _GOOD
+        return GOOD
 
     return _container(f"Tuple[{', '.join(part.name for part in parts)}]", tuple, check, parts)
 
 
 def _optional(part: Type) -> Type:
     def check(context: AnyValue, value: AnyValue) -> TypeCheck:
-        return _GOOD if value is None else part.check(context, value)
+        return GOOD if value is None else part.check(context, value)
 
     name = f"{part.name}?"
     inner = part.loader
@@ -397,7 +397,7 @@ def _union(parts: Sequence[Type]) -> Type:
 
     def check(context: AnyValue, value: AnyValue) -> TypeCheck:
         if any(part.check(context, value).success for part in parts):
-            return _GOOD
+            return GOOD
         return TypeCheck(False, f"Value {_short(value)} of Python type {type(value).__name__} must be one of {name}.")
 
     return _container(name, object, check, parts)
@@ -407,7 +407,7 @@ def _literal(values: tuple[AnyValue, ...]) -> Type:
     name = f"Literal[{', '.join(map(repr, values))}]"
 
     def check(_: AnyValue, value: AnyValue) -> TypeCheck:
-        return _GOOD if value in values else TypeCheck(False, f"Value {_short(value)} must be one of {values!r}.")
+        return GOOD if value in values else TypeCheck(False, f"Value {_short(value)} must be one of {values!r}.")
 
     return Type(check, name, name, is_builtin=True, loader=TypeLoader(_load_plain, schema=_selector_schema(AnyValue)))
 

@@ -205,9 +205,10 @@ class RedisStore(IOManager):
         return self.max_bytes if self.spill_to is None else min(self.max_bytes, self.spill_above)
 
     def _from_parcel(self, context: InputContext, ref: OutputRef, place: Place) -> Any:
-        entries = self._parcel(context.io, ref.run_id, place)
+        key = parcel_key(ref.run_id, place.parcel)
+        entries = self._parcels.find(key) or self._parcel(context.io, ref.run_id, place)
         if entries is None:
-            key, client = parcel_key(ref.run_id, place.parcel), self._client(context)
+            client = self._client(context)
             data: Any = self._patiently(lambda: client.get(key))
             if data is None:
                 raise _gone(ref)

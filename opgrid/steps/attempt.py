@@ -14,7 +14,6 @@ from opgrid.errors import InvariantViolationError
 
 if TYPE_CHECKING:
     from opgrid.definitions.op import OpDefinition
-    from opgrid.io.setup import IOSetup
     from opgrid.steps.context import OpExecutionContext
     from opgrid.steps.logs import StepLogger
     from opgrid.steps.resources import Resources
@@ -28,6 +27,7 @@ class Attempt:
     def __init__(self, task: StepTask, scope: RunScope, node: Node, sink: EventSink, claim: str) -> None:
         self.task = task
         self.scope = scope
+        self.io = scope.io
         self.node = node
         self.sink = sink
         self.claim = claim
@@ -57,10 +57,6 @@ class Attempt:
     @property
     def run_tags(self) -> Mapping[str, str]:
         return self.scope.brief.tags
-
-    @property
-    def io(self) -> IOSetup:
-        return self.scope.io
 
     @property
     def step_context(self) -> OpExecutionContext:

@@ -47,7 +47,9 @@ def load_inputs(attempt: Attempt) -> dict[str, Any]:
     for each in attempt.task.inputs:
         name = each.name
         try:
-            loaded[name] = _checked(attempt, name, _load(attempt, name, each.source))
+            source = each.source
+            value = _stored(attempt, name, source.ref) if type(source) is Stored else _load(attempt, name, source)
+            loaded[name] = _checked(attempt, name, value)
         except InputsGone as error:
             gone += error.refs
             reason = reason or str(error)

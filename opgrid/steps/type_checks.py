@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from opgrid.contracts.metadata import metadata_to_json
+from opgrid.definitions.types import GOOD
 from opgrid.errors import TypeCheckDidNotPass, TypeCheckError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def check(
             f"The type check of {type.display_name!r} raised, on {place} {name!r} of {attempt.whose}."
         ) from error
     report: dict[str, Any] = {"success": found.success, "type": type.display_name}
+    if found is GOOD:  # as nearly all are
+        return report, None
     if found.description:
         report["description"] = found.description
     if found.metadata:

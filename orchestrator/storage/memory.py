@@ -125,7 +125,8 @@ class MemoryStore:
         return (found if ascending else found[::-1])[:limit]
 
     def steps(self, run_id: str) -> list[StepRecord]:
-        found = [StepRecord(key, *change) for key, change in changes(self._events.get(run_id, ())).items()]
+        told = changes(self._events.get(run_id, ()))
+        found = [StepRecord(key, *msgspec.structs.astuple(change)) for key, change in told.items()]
         return sorted(found, key=lambda each: (each.started is None, each.started or 0.0, each.step))
 
     def position(self, stream: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from opgrid.contracts.events import (
     RetryDue,
@@ -34,7 +36,7 @@ _STATUS: dict[type, StepStatus] = {
 _ENDS = frozenset(kind for kind, status in _STATUS.items() if status.is_final)
 
 
-class StepChange(NamedTuple):
+class StepChange(msgspec.Struct, frozen=True, gc=False):
     status: StepStatus
     attempt: int
     started: float | None

@@ -59,7 +59,7 @@ def test_who_wants_to_travels_alone() -> None:
 
 def shy(step: str) -> Waiting:
     made = waiting(step)
-    return made._replace(task=msgspec.structs.replace(made.task, alone=True))
+    return msgspec.structs.replace(made, task=msgspec.structs.replace(made.task, alone=True))
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(0.0001, 32), (0.005, 10), (0.02, 4), (None, 4)])
