@@ -32,7 +32,7 @@ _DATA_AT: Final = _RUN_AT + _RUN.size
 AFTER: Final = "~"
 
 
-class Claim(msgspec.Struct, frozen=True, array_like=True):
+class Claim(msgspec.Struct, array_like=True):
     """An attempt that a child holds the lease of."""
 
     run_id: str

@@ -341,6 +341,8 @@ class Ride:
     def _take(self, wanted: Sequence[Item], said: Sequence[Said]) -> None:
         for item, word in zip(wanted, said, strict=True):
             if word is Said.OK:
+                if item.lease is not None:
+                    item.lease.taken = True
                 self._window.append(item)
             else:
                 self._chains.fails(item)
@@ -352,8 +354,7 @@ class Ride:
         if self._running is not None and self._running not in held:
             held.append(self._running)
         held += self._window
-        claims = [item.held for item in held] + [item.asked for item in asked]
-        self._means.slot.hold([claim for claim in claims if claim is not None])
+        self._means.slot.hold([item.lease for item in (*held, *asked) if item.lease is not None])
 
     def _new_claim(self) -> str:
         self._named += 1
@@ -363,8 +364,7 @@ class Ride:
         """Give it a claim of its own; what came with one keeps that."""
         item.claim = claim = claim or (item.claim if item.came_claimed else self._new_claim())
         owner, timeout, follows = self._means.owner, item.task.timeout, bool(item.after)
-        item.asked = Claim(*item.at, claim, owner, timeout, False, follows)
-        item.held = Claim(*item.at, claim, owner, timeout, True, follows)
+        item.lease = Claim(*item.at, claim, owner, timeout, False, follows)
 
     # ---- telling ---------------------------------------------------------------------------------------------------
 
