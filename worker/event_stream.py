@@ -116,6 +116,7 @@ class EventStream:
         except BrokerUnreachable as error:
             _log.warning("Events of step %s wait: %s", self.at.step, error)
             self._events[:0] = events
+            del self._events[_KEEP:]
 
     def _take(self) -> list[AnyEvent]:
         events = self._events[:]

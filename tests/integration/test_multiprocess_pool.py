@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from executors.multiprocess import MultiprocessExecutor
+from executors.multiprocess.process import Process
 from opgrid.contracts.events import HookCompleted, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.fusing import promise
@@ -62,6 +63,29 @@ def test_processes_that_will_have_something_to_do_are_there_before(
     finally:
         executor.close()
     assert children() == before
+
+
+def test_what_is_ready_is_given_away_before_further_processes_start(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    class Watched(MultiprocessExecutor):
+        def _start(self, fork: bool = True) -> None:
+            done.append("start")
+            super()._start(fork)
+
+        def _give(self, child: Process) -> None:
+            super()._give(child)
+            if child.doing:
+                done.append("give")
+
+    executor = Watched(contract_setup(tmp_path), max_concurrent=3)
+    try:
+        run = Conversation(executor, tmp_path)
+        executor.foresee(run.brief, 3)
+        assert isinstance(run.run("five"), StepSucceeded)
+    finally:
+        executor.close()
+    assert done == ["start", "give", "start", "start"]
 
 
 def test_nothing_is_started_for_a_run_that_has_ended(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from opgrid.errors import BrokerUnreachable
 from opgrid.ids import RunId, StepKey
 from opgrid.io.keys import KeyRing
 from tests.unit.broker.claims import claim
+from worker import event_stream
 from worker.event_stream import EventStream
 
 RING = KeyRing(b"a" * 32)
@@ -74,6 +75,18 @@ def test_an_op_that_tells_much_goes_on_while_redis_takes_it(protocol: Away) -> N
         stream.emit(event)
     assert stream.take() == said[1000:]
     assert told(protocol) == said[:1000]
+
+
+def test_of_more_than_waits_for_a_redis_that_is_away_the_first_are_kept(
+    protocol: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "_KEEP", 600)
+    protocol.failures = 1000
+    stream = EventStream(AT, "c", protocol, RING)
+    said = [line(number) for number in range(3000)]
+    for event in said:
+        stream.emit(event)
+    assert stream.take() == said[:600]
 
 
 @pytest.mark.parametrize("failures", [1, 2])
