@@ -57,13 +57,20 @@ def check_io(job: JobDefinition, executor: type[Executor], io: str | None = None
     """
     bound = job.resource_defs
     default = io or executor.default_io
+    crosses = persistent or executor.crosses_processes
+    good = set[str]()  #: keys of which nothing more is to be asked: a job has few, and many outputs
     for path, node in job.op_table.items():
         op = node.op
         for name, out in op.outs.items():
             key = out.io_manager_key
+            if key in good:
+                continue
             _must_be_bound(key, bound, f"output {name!r} of {path!r}")
-            if (persistent or executor.crosses_processes) and not out.type.is_nothing:
+            if crosses:
+                if out.type.is_nothing:
+                    continue
                 _must_cross(key, bound, default, f"Output {name!r} of {path!r}", executor)
+            good.add(key)
         for name, port in op.ins.items():
             if port.input_manager_key:
                 _must_be_bound(port.input_manager_key, bound, f"input {name!r} of {path!r}")
