@@ -46,13 +46,15 @@ def resume(
             if machine.steps[key].status is StepStatus.DISPATCHED and (key, number) not in told:
                 # Of a large fan-out, which is recorded in parts.
                 run.untold.append(Note(StepDispatched(run_id=brief.run_id, at=now, step=key, attempt=number)))
-            if (key, number) in there:
+            if there is not None and (key, number) in there:
                 if run.limits is not None:
                     run.limits.hold(key, number, machine.steps[key].spec.tags)
                 if isinstance(command, Launch):
                     run.out.append(command.task)
                 else:
                     run.orders.append(command)
+            elif there is not None and isinstance(command, Cancel) and (key, number) in told - begun:
+                run.orders.append(command)  # who drove the run may have been frozen as it sent it, and go on yet
             elif isinstance(command, Cancel) or (key, number) in begun:
                 cause = LossCause("the process that drove the run ended, and the step with it")
                 run.first.append(StepLost(run_id=brief.run_id, at=now, step=key, attempt=number, cause=cause))
@@ -83,10 +85,12 @@ def _attempt(command: Launch | Cancel) -> tuple[StepKey, int]:
 
 def _there(
     executor: Executor | None, brief: RunBrief, begun: set[tuple[StepKey, int]]
-) -> frozenset[tuple[StepKey, int]]:
-    """Attempts that will report; of those that had ``begun``, also some that their executor has to find again."""
+) -> frozenset[tuple[StepKey, int]] | None:
+    """Attempts that will report; of those that had ``begun``, also some that their executor has to find again. None
+    where what was out has ended with the process that had sent it.
+    """
     known = None if executor is None else executor.recover(brief)
     if executor is None or known is None:
-        return frozenset()
+        return None
     forgotten = begun - known
     return known | executor.may_go_on(brief, forgotten) if forgotten else known

@@ -13,6 +13,7 @@ from opgrid.contracts.structure import JobStructure, Retry
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine import parts
+from orchestrator.engine.commands import Cancel
 from orchestrator.engine.loop import LiveRun, drive
 from orchestrator.engine.recovery import replay, resume
 from orchestrator.planner.compile import compile
@@ -131,7 +132,9 @@ def test_what_had_begun_is_not_lost_where_its_executor_may_find_it_again(canceli
     run = resume(brief(), plan, log, {"fake": executor}, 4.0)
     assert set(executor.asked) == (set() if canceling else {("found", 1), ("gone", 1)})  # nobody wants it to go on
     lost = {event.step for event in run.first if isinstance(event, StepLost)}
-    assert lost == ({"found", "gone", "sent"} if canceling else {"gone"})
+    assert lost == ({"found", "gone"} if canceling else {"gone"})
+    stopped = {command.step for command in run.orders if isinstance(command, Cancel)}
+    assert stopped == ({"known", "sent"} if canceling else set())  # who drove the run may be about to send it
     assert {task.step for task in run.out} == (set() if canceling else {"known", "found"})
 
 

@@ -323,6 +323,19 @@ def test_a_redis_that_goes_away_while_it_is_told_is_told_of_every_run_when_it_is
         assert worker.finish(at("a")._replace(run_id=run), "c", end) is Said.OK
 
 
+def test_what_was_canceled_by_who_took_over_is_not_sent_by_who_was_frozen_as_it_did_so(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    heir = CeleryExecutor.create(executor.setup._replace(stream=executor.stream))
+    assert heir.recover(BRIEF) == frozenset()
+    heir.cancel(RUN, [(StepKey("a"), 1)])
+    assert [type(event) for event in heir.poll(5.0).events] == [StepCanceled]
+    executor.submit(BRIEF, [task("a")])
+    assert not messages(executor, worker)
+    assert claim(worker, at("a"), "c", "w", b"") is Said.DONE
+    heir.close()
+
+
 def test_with_nothing_out_a_redis_that_was_emptied_is_told_so_too(executor: CeleryExecutor, worker: Protocol) -> None:
     executor.submit(BRIEF, [task("a")])
     assert claim(worker, at("a"), "c-a", "w", b"") is Said.OK
