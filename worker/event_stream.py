@@ -19,7 +19,8 @@ _ENDS: Final = frozenset(get_args(Terminal))
 
 LOOK_EVERY: Final = 0.05  #: seconds
 _FLUSH_AT: Final = 500  #: events
-_KEEP: Final = 20_000  #: events that wait for a Redis that does not answer; later ones are dropped
+#: Events that wait for a Redis that does not answer, beside those that were sent; later ones are dropped.
+_KEEP: Final = 20_000
 
 _log = logging.getLogger("opgrid.worker")
 
@@ -62,6 +63,7 @@ class EventStream:
             self._relieve()
 
     def _relieve(self) -> None:
+        """There is much: send it, and drop what is too much."""
         del self._events[_KEEP:]
         if self._sending.acquire(blocking=False):  # else somebody is about to
             try:
@@ -81,7 +83,7 @@ class EventStream:
         """What was not sent, to go with the end of the attempt."""
         with self._sending:
             self._is_over = True
-            if self._answer is not None:
+            if self._answer is not None:  # seldom: it is asked here for speed
                 self._hear()
             return self._take()
 
@@ -119,7 +121,7 @@ class EventStream:
             del self._events[_KEEP:]
 
     def _take(self) -> list[AnyEvent]:
-        events = self._events[:]
+        events = self._events[:_KEEP]  # what is behind may be dropped meanwhile
         del self._events[: len(events)]
         return events
 

@@ -34,7 +34,7 @@ class Item:
     kind: tuple[str, str]  #: others of which take as long: of its job and op
     message: Message  #: that it came in
     claim: str = ""
-    lease: Claim | None = None  #: as it is written down from when Redis is asked for it
+    lease: Claim | None = None  #: what is written down of it, once Redis is asked for it
     came_claimed: bool = False  #: by who sent it
     told: bool = False  #: its start was told when it was claimed
     expected: float | None = None  #: seconds, as was known when it was claimed

@@ -33,7 +33,7 @@ AFTER: Final = "~"
 
 
 class Claim(msgspec.Struct, array_like=True):
-    """An attempt that a child holds the lease of."""
+    """An attempt that a child holds the lease of. ``taken`` is set in place."""
 
     run_id: str
     stream: str

@@ -341,8 +341,8 @@ class Ride:
     def _take(self, wanted: Sequence[Item], said: Sequence[Said]) -> None:
         for item, word in zip(wanted, said, strict=True):
             if word is Said.OK:
-                if item.lease is not None:
-                    item.lease.taken = True
+                assert item.lease is not None
+                item.lease.taken = True
                 self._window.append(item)
             else:
                 self._chains.fails(item)

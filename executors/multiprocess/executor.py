@@ -302,10 +302,10 @@ class MultiprocessExecutor(Executor):
             match kind:
                 case frames.READY:
                     child.ready = True
-                    self._dispatch()  # before others are started, which takes some milliseconds
-                    self._start_foreseen()
                     if self._nursery is not None and child.forked:
                         self._nursery.thrives()
+                    self._dispatch()  # before those are started that are foreseen, which takes some milliseconds
+                    self._start_foreseen()
                 case frames.TOLD:
                     self._take(child, decode_events(payload))
                 case frames.ENDED:

@@ -177,6 +177,7 @@ class PythonObjectType(Type):
         )
 
 
+#: Of a value that fits, with nothing to say.
 GOOD: Final = TypeCheck(True)
 
 

@@ -47,7 +47,7 @@ def load_inputs(attempt: Attempt) -> dict[str, Any]:
     for each in attempt.task.inputs:
         name = each.name
         try:
-            source = each.source
+            source = each.source  # as nearly always that of another step: it goes past all else that it may be
             value = _stored(attempt, name, source.ref) if type(source) is Stored else _load(attempt, name, source)
             loaded[name] = _checked(attempt, name, value)
         except InputsGone as error:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of
 from executors.celery.flights import Flights
 from opgrid.broker.pace import Pace
@@ -106,7 +108,7 @@ class Fleet:
             flight = self._flights.get(each.task.run_id, each.task.step)
             assert flight is not None
             self._flights.returns(flight)
-        self._backlog.put_back([each._replace(again=True) for each in given_back])
+        self._backlog.put_back([msgspec.structs.replace(each, again=True) for each in given_back])
         self._dispatch(now)
 
     def _later(self, at: float, what: str, about: object) -> None:

@@ -20,6 +20,16 @@ from orchestrator.storage.sql.migrate import upgrade
 from orchestrator.storage.sql.statements import Prepared, Row, statements_for
 
 
+@contextmanager
+def _replaced(connection: Connection) -> Iterator[None]:
+    """By a new one, where something was wrong: that may be a statement that the database has prepared for it."""
+    try:
+        yield
+    except DBAPIError as error:
+        connection.invalidate(error)
+        raise
+
+
 class Database:
     """Brought to the version of this code. Its methods may be called from any thread."""
 
@@ -66,7 +76,7 @@ class Database:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         try:
-            with self._read.connect() as connection:
+            with self._read.connect() as connection, _replaced(connection):
                 yield connection
         except DBAPIError as error:
             raise unreachable(self._engine, error) from error

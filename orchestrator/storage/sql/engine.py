@@ -20,6 +20,8 @@ _USED: Final = "opgrid_used"
 #: Milliseconds after which PostgreSQL ends a transaction whose process does nothing: one that is frozen, or cut off,
 #: would hold up all others with its locks.
 _IDLE_IN_TRANSACTION: Final = 8000
+#: In a URL: after how many times PostgreSQL prepares a statement; ``none``: never.
+_PREPARE: Final = "prepare_threshold"
 #: Seconds for which a connection is taken to live on.
 _FRESH: Final = 1.0
 #: Pages of SQLite's write-ahead log, 64 MiB of it, after which who commits moves to its place what ``Checkpoints`` has
@@ -43,7 +45,10 @@ def open_engine(url: str) -> Engine:
         address = address.set(drivername="postgresql+psycopg")
         if "options" not in address.query:
             address = address.update_query_dict({"options": limits})
-        engine = create_engine(address, paramstyle="format")  # parameters by place: see Prepared
+        prepare = address.query.get(_PREPARE)
+        told = {} if prepare is None else {_PREPARE: _threshold(prepare)}
+        address = address.difference_update_query([_PREPARE])
+        engine = create_engine(address, connect_args=told, paramstyle="format")  # parameters by place: see Prepared
         fresh = _Freshness(engine.dialect)
         event.listen(engine, "checkin", fresh.back)
         event.listen(engine, "invalidate", fresh.lost)
@@ -68,9 +73,20 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def _threshold(given: object) -> int | None:
+    if given == "none":
+        return None
+    if isinstance(given, str) and given.isdecimal():
+        return int(given)
+    raise SettingsError(
+        f"{_PREPARE} in OPGRID_DATABASE_URL has to be a whole number from 0 up, or none, not {given!r}."
+    )
+
+
 def reading(engine: Engine) -> Engine:
-    """The same for those that write nothing. On PostgreSQL, each statement is a transaction and takes one round trip;
-    and none is rolled back, with which psycopg would forget what it has prepared: what turns execute again and again.
+    """The same for those that write nothing. On PostgreSQL, each statement is a transaction, in one round trip. It is
+    not rolled back: psycopg would forget all that it has prepared, and turns execute the same statements again and
+    again.
     """
     if engine.dialect.name == "postgresql":
         return engine.execution_options(reading=True, isolation_level="AUTOCOMMIT")

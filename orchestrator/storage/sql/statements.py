@@ -163,8 +163,8 @@ class Writer:
     """Writes many rows, each a tuple in the order of the columns."""
 
     sql: str
-    #: A row as it is said in JSON, where all rows are one parameter: PostgreSQL takes a tenth of the time then.
-    said: Callable[..., Any] | None = None
+    #: What a row is in JSON, where all rows are one parameter: PostgreSQL takes a tenth of the time then.
+    row_type: Callable[..., Any] | None = None
     several: Mapping[int, str] = field(default_factory=dict)  #: the same for so many rows: SQLite takes half the time
     copied: str = ""  #: COPY, where rows are only inserted: PostgreSQL takes half the time for many then
     before: str = ""  #: what COPY cannot do itself
@@ -173,14 +173,14 @@ class Writer:
     def of(cls, statement: Any, dialect: Dialect, table: Table, *columns: str, before: str = "") -> Self:
         """``statement`` inserts these columns into the table. PostgreSQL selects ``before`` first."""
         if dialect.name == "postgresql":
-            is_counted = type(statement) is Insert
-            given = _rows_of_json(table, columns, dialect, in_order=is_counted)
+            only_inserts = type(statement) is Insert
+            given = _rows_of_json(table, columns, dialect, in_order=only_inserts)
             if before:
                 given = given.select_from(text(f"({before}) AS first"))
             compiled = statement.from_select(columns, given).compile(dialect=dialect)
-            copied = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN" if is_counted else ""
-            said = msgspec.defstruct("Said", [str(name) for name in columns], gc=False)
-            return cls(str(compiled), said, copied=copied, before=before)
+            copied = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN" if only_inserts else ""
+            row_type = msgspec.defstruct("Row", [str(name) for name in columns], gc=False)
+            return cls(str(compiled), row_type, copied=copied, before=before)
         compiled = statement.compile(dialect=dialect, column_keys=columns)
         assert tuple(compiled.positiontup) == columns
         sql, row = str(compiled), f"({', '.join('?' * len(columns))})"
@@ -193,14 +193,14 @@ class Writer:
         return self.copied != "" and len(rows) >= _COPIED
 
     def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """In this order, which is that of their numbers where the database counts them. No row twice."""
+        """No row twice. Where they are inserted, in this order, which is that of their numbers."""
         if self.copies(rows):
             if self.before:
                 tell(connection, self.before).close()
             _copy(connection, self.copied, rows)
             return
-        if self.said is not None:
-            everything = list(starmap(self.said, rows))
+        if self.row_type is not None:
+            everything = list(starmap(self.row_type, rows))
             tell(connection, self.sql, (_encode(everything).decode(),)).close()
             return
         done = 0
@@ -249,7 +249,7 @@ def refused(whose: str) -> Iterator[None]:
 
 
 def _rows_of_json(table: Table, columns: Sequence[str], dialect: Dialect, in_order: bool) -> Any:
-    """Bytes are in base64 there."""
+    """Bytes are in base64 there. ``in_order``: as they are in the list."""
     binary = {name for name in columns if isinstance(table.c[name].type, LargeBinary)}
     process = dialect.type_compiler_instance.process
     types = ", ".join(f"{name} {'TEXT' if name in binary else process(table.c[name].type)}" for name in columns)

@@ -118,6 +118,7 @@ def test_a_database_out_of_reach_is_told_without_its_password(url: str) -> None:
         ("sqlite:///:memory:", "names none"),
         ("mysql://host/db", "'mysql'"),
         ("postgresql://someone:hunter2@host:port/db", "not a database URL"),
+        ("postgresql://someone:hunter2@host/db?prepare_threshold=soon", "prepare_threshold .* not 'soon'"),
     ],
 )
 def test_a_wrong_url_is_told_without_its_password(url: str, said: str) -> None:
@@ -163,6 +164,33 @@ def test_what_turns_execute_stays_prepared_whatever_is_read_in_between(postgres_
         prepared = turn._connection.exec_driver_sql("SELECT statement FROM pg_prepared_statements").scalars().all()
     assert any(statement.startswith("INSERT INTO events") for statement in prepared)
     store.close()
+
+
+def test_a_read_whose_statement_is_not_what_was_prepared_any_more_fails_once(postgres_url: str) -> None:
+    store = SqlStore(postgres_url)
+    for _ in range(8):
+        assert store.position("s") == ""
+    other = open_engine(postgres_url)
+    with other.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE positions ALTER COLUMN position TYPE varchar(500)")
+    with pytest.raises(DatabaseUnreachable, match="cached plan"):
+        store.position("s")
+    for _ in range(8):
+        assert store.position("s") == ""
+    other.dispose()
+    store.close()
+
+
+@pytest.mark.parametrize(("said", "wanted"), [("none", None), ("0", 0), ("7", 7)])
+def test_how_soon_postgresql_prepares_statements_can_be_said(postgres_url: str, said: str, wanted: int | None) -> None:
+    mark = "&" if "?" in postgres_url else "?"
+    engine = open_engine(f"{postgres_url}{mark}prepare_threshold={said}")
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        assert driver.prepare_threshold == wanted
+        prepared = [connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar() for _ in "123"]
+    assert (prepared[-1] > 0) is (wanted == 0)
+    engine.dispose()
 
 
 def test_who_finds_the_database_locked_for_too_long_is_told_so(tmp_path: Path) -> None:
