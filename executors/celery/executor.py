@@ -667,6 +667,8 @@ class CeleryExecutor(Executor):
             reach("starting over")
             self.cancel(run.run_id, self._flights.stops(run.run_id))
             self._back_to_backlog([each for each in flights if not each.claimed and not self._flights.is_stopped(each)])
+        for run_id in self._flights.stopping().difference(each.given.run_id for each in self._briefs.all()):
+            self.cancel(run_id, self._flights.stops(run_id))  # nothing of it was known to be out when it was taken over
         self._position = _START
         if self._all_is_told:
             self._protocol.all_is_told(self.stream, generation)

@@ -144,6 +144,10 @@ class Flights:
     def is_stopped(self, flight: Flight) -> bool:
         return self._stops.get(_id(flight.at)) == flight.at.attempt
 
+    def stopping(self) -> set[RunId]:
+        """Runs of which attempts are canceled and have not reported their end."""
+        return {run_id for run_id, _ in self._stops}
+
     def stops(self, run_id: RunId) -> list[tuple[StepKey, int]]:
         return [(step, attempt) for (run, step), attempt in self._stops.items() if run == run_id]
 

@@ -12,7 +12,7 @@ from orchestrator.storage.sql.statements import tell
 
 LeaseClock = Callable[[Connection], float]
 
-_OF_SERVER: Final = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS float)"
+_OF_SERVER: Final = "SELECT extract(epoch FROM clock_timestamp())"
 
 
 def lease_clock(connection: Connection) -> float:
@@ -21,7 +21,7 @@ def lease_clock(connection: Connection) -> float:
         cursor = tell(connection, _OF_SERVER)
         (now,) = cursor.fetchone()
         cursor.close()
-        return now  # type: ignore[no-any-return]
+        return float(now)
     return since_boot()
 
 

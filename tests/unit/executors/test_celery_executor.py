@@ -336,6 +336,15 @@ def test_what_was_canceled_by_who_took_over_is_not_sent_by_who_was_frozen_as_it_
     heir.close()
 
 
+def test_a_redis_that_is_emptied_is_told_again_what_who_took_over_has_canceled(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    assert executor.recover(BRIEF) == frozenset()
+    executor.cancel(RUN, [(StepKey("a"), 1)])
+    worker.client.flushdb()
+    assert isinstance(heard(executor, StepCanceled, "a"), StepCanceled)
+
+
 def test_with_nothing_out_a_redis_that_was_emptied_is_told_so_too(executor: CeleryExecutor, worker: Protocol) -> None:
     executor.submit(BRIEF, [task("a")])
     assert claim(worker, at("a"), "c-a", "w", b"") is Said.OK
