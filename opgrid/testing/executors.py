@@ -314,6 +314,16 @@ class ExecutorContract:
         _eventually(lambda: not _alive(int(trace.read_text())), run)
         assert isinstance(run.run("five"), StepSucceeded)
 
+    def test_cancel_what_who_drove_the_run_before_may_be_about_to_send(self, run: Conversation) -> None:
+        if run.executor.recover(run.brief) is None:
+            pytest.skip("nothing that this executor runs survives who drives the run")
+        task = run.task("count", step="count_1")
+        run.executor.cancel(run.brief.run_id, [(task.step, task.attempt)])
+        assert isinstance(run.end_of(task), StepCanceled)
+        run.submit(task)
+        assert isinstance(run.run("five"), StepSucceeded)
+        assert not [event for event in run.events if isinstance(event, StepStarted) and event.step == task.step]
+
     def test_logs_arrive(self, run: Conversation) -> None:
         task = run.start("speak")
         run.end_of(task)
