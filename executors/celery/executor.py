@@ -200,7 +200,7 @@ class CeleryExecutor(Executor):
     def _follow(self, brief: RunBrief, tasks: Sequence[StepTask]) -> None:
         """Steps whose message travels already, with one that they waited for."""
         members = [(task.step, task.attempt) for task in tasks]
-        said = self._protocol.publish(brief.run_id, brief.stream, [Outgoing("", b"", members)])
+        said = self._protocol.publish(brief.run_id, brief.stream, [Outgoing("", b"", members)], created=brief.created)
         now = time.monotonic()
         for task, answer in zip(tasks, said, strict=True):
             if answer is Said.STALE:
@@ -276,10 +276,11 @@ class CeleryExecutor(Executor):
         """Redis is asked for its memory in the same round trip, where that was some time ago."""
         full = _FULL if now >= self._next_weighing else None
         hands = self.keys.hands(content)
-        said = self._protocol.publish(brief.run_id, brief.stream, outgoing, again, stored, full, hands)
+        run_id, stream, created = brief.run_id, brief.stream, brief.created
+        said = self._protocol.publish(run_id, stream, outgoing, again, stored, full, hands, created)
         if said == [Said.FULL]:
             self._mind_memory()
-            return self._protocol.publish(brief.run_id, brief.stream, outgoing, again, stored, None, hands)
+            return self._protocol.publish(run_id, stream, outgoing, again, stored, None, hands, created)
         if full is not None:
             self._next_weighing = now + _WEIGH_EVERY
         return said
@@ -372,7 +373,7 @@ class CeleryExecutor(Executor):
     def _fence(self, brief: RunBrief, kind: str, members: Sequence[tuple[str, int]]) -> None:
         for start in range(0, len(members), _BATCH):
             some = Outgoing(kind, b"", members[start : start + _BATCH])
-            self._protocol.publish(brief.run_id, brief.stream, [some])
+            self._protocol.publish(brief.run_id, brief.stream, [some], created=brief.created)
 
     def _let_gather(self, until: float) -> None:
         """While workers have a queue to work on, nobody waits for us: one turn for many events costs less than many."""
@@ -746,9 +747,11 @@ class CeleryExecutor(Executor):
         gone = self._flights.forget(run_id)
         self._missed = {each for each in self._missed if each[0] != run_id}
         try:
-            stream, content = (known.brief.stream, known.content) if known is not None else (self.stream, "")
+            stream, content, created = self.stream, "", 0.0
+            if known is not None:
+                stream, content, created = known.brief.stream, known.content, known.brief.created
             living = Living(index_of(run_id), self.settings.retention, content, self.settings.lease_seconds)
-            if not self._protocol.release(run_id, stream, [flight.at.step for flight in gone], living):
+            if not self._protocol.release(run_id, stream, [flight.at.step for flight in gone], living, created):
                 with reaching(self.url):
                     expire_run(self._protocol.client, run_id, self.settings.retention)
         except BrokerUnreachable as error:

@@ -70,7 +70,9 @@ end
 #: where nothing waits in the queue; if one step is out with it, that is claimed for the process.
 _PUBLISH: Final = (
     f"""
-local again, said, names, given = ARGV[1] == '1', {{}}, {{}}, cmsgpack.unpack(ARGV[6])
+local again, said, names, given = ARGV[1] == '1', {{}}, {{}}, cmsgpack.unpack(ARGV[7])
+local over = redis.call('HGET', KEYS[1], 'end')
+if over and over ~= '' and over == ARGV[6] then return 'stale' end
 local function hand(list)
   local queue = string.match(list, '^(.-){PRIORITY_MARK}') or list
   local hands = ARGV[5] .. queue
@@ -104,7 +106,7 @@ if ARGV[4] ~= '' then
   local room = not most or tonumber(most) == 0 or tonumber(used) < tonumber(ARGV[4]) * tonumber(most)
   if policy ~= 'noeviction' or not room then return {'full'} end
 end
-for n = 3, #KEYS do redis.call('SET', KEYS[n], ARGV[4 + 2 * #given + n], 'EX', ARGV[3]) end
+for n = 3, #KEYS do redis.call('SET', KEYS[n], ARGV[5 + 2 * #given + n], 'EX', ARGV[3]) end
 for _, members in ipairs(given) do
   for n = 1, #members, 2 do names[#names + 1] = 'f:' .. members[n] end
 end
@@ -112,7 +114,7 @@ local known, changed, going = {}, {}, {}
 for n, text in ipairs(all('HMGET', KEYS[1], names)) do known[names[n]] = text end
 local like = true
 for number, members in ipairs(given) do
-  local queue, message, push = ARGV[5 + 2 * number], ARGV[6 + 2 * number], false
+  local queue, message, push = ARGV[6 + 2 * number], ARGV[7 + 2 * number], false
   for i = 1, #members, 2 do
     local name, step, attempt, fence = names[#said + 1], members[i], members[i + 1], nil
     local at, by, aboard = parsed(known[name])
@@ -146,7 +148,7 @@ for _, each in ipairs(going) do
   redis.call('LPUSH', found or each[1], (is_claimed and '!' or '') .. each[2])
   if found then redis.call('EXPIRE', found, 60) end
 end
-redis.call('HDEL', KEYS[1], 'end')
+if over then redis.call('HDEL', KEYS[1], 'end') end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return like and said[1] or said
 """
@@ -313,9 +315,9 @@ return 'back'
 
 _RELEASE: Final = """
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'end', 1)
+redis.call('HSET', KEYS[1], 'end', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[1])
-for i = 4, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
+for i = 5, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
 local left, index = '0', KEYS[3]
 if index then
   local page = redis.call('SSCAN', index, 0, 'COUNT', 500)
@@ -390,6 +392,11 @@ _packed = msgspec.msgpack.Encoder().encode
 def generation_of(key: bytes | None, server: Any) -> bytes:
     """Of the data and of the server: one that was started again may have lost the last of what it was told."""
     return (key or b"") + b" " + str(server.get("run_id", "")).encode()
+
+
+def _mark(created: float) -> str:
+    """Of a run that was released; "" for one of which that is not known."""
+    return str(created) if created else ""
 
 
 class Script:
@@ -580,16 +587,17 @@ class Protocol:
         stored: Mapping[str, bytes] | None = None,
         full: float | None = None,
         hands: str = "",
+        created: float = 0.0,
     ) -> list[Said]:
         """Set fences and push messages: SENT, KNOWN or STALE for each member. ``again``: the known too, unless
         claimed. A message of which no member is SENT is not pushed. ``stored``: by key, what messages name, which is
         written first. ``full``: where so much of its memory is in use, as a share, or it evicts keys, or cannot say,
         nothing is changed, and the answer is FULL alone. ``hands``: what the keys begin with of who waits for more of
-        the run, at each queue.
+        the run, at each queue. ``created``: of a run that was released by who named the same time, everything is STALE.
         """
         stored = stored or {}
         keys = [self.keys.run(run_id), self.keys.leases(stream), *stored]
-        args: list[Value] = [int(again), run_id, RUN_TTL, "" if full is None else str(full), hands]
+        args: list[Value] = [int(again), run_id, RUN_TTL, "" if full is None else str(full), hands, _mark(created)]
         args.append(_packed([list(chain.from_iterable(members)) for _, _, members in outgoing]))
         for queue, message, _ in outgoing:
             args += (queue, message)
@@ -770,15 +778,23 @@ class Protocol:
         message: bytes = found[1]
         return Handed(message.removeprefix(_CLAIMED), message.startswith(_CLAIMED))
 
-    def release(self, run_id: str, stream: str, steps: Iterable[str] = (), living: Living | None = None) -> bool:
+    def release(
+        self,
+        run_id: str,
+        stream: str,
+        steps: Iterable[str] = (),
+        living: Living | None = None,
+        created: float = 0.0,
+    ) -> bool:
         """Forget a run; what still works on it is told that it is stale. Where it has more values than one call can
-        give a time to live, the answer is False, and the caller has to.
+        give a time to live, the answer is False, and the caller has to. ``created``: see :meth:`publish`; another run
+        of the same id may be published as ever.
         """
         keys = [self.keys.run(run_id), self.keys.leases(stream)]
-        args: list[Value] = [TOMBSTONE_TTL, 0, 0]
+        args: list[Value] = [TOMBSTONE_TTL, 0, 0, _mark(created)]
         if living is not None:
             keys += [living.values, *([self.keys.brief(living.brief)] if living.brief else ())]
-            args[1:] = [living.values_ttl, living.brief_ttl]
+            args[1:3] = [living.values_ttl, living.brief_ttl]
         with reaching(self.url):
             left = _release(self.calls, keys, [*args, *(lease_field(run_id, step) for step in steps)])
         return bool(left == b"0")

@@ -142,5 +142,5 @@ class RunBrief(msgspec.Struct, frozen=True, omit_defaults=True):
     parent_run_id: RunId | None = None
     io: str = "filesystem"  #: the IO manager behind ``io_manager`` where the job binds none: memory, filesystem, redis
     stream: str = ""  #: where remote workers report: the shard that drives the run
-    epoch: int = 0  #: of the shard's lease
+    created: float = 0.0  #: Unix seconds: tells it from another run that had its id; 0: not known
     python_logs: PythonLogs = PythonLogs()

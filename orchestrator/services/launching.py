@@ -129,6 +129,7 @@ def prepare(request: Request) -> Prepared:
         parent_run_id=RunId(request.parent_run_id) if request.parent_run_id else None,
         io=io,
         stream=run_id,
+        created=time.time(),
         python_logs=request.python_logs,
     )
     return Prepared(brief, plan, snapshot, job, request.code)

@@ -75,7 +75,9 @@ class Redis:
 
     def publish(self, messages: Sequence[Message], again: bool) -> list[bool]:
         """For each step, whether it is on its way now."""
-        said, self.is_over = [], False
+        said: list[bool] = []
+        if self.is_over:
+            return [False for message in messages for first in message for _ in out_with(first)]
         for message in messages:
             is_sent = False
             for task in (each for first in message for each in out_with(first)):
@@ -96,14 +98,16 @@ class Redis:
 
     def aboard(self, steps: Sequence[tuple[StepKey, int]]) -> None:
         """They travel with others that they wait for, or wait at who took over: a worker may have them."""
-        for step, attempt in steps:
+        for step, attempt in () if self.is_over else steps:
             if step not in self.fences or self.fences[step].attempt < attempt:
                 self.fences[step] = Fence(attempt, aboard=True)
 
     def fence(self, step: StepKey, attempt: int) -> bool:
         """Of an attempt that a worker has, or has the message of: nothing is sent. False where it has ended."""
         known = self.fences.get(step)
-        if known is not None and (known.attempt > attempt or (known.attempt == attempt and known.ended)):
+        if self.is_over or (
+            known is not None and (known.attempt > attempt or (known.attempt == attempt and known.ended))
+        ):
             return False
         self.fences[step] = Fence(attempt)
         return True

@@ -40,6 +40,7 @@ MUTANTS = {
     "a read that was broken off has found nothing": 326,
     "a beat takes back what was given back": 107,
     "what a takeover finds decided is not recorded": 95,
+    "a run that is over can be sent": 633,
 }
 
 

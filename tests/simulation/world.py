@@ -58,6 +58,8 @@ LINE = Line("q")
 TTL = 8.0
 LONGEST = 6000  #: turns of a world
 CALM = 2500  #: from here on nothing goes wrong any more
+#: Steps of each process once the run is over.
+AFTERWARDS = 40
 NAME = "sim"
 
 
@@ -207,6 +209,8 @@ class Remote(Executor):
             with self._reaching() as redis:
                 for task in (each for message in messages for first in message for each in out_with(first)):
                     self.world.sends(task, self.coordinator)
+                if self.world.mutant == "a run that is over can be sent":
+                    redis.is_over = False
                 answers = iter(redis.publish(messages, parcels[0][0].again))
                 redis.aboard(mates)
         except ExecutorUnavailable:
@@ -319,7 +323,7 @@ class Remote(Executor):
 
     def _back_to_backlog(self, flights: Sequence[Flight], resent: int = 0) -> None:
         for flight in [each for each in flights if self.flights.is_stopped(each)]:
-            self.cancel(RUN, [(StepKey(flight.at.step), flight.at.attempt)])
+            self._stop([(StepKey(flight.at.step), flight.at.attempt)])
         for flight in reversed([each for each in flights if not self.flights.is_stopped(each)]):
             self.flights.returns(flight)
             if flight.task is None or self.brief is None:
@@ -402,19 +406,24 @@ class Remote(Executor):
         return frozenset(begun)
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
-        self.backlog.withdraw(run_id, {step for step, _ in steps})
-        mates = [(mate, 1) for mate in sorted(self.flights.mates(run_id, {step for step, _ in steps}))]
+        self._stop(steps)
+        if steps:
+            self.world.canceled_at_wipe = self.world.wipes
+
+    def _stop(self, steps: Sequence[tuple[StepKey, int]]) -> None:
+        self.backlog.withdraw(RUN, {step for step, _ in steps})
+        mates = [(mate, 1) for mate in sorted(self.flights.mates(RUN, {step for step, _ in steps}))]
         if self.world.mutant != "a step that comes back has not heard that it is canceled":
             for step, attempt in [*steps, *mates]:
-                self.flights.stop(run_id, step, attempt)
+                self.flights.stop(RUN, step, attempt)
         with self._reaching() as redis:
             now = self.world.now
             events = [
                 StepCanceled(run_id=RUN, at=now, step=step, attempt=attempt) for step, attempt in [*steps, *mates]
             ]
             running = [event for event in events if redis.cancel(event.step, event.attempt, event)]
-        if steps:
-            self.world.canceled_at_wipe = self.world.wipes
+        for at in [*steps, *mates]:
+            self.world.stopped[at] = self.world.wipes
         for event in running:
             known = self.flights.get(RUN, event.step)
             if known is None or known.at.attempt != event.attempt:
@@ -428,6 +437,7 @@ class Remote(Executor):
         self.flights.forget(run_id)
         with self._reaching() as redis:
             redis.release()
+            self.world.released_at_wipe = self.world.wipes
 
 
 class Coordinator:
@@ -521,6 +531,8 @@ class World:
         self.strays: set[tuple[StepKey, int]] = set()  #: sent by who drives the run no more
         self.attempts: dict[StepKey, int] = {}
         self.canceled_at_wipe: int | None = None  #: workers were told so, and that no Redis has forgotten
+        self.stopped: dict[tuple[StepKey, int], int] = {}  #: the same of attempts
+        self.released_at_wipe: int | None = None  #: the run is over, and a Redis that was not emptied since knows it
         self.must = expected(self.case)
         self.now = 1000.0
         self.redis = Redis()
@@ -615,6 +627,10 @@ class World:
             return  # Redis has forgotten that it ended, and who was frozen had not heard so
         if self.canceled_at_wipe == self.wipes:
             raise Violated(f"I10: {task.step} was claimed after its run was canceled")
+        if self.stopped.get((task.step, task.attempt)) == self.wipes:
+            raise Violated(f"I10: {task.step} was claimed after it was canceled")
+        if self.released_at_wipe == self.wipes:
+            raise Violated(f"{task.step} was claimed after its run was over")
 
     def gives_up(self, task: StepTask) -> None:
         """What has run is thrown away, for Redis says that it knows all that a worker may have, and not this."""
@@ -641,11 +657,28 @@ class World:
             if not self._is_over():
                 raise Violated("I14: the run goes on for ever")
             self._check()
+            self._go_on_after_the_end()
         finally:
             for each in self.coordinators:
                 while not each.is_gone:
                     each.doomed = True
                     each.step()
+
+    def _go_on_after_the_end(self) -> None:
+        """Who was frozen goes on, be it as it was about to send; workers take what there is."""
+        self.is_up, self.harmed_at = True, self.now
+        for each in (*self.coordinators, *self.workers):
+            each.frozen_until = 0.0
+        owner = self.database.owner
+        first = [] if owner is None else [owner]
+        for coordinator in [*first, *(each for each in self.coordinators if each is not owner)]:
+            for _ in range(AFTERWARDS):
+                if coordinator.is_gone:
+                    break
+                self.now += 0.1
+                coordinator.step()
+                for worker in self.workers:
+                    worker.turn()
 
     def _is_over(self) -> bool:
         return bool(self.database.statuses) and self.database.statuses[-1].is_final

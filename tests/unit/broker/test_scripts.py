@@ -392,6 +392,20 @@ def test_a_released_run_takes_nothing_more(protocol: Protocol) -> None:
     assert not protocol.client.exists(protocol.keys.leases(STREAM))
 
 
+def test_who_was_about_to_send_when_its_run_was_released_sends_nothing(protocol: Protocol) -> None:
+    late = [Outgoing("queue", b"late", [("a", 1), ("b", 1)])]
+    protocol.release(RUN, STREAM, created=1.5)
+    said = protocol.publish(RUN, STREAM, late, again=True, stored={"value": b"v"}, created=1.5)
+    assert said == [Said.STALE] * 2
+    assert queue(protocol) == []
+    assert not protocol.client.exists("value")
+    assert claim(protocol, FIRST, "c1", "w", b"late") is Said.GONE
+    assert protocol.publish(RUN, STREAM, late, created=2.5) == [Said.SENT] * 2  # another run of that id
+    assert claim(protocol, FIRST, "c1", "w", b"started") is Said.OK
+    protocol.release(RUN, STREAM)  # by who does not know when it was created
+    assert protocol.publish(RUN, STREAM, late) == [Said.SENT] * 2
+
+
 def test_what_a_released_run_leaves_lives_for_its_time(protocol: Protocol) -> None:
     client, brief = protocol.client, protocol.keys.brief("b")
     client.set(brief, b"brief")
