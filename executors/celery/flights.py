@@ -228,12 +228,10 @@ class Flights:
         self._adrift.setdefault(run_id, set()).add(step)
 
     def mates(self, run_id: RunId, steps: Collection[StepKey]) -> set[StepKey]:
-        """Others that may travel with these: whoever runs these would go on with them."""
-        if not steps:
-            return set()
-        leaders = {self._leader((run_id, step)) for step in steps}
-        found = {mate for leader in leaders for mate in self._crews.get(leader, ())}
-        return (found | self._adrift.get(run_id, set())).difference(steps)
+        """All others of their run that travel with a step: whoever has these, or has ended some before it was heard of,
+        would go on with them.
+        """
+        return self.aboard(run_id).difference(steps) if steps else set()
 
     def aboard(self, run_id: RunId) -> set[StepKey]:
         """Steps that travel with others that they may wait for."""

@@ -81,8 +81,9 @@ class Executor(ABC):
         return frozenset()
 
     def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:  # noqa: B027 (optional)
-        """Stop these attempts. Each reports how it ended; one that had not started reports StepCanceled. So does, of an
-        executor that recovers runs, one that it does not know: who drove the run before may send it yet, in vain.
+        """Stop these attempts, all that a run has out here and whatever was sent along with its steps. Each reports how
+        it ended; one that had not started reports StepCanceled. So does, of an executor that recovers runs, one that it
+        does not know: who drove the run before may send it yet, in vain.
         """
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:

@@ -165,6 +165,7 @@ class _Driver:
         self._timers: list[tuple[float, int, AnyEvent]] = []
         self._order = itertools.count()
         self._next: list[AnyEvent] = []  #: to be taken at the next turn
+        self._unheard: list[Heard] = []  #: the same, of what executors tell
         self._freed: list[tuple[LiveRun, StepTask]] = []  #: that waited for a limit
         self._later = Parts[LiveRun]()
         self._are_apart = all(executor.crosses_processes for executor in executors.values())
@@ -237,9 +238,12 @@ class _Driver:
 
     def _gather(self) -> tuple[list[Report], list[Heard]]:
         events: list[Report] = self._at_hand()
-        heard = [] if events else self._ears.wait(0.0 if self._later else self._patience())
+        heard: list[Heard] = []
         if not events:
+            heard, self._unheard = self._unheard or self._ears.wait(0.0 if self._later else self._patience()), []
             events = self._at_hand()  # before what was heard: a step that an interrupt ended was canceled with its run
+        if heard and any(type(event) is RunCanceling for event in events):
+            self._unheard, heard = heard, []  # what is out is stopped first: its worker may go on with what goes along
         for entry in heard:
             events.extend(entry.polled.events)
         events.extend(self._due())

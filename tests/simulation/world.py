@@ -713,6 +713,7 @@ class World:
             owner in there and owner is not None and owner.frozen_until > self.now + 1e-9 and len(there) == 1
         ):
             self.coordinators.append(Coordinator(self, len(self.coordinators)))
+            self.harmed_at = max(self.harmed_at, self.now)  # what befell the one before lasts until now
 
     def _harm(self) -> None:
         harms = {

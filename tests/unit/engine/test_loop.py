@@ -363,6 +363,22 @@ def test_a_run_that_is_canceled_stops_what_is_out_and_starts_nothing_more(clock:
     assert log.statuses[RUN] == [RunStatus.STARTED, RunStatus.CANCELING, RunStatus.CANCELED]
 
 
+def test_a_cancel_reaches_executors_before_the_end_that_was_heard_with_it(clock: FakeClock, log: MemoryLog) -> None:
+    class Canceling(FakeExecutor):
+        def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
+            super().cancel(run_id, steps)
+            before.extend(log.statuses[run_id])
+
+    inbox, before = Inbox(), list[RunStatus]()
+    executor = Canceling(clock, {"s0": lambda task: inbox.request_cancel(RUN, "enough")})
+    run = LiveRun.new(brief(), compile(snapshot(chain(2))))
+    assert drive([run], {"fake": executor}, log, clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
+    run.machine.check()
+    assert executor.canceled == [("s0", 1)]
+    assert before == [RunStatus.STARTED, RunStatus.CANCELING]  # with no step out, it would be over
+    assert [event.step for event in log.events[RUN] if isinstance(event, StepSucceeded)] == ["s0"]
+
+
 def test_an_interrupt_cancels_all_runs(clock: FakeClock, log: MemoryLog) -> None:
     def interrupted(task: StepTask) -> None:
         # as run_step does: the step reports that it was canceled, then the interrupt goes on

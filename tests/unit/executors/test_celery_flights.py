@@ -169,6 +169,14 @@ def test_whoever_ends_a_step_of_a_crew_may_go_on_with_any_other_of_it() -> None:
     assert flights.mates(RUN, ()) == set()
 
 
+def test_what_travels_is_stopped_with_a_step_whose_end_has_come_meanwhile() -> None:
+    flights = Flights(TTL)
+    crew(flights)
+    for step in ("a", "b"):
+        flights.handle(StepSucceeded(run_id=RUN, at=0, step=StepKey(step), attempt=1), 1.0)
+    assert flights.mates(RUN, {StepKey("b")}) == {"c", "d", "e"}
+
+
 def test_what_is_out_and_what_travels_with_it_are_known_until_they_end() -> None:
     flights = Flights(TTL)
     c, d, e = crew(flights)
