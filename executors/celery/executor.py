@@ -14,11 +14,13 @@ import msgspec
 from executors.celery.backlog import Backlog, Kind, Line, Parcel, Waiting, each_of, expected, kind_of
 from executors.celery.briefs import Briefs
 from executors.celery.flights import TOLD, Flight, Flights, owner_of
+from executors.celery.memory import FULL, Memory
+from executors.celery.serving import Serving
 from executors.celery.settings import CelerySettings
 from executors.celery.tail import MOST, Tail
-from opgrid.broker.connection import check, evicts, reaching
+from opgrid.broker.connection import check, reaching
 from opgrid.broker.deployment import agree_on_key
-from opgrid.broker.keys import DEFAULT_QUEUE, Keys
+from opgrid.broker.keys import Keys
 from opgrid.broker.messages import (
     Attempted,
     CeleryMessages,
@@ -30,7 +32,6 @@ from opgrid.broker.messages import (
     sign_tasks,
 )
 from opgrid.broker.pace import Pace
-from opgrid.broker.presence import alive, announce_backlog
 from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said, generation_of
 from opgrid.contracts.events import (
     EngineNote,
@@ -47,7 +48,7 @@ from opgrid.contracts.tasks import Ended, RunBrief, StepTask
 from opgrid.contracts.told import Report
 from opgrid.contracts.wire import hash_of
 from opgrid.crash_points import reach
-from opgrid.errors import BrokerUnreachable, PayloadRejected, listed
+from opgrid.errors import BrokerUnreachable, PayloadRejected
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import expire_run, index_of
 from opgrid.io.keys import KeyRing
@@ -57,12 +58,8 @@ _BATCH: Final = 200  #: attempts that one script call is told of
 _ALONG: Final = 1 << 20  #: bytes that are stored by the script that publishes what names them
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
-_UNSERVED: Final = 4  #: processes that a queue is taken to have while no worker serves it
-_COUNT_EVERY: Final = 1.0  #: seconds
 _LONGEST: Final = 2.0  #: seconds of waiting after which it is seen to what else there is to do
 _TRIM_EVERY: Final = 1.0  #: seconds
-_FULL: Final = 0.8  #: of the memory that Redis may use
-_WEIGH_EVERY: Final = 0.5  #: seconds
 _RETURNED: Final = b"r"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
 _STREAM_TTL: Final = 7 * 86400
@@ -90,9 +87,8 @@ class CeleryExecutor(Executor):
         self._flights = Flights(settings.lease_ttl)
         self._backlog = Backlog()
         self._pace = Pace()
-        self._served: dict[str, int] = {}  #: processes that serve each queue
-        self._next_count = 0.0
-        self._told_backlog = False
+        self._serving = Serving(self._protocol, self.stream, settings.lease_ttl)
+        self._memory = Memory(self._protocol)
         self._briefs = Briefs(setup, self.stream, self._protocol, ring)
         self._position = _START
         self._acknowledged = self._trimmed = _START
@@ -103,11 +99,9 @@ class CeleryExecutor(Executor):
         self._is_submitting = False  #: or was to, and could not
         self._next_look = 0.0
         self._next_search = 0.0
-        self._next_weighing = 0.0
         self._last_read = 0.0
         self._returned: list[Attempted] = []  #: by workers, and still to be taken back
         self._over: dict[tuple[RunId, StepKey], int] = {}  #: attempts that Redis says have ended, and no end was read
-        self._missed: set[tuple[str, str]] = set()  #: runs and queues, of which was said that nobody serves them
         self._blind_since: float | None = None
         self._closed = False
         self._tail = Tail(self._protocol.client, keys.events(self.stream))
@@ -178,25 +172,6 @@ class CeleryExecutor(Executor):
             pipe.execute()
         return True
 
-    def _mind_memory(self) -> None:
-        """Raises BrokerUnreachable while Redis is nearly full: what runs has to find room for its outputs; and while
-        it would throw away what is in it, which whoever changed its settings has to change back.
-        """
-        now = time.monotonic()
-        if now < self._next_weighing:
-            return
-        with reaching(self.url):
-            memory: Any = self._protocol.client.info("memory")
-        if evicts(memory):
-            raise BrokerUnreachable(self.url, f"it {evicts(memory)}; no steps are sent until that is changed")
-        most, used = memory.get("maxmemory", 0), memory.get("used_memory", 0)
-        if most and used >= _FULL * most:
-            full = (
-                f"its memory is nearly full, {used / most:.0%} of {most:,} bytes; no steps are sent above {_FULL:.0%}"
-            )
-            raise BrokerUnreachable(self.url, full)
-        self._next_weighing = now + _WEIGH_EVERY
-
     def _follow(self, brief: RunBrief, tasks: Sequence[StepTask]) -> None:
         """Steps whose message travels already, with one that they waited for."""
         members = [(task.step, task.attempt) for task in tasks]
@@ -215,7 +190,7 @@ class CeleryExecutor(Executor):
         now = time.monotonic()
         is_one = len(self._backlog) == 1 and not len(self._flights)  # it goes, whoever is there
         for line in self._backlog.lines():
-            slots = 1 if is_one else self._slots(line.queue, now)
+            slots = 1 if is_one else self._serving.slots(line.queue, now)
             while parcels := self._backlog.parcels(line, self._flights.room(line, slots, now), self._pace):
                 self._publish(parcels, now)  # those that have ended already take no place
 
@@ -257,7 +232,7 @@ class CeleryExecutor(Executor):
 
     def _store(self, values: Mapping[str, bytes]) -> None:
         """What messages name that go next."""
-        self._mind_memory()
+        self._memory.mind()
         with reaching(self.url):
             pipe = self._protocol.client.pipeline(transaction=False)
             for name, data in values.items():
@@ -274,15 +249,15 @@ class CeleryExecutor(Executor):
         now: float,
     ) -> list[Said]:
         """Redis is asked for its memory in the same round trip, where that was some time ago."""
-        full = _FULL if now >= self._next_weighing else None
+        full = FULL if self._memory.is_due(now) else None
         hands = self.keys.hands(content)
         run_id, stream, created = brief.run_id, brief.stream, brief.created
         said = self._protocol.publish(run_id, stream, outgoing, again, stored, full, hands, created)
         if said == [Said.FULL]:
-            self._mind_memory()
+            self._memory.mind()
             return self._protocol.publish(run_id, stream, outgoing, again, stored, None, hands, created)
         if full is not None:
-            self._next_weighing = now + _WEIGH_EVERY
+            self._memory.is_well(now)
         return said
 
     def _depart(self, brief: RunBrief, parcel: Parcel, said: Iterator[Said], now: float) -> None:
@@ -299,26 +274,6 @@ class CeleryExecutor(Executor):
                 flight.since = each.since
                 if each.resent:
                     self._flights.delay(flight, each.resent, now)
-
-    def _tell_backlog(self) -> None:
-        """For who looks at the fleet, or scales it."""
-        waiting = self._backlog.by_queue()
-        if waiting or self._told_backlog:
-            self._told_backlog = bool(waiting)
-            with reaching(self.url):
-                announce_backlog(self._protocol.client, self.keys, self.stream, waiting, self.settings.lease_ttl)
-
-    def _slots(self, queue: str, now: float) -> int:
-        """Processes of workers that serve a queue; some where none does, so that it is seen to wait."""
-        if now >= self._next_count:
-            self._next_count = now + _COUNT_EVERY
-            with reaching(self.url):
-                workers = alive(self._protocol.client, self.keys)
-            self._served = {}
-            for worker in workers:
-                for name in worker.queues:
-                    self._served[name] = self._served.get(name, 0) + worker.concurrency
-        return self._served.get(queue) or _UNSERVED
 
     def _at(self, brief: RunBrief, task: StepTask) -> Attempt:
         return Attempt(task.run_id, brief.stream, task.step, task.attempt)
@@ -390,7 +345,7 @@ class CeleryExecutor(Executor):
         if not len(self._backlog):
             return
         try:
-            self._mind_memory()
+            self._memory.mind()
         except BrokerUnreachable as full:
             _log.warning("%s", full)
             return
@@ -477,7 +432,7 @@ class CeleryExecutor(Executor):
             self._trim()
         if now >= self._next_look:  # with nothing out, too: a worker may wait to hear what became of what it had
             self._next_look = now + self.settings.lease_ttl / 8
-            self._tell_backlog()
+            self._serving.tell_backlog(self._backlog.by_queue())
             self._look(now)
         if now >= self._next_search:
             self._next_search = now + self.settings.lease_ttl * 5 / 8
@@ -557,7 +512,9 @@ class CeleryExecutor(Executor):
         for each in self._backlog.overdue(now):
             self._follow(each.brief, [each.task])
             self._give_up_waiting(self._at(each.brief, each.task), now - each.since)
-        self._miss_workers([flight for flight in queued if now - flight.seen > self.settings.start_timeout])
+        long = [flight for flight in queued if now - flight.seen > self.settings.start_timeout]
+        for note in self._serving.missing((flight.at.run_id, flight.line.queue) for flight in long):
+            self._protocol.append(self.stream, seal_events([note], self.ring))
 
     def _give_up_waiting(self, at: Attempt, seconds: float) -> None:
         error = ErrorInfo(
@@ -573,26 +530,6 @@ class CeleryExecutor(Executor):
             timed_out=True,
         )
         self._protocol.expire(at, b"", seal_events([event], self.ring))
-
-    def _miss_workers(self, waiting: Sequence[Flight]) -> None:
-        """Say once a run and queue that nobody serves it: what waits then waits for somebody to start a worker."""
-        unsaid = {(flight.at.run_id, flight.line.queue) for flight in waiting} - self._missed
-        if not unsaid:
-            return
-        with reaching(self.url):
-            workers = alive(self._protocol.client, self.keys)
-        served = {queue for worker in workers for queue in worker.queues}
-        for run_id, queue in sorted(unsaid):
-            if queue in served:
-                continue
-            self._missed.add((run_id, queue))
-            others = f" Workers that are there serve: {listed(served)}." if served else ""
-            text = (
-                f"No worker serves the queue {queue!r}: its steps wait.{others} Start one with: opgrid worker start -f "
-                f"FILE{'' if queue == DEFAULT_QUEUE else f' -q {queue}'}"
-            )
-            note = EngineNote(run_id=RunId(run_id), at=time.time(), message=text)
-            self._protocol.append(self.stream, seal_events([note], self.ring))
 
     def _send_again(self, lost: Sequence[Flight]) -> None:
         for flight in lost:
@@ -745,7 +682,7 @@ class CeleryExecutor(Executor):
         self._inherited.discard(run_id)
         self._over = {step: attempt for step, attempt in self._over.items() if step[0] != run_id}
         gone = self._flights.forget(run_id)
-        self._missed = {each for each in self._missed if each[0] != run_id}
+        self._serving.forget(run_id)
         try:
             stream, content, created = self.stream, "", 0.0
             if known is not None:

@@ -1,0 +1,46 @@
+"""Whether Redis has room for what steps will store there: without it, none are sent."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from opgrid.broker.connection import evicts, reaching
+from opgrid.broker.scripts import Protocol
+from opgrid.errors import BrokerUnreachable
+
+#: Of the memory that Redis may use, the share above which no steps are sent.
+FULL: Final = 0.8
+_WEIGH_EVERY: Final = 0.5  #: seconds
+
+
+class Memory:
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._next_weighing = 0.0  #: monotonic
+
+    def is_due(self, now: float) -> bool:
+        """It was found to be well some time ago."""
+        return now >= self._next_weighing
+
+    def is_well(self, now: float) -> None:
+        """So it was found."""
+        self._next_weighing = now + _WEIGH_EVERY
+
+    def mind(self) -> None:
+        """Raises BrokerUnreachable while Redis is nearly full: what runs has to find room for its outputs; and while
+        it would throw away what is in it, which whoever changed its settings has to change back.
+        """
+        now = time.monotonic()
+        if not self.is_due(now):
+            return
+        url = self._protocol.url
+        with reaching(url):
+            memory: Any = self._protocol.client.info("memory")
+        if evicts(memory):
+            raise BrokerUnreachable(url, f"it {evicts(memory)}; no steps are sent until that is changed")
+        most, used = memory.get("maxmemory", 0), memory.get("used_memory", 0)
+        if most and used >= FULL * most:
+            full = f"its memory is nearly full, {used / most:.0%} of {most:,} bytes; no steps are sent above {FULL:.0%}"
+            raise BrokerUnreachable(url, full)
+        self.is_well(now)
