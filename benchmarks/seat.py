@@ -114,16 +114,15 @@ class Seat:
             return log.read()[-2000:].strip()
 
     def close(self) -> None:
-        """It ends what it started; may be called twice."""
+        """It, and all that it started, is gone then; may be called twice."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._kill()
-            self._process.wait()
+        self._kill()  # also what it leaves behind: commands that start a worker may end before it
+        self._process.wait()
         self._log.close()
 
     def _kill(self) -> None:

@@ -126,7 +126,11 @@ class InProcessExecutor(Executor):
                 event_loop.cancel(thread)
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
-        run_hooks_elsewhere(task, self._scope(run), self._sink, error, success=error is None)
+        try:
+            scope = self._scope(run)
+        except OpGridError:  # its code cannot be had
+            return False
+        run_hooks_elsewhere(task, scope, self._sink, error, success=error is None)
         return True
 
     def wake(self) -> None:

@@ -311,6 +311,7 @@ class Watch:
                 attempt=claim.attempt,
                 error=error,
                 timed_out=True,
+                orphaned=True,
                 seconds=seconds,
             )
         return self._lost(death, claim)

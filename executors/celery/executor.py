@@ -528,6 +528,7 @@ class CeleryExecutor(Executor):
             attempt=at.attempt,
             error=error,
             timed_out=True,
+            orphaned=True,
         )
         self._protocol.expire(at, b"", seal_events([event], self.ring))
 

@@ -26,7 +26,6 @@ from opgrid.contracts.events import (
     ErrorInfo,
     LossCause,
     StepCanceled,
-    StepFailed,
     StepLost,
     StepStarted,
     StepSucceeded,
@@ -51,8 +50,6 @@ _HELD_UP: Final = 0.05
 #: Seconds that events may wait for others while all processes have enough to do: the caller commits once for all.
 _LINGER: Final = 0.004
 _HOST: Final = socket.gethostname()
-
-_TERMINAL: Final = (StepSucceeded, StepFailed, StepCanceled)
 
 _encode = msgspec.json.Encoder().encode
 _done = msgspec.json.Decoder(frames.Done)
@@ -331,8 +328,8 @@ class MultiprocessExecutor(Executor):
                 child.begun, child.started = True, time.monotonic()
             elif task is not None and isinstance(event, StepSucceeded):
                 self._seconds[task.node] = event.seconds
-            if child.reason == "timed out" and task is not None and isinstance(event, _TERMINAL):
-                self._events.append(attempts.timed_out(task, time.monotonic() - child.started))
+            if child.reason == "timed out" and task is not None and isinstance(event, StepCanceled):
+                self._events.append(attempts.timed_out(task, time.monotonic() - child.started, orphaned=True))
             else:
                 self._events.append(event)
 
@@ -403,7 +400,7 @@ class MultiprocessExecutor(Executor):
         if reason == "canceled" and not child.ended:
             self._events.append(attempts.canceled(task))
         elif reason == "timed out" and not child.ended:
-            self._events.append(attempts.timed_out(task, seconds))
+            self._events.append(attempts.timed_out(task, seconds, orphaned=True))
         else:
             self._events.append(msgspec.structs.replace(_lost(task, child.pid, code), after_end=child.ended))
 

@@ -209,6 +209,7 @@ class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=E
     allow_retries: bool = True
     retry: RetryRequest | None = None
     timed_out: bool = False
+    orphaned: bool = False  #: nobody is there who would run its hooks: it never began, or its process is gone
     seconds: float = 0.0
 
 

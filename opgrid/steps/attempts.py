@@ -31,8 +31,8 @@ def unable(task: StepTask, error: ErrorInfo) -> StepFailed:
     )
 
 
-def timed_out(task: StepTask, seconds: float) -> StepFailed:
-    """It was stopped because its time ran out."""
+def timed_out(task: StepTask, seconds: float, orphaned: bool = False) -> StepFailed:
+    """It was stopped because its time ran out. ``orphaned``: who ran it does not run its hooks."""
     error = ErrorInfo(
         "StepTimedOut", f"Step {task.step!r} was stopped after {seconds:g} s: its timeout is {task.timeout:g} s."
     )
@@ -43,5 +43,6 @@ def timed_out(task: StepTask, seconds: float) -> StepFailed:
         attempt=task.attempt,
         error=error,
         timed_out=True,
+        orphaned=orphaned,
         seconds=seconds,
     )

@@ -127,7 +127,13 @@ def _refused(task: StepTask, gate: Gate, now: float) -> StepFailed:
         said = f": {gate.note}" if gate.note else "."
         error = ErrorInfo("ApprovalRejected", f"{gate.who} rejected it{said}")
     return StepFailed(
-        run_id=gate.run_id, at=now, step=gate.step, attempt=task.attempt, error=error, allow_retries=False
+        run_id=gate.run_id,
+        at=now,
+        step=gate.step,
+        attempt=task.attempt,
+        error=error,
+        allow_retries=False,
+        orphaned=True,
     )
 
 

@@ -239,15 +239,28 @@ class _Driver:
     def _gather(self) -> tuple[list[Report], list[Heard]]:
         events: list[Report] = self._at_hand()
         heard: list[Heard] = []
-        if not events:
-            heard, self._unheard = self._unheard or self._ears.wait(0.0 if self._later else self._patience()), []
+        if not events and self._unheard:
+            heard, self._unheard = self._unheard, []
+        elif not events:
+            heard = self._ears.wait(0.0 if self._later else self._patience())
             events = self._at_hand()  # before what was heard: a step that an interrupt ended was canceled with its run
-        if heard and any(type(event) is RunCanceling for event in events):
-            self._unheard, heard = heard, []  # what is out is stopped first: its worker may go on with what goes along
+            if self._come_first(events, heard):
+                self._unheard, heard = heard, []
         for entry in heard:
             events.extend(entry.polled.events)
         events.extend(self._due())
         return events, heard
+
+    def _come_first(self, events: Sequence[Report], heard: Sequence[Heard]) -> bool:
+        """Whether executors are to be told before what was heard is taken: that a run is canceled, for with the last
+        step that is known to be out it would be over, and its worker go on with what came along; and what they could
+        not be told before.
+        """
+        telling = [entry.name for entry in heard if entry.polled.events]
+        untold = [self._outboxes[name] for name in telling if self._outboxes[name].waiting]
+        for box in untold:
+            box.retry_at = self._clock()  # it is heard: it can be reached
+        return bool(untold) or (bool(telling) and any(type(event) is RunCanceling for event in events))
 
     def _at_hand(self) -> list[Report]:
         """Also the starts of runs that have come: they are recorded with the word that woke us, in one transaction."""

@@ -197,7 +197,7 @@ class RunMachine:
 
     def _step_failed(self, event: StepFailed, now: float) -> list[Command] | None:
         step = self._out(event)
-        return None if step is None else self._fail(step, event, now)
+        return None if step is None else self._fail(step, event, now, orphaned=event.orphaned)
 
     def _step_lost(self, event: StepLost, now: float) -> list[Command] | None:
         step = self._out(event)
@@ -225,7 +225,7 @@ class RunMachine:
 
     # ---- failures, losses, retries
 
-    def _fail(self, step: Step, failure: StepFailed, now: float, process_died: bool = False) -> list[Command]:
+    def _fail(self, step: Step, failure: StepFailed, now: float, orphaned: bool = True) -> list[Command]:
         seconds = None
         if self.plan.retries:
             share = share_of(self.run_id, step.key, step.attempt)
@@ -238,7 +238,7 @@ class RunMachine:
             return self._not_renewed(step, failure, now)
         if seconds is None:  # else its process expects a retry, and keeps the hooks for the last attempt
             self._expect_hooks(step)
-        hooks = self._hooks_elsewhere(step, failure.error) if process_died else []
+        hooks = self._hooks_elsewhere(step, failure.error) if orphaned else []
         return [*hooks, *self._advance(self._instances.give_up(step), now)]
 
     def _retry(self, step: Step, failure: StepFailed, seconds: float, now: float) -> list[Command]:
@@ -278,7 +278,7 @@ class RunMachine:
         times = f"{step.losses} attempts of this step were lost" if step.losses > 1 else "The attempt was lost"
         error = ErrorInfo("PoisonStep", f"{times}; the last because {_worded(cause)}.")
         failure = StepFailed(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, error=error)
-        return [Note(failure), *self._fail(step, failure, now, process_died=True)]
+        return [Note(failure), *self._fail(step, failure, now)]
 
     # ---- outputs that were lost
 
@@ -328,7 +328,7 @@ class RunMachine:
         failure = StepFailed(
             run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, error=error, allow_retries=False
         )
-        return [Note(failure), *self._fail(step, failure, now, process_died=True)]
+        return [Note(failure), *self._fail(step, failure, now)]
 
     def _renewed(self, maker: Step, now: float) -> list[Command]:
         """A step has made its outputs again: those that waited for nothing else are launched."""
@@ -365,7 +365,7 @@ class RunMachine:
         failed = StepFailed(
             run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, error=error, allow_retries=False
         )
-        return [Note(failed), *self._fail(step, failed, now, process_died=True)]
+        return [Note(failed), *self._fail(step, failed, now)]
 
     def _awaiting(self, maker: Step) -> list[Step]:
         return [self.steps[key] for key, makers in self._awaits.items() if maker.key in makers]

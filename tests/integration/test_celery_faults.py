@@ -404,6 +404,7 @@ def test_a_step_that_outlives_its_timeout_is_killed(run: Conversation, worker: S
     end = run.run("ignore_interrupts", timeout=0.5)
     assert isinstance(end, StepFailed)
     assert end.timed_out
+    assert end.orphaned  # its hooks are run elsewhere
     assert isinstance(run.run("five"), StepSucceeded)
 
 

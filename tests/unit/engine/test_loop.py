@@ -28,11 +28,12 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Retry
 from opgrid.contracts.tasks import Gathered, RunBrief, StepTask
 from opgrid.contracts.told import decode_reports, encode_reports, unfolded
-from opgrid.errors import UnknownExecutor
+from opgrid.errors import ExecutorUnavailable, UnknownExecutor
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine import loop
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
+from orchestrator.engine.outbox import FIRST_DELAY
 from orchestrator.engine.recovery import resume
 from orchestrator.planner.compile import compile
 from tests.unit.engine.fakes import RUN, Boom, FakeClock, FakeExecutor, Lost, MemoryLog, brief
@@ -377,6 +378,30 @@ def test_a_cancel_reaches_executors_before_the_end_that_was_heard_with_it(clock:
     assert executor.canceled == [("s0", 1)]
     assert before == [RunStatus.STARTED, RunStatus.CANCELING]  # with no step out, it would be over
     assert [event.step for event in log.events[RUN] if isinstance(event, StepSucceeded)] == ["s0"]
+
+
+def test_an_executor_that_is_heard_again_is_told_before_what_it_says_is_taken(clock: FakeClock, log: MemoryLog) -> None:
+    class Away(FakeExecutor):
+        polls = 0
+
+        def poll(self, timeout: float) -> Polled:
+            self.polls += 1
+            if self.polls == 1:
+                inbox.request_cancel(RUN, "enough")
+                return Polled([], "")
+            return super().poll(timeout)
+
+        def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
+            told.append(list(log.statuses[run_id]))
+            if len(told) == 1:
+                raise ExecutorUnavailable("nobody at home")
+
+    inbox, told = Inbox(), list[list[RunStatus]]()
+    run = LiveRun.new(brief(), compile(snapshot(chain(2))))
+    assert drive([run], {"fake": Away(clock)}, log, clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
+    run.machine.check()
+    assert told == [[RunStatus.STARTED, RunStatus.CANCELING]] * 2
+    assert clock.now < 1000.0 + FIRST_DELAY  # it is not waited until it would be tried again
 
 
 def test_an_interrupt_cancels_all_runs(clock: FakeClock, log: MemoryLog) -> None:

@@ -10,8 +10,18 @@ from typing import Any
 
 import pytest
 
-from opgrid import In, Instance, InvalidDefinitionError, Nothing, approval_op, job, op
-from opgrid.contracts.events import StepFailed
+from opgrid import (
+    HookContext,
+    In,
+    Instance,
+    InvalidDefinitionError,
+    Nothing,
+    approval_op,
+    failure_hook,
+    job,
+    op,
+)
+from opgrid.contracts.events import HookErrored, StepFailed
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId, StepKey
@@ -48,6 +58,16 @@ def release() -> None:
 @job
 def hurried() -> None:
     publish(start=approval_op("ship", "Ship it?", timeout=0.3)(start=build()))
+
+
+@failure_hook
+def mourn(context: HookContext) -> None:
+    RAN.append(f"mourned {context.step_key}")
+
+
+@job(hooks={mourn})
+def mourned() -> None:
+    publish(start=approval_op("ship", "Ship it?")(start=build()))
 
 
 @job
@@ -131,6 +151,15 @@ def test_a_rejection_fails_the_step_and_says_who_and_why(start: Callable[[Any], 
     (failed,) = (event for event in run.store.read(run.run_id) if isinstance(event, StepFailed))
     assert (failed.error.kind, failed.error.message) == ("ApprovalRejected", "ann rejected it: not today")
     assert RAN == ["build"]
+
+
+def test_failure_hooks_run_where_it_is_rejected(start: Callable[[Any], Running]) -> None:
+    run = start(mourned)
+    run.waiting()
+    run.answer("ship", False)
+    assert run.ended() is RunStatus.FAILURE
+    assert RAN == ["build", "mourned ship"]
+    assert not [event for event in run.store.read(run.run_id) if isinstance(event, HookErrored)]
 
 
 def test_nobody_answers_in_time(start: Callable[[Any], Running]) -> None:
