@@ -11,6 +11,7 @@ from opgrid.contracts.executor import Position
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.told import Report
 from opgrid.ids import RunId
+from orchestrator.engine.pools import Slot
 
 
 class Turn(Protocol):
@@ -22,6 +23,10 @@ class Turn(Protocol):
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         """Called when the status changes; ``at`` is the coordinator's clock."""
+        ...
+
+    def free_slots(self, slots: Sequence[Slot]) -> None:
+        """Of steps whose end is appended."""
         ...
 
     def set_position(self, stream: str, position: Position) -> None:

@@ -153,6 +153,7 @@ class _Driver:
         self._pools = pools
         self._gates = Gates(pools)
         self._pooled: dict[Slot, tuple[LiveRun, StepTask]] = {}  #: that wait for one
+        self._vacated: list[Slot] = []  #: by steps that have ended
         self._look_for_slots = 0.0
         self._sure_at = clock()  #: when we last knew that nobody else drives these runs
         self._said: set[tuple[RunId, str]] = set()  #: runs and pools, of which was said that one waits for the other
@@ -367,6 +368,9 @@ class _Driver:
                 turn.append(run_id, events)
             for run_id, status in statuses.items():
                 turn.set_status(run_id, status, now)
+            if self._vacated:
+                turn.free_slots(self._vacated)  # with the word that they are: who drives the run no more frees none
+                self._vacated.clear()
             for name, position in positions.items():
                 turn.set_position(self._stream_of(name), position)
         self._sure_at = begun
@@ -516,7 +520,7 @@ class _Driver:
             slot = Slot(pool, run.run_id, event.step)
             if slot in self._pooled and self._pooled[slot][1].attempt == event.attempt:
                 del self._pooled[slot]  # another process had sent it, before this one drove its run
-            self._pools.free_slots([slot])
+            self._vacated.append(slot)
             self._look_for_slots = 0.0
         task = (run.run_id, event.step, event.attempt)
         for out in self._out.values():

@@ -208,9 +208,6 @@ class MemoryStore:
         """All: limits are set for those who share a database."""
         return set(wanted)
 
-    def free_slots(self, slots: Sequence[Slot]) -> None:
-        """Nothing is counted."""
-
     def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
         """Nothing is counted."""
 
@@ -240,6 +237,9 @@ class _MemoryTurn:
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         self.statuses.append((run_id, status, at))
+
+    def free_slots(self, slots: Sequence[Slot]) -> None:
+        """Nothing is counted."""
 
     def set_position(self, stream: str, position: str) -> None:
         self.positions[stream] = position

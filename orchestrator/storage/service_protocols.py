@@ -262,6 +262,10 @@ class ServiceStore(Store, Protocol):
         """Newest first."""
         ...
 
+    def free_slots(self, given: Sequence[Slot]) -> None:
+        """By hand, whoever holds them."""
+        ...
+
     def used_slots(self) -> dict[str, list[Slot]]:
         """By pool, of runs that go on; oldest first."""
         ...

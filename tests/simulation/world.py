@@ -44,6 +44,7 @@ from orchestrator.engine import parts
 from orchestrator.engine.clock import SteadyClock
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import drive
+from orchestrator.engine.pools import Slot
 from orchestrator.engine.recovery import replay, resume
 from orchestrator.planner.compile import compile
 from orchestrator.planner.plan import Plan
@@ -118,6 +119,9 @@ class Tables:
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         self._held.append(lambda: self._db.statuses.append(status))
+
+    def free_slots(self, slots: Sequence[Slot]) -> None:
+        """There are no pools."""
 
     def set_position(self, stream: str, position: Position) -> None:
         self._held.append(lambda: self._db.positions.__setitem__(stream, position))

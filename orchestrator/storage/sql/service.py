@@ -589,9 +589,10 @@ class ServiceTables(Database):
         return granted
 
     def free_slots(self, given: Sequence[Slot]) -> None:
+        if not given:
+            return
         with self._writing() as connection:
-            for slot in given:
-                connection.execute(delete(slots).where(slots.c.run_id == slot.run_id, slots.c.step == slot.step))
+            self._statements.free_slot(connection, *({"of": slot.run_id, "whose": slot.step} for slot in given))
 
     def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
         """Free those of all other steps of the run."""

@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     bindparam,
+    delete,
     func,
     insert,
     literal_column,
@@ -283,6 +284,7 @@ class Statements:
     add_launch: Prepared
     add_lease: Prepared
     add_slot: Prepared
+    free_slot: Prepared  #: of the run ``of`` and the step ``whose``
     add_gate: Prepared
     tick_instigator: Prepared
     upsert_pool: Prepared
@@ -332,6 +334,7 @@ def statements_for(dialect: Dialect) -> Statements:
     add_launch = upsert(launches).on_conflict_do_nothing(index_elements=[launches.c.origin, launches.c.key])
     add_lease = upsert(leases).on_conflict_do_nothing(index_elements=[leases.c.name])
     add_slot = upsert(slots).on_conflict_do_nothing(index_elements=[slots.c.run_id, slots.c.step])
+    free_slot = delete(slots).where(slots.c.run_id == bindparam("of"), slots.c.step == bindparam("whose"))
     add_gate = upsert(gates).on_conflict_do_nothing(index_elements=[gates.c.run_id, gates.c.step])
     state, pool = upsert(instigators), upsert(pools)
     tick_instigator = state.on_conflict_do_update(
@@ -381,6 +384,7 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(add_launch, dialect, *launches.c.keys()),
         Prepared.of(add_lease, dialect, "name", "epoch"),
         Prepared.of(add_slot, dialect, *slots.c.keys()),
+        Prepared.of(free_slot, dialect),
         Prepared.of(add_gate, dialect, "run_id", "step", "question", "since", "due"),
         Prepared.of(tick_instigator, dialect, *instigators.c.keys()),
         Prepared.of(upsert_pool, dialect, *pools.c.keys()),

@@ -16,6 +16,7 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.contracts.told import Report
 from opgrid.contracts.wire import decode_brief, encode_brief
 from opgrid.ids import RunId
+from orchestrator.engine.pools import Slot
 from orchestrator.storage.projection import changes
 from orchestrator.storage.records import ROOT_TAG, RunRecord
 from orchestrator.storage.sql.log import rows_of
@@ -41,6 +42,7 @@ class SqlTurn:
         self._statuses: list[Mapping[str, Any]] = []
         self._ended: dict[RunId, Mapping[str, Any]] = {}
         self._positions: list[Mapping[str, Any]] = []
+        self._freed: list[Mapping[str, Any]] = []
 
     def insert_run(
         self,
@@ -93,6 +95,9 @@ class SqlTurn:
     def ends(self, run_id: RunId) -> bool:
         return run_id in self._ended
 
+    def free_slots(self, slots: Sequence[Slot]) -> None:
+        self._freed += [{"of": slot.run_id, "whose": slot.step} for slot in slots]
+
     def set_position(self, stream: str, position: str) -> None:
         self._positions.append({"stream": stream, "position": position})
 
@@ -144,11 +149,12 @@ class SqlTurn:
             (said.set_status, self._statuses),
             (said.end_run, list(self._ended.values())),
             (said.upsert_position, self._positions),
+            (said.free_slot, self._freed),
         ):
             if rows:
                 statement(self._connection, *rows)
         self._contents, self._runs, self._tags, self._statuses, self._positions = {}, [], [], [], []
-        self._ended = {}
+        self._ended, self._freed = {}, []
 
     def _rows_of_events(self) -> list[Row]:
         rows = [row for run_id, events in self._told.items() for row in rows_of(run_id, events)]

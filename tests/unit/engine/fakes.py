@@ -22,6 +22,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask
 from opgrid.errors import ExecutorUnavailable
 from opgrid.ids import RunId, StepKey
+from orchestrator.engine.pools import Slot
 
 RUN = RunId("run-1")
 
@@ -38,6 +39,7 @@ class MemoryLog:
         self.statuses: dict[RunId, list[RunStatus]] = defaultdict(list)
         self.positions: dict[str, Position] = {}
         self.turns = 0
+        self.freed: list[Slot] = []
         self._held: list[tuple[RunId, Sequence[AnyEvent]]] = []
 
     @contextmanager
@@ -53,6 +55,9 @@ class MemoryLog:
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         self.statuses[run_id].append(status)
+
+    def free_slots(self, slots: Sequence[Slot]) -> None:
+        self.freed.extend(slots)
 
     def set_position(self, stream: str, position: Position) -> None:
         self.positions[stream] = position

@@ -15,10 +15,11 @@ from opgrid.contracts.events import EngineNote, StepCanceled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.ids import RunId, StepKey
+from orchestrator.coordinator.ownership import ShardLog
 from orchestrator.engine.pools import Slot
 from orchestrator.instance import Instance
 from orchestrator.services.submission import cancel
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import LeaseLost, RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.sql.store import SqlStore
 
@@ -57,6 +58,24 @@ def test_slots_of_a_run_that_has_ended_are_free(store: ServiceStore) -> None:
     with store.turn() as turn:
         turn.set_status(RunId("r"), RunStatus.FAILURE, 1.0)
     assert store.take_slots([slot("x", "other")]) == {slot("x", "other")}
+
+
+def test_who_drives_a_run_no_more_frees_none_of_its_slots(store: ServiceStore) -> None:
+    store.set_pool("db", 1)
+    store.take_slots([slot("a")])
+    epochs = []
+    for owner in ("frozen", "next"):
+        lease = store.hold("shard", owner, 10.0)
+        assert lease is not None
+        epochs.append(lease.epoch)
+        store.let_go("shard", owner)
+    before, now = (ShardLog(store, "shard", epoch) for epoch in epochs)
+    with pytest.raises(LeaseLost), before.turn() as turn:
+        turn.free_slots([slot("a")])
+    assert store.used_slots() == {"db": [slot("a")]}
+    with now.turn() as turn:
+        turn.free_slots([slot("a"), slot("b")])
+    assert store.used_slots() == {}
 
 
 INSIDE: list[str] = []
