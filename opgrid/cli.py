@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     143 ended by SIGINT and SIGTERM.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what it cannot show, as of a file's name, ends no run
+            stream.reconfigure(errors="backslashreplace")
     try:
         root.main(args, prog_name="opgrid", standalone_mode=False)
     except click.exceptions.Exit as end:

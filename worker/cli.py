@@ -155,7 +155,8 @@ def run(settings: WorkerSettings) -> int:
     from opgrid.loading import check_packages
 
     check_packages()
-    ring = KeyRing.load(settings.home, create=False)
+    is_here = BrokerAddress.parse(settings.broker_url).is_here  # so are those that share the home, and its key
+    ring = KeyRing.load(settings.home, create=is_here)
     _check_broker(settings, ring)
 
     from worker.app import celery_app

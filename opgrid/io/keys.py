@@ -47,7 +47,8 @@ class KeyRing:
             if not create:
                 raise SettingsError(
                     "There is no secret key: neither OPGRID_SECRET_KEY nor OPGRID_SECRET_KEY_FILE is set, and "
-                    f"{path} does not exist. Give this process the same key as the one that launches runs."
+                    f"{path} does not exist. Give all processes that share runs the same key. "
+                    f'Make one with: python -c "import secrets; print(secrets.token_hex(32))"'
                 )
             _make(path)
         return _ring(_read(path, "OPGRID_HOME"), str(path))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opgrid.contracts.executor import EventSink
 from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
 from opgrid.errors import InvariantViolationError
+from opgrid.steps import forks
 
 if TYPE_CHECKING:
     from opgrid.definitions.op import OpDefinition
@@ -31,6 +32,7 @@ class Attempt:
         self.node = node
         self.sink = sink
         self.claim = claim
+        self.process = forks.here()
         self.opened: Mapping[str, Any] = {}  #: resources by key
         self.stack: ExitStack | None = None  #: ends the resources that live as long as the step
         self.refs: list[OutputRef] = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.definitions.events import Failure, RetryRequested
 from opgrid.errors import ExecutionStepExecutionError
+from opgrid.steps.forks import end_copies
 
 if TYPE_CHECKING:
     from opgrid.steps.attempt import Attempt
@@ -37,6 +38,8 @@ def call_op(attempt: Attempt, inputs: dict[str, Any]) -> Any:
         raise
     except Exception as error:
         raise _raised(attempt) from error
+    finally:
+        end_copies(attempt)
 
 
 def yielded_by(attempt: Attempt, body: Iterator[Any]) -> Iterator[Any]:
@@ -50,6 +53,8 @@ def yielded_by(attempt: Attempt, body: Iterator[Any]) -> Iterator[Any]:
             raise
         except Exception as error:
             raise _raised(attempt) from error
+        finally:
+            end_copies(attempt)
         yield item
 
 

@@ -12,6 +12,7 @@ from opgrid.contracts.tasks import StepTask
 from opgrid.errors import HookExecutionError, SubprocessError
 from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.context import HookContext
+from opgrid.steps.forks import end_copies
 from opgrid.steps.interrupts import by_keyboard
 from opgrid.steps.resources import open_resources
 
@@ -75,7 +76,10 @@ def _run(attempt: Attempt, hook: HookDefinition, success: bool, error: BaseExcep
         return
     call: Any = hook.fn
     try:
-        call(HookContext(attempt, hook, error))
+        try:
+            call(HookContext(attempt, hook, error))
+        finally:
+            end_copies(attempt)
     except BaseException as problem:
         if by_keyboard(problem):
             raise

@@ -25,6 +25,7 @@ from opgrid.ids import node_of
 from opgrid.steps import attempts, interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.call import call_op
+from opgrid.steps.forks import end_copies
 from opgrid.steps.hooks import run_hooks
 from opgrid.steps.inputs import InputsGone, load_inputs
 from opgrid.steps.logs import bridge
@@ -128,6 +129,8 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
             if scope.local is not None:
                 scope.local.errors[task.step, task.attempt] = error
     finally:
+        if attempt is not None:
+            end_copies(attempt)  # in a resource, a type check, an IO manager
         if token is not None:
             if scope.listens:
                 end_lines()

@@ -547,8 +547,19 @@ def refusal(url: str, home: Path, **environ: str) -> str:
     return done.stderr
 
 
-def test_a_worker_without_a_key_refuses_to_start(redis_url: str, tmp_path: Path) -> None:
-    assert "There is no secret key" in refusal(redis_url, tmp_path / "elsewhere")
+def test_a_worker_without_a_key_refuses_to_start_where_others_are_elsewhere(tmp_path: Path) -> None:
+    assert "There is no secret key" in refusal("redis://192.0.2.1:6379/0", tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_worker_makes_the_key_of_its_machine(redis_url: str, home: Path, worker: StartWorker) -> None:
+    (home / "secret.key").unlink()
+    worker()
+    executor = CeleryExecutor.create(contract_setup(home, redis_url, lease_ttl=TTL))
+    try:
+        assert isinstance(Conversation(executor, home).run("five"), StepSucceeded)
+    finally:
+        executor.close()
 
 
 def test_a_worker_with_another_key_refuses_to_start(executor: CeleryExecutor, redis_url: str, tmp_path: Path) -> None:

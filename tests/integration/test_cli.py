@@ -299,6 +299,39 @@ def test_a_run_for_a_partition(folder: Path) -> None:
     assert "Did you mean 'south'?" in ended.stderr
 
 
+def test_what_a_terminal_cannot_show_ends_no_run(folder: Path) -> None:
+    (folder / "names.py").write_text(
+        dedent("""
+            from opgrid import job, op
+
+            @op
+            def names(context):
+                context.log.info("file %s", b"table\\xe9.csv".decode("utf-8", "surrogateescape"))
+
+            @op
+            def after(context, start): context.log.info("alone \\ud800")
+
+            @job
+            def logs(): after(names())
+        """)
+    )
+    done = opgrid(
+        folder,
+        "job",
+        "execute",
+        "-f",
+        "names.py",
+        "-j",
+        "logs",
+        "--executor",
+        "in_process",
+        PYTHONIOENCODING="utf-8:strict",
+    )
+    assert done.returncode == 0
+    assert "file table\\udce9.csv" in done.stdout
+    assert "alone \\ud800" in done.stdout
+
+
 def test_a_failed_run_exits_with_1_and_says_why(folder: Path) -> None:
     ended = execute(folder, "-j", "fails")
     assert ended.returncode == 1

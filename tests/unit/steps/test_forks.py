@@ -1,0 +1,108 @@
+"""Ops that fork: who comes back as a copy of the process that runs the step ends there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from opgrid import HookContext, Instance, Out, Output, execute_job, job, op, success_hook
+from opgrid.contracts.events import StepSucceeded
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+
+def _raises() -> None:
+    raise RuntimeError("in the copy")
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [(lambda: None, 0), (_raises, 1), (lambda: sys.exit(3), 3), (lambda: os._exit(4), 4)],
+)
+def test_a_copy_ends_where_the_op_ends(then: Callable[[], None], code: int, capfd: pytest.CaptureFixture[str]) -> None:
+    @op
+    def forks() -> int:
+        child = os.fork()
+        if not child:
+            then()
+        return child
+
+    @op
+    def after(child: int) -> int:
+        return child
+
+    @job
+    def forking() -> None:
+        after(forks())
+
+    result = forking.execute_in_process()
+    child = result.output_for_node("after")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+    said = capfd.readouterr().err
+    assert ("'forks'" in said) is (code in (0, 1))
+    assert ("RuntimeError: in the copy" in said) is (code == 1)
+
+
+@op
+def forks() -> int:
+    return os.fork()
+
+
+@op
+def after(child: int) -> int:
+    return child
+
+
+@job
+def forking() -> None:
+    after(forks())
+
+
+def test_a_copy_of_a_process_of_the_pool_says_nothing_to_it() -> None:
+    for _ in range(5):
+        with Instance.local_temp() as instance, execute_job(forking, instance, executor="multiprocess") as result:
+            assert result.success
+            assert result.output_for_node("after") > 0
+            ends = [event.step for event in result.all_events if isinstance(event, StepSucceeded)]
+            assert ends == ["forks", "after"]
+
+
+def test_a_copy_of_an_op_that_yields_stores_nothing() -> None:
+    children: list[int] = []
+
+    @op(out={"one": Out(int), "two": Out(int)})
+    def yields() -> Iterator[Any]:
+        children.append(os.fork())
+        yield Output(os.getpid(), "one")
+        yield Output(os.getpid(), "two")
+
+    @job
+    def yielding() -> None:
+        yields()
+
+    result = yielding.execute_in_process()
+    assert [result.output_for_node("yields", name) for name in ("one", "two")] == [os.getpid()] * 2
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+
+
+def test_a_copy_ends_where_a_hook_ends() -> None:
+    children: list[int] = []
+
+    @success_hook
+    def forks(context: HookContext) -> None:
+        children.append(os.fork())
+
+    @op(name="one")
+    def one() -> int:
+        return 1
+
+    @job(hooks={forks})
+    def hooked() -> None:
+        one()
+
+    assert hooked.execute_in_process().success
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
