@@ -62,8 +62,12 @@ class _Lines:
     def __call__(self, events: Sequence[AnyEvent]) -> None:
         lines = [line(event) for event in events if isinstance(event, _SHOWN)]
         if lines:
-            self._stream.write("".join(f"{text}\n" for text in lines))
-            self._stream.flush()
+            try:
+                self._stream.write("".join(f"{text}\n" for text in lines))
+                self._stream.flush()
+            except OSError:  # nobody reads any more, or the disk is full: the run goes on
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 def line(event: AnyEvent) -> str:

@@ -332,6 +332,17 @@ def test_what_a_terminal_cannot_show_ends_no_run(folder: Path) -> None:
     assert "alone \\ud800" in done.stdout
 
 
+@pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
+def test_a_run_goes_on_where_nobody_reads_its_lines(folder: Path, executor: str) -> None:
+    command = _command(("job", "execute", *_SIMPLE, "--executor", executor))
+    with subprocess.Popen(command, cwd=folder, env=_environ(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+    assert [run["status"] for run in runs(folder)] == ["SUCCESS"]
+
+
 def test_a_failed_run_exits_with_1_and_says_why(folder: Path) -> None:
     ended = execute(folder, "-j", "fails")
     assert ended.returncode == 1
