@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from contextlib import closing
 
 import click
 
-from opgrid.broker.connection import BrokerAddress, broker_url
+from opgrid.broker.connection import broker_url, connect, reaching
 from opgrid.broker.keys import Keys
 from opgrid.errors import SettingsError
 
@@ -26,7 +27,8 @@ def flower(broker: str | None, address: str, port: int, url_prefix: str, user: s
     if url is None:
         raise SettingsError("Flower needs the broker of your workers: set OPGRID_BROKER_URL.")
     Keys.load()
-    BrokerAddress.parse(url)
+    with closing(connect(url, "flower")) as client, reaching(url):
+        client.ping()
     shown = password or secrets.token_urlsafe(12)
     if password is None:
         click.echo(f"Flower: http://{address}:{port}{url_prefix}  user {user}  password {shown}", err=True)

@@ -230,6 +230,13 @@ def test_a_server_that_is_not_there(folder: Path, code: int, environ: dict[str, 
     assert stored(folder) == []
 
 
+def test_flower_without_its_broker(folder: Path) -> None:
+    ended = opgrid(folder, "flower", OPGRID_BROKER_URL="redis://:hunter2@127.0.0.1:1/0")
+    assert ended.returncode == 4, ended.stderr
+    assert "cannot be reached" in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
 def test_settings_that_are_not(folder: Path) -> None:
     (folder / ".opgrid").mkdir()
     (folder / ".opgrid" / "opgrid.yaml").write_text("databse_url: x\n")
