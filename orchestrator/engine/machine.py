@@ -100,7 +100,7 @@ class RunMachine:
         self._failed: list[StepKey] = []
         self._awaits: dict[StepKey, set[StepKey]] = {}  #: steps whose inputs are made again, and by which
         self._hooks: dict[StepKey, set[str]] = {}  #: that have not reported, of steps that have ended
-        self._elsewhere: set[StepKey] = set()  #: whose hooks were sent to another process
+        self._elsewhere: dict[StepKey, ErrorInfo | None] = {}  #: whose hooks another process is to run; their errors
 
     @property
     def finished(self) -> bool:
@@ -600,8 +600,11 @@ class RunMachine:
     def _hooks_elsewhere(self, step: Step, error: ErrorInfo | None) -> list[Command]:
         if step.key not in self._hooks:
             return []
-        self._elsewhere.add(step.key)
-        return [RunHook(self._task(step), tuple(sorted(self._hooks[step.key])), error)]
+        self._elsewhere[step.key] = error
+        return [self._run_hook(step.key)]
+
+    def _run_hook(self, key: StepKey) -> RunHook:
+        return RunHook(self._task(self.steps[key]), tuple(sorted(self._hooks[key])), self._elsewhere[key])
 
     def _overdue_hooks(self, now: float) -> list[Command]:
         """Nothing but hooks is left: those that stay silent are given up, so that no run waits for ever."""
@@ -637,6 +640,7 @@ class RunMachine:
                 due = min(step.due, now + step.delay)  # the clock of who noted it may have been ahead of ours
                 event = RetryDue(run_id=self.run_id, at=due, step=step.key, attempt=step.attempt)
                 commands.append(WakeAt(due, event))
+        commands += [self._run_hook(key) for key in self._elsewhere if key in self._hooks]  # perhaps it has them
         return commands + (self._overdue_hooks(now) if self._hooks else [])
 
     def counts(self) -> Counter[StepStatus]:

@@ -603,6 +603,22 @@ class TestHooks:
         assert (hook.hooks, hook.error) == (("tell",), None)
         assert driven.lose("a") == []
 
+    def test_those_of_a_failure_that_nobody_is_there_for_run_elsewhere(self, run: Start) -> None:
+        driven = run(self.hooked())
+        hook, *_ = driven.fail("a", orphaned=True)
+        assert isinstance(hook, RunHook)
+        assert (hook.hooks, hook.error) == (("log", "tell"), BOOM)
+
+    def test_who_takes_over_has_those_run_that_nobody_has_reported(self, run: Start) -> None:
+        driven = run(self.hooked())
+        asked, *_ = driven.fail("a", orphaned=True)
+        assert asked in driven.machine.outstanding(200.0)
+        driven.take(driven.about(HookCompleted, "a", 1, hook="tell"))
+        (again,) = (each for each in driven.machine.outstanding(200.0) if isinstance(each, RunHook))
+        assert (again.hooks, again.error) == (("log",), BOOM)
+        driven.take(driven.about(HookCompleted, "a", 1, hook="log"))
+        assert driven.machine.outstanding(200.0) == []
+
     def test_a_failure_that_would_be_retried_has_none(self, run: Start) -> None:
         structure = job([op("a", retry=Retry(1, 5.0))], NodeInfo("a", "a", hooks=("tell",)))
         driven = run(structure)
