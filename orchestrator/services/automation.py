@@ -38,9 +38,10 @@ def is_running(info: Info, state: Instigator) -> bool:
 def start(store: ServiceStore, location: str, info: Info) -> None:
     """It ticks from now on; what was before is not made up for."""
     state = state_of(store, location, info)
-    if not is_running(info, state) or state.running is None:
-        since = state.since if is_running(info, state) else time.time()
-        store.set_instigator(dataclasses.replace(state, running=True, since=since), _RUNNING)
+    if not is_running(info, state):
+        _begin(store, info, dataclasses.replace(state, running=True))
+    elif state.running is None:
+        store.set_instigator(dataclasses.replace(state, running=True), _RUNNING)
 
 
 def stop(store: ServiceStore, location: str, info: Info) -> None:
@@ -50,7 +51,20 @@ def stop(store: ServiceStore, location: str, info: Info) -> None:
 
 def reset(store: ServiceStore, location: str, info: Info) -> None:
     """As its definition says again."""
-    store.set_instigator(dataclasses.replace(state_of(store, location, info), running=None, since=None), _RUNNING)
+    state = state_of(store, location, info)
+    if info.running and not is_running(info, state):
+        _begin(store, info, dataclasses.replace(state, running=None))
+    else:
+        store.set_instigator(dataclasses.replace(state, running=None, since=None), _RUNNING)
+
+
+def _begin(store: ServiceStore, info: Info, state: Instigator) -> None:
+    """A sensor on the status of runs leaves out what happened while it was stopped."""
+    state = dataclasses.replace(state, since=time.time())
+    if isinstance(info, SensorInfo) and info.run_status is not None:
+        store.set_instigator(dataclasses.replace(state, cursor=str(store.last_event())), (*_RUNNING, "cursor"))
+    else:
+        store.set_instigator(state, _RUNNING)
 
 
 def set_cursor(store: ServiceStore, location: str, info: SensorInfo, cursor: str | None) -> None:

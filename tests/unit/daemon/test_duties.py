@@ -27,6 +27,7 @@ from orchestrator.locations.messages import (
     TickRunStatus,
 )
 from orchestrator.locations.process import LocationBroken
+from orchestrator.services import automation
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_records import NewRun
 from orchestrator.storage.sql.store import SqlStore
@@ -180,6 +181,13 @@ class Breaking:
         return Evaluated(skipped=f"saw {asked.run_id}")
 
 
+def failed(store: SqlStore, name: str) -> None:
+    run_id = RunId(name)
+    brief = RunBrief(run_id, JobRef("job", "h"), ExecutorChoice("celery"))
+    store.launch([NewRun(RunRecord(run_id, "job", RunStatus.QUEUED, brief, "p", "s"), b"plan", b"snapshot")])
+    store.fail_unstarted(run_id, "on purpose", 1.0)
+
+
 @pytest.mark.parametrize(
     ("times", "asked", "seen"),
     [
@@ -197,10 +205,7 @@ def test_a_run_is_not_forgotten_where_the_process_broke_that_was_asked_about_it(
     made = Sensors(store, several, lambda: now[0], 5.0)
     made.turn([])
     for name in ("a", "b"):
-        run_id = RunId(name)
-        brief = RunBrief(run_id, JobRef("job", "h"), ExecutorChoice("celery"))
-        store.launch([NewRun(RunRecord(run_id, "job", RunStatus.QUEUED, brief, "p", "s"), b"plan", b"snapshot")])
-        store.fail_unstarted(run_id, "on purpose", 1.0)
+        failed(store, name)
     for _ in range(12):
         now[0] += 61.0
         made.turn(store.instigators())
@@ -208,6 +213,43 @@ def test_a_run_is_not_forgotten_where_the_process_broke_that_was_asked_about_it(
     assert [tick.reason for tick in reversed(store.ticks("here", "alert", 100)) if tick.reason] == [
         f"saw {name}" for name in seen
     ]
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+@pytest.mark.parametrize("begin", [automation.start, automation.reset])
+def test_a_sensor_on_runs_that_is_started_leaves_out_what_was_before(
+    store: SqlStore, is_running: bool, begin: Callable[[SqlStore, str, SensorInfo], None]
+) -> None:
+    location = Breaking(0)
+    info = SensorInfo("alert", 0.0, running=is_running, run_status="FAILURE")
+    location.info = LocationInfo(location.name, sensors=(info,))
+    several: Any = [location]
+    now = [time.time()]
+    made = Sensors(store, several, lambda: now[0], 5.0)
+
+    def turns() -> None:
+        for _ in range(3):
+            now[0] += 61.0
+            made.turn(store.instigators())
+
+    for times in range(2):
+        automation.stop(store, location.name, info)
+        failed(store, f"while stopped {times}")
+        turns()
+        begin(store, location.name, info)
+        failed(store, f"while running {times}")
+        turns()
+    runs_again = is_running or begin is automation.start
+    assert location.asked == (["while running 0", "while running 1"] if runs_again else [])
+
+
+def test_a_cursor_that_is_set_on_a_running_sensor_stays_when_it_is_started_again(store: SqlStore) -> None:
+    info = SensorInfo("alert", 0.0, running=False, run_status="FAILURE")
+    failed(store, "a")
+    automation.start(store, "here", info)
+    automation.set_cursor(store, "here", info, "0")
+    automation.start(store, "here", info)
+    assert automation.state_of(store, "here", info).cursor == "0"
 
 
 def test_duties_know_when_the_next_tick_is_due(store: SqlStore) -> None:
