@@ -8,8 +8,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from opgrid.contracts.status import RunStatus
-from opgrid.errors import OpGridError
+from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import Evaluated, Failed, Prepare
@@ -161,15 +163,19 @@ class Backfills:
             self._progress.pop(backfill.backfill_id, None)
 
     def _made(self, backfill: Backfill, key: str, location: Location) -> NewRun | str:
-        """A run, or what is wrong. Raises LocationBroken."""
+        """A run, or what is wrong. Raises LocationBroken, DatabaseUnreachable."""
         options = backfill.options
         tags = {**options.tags, BACKFILL_TAG: backfill.backfill_id}
-        parent = self._store.run(options.parents[key]) if key in options.parents else None
-        if parent is not None:
-            try:
+        try:
+            parent = self._store.run(options.parents[key]) if key in options.parents else None
+            if parent is not None:
                 return again(self._store, parent, failed_only=True, tags=tags, origin=backfill.origin, key=key)
-            except OpGridError as error:
-                return str(error)
+        except DatabaseUnreachable:
+            raise
+        except OpGridError as error:
+            return str(error)
+        except (KeyError, msgspec.MsgspecError) as error:
+            return f"{type(error).__name__}: {error}"
         asked = Prepare(backfill.job, options.run_config, tags, key, options.executor, options.op_selection)
         answer = location.ask(asked, self._timeout)
         if isinstance(answer, Evaluated):

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from opgrid.errors import DatabaseUnreachable
@@ -30,6 +31,7 @@ _LOOK: Final = 0.5  #: seconds
 _IDLE: Final = 1.0  #: the same while nothing is being done
 _BREATH: Final = 0.01
 _FORGET: Final = 3600.0
+_AGAIN: Final = 2.0  #: seconds until a duty that failed is tried again
 
 _log = logging.getLogger("opgrid.daemon")
 
@@ -47,6 +49,7 @@ class Daemon:
         self._backfills = Backfills(store, locations, time.time, timeout)
         self._retries = Retries(store, settings.run_retries)
         self._held: dict[str, float] = {}  #: until when a duty may be done, monotonic
+        self._again_at: dict[str, float] = {}  #: when a duty that failed is tried again, monotonic
         self._renew_at = 0.0
         self._forget_at = 0.0
         self._stopped = threading.Event()
@@ -93,17 +96,27 @@ class Daemon:
                     self._held.pop(name, None)
             self._renew_at = now + (RENEW if self._held else STAND_BY)
         states = self._store.instigators()
-        if self._does(SCHEDULER):
-            self._scheduler.turn(states)
-        if self._does(SENSORS):
-            self._sensors.turn(states)
-        if self._does(BACKFILLS):
-            self._backfills.turn()
-        if self._does(RETRIES):
-            self._retries.turn(states)
-        if self._does(RETENTION) and now >= self._forget_at:
-            more = forget_old(self._store, self._removal, self._settings.retention, time.time())
-            self._forget_at = now if more else now + _FORGET
+        self._do(SCHEDULER, lambda: self._scheduler.turn(states))
+        self._do(SENSORS, lambda: self._sensors.turn(states))
+        self._do(BACKFILLS, self._backfills.turn)
+        self._do(RETRIES, lambda: self._retries.turn(states))
+        if now >= self._forget_at:
+            self._do(RETENTION, self._forget)
 
-    def _does(self, duty: str) -> bool:
-        return time.monotonic() < self._held.get(duty, 0.0)
+    def _do(self, duty: str, work: Callable[[], None]) -> None:
+        """One that fails rests, and keeps no other from its turn."""
+        now = time.monotonic()
+        if now >= self._held.get(duty, 0.0) or now < self._again_at.get(duty, 0.0):
+            return
+        try:
+            work()
+        except DatabaseUnreachable:
+            raise
+        except Exception:
+            _log.exception("%s failed, and is tried again.", duty)
+            self._again_at[duty] = time.monotonic() + _AGAIN
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        more = forget_old(self._store, self._removal, self._settings.retention, time.time())
+        self._forget_at = now if more else now + _FORGET

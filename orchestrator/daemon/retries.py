@@ -6,8 +6,11 @@ import dataclasses
 import logging
 from typing import Final
 
+import msgspec
+
 from opgrid.contracts.status import RunStatus
-from opgrid.errors import InvariantViolationError
+from opgrid.errors import DatabaseUnreachable, OpGridError
+from opgrid.ids import RunId
 from orchestrator.sections import RunRetries
 from orchestrator.services.submission import again
 from orchestrator.storage.records import RunRecord
@@ -37,12 +40,22 @@ class Retries:
             self._store.set_instigator(Instigator("", _NAME, InstigatorKind.SENSOR, cursor=cursor))
             return
         for number, run_id in self._store.run_events("PIPELINE_FAILURE", int(state.cursor or 0), _AT_ONCE):
-            run = self._store.run(run_id)
-            new = self._retry(run) if run is not None else None
+            new = self._retry_of(run_id)
             after = dataclasses.replace(state, cursor=str(number), completed=float(number))
             if self._store.commit_tick(None, state, after, [new] if new is not None else []) is None:
                 return
             state = after
+
+    def _retry_of(self, run_id: RunId) -> NewRun | None:
+        """A run of which something cannot be read is left as it is: it would keep all others from being run again."""
+        try:
+            run = self._store.run(run_id)
+            return self._retry(run) if run is not None else None
+        except DatabaseUnreachable:
+            raise
+        except (OpGridError, KeyError, msgspec.MsgspecError) as error:
+            _log.warning("Run %s is not run again: %s: %s", run_id, type(error).__name__, error)
+            return None
 
     def _retry(self, run: RunRecord) -> NewRun | None:
         most = _number(run, _MAX, self._settings.max_retries if self._settings.enabled else 0)
@@ -51,18 +64,14 @@ class Retries:
             return None
         strategy = next((run.tags[tag] for tag in _STRATEGY if tag in run.tags), "FROM_FAILURE")
         tags = {NUMBER_TAG: str(before + 1)}
-        try:
-            return again(
-                self._store,
-                run,
-                failed_only=strategy != "ALL_STEPS",
-                tags=tags,
-                origin=f"retry:{run.run_id}",
-                key=str(before + 1),
-            )
-        except InvariantViolationError as error:
-            _log.warning("Run %s is not run again: %s", run.run_id, error)
-            return None
+        return again(
+            self._store,
+            run,
+            failed_only=strategy != "ALL_STEPS",
+            tags=tags,
+            origin=f"retry:{run.run_id}",
+            key=str(before + 1),
+        )
 
 
 def _number(run: RunRecord, tags: tuple[str, ...], otherwise: int) -> int:
