@@ -162,7 +162,7 @@ def show(backfill_id: str) -> None:
 
     with _opened() as (_, store):
         found = find(store, backfill_id)
-        launched = store.launched(found.origin)
+        launched = store.latest_by([found.origin]).get(found.origin, {})
         statuses = store.statuses(list(launched.values()))
         counts = _counts(found, Counter(statuses.get(run_id) for run_id in launched.values()))
         click.echo(f"Backfill {found.backfill_id}  {found.job}  {found.status.value}  {_worded(counts)}")

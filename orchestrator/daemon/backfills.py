@@ -13,13 +13,14 @@ import msgspec
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
+from orchestrator.daemon.retries import NUMBER_TAG, to_look_at
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import Evaluated, Failed, Prepare
 from orchestrator.locations.process import LocationBroken
 from orchestrator.services.submission import again, ready
 from orchestrator.storage.records import BACKFILL_TAG
 from orchestrator.storage.service_protocols import ServiceStore
-from orchestrator.storage.service_records import Backfill, BackfillStatus, NewRun
+from orchestrator.storage.service_records import Backfill, BackfillStatus, NewRun, retry_origin
 
 #: Runs that are prepared and launched in one go; between two of these others get their turn.
 BATCH: Final = 25
@@ -34,7 +35,7 @@ _log = logging.getLogger("opgrid.daemon")
 
 @dataclass(slots=True)
 class _Progress:
-    """What was launched; runs that have ended are not looked at again."""
+    """What was launched; runs that have ended, and are not run again, are not looked at again."""
 
     launched: dict[str, RunId]
     going: set[RunId] = field(default_factory=set)
@@ -83,15 +84,32 @@ class Backfills:
     def _looked_at(self, backfill: Backfill) -> _Progress:
         progress = self._progress.get(backfill.backfill_id)
         if progress is None:
-            launched = self._store.launched(backfill.origin)
+            launched = self._store.latest_by([backfill.origin]).get(backfill.origin, {})
             progress = self._progress[backfill.backfill_id] = _Progress(launched, set(launched.values()))
         statuses = self._store.statuses(sorted(progress.going))
+        failed: list[RunId] = []
         for run_id in list(progress.going):
             status = statuses.get(run_id, RunStatus.CANCELED)  # a run that was deleted did not succeed
-            if status.is_final:
+            if status is RunStatus.SUCCESS:
                 progress.going.discard(run_id)
-                progress.failed += status is not RunStatus.SUCCESS
+            elif status.is_final:
+                failed.append(run_id)
+        if failed:
+            self._follow(progress, failed)
         return progress
+
+    def _follow(self, progress: _Progress, failed: Sequence[RunId]) -> None:
+        """A run that failed goes on with its retry, and while it may yet be run again."""
+        undecided = to_look_at(self._store, failed)
+        retries = self._store.launched_by([retry_origin(run_id) for run_id in failed])
+        for run_id in failed:
+            retry = retries.get(retry_origin(run_id), {})
+            if retry:
+                progress.going.discard(run_id)
+                progress.going.update(retry.values())
+            elif run_id not in undecided:
+                progress.going.discard(run_id)
+                progress.failed += 1
 
     def _cancel(self, backfill: Backfill, progress: _Progress) -> None:
         reason = f"Backfill {backfill.backfill_id} was canceled."
@@ -169,6 +187,8 @@ class Backfills:
         try:
             parent = self._store.run(options.parents[key]) if key in options.parents else None
             if parent is not None:
+                if NUMBER_TAG in parent.tags:  # its retries are counted anew
+                    tags[NUMBER_TAG] = "0"
                 return again(self._store, parent, failed_only=True, tags=tags, origin=backfill.origin, key=key)
         except DatabaseUnreachable:
             raise

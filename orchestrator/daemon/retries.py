@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -13,11 +14,12 @@ from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
 from orchestrator.sections import RunRetries
 from orchestrator.services.submission import again
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import BACKFILL_TAG, RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
-from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun
+from orchestrator.storage.service_records import BackfillStatus, Instigator, InstigatorKind, NewRun, retry_origin
 
 _NAME: Final = "run_retries"
+_FAILED: Final = "PIPELINE_FAILURE"
 _AT_ONCE: Final = 50
 _MAX: Final = ("opgrid/max_retries", "dagster/max_retries")
 _STRATEGY: Final = ("opgrid/retry_strategy", "dagster/retry_strategy")
@@ -34,12 +36,12 @@ class Retries:
         self._store, self._settings = store, settings
 
     def turn(self, states: list[Instigator]) -> None:
-        state = next((each for each in states if (each.location, each.name) == ("", _NAME)), None)
+        state = _state_of(states)
         if state is None:
             cursor = str(self._store.last_event())
             self._store.set_instigator(Instigator("", _NAME, InstigatorKind.SENSOR, cursor=cursor))
             return
-        for number, run_id in self._store.run_events("PIPELINE_FAILURE", int(state.cursor or 0), _AT_ONCE):
+        for number, run_id in self._store.run_events(_FAILED, int(state.cursor or 0), _AT_ONCE):
             new = self._retry_of(run_id)
             after = dataclasses.replace(state, cursor=str(number), completed=float(number))
             if self._store.commit_tick(None, state, after, [new] if new is not None else []) is None:
@@ -60,7 +62,7 @@ class Retries:
     def _retry(self, run: RunRecord) -> NewRun | None:
         most = _number(run, _MAX, self._settings.max_retries if self._settings.enabled else 0)
         before = _number(run, (NUMBER_TAG,), 0)
-        if before >= most or run.status is not RunStatus.FAILURE:
+        if before >= most or run.status is not RunStatus.FAILURE or self._is_unwanted(run):
             return None
         strategy = next((run.tags[tag] for tag in _STRATEGY if tag in run.tags), "FROM_FAILURE")
         tags = {NUMBER_TAG: str(before + 1)}
@@ -69,9 +71,25 @@ class Retries:
             run,
             failed_only=strategy != "ALL_STEPS",
             tags=tags,
-            origin=f"retry:{run.run_id}",
+            origin=retry_origin(run.run_id),
             key=str(before + 1),
         )
+
+    def _is_unwanted(self, run: RunRecord) -> bool:
+        """Where its backfill was canceled."""
+        its = run.tags.get(BACKFILL_TAG)
+        found = self._store.backfills(backfill_id=its) if its is not None else []
+        return any(each.status in (BackfillStatus.CANCELING, BackfillStatus.CANCELED) for each in found)
+
+
+def to_look_at(store: ServiceStore, failed: Sequence[RunId]) -> set[RunId]:
+    """Those that may yet be run again; what is read afterwards has the retries of the others."""
+    state = _state_of(store.instigators())
+    return store.behind(_FAILED, int(state.cursor or 0), failed) if state is not None else set()
+
+
+def _state_of(states: Iterable[Instigator]) -> Instigator | None:
+    return next((each for each in states if (each.location, each.name) == ("", _NAME)), None)
 
 
 def _number(run: RunRecord, tags: tuple[str, ...], otherwise: int) -> int:

@@ -100,7 +100,7 @@ def stop(store: ServiceStore, backfill: Backfill) -> None:
 
 def again(store: ServiceStore, backfill: Backfill, from_failure: bool = True) -> Backfill:
     """Another backfill, of what did not succeed in this one; a partition goes on from where it failed."""
-    launched = store.launched(backfill.origin)
+    launched = store.latest_by([backfill.origin]).get(backfill.origin, {})
     statuses = store.statuses(list(launched.values()))
     done = {key for key, run_id in launched.items() if statuses.get(run_id) is RunStatus.SUCCESS}
     left = [key for key in backfill.partitions if key not in done]

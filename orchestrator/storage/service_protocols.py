@@ -93,6 +93,12 @@ class ServiceStore(Store, Protocol):
         """(number, run) of events of runs, oldest first; ``type`` is the value of an EventType."""
         ...
 
+    def behind(self, type: str, after: int, run_ids: Sequence[RunId]) -> set[RunId]:
+        """Those of these runs that have such an event behind this number, also one that ``run_events`` does not give
+        yet.
+        """
+        ...
+
     def last_event(self) -> int:
         """The number of the latest event of any run; 0 where there is none."""
         ...
@@ -234,8 +240,12 @@ class ServiceStore(Store, Protocol):
         """As ``launched``, of many origins."""
         ...
 
+    def latest_by(self, origins: Sequence[str]) -> dict[str, dict[str, RunId]]:
+        """As ``launched_by``, with the last retry of a run that was run again by itself, in its place."""
+        ...
+
     def launch_counts(self, origins: Sequence[str]) -> dict[str, dict[RunStatus | None, int]]:
-        """How many of the runs that each of these has launched stand where; None: they are not there any more."""
+        """How many of the runs of ``latest_by`` stand where; None: they are not there any more."""
         ...
 
     def step_counts(self, run_ids: Sequence[RunId]) -> dict[RunId, dict[StepStatus, int]]:

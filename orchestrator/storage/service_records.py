@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,13 @@ from opgrid.contracts.events import AnyEvent, ErrorInfo
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.storage.records import RunRecord
+
+#: Begins the origin of a run that repeats a failed one by itself; the id of that follows.
+RETRY: Final = "retry:"
+
+
+def retry_origin(run_id: RunId) -> str:
+    return f"{RETRY}{run_id}"
 
 
 @dataclass(frozen=True, slots=True)

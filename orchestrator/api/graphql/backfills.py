@@ -76,8 +76,12 @@ class Together:
         return self.backend.store.launched_by([each.origin for each in self._made])
 
     @functools.cached_property
+    def latest(self) -> dict[str, dict[str, RunId]]:
+        return self.backend.store.latest_by([each.origin for each in self._made])
+
+    @functools.cached_property
     def statuses(self) -> dict[RunId, RunStatus]:
-        return self.backend.store.statuses([run_id for runs in self.launched.values() for run_id in runs.values()])
+        return self.backend.store.statuses([run_id for runs in self.latest.values() for run_id in runs.values()])
 
     @functools.cached_property
     def counts(self) -> dict[str, dict[RunStatus | None, int]]:
@@ -163,8 +167,8 @@ class PartitionBackfill:
 
     @strawberry.field(description="By partition: [run id, run status]; those that were not launched are missing.")
     def partition_states(self) -> Json:
-        launched, statuses = self.together.launched.get(self.made.origin, {}), self.together.statuses
-        return Json({key: [run, statuses[run].value] for key, run in launched.items() if run in statuses})
+        latest, statuses = self.together.latest.get(self.made.origin, {}), self.together.statuses
+        return Json({key: [run, statuses[run].value] for key, run in latest.items() if run in statuses})
 
     @strawberry.field
     def partition_set_name(self) -> str:

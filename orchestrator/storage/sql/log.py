@@ -54,6 +54,7 @@ _OPEN: Final = [status.value for status in RunStatus if not status.is_final]
 _PATIENCE: Final = 1.0  #: seconds that what is being written is waited for
 _LOOK: Final = 0.002  #: seconds until it is seen whether it is there; twice as long each time
 _LONGEST_LOOK: Final = 0.05
+_RUNS: Final = 500  #: that one statement names
 _FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
 
 
@@ -283,6 +284,14 @@ class EventLog(Database):
         query = select(events.c.id, events.c.run_id).where(_OF_RUNS, events.c.id > after, events.c.type == type)
         query = query.where(*self._settled())
         return [(row.id, RunId(row.run_id)) for row in self._all(query.order_by(events.c.id).limit(limit))]
+
+    def behind(self, type: str, after: int, run_ids: Sequence[RunId]) -> set[RunId]:
+        found: set[RunId] = set()
+        for start in range(0, len(run_ids), _RUNS):
+            query = select(events.c.run_id).where(_OF_RUNS, events.c.id > after, events.c.type == type)
+            query = query.where(events.c.run_id.in_(run_ids[start : start + _RUNS]))
+            found.update(RunId(row.run_id) for row in self._all(query))
+        return found
 
     def last_event(self) -> int:
         """The number of the latest event of any run; 0 where there is none. All before it are there, too."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, or_, select, union_all, update
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import (
@@ -30,6 +30,7 @@ from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import Slot
 from orchestrator.storage.records import Lease, RunRecord, StepRecord
 from orchestrator.storage.service_records import (
+    RETRY,
     AuditEntry,
     Backfill,
     BackfillOptions,
@@ -108,19 +109,27 @@ class ServiceTables(Database):
         return self.launched_by([origin]).get(origin, {})
 
     def launched_by(self, origins: Sequence[str]) -> dict[str, dict[str, RunId]]:
-        query = select(launches.c.origin, launches.c.key, launches.c.run_id).where(launches.c.origin.in_(origins))
         found: dict[str, dict[str, RunId]] = {}
-        for row in self._all(query.order_by(launches.c.at, launches.c.key)):
+        for start in range(0, len(origins), _AT_ONCE):
+            some = origins[start : start + _AT_ONCE]
+            query = select(launches.c.origin, launches.c.key, launches.c.run_id).where(launches.c.origin.in_(some))
+            for row in self._all(query.order_by(launches.c.at, launches.c.key)):
+                found.setdefault(row.origin, {})[row.key] = RunId(row.run_id)
+        return found
+
+    def latest_by(self, origins: Sequence[str]) -> dict[str, dict[str, RunId]]:
+        latest = _latest(origins)
+        found: dict[str, dict[str, RunId]] = {}
+        for row in self._all(select(latest).order_by(latest.c.at, latest.c.key)):
             found.setdefault(row.origin, {})[row.key] = RunId(row.run_id)
         return found
 
     def launch_counts(self, origins: Sequence[str]) -> dict[str, dict[RunStatus | None, int]]:
-        query = select(launches.c.origin, runs.c.status, func.count().label("count")).where(
-            launches.c.origin.in_(origins)
-        )
-        query = query.outerjoin_from(launches, runs, runs.c.run_id == launches.c.run_id)
+        latest = _latest(origins)
+        query = select(latest.c.origin, runs.c.status, func.count().label("count"))
+        query = query.outerjoin_from(latest, runs, runs.c.run_id == latest.c.run_id)
         found: dict[str, dict[RunStatus | None, int]] = {}
-        for row in self._all(query.group_by(launches.c.origin, runs.c.status)):
+        for row in self._all(query.group_by(latest.c.origin, runs.c.status)):
             status = None if row.status is None else RunStatus(row.status)
             found.setdefault(row.origin, {})[status] = row.count
         return found
@@ -606,6 +615,16 @@ class ServiceTables(Database):
         for row in self._all(query.order_by(slots.c.since, slots.c.step)):
             found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
         return found
+
+
+def _latest(origins: Sequence[str]) -> Any:
+    """From each launched run on from retry to retry, to the one that has none."""
+    first = select(launches.c.origin, launches.c.key, launches.c.at, launches.c.run_id)
+    chain = first.where(launches.c.origin.in_(origins)).cte(recursive=True)
+    retry, later = launches.alias(), launches.alias()
+    more = select(chain.c.origin, chain.c.key, chain.c.at, retry.c.run_id)
+    chain = chain.union_all(more.join_from(chain, retry, retry.c.origin == RETRY + chain.c.run_id))
+    return select(chain).where(~exists().where(later.c.origin == RETRY + chain.c.run_id)).subquery()
 
 
 def _as_json(names: Sequence[str]) -> str:

@@ -18,7 +18,9 @@ from opgrid.definitions.partitions.base import in_ranges
 from opgrid.errors import InvariantViolationError, UnknownPartitionError
 from opgrid.ids import RunId
 from orchestrator.daemon.backfills import Backfills
+from orchestrator.daemon.retries import Retries
 from orchestrator.locations.process import LocationBroken
+from orchestrator.sections import RunRetries
 from orchestrator.services import backfills
 from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
 from orchestrator.storage.sql.store import SqlStore
@@ -157,6 +159,102 @@ def test_cancel(store: SqlStore) -> None:
     assert len(store.runs()) == 3
     with pytest.raises(InvariantViolationError, match="CANCELED"):
         backfills.stop(store, made)
+
+
+def fail(store: SqlStore, run_id: RunId) -> None:
+    assert store.fail_unstarted(run_id, "on purpose", time.time())
+
+
+def retrying(store: SqlStore, times: int = 1) -> Callable[[], None]:
+    """What failed is run again, from now on, when it is called."""
+    made = Retries(store, RunRetries(enabled=True, max_retries=times))
+    made.turn(store.instigators())
+    return lambda: made.turn(store.instigators())
+
+
+def test_one_that_was_canceled_is_not_run_again(store: SqlStore) -> None:
+    retry, daemon = retrying(store), duty(store)
+    made = ask(store, KEYS[:3])
+    daemon.turn()
+    before, after, _ = store.launched(made.origin).values()
+    fail(store, before)
+    retry()
+    fail(store, after)
+    backfills.stop(store, backfills.find(store, made.backfill_id))
+    for _ in range(4):
+        daemon.turn()
+        retry()
+    assert state(store, made) is BackfillStatus.CANCELED
+    assert len(store.runs()) == 4
+    assert all(run.status.is_final for run in store.runs())
+
+
+def test_one_that_is_canceled_while_a_run_of_it_is_run_again_cancels_that(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry, daemon = retrying(store), duty(store)
+    made = ask(store, KEYS[:1])
+    daemon.turn()
+    fail(store, store.launched(made.origin)[KEYS[0]])
+    commit = store.commit_tick
+
+    def late(*given: Any) -> Any:
+        backfills.stop(store, backfills.find(store, made.backfill_id))
+        for _ in range(3):
+            daemon.turn()
+        return commit(*given)
+
+    monkeypatch.setattr(store, "commit_tick", late)
+    retry()
+    for _ in range(3):
+        daemon.turn()
+    assert state(store, made) is BackfillStatus.CANCELED
+    assert sorted(run.status for run in store.runs()) == [RunStatus.CANCELED, RunStatus.FAILURE]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_retries_count_among_those_at_once_and_their_end_as_that_of_the_partition(store: SqlStore, dies: bool) -> None:
+    retry, daemon = retrying(store), duty(store)
+    made = ask(store, KEYS[:3], at_once=1)
+    for number in range(6):
+        for _ in range(3):
+            daemon = duty(store) if dies else daemon
+            daemon.turn()
+        going = [run for run in store.runs() if not run.status.is_final]
+        assert [run.tags["opgrid/partition"] for run in going] == [KEYS[number // 2]]
+        (run,) = going
+        if number % 2:
+            end(store, run.run_id, RunStatus.SUCCESS)
+        else:
+            fail(store, run.run_id)
+            daemon.turn()
+            retry()
+    daemon.turn()
+    assert state(store, made) is BackfillStatus.COMPLETED_SUCCESS
+    assert store.launch_counts([made.origin]) == {made.origin: {RunStatus.SUCCESS: 3}}
+
+
+def test_who_goes_on_from_a_failure_goes_on_from_the_last_retry(store: SqlStore) -> None:
+    retry, daemon = retrying(store), duty(store)
+    made = ask(store, KEYS[:1])
+    for _ in range(2):
+        daemon.turn()
+        daemon.turn()
+        assert state(store, made) is BackfillStatus.REQUESTED
+        (run_id,) = store.latest_by([made.origin])[made.origin].values()
+        fail(store, run_id)
+        retry()
+    daemon.turn()
+    assert state(store, made) is BackfillStatus.COMPLETED_FAILED
+    repeated = backfills.again(store, backfills.find(store, made.backfill_id))
+    daemon.turn()
+    (again,) = store.launched(repeated.origin).values()
+    run = store.run(again)
+    assert run is not None
+    assert run.parent_run_id == run_id
+    fail(store, again)
+    retry()
+    assert store.latest_by([repeated.origin])[repeated.origin][KEYS[0]] != again  # its retries are counted anew
 
 
 def test_a_partition_that_cannot_be_run_ends_it_with_the_reason(store: SqlStore) -> None:

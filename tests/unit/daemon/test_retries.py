@@ -13,6 +13,7 @@ from opgrid.errors import DatabaseUnreachable
 from opgrid.ids import RunId
 from orchestrator.daemon.retries import Retries
 from orchestrator.sections import RunRetries
+from orchestrator.storage.service_records import retry_origin
 from orchestrator.storage.sql.store import SqlStore
 from orchestrator.storage.sql.tables import contents, runs
 from tests.integration.service import spoil_log
@@ -45,7 +46,7 @@ def fail(store: SqlStore, *run_ids: RunId) -> None:
 
 
 def retry_of(store: SqlStore, run_id: RunId) -> list[RunId]:
-    return list(store.launched(f"retry:{run_id}").values())
+    return list(store.launched(retry_origin(run_id)).values())
 
 
 def spoil_brief(store: SqlStore, run_id: RunId) -> None:

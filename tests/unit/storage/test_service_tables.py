@@ -21,7 +21,7 @@ from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DeleteDy
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId
 from orchestrator.storage.records import LeaseLost, RunRecord, RunsFilter
-from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
+from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus, retry_origin
 from orchestrator.storage.sql import statements as prepared
 from orchestrator.storage.sql.statements import tell
 from orchestrator.storage.sql.store import SqlStore
@@ -188,6 +188,16 @@ def test_how_many_runs_of_an_origin_stand_where(store: SqlStore) -> None:
     }
 
 
+def test_where_a_run_was_run_again_its_last_retry_counts(store: SqlStore) -> None:
+    store.launch([new("a", "o", "k"), new("b", "o", "l"), new("c", "p", "k")])
+    store.launch([new("a2", retry_origin(RunId("a")), "1"), new("c2", retry_origin(RunId("c")), "1")])
+    store.launch([new("a3", retry_origin(RunId("a2")), "2")])
+    store.fail_unstarted(RunId("a"), "x", 2.0)
+    assert store.launched_by(["o"]) == {"o": {"k": "a", "l": "b"}}
+    assert store.latest_by(["o", "p", "nowhere"]) == {"o": {"k": "a3", "l": "b"}, "p": {"k": "c2"}}
+    assert store.launch_counts(["o", "p"]) == {"o": {RunStatus.QUEUED: 2}, "p": {RunStatus.QUEUED: 1}}
+
+
 def test_a_request_to_cancel_is_kept(store: SqlStore) -> None:
     store.launch([new("a")])
     store.request_cancel(RunId("a"), "enough")
@@ -303,6 +313,10 @@ def test_events_of_runs_in_their_order(store: SqlStore) -> None:
     assert store.run_events("PIPELINE_FAILURE", found[0][0], 10) == found[1:]
     assert store.run_events("PIPELINE_SUCCESS", 0, 10) == []
     assert store.last_event() == found[-1][0]
+    both = [RunId("a"), RunId("b")]
+    assert store.behind("PIPELINE_FAILURE", 0, both) == {"a", "b"}
+    assert store.behind("PIPELINE_FAILURE", found[0][0], both) == {"a"}
+    assert store.behind("PIPELINE_FAILURE", found[1][0], both) == set()
 
 
 def test_the_number_of_an_event_that_is_gone_is_given_to_no_other(store: SqlStore) -> None:

@@ -66,6 +66,7 @@ def test_who_goes_on_behind_the_last_failure_of_a_run_misses_none(store: SqlStor
     with being_written(store, started):
         write(store, failed("second"))
         assert store.run_events("PIPELINE_FAILURE", 0, 10) == []
+        assert store.behind("PIPELINE_FAILURE", 0, [RunId("second")]) == {"second"}
         before = store.last_event()
     found = store.run_events("PIPELINE_FAILURE", before, 10)
     assert [run_id for _, run_id in found] == ["third", "second"]
