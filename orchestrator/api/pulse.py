@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from orchestrator.storage.service_records import Pulse
 _BEAT: Final = 0.2  #: seconds
 _MOST: Final = 200  #: runs that a change names; of more, it says that all may have changed
 
+_log = logging.getLogger("opgrid.web")
+
 
 class Topic(StrEnum):
     RUNS = "RUNS"
@@ -32,6 +35,9 @@ class Topic(StrEnum):
 class Change:
     topics: frozenset[Topic]
     runs: frozenset[RunId] | None = frozenset()  #: None: too many to name
+
+
+_ALL: Final = Change(frozenset(Topic), None)
 
 
 class Heart:
@@ -67,28 +73,34 @@ class Heart:
                 self._watchers.discard(watcher)
 
     def _beat(self) -> None:
-        before, code = self._look(), self._version_of_code()
-        while not self._stopped.wait(_BEAT):
+        before: Pulse | None = None
+        code, failed = self._version_of_code(), False
+        while True:
+            try:
+                now, version = self._store.pulse(), self._version_of_code()
+                if before is not None:
+                    self._tell(self._difference(before, now, version != code))
+                elif failed:
+                    self._tell(_ALL)
+                before, code, failed = now, version, False
+            except DatabaseUnreachable:  # what changes meanwhile is told afterwards
+                failed = True
+            except Exception:
+                if not failed:
+                    _log.exception("What has changed could not be read, and is tried again.")
+                failed = True
+            if self._stopped.wait(_BEAT):
+                return
             with self._lock:
                 if not self._watchers:
                     self._thread = None
                     return
-            now, version = self._look(), self._version_of_code()
-            if now is None or before is None:
-                before = now
-                continue
-            change = self._difference(before, now, version != code)
-            before, code = now, version
-            if change.topics:
-                with self._lock:
-                    for watcher in self._watchers:
-                        watcher.put(change)
 
-    def _look(self) -> Pulse | None:
-        try:
-            return self._store.pulse()
-        except DatabaseUnreachable:
-            return None
+    def _tell(self, change: Change) -> None:
+        if change.topics:
+            with self._lock:
+                for watcher in self._watchers:
+                    watcher.put(change)
 
     def _difference(self, before: Pulse, now: Pulse, is_code_new: bool) -> Change:
         topics = set()
