@@ -266,7 +266,8 @@ def events_page(
                 events.append(made)
             if len(events) == most:
                 break
-        has_more = len(found) == most
+        # A page may be full in the middle of what was found last.
+        has_more = len(found) == most or (bool(found) and number < found[-1][0])
         if not has_more or len(events) == most:
             return EventConnection(events=events, cursor=str(number), has_more=has_more)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from opgrid.contracts.events import RunStarted, RunSucceeded, StepDispatched, StepStarted, StepSucceeded
+from opgrid.contracts.events import LogMessage, RunStarted, RunSucceeded, StepDispatched, StepStarted, StepSucceeded
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError
 from opgrid.ids import RunId, StepKey
@@ -188,6 +188,23 @@ def test_events_are_read_by_page_kind_step_and_text(any_api: Api) -> None:
     rest = any_api(LOGS, id=run_id, after=first["cursor"])["logsForRun"]
     assert not rest["hasMore"] and rest["events"][-1]["__typename"] == "RunSuccessEvent"
     assert any_api(LOGS, id="nope")["logsForRun"]["__typename"] == "RunNotFoundError"
+
+
+@pytest.mark.parametrize("levels", [[40, 40, 40, 40], [10, 40, 40, 10, 10, 40, 40, 10, 40]])
+def test_pages_of_a_level_lose_nothing(any_api: Api, levels: list[int]) -> None:
+    run_id = RunId(any_api.launch())
+    lines = [LogMessage(run_id=run_id, at=1.0, message=f"line {n}", level=level) for n, level in enumerate(levels)]
+    with any_api.store.turn() as turn:
+        turn.append(run_id, lines)
+    for limit in range(1, len(levels) + 3):
+        found: list[str] = []
+        after, more = None, True
+        while more:
+            page = any_api(LOGS, id=run_id, limit=limit, after=after, filter={"level": "ERROR"})["logsForRun"]
+            assert len(page["events"]) <= limit
+            found += [each["message"] for each in page["events"]]
+            after, more = page["cursor"], page["hasMore"]
+        assert found == [line.message for line in lines if line.level == 40]
 
 
 TERMINATE = """
