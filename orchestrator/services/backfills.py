@@ -75,9 +75,14 @@ def chosen(
 def request(
     store: ServiceStore, location: str, job: str, partitions: Sequence[str], options: BackfillOptions
 ) -> Backfill:
-    """Stored, for the daemon to launch its runs. Raises InvariantViolationError for none."""
+    """Stored, for the daemon to launch its runs. Raises InvariantViolationError for no partition, or none at once."""
     if not partitions:
         raise InvariantViolationError(f"There is no partition of {job!r} to run.")
+    if options.at_once is not None and options.at_once < 1:
+        raise InvariantViolationError(
+            f"A backfill with {options.at_once} runs at once would launch none: say 1 or more, or leave it out for "
+            "no limit of its own."
+        )
     made = Backfill(secrets.token_hex(4), location, job, tuple(partitions), options, created=time.time())
     store.add_backfill(made)
     return made

@@ -137,6 +137,8 @@ def test_a_backfill_is_of_what_was_chosen(api: Api, given: dict[str, Any], keys:
         ({"partitionNames": ["2026-02-30"]}, "no partition '2026-02-30'"),
         ({"partitionNames": ["2026-01-01"], "runConfigData": "[]"}, "has to be a mapping"),
         ({"partitionNames": ["2026-01-01"], "executor": "nope"}, "nope"),
+        ({"partitionNames": ["2026-01-01"], "atOnce": 0}, "0 runs at once"),
+        ({"partitionNames": ["2026-01-01"], "atOnce": -1}, "say 1 or more"),
     ],
 )
 def test_a_backfill_that_cannot_be_says_why(api: Api, given: dict[str, Any], said: str) -> None:
