@@ -73,6 +73,16 @@ def _problem(message: str, status: int = 400) -> Response:
     return JSONResponse({"errors": [{"message": message}]}, status)
 
 
+async def _body(request: Request) -> bytes | None:
+    """None for one that is too long, of which the rest is not read."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _LONGEST:
+            return None
+    return bytes(body)
+
+
 class _Endpoint:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -91,13 +101,11 @@ class _Queries(_Endpoint):
     async def answer(self, request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith("application/json"):
             return _problem("Send application/json.", 415)
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > _LONGEST:
-                return _problem("The request is too long.", 413)
+        body = await _body(request)
+        if body is None:
+            return _problem("The request is too long.", 413)
         try:
-            asked = json.loads(bytes(body))
+            asked = json.loads(body)
             query, variables = asked["query"], asked.get("variables")
             name = asked.get("operationName")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -177,9 +185,12 @@ class _Login:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
+        body = await _body(request)
+        if body is None:
+            return _problem("The request is too long.", 413)
         try:
-            token = json.loads(await request.body())["token"]
-        except (ValueError, KeyError, TypeError):
+            token = json.loads(body)["token"]
+        except (ValueError, KeyError, TypeError, RecursionError):
             return _problem("Send a JSON object with a token.")
         if not isinstance(token, str) or self._access.viewer(token) is None:
             await asyncio.sleep(0.5)

@@ -87,8 +87,14 @@ def test_what_is_no_question_is_refused(site: Site, body: bytes) -> None:
     assert site("graphql", body, content_type="application/json").status == 400
 
 
-def test_a_question_that_is_too_long_is_refused(site: Site) -> None:
-    assert site("graphql", b" " * (5 * 2**20), content_type="application/json").status == 413
+@pytest.mark.parametrize("path", ["graphql", "login"])
+def test_what_is_too_long_is_refused(site: Site, path: str) -> None:
+    assert site(path, b" " * (5 * 2**20), content_type="application/json").status == 413
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"{}", b'{"token": 1}', b"[" * 100_000, b"\xff"])
+def test_what_is_no_token_is_refused(site: Site, body: bytes) -> None:
+    assert site("login", body).status in (400, 401)
 
 
 def test_tokens_and_roles(service: Service, tmp_path: Path) -> None:
