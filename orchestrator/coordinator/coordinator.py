@@ -340,7 +340,7 @@ class Coordinator:
     def _begin_here(self, record: RunRecord) -> None:
         if record.code is None:
             self._refuse(record, "it names no code that another process could load.")
-        else:
+        elif record.run_id not in self._children:  # one that goes on outlives the loss of its shard
             self._children.start(record.run_id, record.code)
 
     def _refuse(self, record: RunRecord, reason: str) -> None:

@@ -24,7 +24,7 @@ from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.ownership import LEASE
 from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
-from orchestrator.coordinator.shards import SHARDS, all_shards
+from orchestrator.coordinator.shards import SHARDS, all_shards, shard_of
 from orchestrator.coordinator.shards import _plans as plans
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare
@@ -66,6 +66,13 @@ class Started:
     def look(self) -> None: ...
 
     def stop(self) -> None: ...
+
+
+class GoingOn(Started):
+    """The same, of processes that do not end."""
+
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self.runs
 
 
 class Flaky:
@@ -280,6 +287,29 @@ def test_one_that_stands_by_says_so_once(store: SqlStore, caplog: pytest.LogCapt
     store.let_go("queue", "elsewhere:1:1")
     waiting._hold(time.monotonic())
     assert caplog.messages[1:] == ["queue is ours."]
+
+
+def test_a_process_that_goes_on_is_the_only_one_of_its_run_when_its_shard_comes_back(store: SqlStore) -> None:
+    run_id, taken = launch(store), list[RunId]()
+    shard, children = shard_of(run_id), GoingOn()
+    coordinator = Coordinator(store, children, QueueLimits(), lambda name: Nowhere(taken))  # type: ignore[arg-type]
+
+    def turn() -> bool:
+        """Whether it has the shard then."""
+        coordinator._renew_at = 0.0
+        coordinator._turn()
+        return shard in coordinator._shards
+
+    try:
+        assert turn()
+        store.let_go(shard, store.held()[shard].owner)
+        assert store.hold(shard, "elsewhere:1:1", LEASE)
+        assert not turn()
+        store.let_go(shard, "elsewhere:1:1")
+        assert turn()
+    finally:
+        coordinator._close()
+    assert children.runs == [run_id]
 
 
 def test_a_run_whose_plan_cannot_be_read_holds_up_no_other_of_its_shard(store: SqlStore) -> None:
