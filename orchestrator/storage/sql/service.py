@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, union_all, update
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, text, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import (
@@ -70,6 +70,11 @@ _OPEN = [status.value for status in RunStatus if not status.is_final]
 _INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _AT_ONCE = 500  #: runs that one statement names
+#: Always in the same order, so that nobody waits for each other.
+_LOCK_POOLS = text(
+    "SELECT pg_advisory_xact_lock(7305982, key) FROM (SELECT DISTINCT hashtext(name) AS key "
+    "FROM json_array_elements_text(CAST(:names AS json)) AS name ORDER BY key) AS pools"
+)
 #: Columns that are not named as their fields are.
 _COLUMNS = {"running": "status"}
 
@@ -573,10 +578,7 @@ class ServiceTables(Database):
         granted: set[Slot] = set()
         with self._writing() as connection:
             names = sorted({slot.pool for slot in wanted})
-            query = select(pools).where(pools.c.name.in_(names)).order_by(pools.c.name).with_for_update()
-            room = {row.name: row.slots for row in connection.execute(query)}
-            if self.pooling.default_limit is not None:
-                room = {**dict.fromkeys(names, self.pooling.default_limit), **room}
+            room = self._limits_of(connection, names)
             used = select(slots.c.pool, slots.c.run_id, slots.c.step).where(slots.c.pool.in_(names))
             used = used.join(runs, runs.c.run_id == slots.c.run_id).where(runs.c.status.in_(_OPEN))
             taken = {Slot(row.pool, RunId(row.run_id), StepKey(row.step)) for row in connection.execute(used)}
@@ -596,6 +598,15 @@ class ServiceTables(Database):
                 rows = ({"run_id": run_id, "step": step, "pool": pool, "since": now} for pool, run_id, step in new)
                 self._statements.add_slot(connection, *rows)
         return granted
+
+    def _limits_of(self, connection: Connection, names: Sequence[str]) -> dict[str, int]:
+        """Nobody else takes slots of these pools until the transaction ends."""
+        otherwise = self.pooling.default_limit
+        if otherwise is not None and connection.dialect.name == "postgresql":  # those without a row to lock, too
+            connection.execute(_LOCK_POOLS, {"names": _as_json(names)})
+        query = select(pools).where(pools.c.name.in_(names)).order_by(pools.c.name).with_for_update()
+        limits = {row.name: row.slots for row in connection.execute(query)}
+        return limits if otherwise is None else {**dict.fromkeys(names, otherwise), **limits}
 
     def free_slots(self, given: Sequence[Slot]) -> None:
         if not given:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +20,8 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DeleteDynamicPartitionsRequest
 from opgrid.errors import RunAlreadyExists
-from opgrid.ids import RunId
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.pools import PoolSettings, Slot
 from orchestrator.storage.records import LeaseLost, RunRecord, RunsFilter
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus, retry_origin
 from orchestrator.storage.sql import statements as prepared
@@ -345,6 +347,25 @@ def test_pools(store: SqlStore) -> None:
     assert store.pools() == {"api": 1, "db": 2}
     store.set_pool("db", None)
     assert store.pools() == {"api": 1}
+
+
+def test_many_who_take_the_last_slot_of_a_pool_at_once(store: SqlStore, database_url: str) -> None:
+    store.launch([new(str(number)) for number in range(5)])
+    slots = [Slot("db", RunId(str(number)), StepKey("x")) for number in range(5)]
+    stores = [SqlStore(database_url, PoolSettings(default_limit=1)) for _ in slots]
+    together = threading.Barrier(len(stores))
+
+    def take(of: SqlStore, slot: Slot) -> set[Slot]:
+        together.wait(20)
+        return of.take_slots([slot, Slot("other", slot.run_id, StepKey("y"))])
+
+    with ThreadPoolExecutor(len(stores)) as threads:
+        for _ in range(20):
+            granted = list(threads.map(take, stores, slots))
+            assert [sum(slot.pool == pool for taken in granted for slot in taken) for pool in ("db", "other")] == [1, 1]
+            store.free_slots([slot for taken in granted for slot in taken])
+    for each in stores:
+        each.close()
 
 
 def test_who_waits_for_runs_is_told_by_other_processes(store: SqlStore, database_url: str) -> None:
