@@ -321,7 +321,7 @@ class Instance:
 
     def delete_run(self, run_id: str) -> None:
         """With its log and with what its steps stored, also what is left of one that is not there. Raises
-        InvariantViolationError for one that waits or goes on.
+        InvariantViolationError for one that waits or goes on, and for one that a re-execution may need.
         """
         run = self.store.run(run_id)
         if run is None:
@@ -331,7 +331,7 @@ class Instance:
 
     def wipe(self) -> None:
         """Forget every run that has ended, with its log and with what its steps stored. Those that wait or go on
-        stay.
+        stay, and those that re-executions of them may need.
         """
         self._removal().remove_ended()
 

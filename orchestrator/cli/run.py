@@ -312,7 +312,8 @@ def wipe(force: bool) -> None:
         click.echo(f"Deleted {_runs(deleted)}.")
         left = store.count()
         if left:
-            click.echo(f"{_runs(left)} left, which {'has' if left == 1 else 'have'} not ended. {END_FIRST}", err=True)
+            why = "which has not ended" if left == 1 else "which have not ended or are needed by one of these"
+            click.echo(f"{_runs(left)} left, {why}. {END_FIRST}", err=True)
 
 
 def _runs(count: int) -> str:

@@ -47,16 +47,25 @@ class Removal:
             self._store.delete_run(run_id)
 
     def remove_one(self, run: RunRecord) -> None:
-        """Raises InvariantViolationError for one that waits or goes on: whoever drives it writes to its log."""
+        """Raises InvariantViolationError for one that waits or goes on, for whoever drives it writes to its log, and
+        for one whose outputs a re-execution may read yet.
+        """
         if not run.is_finished:
             raise InvariantViolationError(
                 f"Run {run.run_id} has not ended ({run.status.value}), and is not deleted. {END_FIRST}"
             )
+        if by := self._store.needed([run.run_id]).get(run.run_id):
+            raise InvariantViolationError(
+                f"Run {run.run_id} is not deleted: run {by}, a re-execution of it or of the same run, has not ended "
+                f"and may need its outputs. {END_FIRST}"
+            )
         self.remove([run.run_id])
 
     def remove_ended(self) -> int:
-        """All runs but those that wait or go on; gives how many."""
+        """All runs but those that wait or go on, and those that re-executions of these may need; gives how many."""
         ended = [run.run_id for run in self._store.runs(ENDED)]
+        needed = self._store.needed(ended)
+        ended = [run_id for run_id in ended if run_id not in needed]
         self.remove(ended)
         return len(ended)
 

@@ -198,6 +198,13 @@ class MemoryStore:
             self._leases[run_id] = Lease("", 0.0, (before.epoch if before is not None else 0) + 1)
             return True
 
+    def needed(self, run_ids: Sequence[RunId]) -> dict[RunId, RunId]:
+        with self._lock:
+            rows = {run_id: run.root_run_id or run_id for run_id, run in self._runs.items()}
+            going = {run.root_run_id: run_id for run_id, run in self._runs.items() if not run.is_finished}
+        found = {run_id: going.get(RunId(rows.get(run_id, run_id))) for run_id in run_ids}
+        return {run_id: RunId(by) for run_id, by in found.items() if by is not None and by != run_id}
+
     def delete_run(self, run_id: str) -> None:
         with self._lock:
             self._runs.pop(run_id, None)

@@ -135,6 +135,12 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
         """End a run over the head of whoever drives it, whose later words are refused; False where it has ended."""
         ...
 
+    def needed(self, run_ids: Sequence[RunId]) -> dict[RunId, RunId]:
+        """Those of these runs that a re-execution which has not ended may read outputs of, with that one: it goes on
+        from any run of its row.
+        """
+        ...
+
     def delete_run(self, run_id: str) -> None:
         """Forget a run and its log. Nothing happens where there is none."""
         ...

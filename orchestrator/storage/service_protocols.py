@@ -104,7 +104,9 @@ class ServiceStore(Store, Protocol):
         ...
 
     def old_runs(self, before: float | None, kept: int | None, limit: int) -> list[RunId]:
-        """Runs that have ended, oldest first: earlier than ``before``, or beyond the newest ``kept``."""
+        """Runs that have ended and are not ``needed``, oldest first: earlier than ``before``, or beyond the newest
+        ``kept``.
+        """
         ...
 
     def purge_logs(self, before: float | None, kept: int | None, limit: int) -> int:

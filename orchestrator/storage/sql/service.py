@@ -28,7 +28,7 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import Slot
-from orchestrator.storage.records import Lease, RunRecord, StepRecord
+from orchestrator.storage.records import ROOT_TAG, Lease, RunRecord, StepRecord
 from orchestrator.storage.service_records import (
     RETRY,
     AuditEntry,
@@ -70,6 +70,15 @@ _OPEN = [status.value for status in RunStatus if not status.is_final]
 _INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _AT_ONCE = 500  #: runs that one statement names
+_going = runs.alias()
+#: The first runs of rows of re-executions in which one has not ended.
+_ROWS = (
+    select(run_tags.c.value)
+    .join(_going, _going.c.id == run_tags.c.run)
+    .where(run_tags.c.key == ROOT_TAG, _going.c.status.in_(_OPEN))
+)
+_OF_ROWS = select(run_tags.c.run).where(run_tags.c.key == ROOT_TAG, run_tags.c.value.in_(_ROWS))
+_NOT_NEEDED = (runs.c.run_id.not_in(_ROWS), runs.c.id.not_in(_OF_ROWS))
 #: Always in the same order, so that nobody waits for each other.
 _LOCK_POOLS = text(
     "SELECT pg_advisory_xact_lock(7305982, key) FROM (SELECT DISTINCT hashtext(name) AS key "
@@ -246,14 +255,28 @@ class ServiceTables(Database):
     # ---- what is forgotten ------------------------------------------------------------------------------------------
 
     def old_runs(self, before: float | None, kept: int | None, limit: int) -> list[RunId]:
-        """Runs that have ended, oldest first: earlier than ``before``, or beyond the newest ``kept``."""
+        """Runs that have ended and are not ``needed``, oldest first: earlier than ``before``, or beyond the newest
+        ``kept``.
+        """
         old: list[Any] = [] if before is None else [runs.c.ended < before]
         if kept is not None:
             newest = select(runs.c.id).order_by(runs.c.id.desc()).offset(kept).limit(1).scalar_subquery()
             old.append(runs.c.id <= newest)
-        query = select(runs.c.run_id).where(or_(*old), runs.c.status.not_in(_OPEN)) if old else None
-        found = self._all(query.order_by(runs.c.id).limit(limit)) if query is not None else ()
+        ended = select(runs.c.run_id).where(or_(*old), runs.c.status.not_in(_OPEN), *_NOT_NEEDED) if old else None
+        found = self._all(ended.order_by(runs.c.id).limit(limit)) if ended is not None else ()
         return [RunId(row.run_id) for row in found]
+
+    def needed(self, run_ids: Sequence[RunId]) -> dict[RunId, RunId]:
+        query = select(run_tags.c.value, runs.c.run_id).join(runs, runs.c.id == run_tags.c.run)
+        query = query.where(run_tags.c.key == ROOT_TAG)
+        going = {row.value: RunId(row.run_id) for row in self._all(query.where(runs.c.status.in_(_OPEN)))}
+        if not going:
+            return {}
+        roots: dict[RunId, str] = {run_id: run_id for run_id in run_ids}
+        for start in range(0, len(run_ids), _AT_ONCE):
+            these = query.where(runs.c.run_id.in_(run_ids[start : start + _AT_ONCE]))
+            roots |= {RunId(row.run_id): row.value for row in self._all(these)}
+        return {run_id: going[root] for run_id, root in roots.items() if going.get(root, run_id) != run_id}
 
     def purge_contents(self, limit: int) -> int:
         """Forget plans and snapshots that no run has any more; gives how many."""

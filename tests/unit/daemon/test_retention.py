@@ -29,9 +29,9 @@ def store(database_url: str) -> Iterator[SqlStore]:
     made.close()
 
 
-def run(store: SqlStore, name: str, status: RunStatus, at: float, plan: str = "p") -> None:
-    run_id = RunId(name)
-    brief = RunBrief(run_id, JobRef("job", "h"), ExecutorChoice("celery"))
+def run(store: SqlStore, name: str, status: RunStatus, at: float, plan: str = "p", root: str | None = None) -> None:
+    run_id, root_id = RunId(name), None if root is None else RunId(root)
+    brief = RunBrief(run_id, JobRef("job", "h"), ExecutorChoice("celery"), root_run_id=root_id, parent_run_id=root_id)
     record = RunRecord(run_id, "job", RunStatus.QUEUED, brief, plan, "s", created=at)
     store.launch([NewRun(record, b"plan", b"snapshot", [RunEnqueued(run_id=run_id, at=at)])])
     with store.turn() as turn:
@@ -66,6 +66,20 @@ def test_runs_beyond_a_number(store: SqlStore) -> None:
         run(store, str(number), RunStatus.STARTED if number == 1 else RunStatus.SUCCESS, NOW)
     forget_old(store, Removal(store), Retention(runs_count=3), NOW)
     assert kept(store) == ["1", "3", "4", "5"]
+
+
+def test_runs_that_a_reexecution_may_need_stay_until_it_has_ended(store: SqlStore) -> None:
+    run(store, "root", RunStatus.FAILURE, NOW - 11 * DAY)
+    run(store, "first", RunStatus.FAILURE, NOW - 11 * DAY, root="root")
+    run(store, "second", RunStatus.STARTED, NOW, root="root")
+    run(store, "old", RunStatus.FAILURE, NOW - 11 * DAY)
+    run(store, "again", RunStatus.SUCCESS, NOW - 11 * DAY, root="old")
+    forget_old(store, Removal(store), Retention(runs_days=10, runs_count=1), NOW)
+    assert kept(store) == ["first", "root", "second"]
+    with store.turn() as turn:
+        turn.set_status(RunId("second"), RunStatus.SUCCESS, NOW)
+    forget_old(store, Removal(store), Retention(runs_days=10), NOW)
+    assert kept(store) == ["second"]
 
 
 def logged(store: SqlStore, name: str, *at: float) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 
@@ -51,6 +53,31 @@ def test_files_of_a_run_go_and_those_of_others_stay(tmp_path: Path) -> None:
         assert [each.run_id for each in instance.get_runs()] == [second]
         instance.wipe()
         assert not any(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize("of", [Instance.ephemeral, Instance.local_temp])
+def test_a_run_that_a_reexecution_may_need_stays_until_that_has_ended(of: Callable[[], Instance]) -> None:
+    with of() as instance:
+        root, other = run(instance), run(instance)
+        first = small.execute_in_process(instance=instance).run_id
+        ended = instance.record(first)
+        parts = instance.store.content(ended.plan), instance.store.content(ended.snapshot)
+        for name, parent, status in (("second", root, RunStatus.FAILURE), ("third", "second", RunStatus.QUEUED)):
+            brief = msgspec.structs.replace(
+                ended.brief, run_id=RunId(name), parent_run_id=RunId(parent), root_run_id=RunId(root)
+            )
+            again = dataclasses.replace(ended, run_id=RunId(name), status=status, brief=brief)
+            instance.store.create_run(again, *parts)
+        for name in (root, "second"):
+            with pytest.raises(InvariantViolationError, match=f"{name} is not deleted: run third.*opgrid run cancel"):
+                instance.delete_run(name)
+        instance.delete_run(other)
+        instance.wipe()
+        assert sorted(each.run_id for each in instance.get_runs()) == sorted([root, "second", "third"])
+        instance.report_run_canceled(instance.record("third"))
+        instance.delete_run(root)
+        instance.wipe()
+        assert instance.get_runs() == []
 
 
 def test_runs_that_go_on_stay_with_what_they_stored(tmp_path: Path) -> None:
