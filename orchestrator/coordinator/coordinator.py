@@ -156,6 +156,7 @@ class Coordinator:
                     if not away:
                         _log.warning("%s Waiting for it.", error)
                     away = True
+                    self._monitor.start_over()
                 except Exception:  # one run, or one bug, is no reason to drive none
                     _log.exception("A turn failed, and is tried again.")
                     self._stopped.wait(1.0)

@@ -54,6 +54,10 @@ class Monitor:
         self._since = seen
         return late
 
+    def start_over(self) -> None:
+        """Nothing could be looked at for a while, nor could processes get on."""
+        self._since = {}
+
 
 def _worded(limit: float, is_start: bool) -> str:
     if is_start:

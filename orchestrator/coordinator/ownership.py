@@ -57,7 +57,8 @@ def driving(store: Store, run_id: RunId, inbox: Inbox | None = None, lease: Leas
             yield log
     finally:
         if not log.is_closed:
-            store.drop_lease(run_id, owner)
+            with contextlib.suppress(DatabaseUnreachable):  # others take over when the lease ends
+                store.drop_lease(run_id, owner)
 
 
 def _taken(store: Store, run_id: RunId, owner: str) -> Lease:

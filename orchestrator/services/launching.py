@@ -25,6 +25,7 @@ from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
 from orchestrator.coordinator.ownership import LEASE, driving, this_process
+from orchestrator.coordinator.patience import PatientLog, PatientPools
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
@@ -210,15 +211,16 @@ def drive_new(
     watch: Watch | None = None,
     inbox: Inbox | None = None,
 ) -> RunStatus:
-    """Store a prepared run and drive it to its end; to that which another process has given it, if one has."""
+    """Store a prepared run and drive it to its end; to that which another process has given it, if one has. A database
+    that goes away meanwhile is waited for.
+    """
     run = LiveRun.new(prepared.brief, prepared.plan)
     lease = store.create_own_run(prepared.record, prepared.plan_json, prepared.snapshot_json, this_process(), LEASE)
     inbox = inbox or Inbox()
     try:
         with driving(store, run.run_id, inbox, lease) as log:
-            return drive([run], executors, log, watch=watch, inbox=inbox, stream=prepared.brief.stream, pools=store)[
-                run.run_id
-            ]
+            patient, stream, pools = PatientLog(log), prepared.brief.stream, PatientPools(store)
+            return drive([run], executors, patient, watch=watch, inbox=inbox, stream=stream, pools=pools)[run.run_id]
     except LeaseLost:
         ended = _end_of(store, run.run_id)
         if ended is None:

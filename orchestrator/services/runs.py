@@ -9,6 +9,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError
 from opgrid.loading import job_for
 from orchestrator.coordinator.ownership import driving
+from orchestrator.coordinator.patience import PatientLog, PatientPools
 from orchestrator.coordinator.shards import within
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch, drive
@@ -42,7 +43,7 @@ def resume_run(
     max_runtime: float | None = None,
 ) -> RunStatus:
     """Drive on from the log. Steps that succeeded do not run again. ``max_runtime``: seconds that the run may take,
-    where its tags do not say. Raises RunIsDriven.
+    where its tags do not say. A database that goes away meanwhile is waited for. Raises RunIsDriven.
     """
     brief = record.brief
     plan = within(Plan.from_json(store.content(record.plan)), max_runtime)
@@ -63,7 +64,8 @@ def resume_run(
         )
         try:
             run = resume(brief, plan, store.read(record.run_id), executors, time.time())
-            ended = drive([run], executors, log, watch=watch, inbox=inbox, stream=brief.stream, pools=store)
+            pools = PatientPools(store)
+            ended = drive([run], executors, PatientLog(log), watch=watch, inbox=inbox, stream=brief.stream, pools=pools)
             return ended[record.run_id]
         finally:
             close_all(executors)

@@ -6,9 +6,11 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url
 
 from opgrid.broker.connection import connect
 from opgrid.broker.fleet import start_worker
@@ -284,6 +286,45 @@ def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
 
         until(killed_thrice, say=service.logs)
         assert service.status(run) is RunStatus.FAILURE
+    finally:
+        service.close()
+
+
+@contextmanager
+def away(server: str, database_url: str) -> Iterator[None]:
+    """Nobody has a connection to the database, nor gets one."""
+    name = make_url(database_url).database
+    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    engine.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("executor", ["multiprocess", "in_process"])
+def test_a_run_on_a_local_executor_outlives_its_database(
+    executor: str, postgres_server: str, postgres_url: str, tmp_path: Path
+) -> None:
+    mark, gates = tmp_path / "mark", [tmp_path / "first", tmp_path / "second"]
+    ops = {gate.name: {"config": {"mark": str(mark), "gate": str(gate)}} for gate in gates}
+    service = Service(tmp_path, postgres_url, None)
+    try:
+        service.start("orchestrator")
+        run = service.launch("two", executor, run_config={"ops": ops})
+        until(mark.exists, say=service.logs)
+        for begun, gate in enumerate(gates, start=1):
+            until(lambda: len(mark.read_text().split()) == begun, say=service.logs)  # noqa: B023 - it is asked here
+            with away(postgres_server, postgres_url):
+                gate.touch()
+                until(lambda: service.logs().count("Waiting for it.") >= 2 * begun, say=service.logs)  # noqa: B023
+        assert service.ended(run) is RunStatus.SUCCESS
+        assert mark.read_text().split() == ["first", "second"]  # none was lost, and run again
+        assert "before the run" not in service.logs()
     finally:
         service.close()
 

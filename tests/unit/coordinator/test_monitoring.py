@@ -34,6 +34,14 @@ def test_one_that_does_not_end() -> None:
     assert late(monitor, RunStatus.CANCELING, 105, "enough") == [("a", False)]
 
 
+def test_the_time_for_which_nobody_could_look_does_not_count() -> None:
+    monitor = Monitor(RunMonitoring(start_timeout_seconds=10))
+    assert late(monitor, RunStatus.STARTING, 100) == []
+    monitor.start_over()
+    assert late(monitor, RunStatus.STARTING, 200) == []
+    assert late(monitor, RunStatus.STARTING, 210) == [("a", True)]
+
+
 def test_without_limits() -> None:
     monitor = Monitor(RunMonitoring(None, None))
     assert late(monitor, RunStatus.STARTING, 0) == []
