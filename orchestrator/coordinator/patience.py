@@ -85,6 +85,7 @@ class _Said:
     events: dict[RunId, list[Report]] = field(default_factory=dict)
     statuses: list[tuple[RunId, RunStatus, float]] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
+    slots: list[Slot] = field(default_factory=list)
 
     def append(self, run_id: RunId, events: Sequence[Report]) -> None:
         if events:
@@ -92,6 +93,9 @@ class _Said:
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         self.statuses.append((run_id, status, at))
+
+    def free_slots(self, slots: Sequence[Slot]) -> None:
+        self.slots.extend(slots)
 
     def set_position(self, stream: str, position: Position) -> None:
         self.positions[stream] = position
@@ -103,6 +107,8 @@ class _Said:
             turn.set_status(*status)
         for stream, position in self.positions.items():
             turn.set_position(stream, position)
+        if self.slots:
+            turn.free_slots(self.slots)
 
 
 class PatientPools:
@@ -113,9 +119,6 @@ class PatientPools:
 
     def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
         return patiently(lambda: self._store.take_slots(wanted))
-
-    def free_slots(self, slots: Sequence[Slot]) -> None:
-        patiently(lambda: self._store.free_slots(slots))
 
     def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
         patiently(lambda: self._store.keep_slots(run_id, steps))
