@@ -304,6 +304,20 @@ class DatabaseUnreachable(OpGridError):
     exit_code = 4
 
 
+class ValueRefused(OpGridError):
+    """The database is there, and refuses what was to be stored: asked again, it would again."""
+
+    exit_code = 2
+
+    def __init__(self, database: str, problem: str, runs: Sequence[str] = ()) -> None:
+        super().__init__(database, problem, runs)
+        self.database, self.problem = database, problem
+        self.runs = runs  #: of a turn: those that it was about
+
+    def describe(self) -> str:
+        return f"The database {self.database} refuses a value: {self.problem}. Make it shorter, or write it otherwise."
+
+
 class PayloadRejected(OpGridError):
     """Stored bytes are not what their writer signed: they were not unpickled."""
 

@@ -15,6 +15,11 @@ from opgrid.errors import InvalidDefinitionError
 #: On a job or a run: seconds from its start after which it fails.
 MAX_RUNTIME_SECONDS_TAG: Final = "opgrid/max_runtime"
 
+#: Bytes that a database can look a value up by.
+LONGEST_VALUE: Final = 2000
+#: Characters of a partition key.
+LONGEST_PARTITION_KEY: Final = 255
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+\Z")
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
 
@@ -79,7 +84,21 @@ def check_mapping_key(key: object) -> str:
         raise InvalidDefinitionError(
             f"{key!r} cannot be a mapping key: mapping keys are made of letters, digits and underscores.{hint}"
         )
+    if len(key) > LONGEST_VALUE:
+        raise InvalidDefinitionError(
+            f"A mapping key has {len(key)} characters: {key[:40] + '...'!r}. It may have {LONGEST_VALUE}: take a part "
+            "of it, or a digest."
+        )
     return key
+
+
+def check_storable(text: str, what: str, most: int | None = None) -> None:
+    """Raises InvalidDefinitionError for what not every database stores; ``most``: bytes that it may have."""
+    if "\0" in text:
+        raise InvalidDefinitionError(f"{what} has a NUL character in it, which PostgreSQL cannot store: leave it out.")
+    size = len(text.encode(errors="surrogatepass"))
+    if most is not None and size > most:
+        raise InvalidDefinitionError(f"{what} has {size} bytes, and may have {most}: take a part of it, or a digest.")
 
 
 def check_owners(owners: object, what: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from opgrid.contracts.tags import tags_of
+from opgrid.definitions.names import LONGEST_PARTITION_KEY, LONGEST_VALUE, check_storable
 from opgrid.errors import InvalidDefinitionError
 
 
@@ -32,6 +33,8 @@ class RunRequest:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InvalidDefinitionError(f"{what} has {name}={value!r}: it has to be a string. Use str(...).")
+        if self.run_key is not None:
+            check_storable(self.run_key, f"The run_key {self.run_key[:40]!r} of a RunRequest", LONGEST_VALUE)
         if self.asset_selection is not None or self.stale_assets_only or self.asset_check_keys is not None:
             raise InvalidDefinitionError(f"{what} selects assets; opgrid runs jobs of ops. Name a job with job_name=.")
         object.__setattr__(self, "run_config", plain_config(self.run_config, what))
@@ -75,6 +78,17 @@ class AddDynamicPartitionsRequest(_PartitionsRequest):
 
     partitions_def_name: str
     partition_keys: Sequence[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in self.partition_keys:
+            what = f"The partition key {key[:40]!r} of an {type(self).__name__}"
+            check_storable(key, what)
+            if len(key) > LONGEST_PARTITION_KEY:
+                raise InvalidDefinitionError(
+                    f"{what} has {len(key)} characters, and may have {LONGEST_PARTITION_KEY}: take a part of it, or a "
+                    "digest."
+                )
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,8 @@ class SensorResult:
             raise InvalidDefinitionError(
                 f"A SensorResult has the cursor {self.cursor!r}: it has to be a string. Use str() or json.dumps()."
             )
+        if self.cursor is not None:
+            check_storable(self.cursor, "The cursor of a SensorResult")
         if isinstance(self.skip_reason, str):
             object.__setattr__(self, "skip_reason", SkipReason(self.skip_reason))
 

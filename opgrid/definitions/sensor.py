@@ -19,7 +19,7 @@ from opgrid.definitions.automation import (
     targets_of,
     where,
 )
-from opgrid.definitions.names import check_name, check_owners, place_of
+from opgrid.definitions.names import check_name, check_owners, check_storable, place_of
 from opgrid.definitions.run_request import (
     DeleteDynamicPartitionsRequest,
     DynamicPartitionsRequest,
@@ -93,6 +93,8 @@ class SensorEvaluationContext(EvaluationContext):
             raise InvariantViolationError(
                 f"update_cursor was given {cursor!r}: a cursor has to be a string. Use str() or json.dumps()."
             )
+        if cursor is not None:
+            check_storable(cursor, "The cursor that update_cursor was given")
         self._cursor, self._cursor_was_updated = cursor, True
 
     @property

@@ -17,7 +17,7 @@ from opgrid.contracts.events import RunFailed
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
-from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun
+from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.coordinator.ownership import LEASE, ShardLog, is_dead, this_process
 from orchestrator.coordinator.queue import NO_POOLS, RunPools
@@ -136,6 +136,7 @@ class Shard:
         self._make_executor = make_executor
         self._on_end = on_end
         self._driven: set[RunId] = set()
+        self._refused: dict[RunId, str] = {}  #: runs that are to fail, for the database does not take what they say
         self._inbox = Inbox(open=True, on_end=self._has_ended)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"opgrid-{name}", daemon=True)
@@ -178,6 +179,10 @@ class Shard:
             except LeaseLost as error:
                 _log.warning("%s", error)
                 return
+            except ValueRefused as error:
+                _log.error("%s: %s", self.name, error)
+                self._refused.update(dict.fromkeys(map(RunId, error.runs), str(error)))
+                self._stopped.wait(0.0 if error.runs else 1.0)
             except (BrokerUnreachable, DatabaseUnreachable) as error:
                 _log.warning("%s: %s Trying again.", self.name, error)
                 self._stopped.wait(1.0)
@@ -185,7 +190,15 @@ class Shard:
                 _log.exception("%s failed, and is taken up again.", self.name)
                 self._stopped.wait(1.0)
 
+    def _fail_refused(self) -> None:
+        """Of what runs say, the database takes none where it refuses a part: the others go on without those."""
+        for run_id, reason in list(self._refused.items()):
+            failed = RunFailed(run_id=run_id, at=time.time(), reason=reason)
+            self._store.end_run(run_id, RunStatus.FAILURE, [failed], failed.at)
+            del self._refused[run_id]
+
     def _drive(self) -> None:
+        self._fail_refused()
         executor = self._make_executor(self.name)
         try:
             executors = {CELERY: executor}

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from opgrid.contracts.status import RunStatus
-from opgrid.errors import DatabaseUnreachable, OpGridError
+from opgrid.errors import DatabaseUnreachable, OpGridError, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.daemon.retries import NUMBER_TAG, to_look_at
 from orchestrator.locations.location import Location
@@ -167,7 +167,11 @@ class Backfills:
                 self._end(backfill, BackfillStatus.COMPLETED_FAILED, f"Partition {key!r} cannot be run: {made}")
                 return
             new.append(made)
-        self._store_runs(backfill, progress, new)
+        try:
+            self._store_runs(backfill, progress, new)
+        except ValueRefused as error:
+            self._end(backfill, BackfillStatus.COMPLETED_FAILED, str(error))
+            return
         progress.broken = 0
         self._note(backfill, None)
 

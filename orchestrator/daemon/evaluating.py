@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from opgrid.contracts.events import ErrorInfo
 from opgrid.definitions.run_request import (
@@ -12,6 +13,7 @@ from opgrid.definitions.run_request import (
     DeleteDynamicPartitionsRequest,
     DynamicPartitionsRequest,
 )
+from opgrid.errors import ValueRefused
 from opgrid.ids import RunId
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import (
@@ -27,7 +29,14 @@ from orchestrator.locations.messages import (
 from orchestrator.locations.process import LocationBroken
 from orchestrator.services.submission import ready
 from orchestrator.storage.service_protocols import ServiceStore
-from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
+from orchestrator.storage.service_records import (
+    LONGEST_LAUNCH_KEY,
+    Instigator,
+    InstigatorKind,
+    NewRun,
+    Tick,
+    TickStatus,
+)
 
 Asked = TickSchedule | TickSensor | TickRunStatus
 
@@ -52,9 +61,9 @@ def commit(
     now: float,
     failed: Instigator | None = None,
 ) -> list[RunId] | None:
-    """Store a tick. ``after`` is the state that a good tick leaves; a failed one keeps cursor and run key, or has those
-    of ``failed``. What gave neither runs nor a reason leaves no record. None where another process has ticked
-    meanwhile.
+    """Store a tick. ``after`` is the state that a good tick leaves; a failed one, and one that the database refuses,
+    keeps cursor and run key, or has those of ``failed``. What gave neither runs nor a reason leaves no record. None
+    where another process has ticked meanwhile.
     """
     place = (before.location, before.name, before.kind, at)
     if isinstance(answer, Failed):
@@ -71,16 +80,30 @@ def commit(
     found = None
     if answer.runs or answer.skipped is not None:
         found = Tick(*place, status, now, reason=answer.skipped, log=answer.log)
-    runs = [_new(before, run, at, number) for number, run in enumerate(answer.runs)]
-    return store.commit_tick(found, before, after, runs, _requests(answer.partitions))
+    before_now = store.launched(before.origin) if any(len(key) > LONGEST_LAUNCH_KEY for key in keys) else {}
+    runs = [_new(before, run, at, number, before_now) for number, run in enumerate(answer.runs)]
+    try:
+        return store.commit_tick(found, before, after, runs, _requests(answer.partitions))
+    except ValueRefused as error:
+        return commit(store, before, after, Failed(ErrorInfo.of(error), answer.log), at, now, failed)
 
 
-def _new(state: Instigator, run: ReadyRun, at: float, number: int) -> NewRun:
-    """A schedule launches once a tick, also where it gives no key; a sensor once a key, if it gives one."""
+def _new(state: Instigator, run: ReadyRun, at: float, number: int, before: Collection[str]) -> NewRun:
+    """A schedule launches once a tick, also where it gives no key; a sensor once a key, if it gives one. ``before``:
+    keys that were launched, where some may be there that are kept as they were given, though they are long.
+    """
     key = run.run_key
     if key is None:
         key = f"{at:.0f}/{number}" if state.kind is InstigatorKind.SCHEDULE else uuid.uuid4().hex
-    return ready(run, state.origin, key)
+    return ready(run, state.origin, key if key in before else _shortened(key))
+
+
+def _shortened(key: str) -> str:
+    """A long one ends with its digest, and is as unlike others as it was."""
+    if len(key) <= LONGEST_LAUNCH_KEY:
+        return key
+    digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+    return f"{key[: LONGEST_LAUNCH_KEY - len(digest) - 1]}-{digest}"
 
 
 def _requests(changes: Sequence[PartitionChange]) -> list[DynamicPartitionsRequest]:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from typing import Final
 
+from opgrid.definitions.names import check_storable
 from opgrid.errors import UnknownName
 from orchestrator.locations.messages import LocationInfo, ScheduleInfo, SensorInfo
 from orchestrator.storage.service_protocols import ServiceStore
@@ -68,6 +69,9 @@ def _begin(store: ServiceStore, info: Info, state: Instigator) -> None:
 
 
 def set_cursor(store: ServiceStore, location: str, info: SensorInfo, cursor: str | None) -> None:
+    """Raises InvalidDefinitionError for what not every database stores."""
+    if cursor is not None:
+        check_storable(cursor, f"The cursor of sensor {info.name!r}")
     store.set_instigator(dataclasses.replace(state_of(store, location, info), cursor=cursor), ("cursor",))
 
 

@@ -12,7 +12,7 @@ from opgrid.definitions.partitions.base import PARTITION_RANGE_TAG, PARTITION_TA
 from opgrid.errors import InvariantViolationError, RunNotFoundError, UnknownPartitionError, nearest
 from opgrid.ids import RunId
 from orchestrator.storage.service_protocols import ServiceStore
-from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
+from orchestrator.storage.service_records import LONGEST_LAUNCH_KEY, Backfill, BackfillOptions, BackfillStatus
 
 _FAILED: Final = (RunStatus.FAILURE, RunStatus.CANCELED)
 
@@ -75,9 +75,17 @@ def chosen(
 def request(
     store: ServiceStore, location: str, job: str, partitions: Sequence[str], options: BackfillOptions
 ) -> Backfill:
-    """Stored, for the daemon to launch its runs. Raises InvariantViolationError for no partition, or none at once."""
+    """Stored, for the daemon to launch its runs. Raises InvariantViolationError for no partition, or none at once, and
+    for keys that are too long: those of several dimensions may be.
+    """
     if not partitions:
         raise InvariantViolationError(f"There is no partition of {job!r} to run.")
+    longest = max(partitions, key=len)
+    if len(longest) > LONGEST_LAUNCH_KEY:
+        raise InvariantViolationError(
+            f"The partition key {longest[:40] + '...'!r} of {job!r} has {len(longest)} characters; in a backfill it "
+            f"may have {LONGEST_LAUNCH_KEY}."
+        )
     if options.at_once is not None and options.at_once < 1:
         raise InvariantViolationError(
             f"A backfill with {options.at_once} runs at once would launch none: say 1 or more, or leave it out for "

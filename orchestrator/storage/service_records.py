@@ -17,6 +17,8 @@ from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.storage.records import RunRecord
 
+#: Characters of a key that launches one run.
+LONGEST_LAUNCH_KEY: Final = 255
 #: Begins the origin of a run that repeats a failed one by itself; the id of that follows.
 RETRY: Final = "retry:"
 

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from opgrid.errors import DatabaseUnreachable
+from opgrid.errors import DatabaseUnreachable, ValueRefused
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.storage.sql.bell import bell_of
 from orchestrator.storage.sql.checkpoints import Checkpoints
 from orchestrator.storage.sql.clock import LeaseClock, lease_clock
-from orchestrator.storage.sql.engine import open_engine, reading, unreachable
+from orchestrator.storage.sql.engine import open_engine, reading, refused, unreachable
 from orchestrator.storage.sql.migrate import upgrade
 from orchestrator.storage.sql.statements import Prepared, Row, statements_for
 
@@ -69,7 +69,7 @@ class Database:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise unreachable(self._engine, error) from error
+            raise self._problem(error) from error
         if rings:
             self._bell.after_commit()
 
@@ -79,7 +79,10 @@ class Database:
             with self._read.connect() as connection, _replaced(connection):
                 yield connection
         except DBAPIError as error:
-            raise unreachable(self._engine, error) from error
+            raise self._problem(error) from error
+
+    def _problem(self, error: DBAPIError) -> DatabaseUnreachable | ValueRefused:
+        return refused(self._engine, error) or unreachable(self._engine, error)
 
     def _all(self, query: Any, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
         with self._reading() as connection:

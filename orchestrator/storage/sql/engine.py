@@ -10,16 +10,18 @@ from typing import Any, Final
 
 from sqlalchemy import Dialect, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from opgrid.errors import DatabaseUnreachable, SettingsError
+from opgrid.errors import DatabaseUnreachable, SettingsError, ValueRefused
 from orchestrator.storage.sql.statements import tell
 
 _USED: Final = "opgrid_used"
 #: Milliseconds after which PostgreSQL ends a transaction whose process does nothing: one that is frozen, or cut off,
 #: would hold up all others with its locks.
 _IDLE_IN_TRANSACTION: Final = 8000
+#: Classes of PostgreSQL's errors: data exceptions, and program limits such as the longest entry of an index.
+_REFUSALS: Final = frozenset({"22", "54"})
 #: In a URL: after how many times PostgreSQL prepares a statement; ``none``: never.
 _PREPARE: Final = "prepare_threshold"
 #: Seconds for which a connection is taken to live on.
@@ -120,8 +122,20 @@ class _Freshness:
 
 def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:
     shown = engine.url.render_as_string(hide_password=True)
-    problem = str(error.orig).partition("\n")[0].rstrip(".")
-    return DatabaseUnreachable(f"The database {shown} cannot be used: {problem}. See OPGRID_DATABASE_URL.")
+    return DatabaseUnreachable(f"The database {shown} cannot be used: {_problem(error)}. See OPGRID_DATABASE_URL.")
+
+
+def refused(engine: Engine, error: DBAPIError) -> ValueRefused | None:
+    """What the database says of a value, and would say again. None where anything else is wrong: that passes."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    says_so = isinstance(error, DataError) or state[:2] in _REFUSALS
+    if error.connection_invalidated or not says_so:
+        return None
+    return ValueRefused(engine.url.render_as_string(hide_password=True), _problem(error))
+
+
+def _problem(error: DBAPIError) -> str:
+    return str(error.orig).partition("\n")[0].rstrip(".")
 
 
 def _make_folder(folder: Path) -> None:

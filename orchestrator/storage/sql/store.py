@@ -13,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.told import Report
 from opgrid.contracts.wire import decode_brief, encode_brief
-from opgrid.errors import RunAlreadyExists
+from opgrid.errors import RunAlreadyExists, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.storage.memory import tagged
 from orchestrator.storage.records import (
@@ -56,12 +57,36 @@ class SqlStore(EventLog, ServiceTables):
     @contextmanager
     def turn(self) -> Iterator[SqlTurn]:
         """Its transaction ends with what it writes: nothing may come behind that."""
-        with self._writing() as connection:
-            turn = SqlTurn(connection, self._statements)
-            yield turn
-            events = turn.write(commits=True)
+        events, runs = 0, dict[RunId, list[Report]]()
+        try:
+            with self._writing() as connection:
+                turn = SqlTurn(connection, self._statements)
+                yield turn
+                runs = turn.told
+                events = turn.write(commits=True)
+        except ValueRefused as error:
+            if not runs:
+                raise
+            raise ValueRefused(error.database, error.problem, self._refused(runs)) from error
         if self._checkpoints is not None:
             self._checkpoints.wrote(events)
+
+    def _refused(self, told: Mapping[RunId, Sequence[Report]]) -> tuple[RunId, ...]:
+        """Those of the runs whose events are refused."""
+        return tuple(run_id for run_id, events in told.items() if not self._takes(run_id, events))
+
+    def _takes(self, run_id: RunId, events: Sequence[Report]) -> bool:
+        """Tried, and not stored."""
+        try:
+            with self._writing() as connection:
+                turn = SqlTurn(connection, self._statements)
+                turn.append(run_id, events)
+                turn.write()
+                if (transaction := connection.get_transaction()) is not None:
+                    transaction.rollback()
+        except ValueRefused:
+            return False
+        return True
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
         with self._creating(record) as connection:

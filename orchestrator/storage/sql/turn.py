@@ -35,7 +35,7 @@ class SqlTurn:
         self._statements = statements
         self._fence: tuple[Fence, str, int] | None = None
         self._whose = ""  #: lease that is to be, for the error
-        self._told: dict[RunId, list[Report]] = {}
+        self.told: dict[RunId, list[Report]] = {}
         self._contents: dict[str, bytes] = {}
         self._runs: list[Mapping[str, Any]] = []
         self._tags: list[Mapping[str, Any]] = []
@@ -82,7 +82,7 @@ class SqlTurn:
         self._tags += [{"of": run_id, "tag": key[:_LONGEST_KEY], "said": str(value)} for key, value in tags.items()]
 
     def append(self, run_id: RunId, events: Sequence[Report]) -> None:
-        self._told.setdefault(run_id, []).extend(events)
+        self.told.setdefault(run_id, []).extend(events)
 
     def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
         """Final is final, whoever ended it."""
@@ -130,7 +130,7 @@ class SqlTurn:
                 said.upsert_steps(connection, steps)
             if commits and (transaction := connection.get_transaction()) is not None:
                 transaction.commit()
-        return sum(map(len, self._told.values()))
+        return sum(map(len, self.told.values()))
 
     def _check_fence(self) -> None:
         """Once, before anything is written."""
@@ -157,7 +157,7 @@ class SqlTurn:
         self._ended, self._freed = {}, []
 
     def _rows_of_events(self) -> list[Row]:
-        rows = [row for run_id, events in self._told.items() for row in rows_of(run_id, events)]
+        rows = [row for run_id, events in self.told.items() for row in rows_of(run_id, events)]
         if not rows or self._statements.last_event is None:
             return rows
         (last,) = self._statements.last_event.first(self._connection) or (None,)
@@ -168,7 +168,7 @@ class SqlTurn:
     def _rows_of_steps(self) -> list[Row]:
         return [
             (run_id, step, _SAID[change.status], change.attempt, change.started, change.ended, change.worker)
-            for run_id, events in self._told.items()
+            for run_id, events in self.told.items()
             for step, change in changes(events).items()
         ]
 

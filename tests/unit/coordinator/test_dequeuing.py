@@ -19,7 +19,7 @@ from opgrid.contracts.events import RunFailed, RunStarted
 from opgrid.contracts.executor import Executor, Polled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
-from opgrid.errors import DatabaseUnreachable
+from opgrid.errors import DatabaseUnreachable, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.ownership import LEASE
@@ -31,6 +31,7 @@ from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
 from orchestrator.storage.sql.store import SqlStore
 from orchestrator.storage.sql.tables import contents
+from orchestrator.storage.sql.turn import SqlTurn
 
 
 @op(pool="db")
@@ -103,6 +104,23 @@ class Deaf:
         time.sleep(min(timeout, 0.02))
         self.waited += 1
         return False
+
+
+class Refusing:
+    """A store that takes nothing that is said of a run, but its end."""
+
+    def __init__(self, store: SqlStore, run_id: RunId) -> None:
+        self._store, self._run_id = store, run_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @contextmanager
+    def turn(self) -> Iterator[SqlTurn]:
+        with self._store.turn() as turn:
+            yield turn
+            if self._run_id in turn.told:
+                raise ValueRefused("sqlite://", "it is too long", [self._run_id])
 
 
 class Counted:
@@ -287,6 +305,20 @@ def test_one_that_stands_by_says_so_once(store: SqlStore, caplog: pytest.LogCapt
     store.let_go("queue", "elsewhere:1:1")
     waiting._hold(time.monotonic())
     assert caplog.messages[1:] == ["queue is ours."]
+
+
+def test_a_run_of_which_the_database_takes_nothing_holds_up_no_other_of_its_shard(store: SqlStore) -> None:
+    code = CodeTarget(module=__name__)
+    ids = [run_id for run_id in map(str, range(30)) if shard_of(run_id) == shard_of("0")]
+    new = [queued(prepare(Request(simple, executor="celery", code=code, run_id=run_id))) for run_id in ids]
+    bad, *good = store.launch(new)
+    refusing, taken, children = Refusing(store, bad), list[RunId](), Started()
+    limits = QueueLimits(-1)
+    with going_on(Coordinator(refusing, children, limits, lambda shard: Nowhere(taken))):  # type: ignore[arg-type]
+        eventually(lambda: set(taken) == set(good))
+        eventually(lambda: store.statuses([bad])[bad] is RunStatus.FAILURE)
+    (failed,) = [event for event in store.read(bad) if isinstance(event, RunFailed)]
+    assert "refuses a value: it is too long" in (failed.reason or "")
 
 
 def test_a_process_that_goes_on_is_the_only_one_of_its_run_when_its_shard_comes_back(store: SqlStore) -> None:

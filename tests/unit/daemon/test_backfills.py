@@ -392,3 +392,8 @@ def test_a_run_for_several_partitions_counts_for_each_of_them(store: SqlStore) -
     daemon.turn()
     end(store, store.launched(single.origin)["s1"], RunStatus.SUCCESS)
     assert backfills.chosen(keys, last=backfills.last_runs(store, "same", keys), failed=True) == ["s0"]
+
+
+def test_a_key_that_is_too_long_to_launch_by_is_refused(store: SqlStore) -> None:
+    with pytest.raises(InvariantViolationError, match="has 256 characters; in a backfill it may have 255"):
+        backfills.request(store, "here", "many", ["short", "x" * 256], BackfillOptions())

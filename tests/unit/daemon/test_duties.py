@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,11 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from opgrid import Definitions, RunRequest, SensorEvaluationContext, SensorResult, job, op, sensor
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.status import RunStatus
-from opgrid.contracts.tasks import JobRef, RunBrief
+from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief
 from opgrid.ids import RunId
 from orchestrator.daemon.duties import Scheduler, Sensors
 from orchestrator.locations.location import PROCESSES
@@ -29,8 +33,9 @@ from orchestrator.locations.messages import (
 from orchestrator.locations.process import LocationBroken
 from orchestrator.services import automation
 from orchestrator.storage.records import RunRecord
-from orchestrator.storage.service_records import NewRun
+from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
 from orchestrator.storage.sql.store import SqlStore
+from tests.unit.daemon.here import Here
 
 HANGING = [f"hangs_{number}" for number in range(6)]
 
@@ -285,3 +290,85 @@ def test_duties_know_when_the_next_tick_is_due(store: SqlStore) -> None:
     scheduler.wait()
     for threads in location.lanes.values():
         threads.shutdown()
+
+
+@op
+def loads() -> None: ...
+
+
+@job
+def loading() -> None:
+    loads()
+
+
+KEYS = [name * 300 for name in "ab"]
+
+
+@sensor(job=loading)
+def long_keys(context: SensorEvaluationContext) -> SensorResult:
+    return SensorResult([RunRequest(key) for key in KEYS], cursor="done")
+
+
+@sensor(job=loading)
+def long_tag(context: SensorEvaluationContext) -> SensorResult:
+    letters = "".join(random.Random(1).choices(string.ascii_letters, k=9000))  # PostgreSQL compresses what is alike
+    return SensorResult([RunRequest(tags={"tag": letters})], cursor="done")
+
+
+@sensor(job=loading)
+def nul_cursor(context: SensorEvaluationContext) -> SensorResult:
+    return SensorResult([RunRequest()], cursor="a\0b")
+
+
+defs = Definitions(jobs=[loading], sensors=[long_keys, long_tag, nul_cursor])
+
+
+def ticked(store: SqlStore, name: str, times: int = 2) -> list[Tick]:
+    location: Any = Here(store, CodeTarget(module=__name__))
+    location.info = msgspec.structs.replace(
+        location.info,
+        sensors=[msgspec.structs.replace(each, running=True) for each in location.info.sensors if each.name == name],
+    )
+    now = [time.time()]
+    sensors = Sensors(store, [location], lambda: now[0])
+    for _ in range(times):
+        now[0] += 61.0
+        sensors.turn(store.instigators())
+    return store.ticks(location.name, name)
+
+
+def test_a_long_key_launches_once(database_url: str) -> None:
+    store = SqlStore(database_url)
+    second, first = ticked(store, "long_keys")
+    assert (first.status, len(first.run_ids)) == (TickStatus.SUCCESS, 2)
+    assert (second.status, second.run_ids) == (TickStatus.SKIPPED, ())
+    assert sorted(run.tags["opgrid/run_key"] for run in store.runs()) == KEYS
+    store.close()
+
+
+def test_a_long_key_that_an_older_version_has_launched_launches_no_more(store: SqlStore) -> None:
+    origin = Instigator(Here(store, CodeTarget(module=__name__)).name, "long_keys", InstigatorKind.SENSOR).origin
+    brief = RunBrief(RunId("r"), JobRef("loading", "h"), ExecutorChoice("celery"))
+    record = RunRecord(RunId("r"), "loading", RunStatus.QUEUED, brief, "p", "s")
+    store.launch([NewRun(record, b"p", b"s", origin=origin, key=KEYS[0])])
+    (tick,) = ticked(store, "long_keys", times=1)
+    assert len(tick.run_ids) == 1
+
+
+@pytest.mark.postgres
+def test_a_tick_that_the_database_refuses_fails_with_its_words(postgres_url: str) -> None:
+    store = SqlStore(postgres_url)
+    for tick in ticked(store, "long_tag"):
+        assert tick.status is TickStatus.FAILURE
+        assert tick.error is not None and tick.error.kind == "ValueRefused"
+        assert "refuses a value: index row" in tick.error.message
+    assert [state.cursor for state in store.instigators()] == [None]
+    assert store.runs() == []
+    store.close()
+
+
+def test_a_tick_with_a_cursor_that_cannot_be_stored_fails(database_url: str) -> None:
+    store = SqlStore(database_url)
+    (tick,) = ticked(store, "nul_cursor", times=1)
+    assert tick.error is not None and "NUL" in tick.error.message
+    store.close()

@@ -51,7 +51,7 @@ def test_static_keys_keep_their_order() -> None:
     assert (regions.get_first_partition_key(), regions.get_last_partition_key()) == ("us", "asia")
 
 
-@pytest.mark.parametrize("keys", ["us", ["us", "us"], [1], [""], ["a...b"], ["a\nb"]])
+@pytest.mark.parametrize("keys", ["us", ["us", "us"], [1], [""], ["a...b"], ["a\nb"], ["a\0b"], ["x" * 256]])
 def test_static_keys_are_checked(keys: list[str]) -> None:
     with pytest.raises(InvalidDefinitionError, match="StaticPartitionsDefinition"):
         StaticPartitionsDefinition(keys)

@@ -469,3 +469,24 @@ def test_a_sensor_on_what_ops_materialized() -> None:
 def test_times_are_told() -> None:
     now = datetime(2024, 1, 1, tzinfo=UTC)
     assert build_sensor_context(current_time=now).current_time == now
+
+
+@pytest.mark.parametrize(
+    ("give", "said"),
+    [
+        (lambda context: RunRequest("a\0b"), r"run_key 'a.x00b' of a RunRequest has a NUL character"),
+        (lambda context: RunRequest("\u00e9" * 1001), r"has 2002 bytes, and may have 2000"),
+        (lambda context: SensorResult(cursor="a\0b"), "cursor of a SensorResult has a NUL character"),
+        (lambda context: context.update_cursor("a\0b"), "cursor that update_cursor was given has a NUL character"),
+        (lambda context: customers.build_add_request(["a\0b"]), "key 'a.x00b' of an Add.* has a NUL character"),
+        (lambda context: customers.build_add_request(["x" * 256]), "has 256 characters, and may have 255"),
+    ],
+)
+def test_what_not_every_database_stores_is_refused(give: Any, said: str) -> None:
+    @sensor(job=load)
+    def wrong(context: SensorEvaluationContext) -> Any:
+        return give(context)
+
+    with pytest.raises(InvalidDefinitionError, match=said):
+        evaluated(wrong)
+    assert customers.build_delete_request(["x" * 256]).partition_keys  # of before there was a limit

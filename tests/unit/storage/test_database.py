@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import string
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +23,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.compact import LONG
-from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage
+from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage, StepDispatched
 from opgrid.contracts.wire import decode_events, encode_event
-from opgrid.errors import DatabaseUnreachable, EventLogInvalidForRun, SettingsError
+from opgrid.errors import DatabaseUnreachable, EventLogInvalidForRun, SettingsError, ValueRefused
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.records import EventsFilter
 from orchestrator.storage.sql.engine import open_engine
@@ -403,3 +405,17 @@ def cut_all(url: str) -> None:
         cut = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {mine}"
         assert len(other.exec_driver_sql(cut).all()) > 1
     engine.dispose()
+
+
+@pytest.mark.postgres
+def test_a_turn_that_is_refused_names_its_runs(postgres_url: str) -> None:
+    store = SqlStore(postgres_url)
+    long = StepKey("".join(random.Random(1).choices(string.ascii_letters, k=4000)))
+    with pytest.raises(ValueRefused, match="refuses a value: index row") as refused, store.turn() as turn:
+        for name, step in (("good", StepKey("a")), ("bad", long)):
+            turn.append(RunId(name), [StepDispatched(run_id=RunId(name), at=1.0, step=step, attempt=1)])
+    assert refused.value.runs == ("bad",)
+    assert list(store.read(RunId("good"))) == []
+    with pytest.raises(ValueRefused, match="NUL"):
+        store.run("a\0b")
+    store.close()
