@@ -40,7 +40,8 @@ def detail(event: AnyEvent) -> str:
     """Empty for those that say nothing more."""
     match event:
         case StepStarted(worker=worker, attempt=attempt):
-            return (f"on {worker}" if worker else "") + (f", attempt {attempt}" if attempt > 1 else "")
+            said = [f"on {worker}"] if worker else []
+            return ", ".join([*said, f"attempt {attempt}"] if attempt > 1 else said)
         case StepSucceeded(seconds=seconds):
             return f"{seconds:.3f} s"
         case StepFailed(error=error):

@@ -8,11 +8,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import indent
 from typing import Any
 
 from opgrid.contracts.events import (
     AnyEvent,
     EngineNote,
+    ErrorInfo,
+    HookErrored,
     LogMessage,
     RetryDue,
     RunCanceled,
@@ -76,6 +79,24 @@ def line(event: AnyEvent) -> str:
     step = getattr(event, "step", None) or ""
     text = f"{clock} {event.TYPE.name:<18} {step}"
     return f"{text}  {said}".rstrip() if (said := detail(event)) else text.rstrip()
+
+
+def told(event: AnyEvent) -> str:
+    """One event in one line, and below it the traceback of what user code raised."""
+    match event:
+        case StepFailed(error=error) | HookErrored(error=ErrorInfo() as error):
+            raised = _raised(error)
+        case LogMessage(error=ErrorInfo() as error):
+            raised = error
+        case _:
+            raised = None
+    return line(event) + ("\n" + indent(raised.to_string().rstrip(), "    ") if raised is not None else "")
+
+
+def _raised(error: ErrorInfo) -> ErrorInfo | None:
+    """What user code raised: an error of ours around it says where, and alone that it was none of the user's."""
+    is_ours = f"opgrid.errors.{error.kind}: " in error.traceback
+    return error.cause if is_ours or not error.traceback else error
 
 
 @contextmanager

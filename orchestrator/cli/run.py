@@ -59,8 +59,8 @@ def list_runs(limit: int, job: str | None, statuses: Sequence[str], as_json: boo
 @click.argument("run_id")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with all events.")
 def show_run(run_id: str, as_json: bool) -> None:
-    """A run, its steps and its events. RUN_ID may be the beginning of one."""
-    from orchestrator.cli.display import line
+    """A run, its events, and the traceback of what failed. RUN_ID may be the beginning of one."""
+    from orchestrator.cli.display import told
     from orchestrator.cli.driving import summary
     from orchestrator.instance import Instance
     from orchestrator.services.runs import find_run
@@ -94,7 +94,7 @@ def show_run(run_id: str, as_json: bool) -> None:
             return
         click.echo(f"Run {record.run_id}  {record.job}  {record.status.value}  on {record.brief.executor.name}")
         for _, event in events:
-            click.echo(line(event))
+            click.echo(told(event))
 
 
 @run.command("resume")
@@ -185,11 +185,11 @@ def wait(run_id: str, timeout: float | None, as_json: bool) -> None:
 @click.option("--step", help="Only of this step.")
 @click.option("--level", default="DEBUG", show_default=True, help="Only messages from this level on.")
 def logs(run_id: str, step: str | None, level: str) -> None:
-    """What the ops of a run logged."""
+    """What the ops of a run logged, and the traceback of what failed."""
     import logging
 
-    from opgrid.contracts.events import LogMessage
-    from orchestrator.cli.display import line
+    from opgrid.contracts.events import LogMessage, StepFailed
+    from orchestrator.cli.display import told
     from orchestrator.instance import Instance
     from orchestrator.services.runs import find_run
     from orchestrator.settings import Settings
@@ -200,8 +200,10 @@ def logs(run_id: str, step: str | None, level: str) -> None:
     with Instance.of(Settings.load()) as instance:
         record = find_run(instance, run_id)
         for event in instance.all_logs(record.run_id):
-            if isinstance(event, LogMessage) and event.level >= lowest and step in (None, event.step):
-                click.echo(line(event))
+            if not isinstance(event, LogMessage | StepFailed) or step not in (None, event.step):
+                continue
+            if (event.level if isinstance(event, LogMessage) else logging.ERROR) >= lowest:
+                click.echo(told(event))
 
 
 @run.command("reexecute")

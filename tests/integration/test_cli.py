@@ -25,7 +25,8 @@ _CODE = {
         import time
         from pathlib import Path
         from opgrid import (
-            Config, ConfigurableResource, Definitions, job, mem_io_manager, op, static_partitioned_config
+            Config, ConfigurableResource, Definitions, Failure, RetryPolicy, failure_hook, job,
+            mem_io_manager, op, static_partitioned_config
         )
 
         class Greeting(Config):
@@ -53,6 +54,21 @@ _CODE = {
         @op
         def boom() -> int:
             raise ValueError("no")
+
+        @op(retry_policy=RetryPolicy(max_retries=1))
+        def gives_up(context) -> None:
+            try:
+                int("x")
+            except ValueError:
+                context.log.exception("no number")
+            raise Failure("for good")
+
+        @failure_hook
+        def clumsy(context):
+            raise KeyError("dropped")
+
+        @op(tags={"opgrid/executor": "mars"})
+        def far() -> None: ...
 
         @op
         def nap(n: int) -> None:
@@ -88,8 +104,17 @@ _CODE = {
         def regional():
             greet(five())
 
+        @job(hooks={clumsy})
+        def tired():
+            gives_up()
+
+        @job
+        def elsewhere():
+            far()
+
         defs = Definitions(
-            jobs=[simple, fails, memory, sleeps, needs_server, regional], resources={"server": Server(url="here")}
+            jobs=[simple, fails, memory, sleeps, needs_server, regional, tired, elsewhere],
+            resources={"server": Server(url="here")},
         )
     """,
     "broken.py": "import nothing_such_as_this",
@@ -116,6 +141,8 @@ _CODE = {
     "one.yaml": "ops: {greet: {config: {name: one, times: 2}}}",
     "two.yaml": "ops: {greet: {config: {name: two}}}",
 }
+
+_BOOM = dedent(_CODE["jobs.py"]).strip().splitlines().index('    raise ValueError("no")') + 1
 
 
 @pytest.fixture
@@ -144,7 +171,13 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 def opgrid(folder: Path, *arguments: str, **environ: str) -> Ended:
     done = subprocess.run(
-        _command(arguments), cwd=folder, env=_environ(**environ), capture_output=True, text=True, timeout=100
+        _command(arguments),
+        cwd=folder,
+        env=_environ(**environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     return Ended(done.args, done.returncode, done.stdout, done.stderr)
 
@@ -268,7 +301,9 @@ def test_a_run_that_there_is_not(folder: Path, command: tuple[str, str]) -> None
 
 def test_jobs_are_listed_and_printed(folder: Path) -> None:
     listed = json.loads(opgrid(folder, "job", "list", "-f", "jobs.py", "--json").stdout)
-    assert [each["name"] for each in listed] == ["fails", "memory", "needs_server", "regional", "simple", "sleeps"]
+    assert [each["name"] for each in listed] == [
+        *("elsewhere", "fails", "memory", "needs_server", "regional", "simple", "sleeps", "tired")
+    ]
     assert "simple  Greets.\n" in opgrid(folder, "job", "list", "-m", "jobs").stdout
     printed = opgrid(folder, "job", "print", "-f", "jobs.py", "-j", "simple").stdout
     assert "five" in printed
@@ -358,6 +393,29 @@ def test_a_failed_run_exits_with_1_and_says_why(folder: Path) -> None:
     (run,) = runs(folder)
     assert run["steps"] == {"FAILURE": 1}
     assert opgrid(folder, "run", "resume", run["run_id"]).returncode == 2, "it has ended"
+
+
+def test_a_failed_run_is_shown_with_the_line_that_raised(folder: Path) -> None:
+    boom = f'File "{folder / "jobs.py"}", line {_BOOM}, in boom\n'
+    run_id = execute(folder, "-j", "fails", "--json").result["run_id"]
+    shown = opgrid(folder, "run", "show", run_id).stdout
+    failure = next(number for number, each in enumerate(shown.splitlines()) if "STEP_FAILURE" in each)
+    assert shown.splitlines()[failure].endswith("(ValueError: no)"), "the summary comes first"
+    assert boom in shown
+    assert '        raise ValueError("no")\n    ValueError: no\n' in shown
+    assert "opgrid.errors" not in shown
+    assert boom in opgrid(folder, "run", "logs", run_id, "--step", "boom").stdout
+    assert opgrid(folder, "run", "logs", run_id, "--step", "greet").stdout == ""
+    assert opgrid(folder, "run", "logs", run_id, "--level", "CRITICAL").stdout == ""
+
+
+def test_what_user_code_raises_elsewhere_is_shown_too(folder: Path) -> None:
+    ended = execute(folder, "-j", "tired", "--executor", "in_process", "--json")
+    assert re.search(r"STEP_START +gives_up  attempt 2\n", ended.stderr), ended.stderr
+    shown = opgrid(folder, "run", "show", ended.result["run_id"]).stdout
+    assert shown.count('    raise Failure("for good")\n') == 2
+    assert shown.count('    raise KeyError("dropped")\n') == 1
+    assert shown.count('    int("x")\n') == 2
 
 
 def _has_succeeded(folder: Path) -> bool:
