@@ -56,21 +56,30 @@ class Settings:
         )
 
     def make_home(self) -> Path:
-        """Create the home where it is missing; it tells git to ignore itself."""
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Create the home where it is missing; it tells git to ignore itself. Raises SettingsError."""
         ignore = self.home / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except FileExistsError:
+            raise SettingsError(f"The home {self.home} is a file, and has to be a folder. See OPGRID_HOME.") from None
+        except OSError as error:
+            raise SettingsError(f"The home {self.home} cannot be used: {error.strerror}. See OPGRID_HOME.") from error
         return self.home
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        return {}
+    try:
+        if not path.exists():
+            return {}
+        text = path.read_text()
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}. See OPGRID_HOME.") from error
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text()) or {}
+        found = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not YAML: {error}") from error
     if not isinstance(found, dict):

@@ -251,7 +251,11 @@ def test_a_run_that_cannot_start(folder: Path, code: int, arguments: tuple[str, 
     [
         (4, {"OPGRID_BROKER_URL": "redis://:hunter2@127.0.0.1:1/0"}, "broker at .*127.0.0.1:1/0 cannot be reached"),
         (2, {"OPGRID_BROKER_URL": "http://127.0.0.1"}, "'http://127.0.0.1' is no address of a broker"),
-        (4, {"OPGRID_DATABASE_URL": "postgresql://a:hunter2@127.0.0.1:1/x"}, "database .*OPGRID_DATABASE_URL"),
+        (
+            4,
+            {"OPGRID_DATABASE_URL": "postgresql://a:hunter2@127.0.0.1:1/x"},
+            r"The database postgresql://a:\*\*\*@127.0.0.1:1/x cannot .*OPGRID_DATABASE_URL",
+        ),
         (2, {"OPGRID_DATABASE_URL": "mysql://x"}, "sqlite or postgresql, not in 'mysql'"),
     ],
 )
@@ -276,6 +280,17 @@ def test_settings_that_are_not(folder: Path) -> None:
     ended = opgrid(folder, "run", "list")
     assert ended.returncode == 2
     assert "no setting 'databse_url'. Did you mean 'database_url'?" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("home", "said"),
+    [("jobs.py", "is a file, and has to be a folder"), ("jobs.py/in", "Not a directory"), ("/proc/none", "cannot be")],
+)
+@pytest.mark.parametrize("command", [("run", "list"), ("job", "execute", "-f", "jobs.py", "-j", "simple")])
+def test_a_home_that_cannot_be_made(folder: Path, home: str, said: str, command: tuple[str, ...]) -> None:
+    ended = opgrid(folder, *command, OPGRID_HOME=home)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(f"Error: The home {folder / home} .*{said}.* See OPGRID_HOME.\n", ended.stderr), ended.stderr
 
 
 def test_a_file_of_the_user_in_the_way_of_ours_is_named(folder: Path) -> None:

@@ -17,6 +17,7 @@ from opgrid.errors import DatabaseUnreachable, SettingsError, ValueRefused
 from orchestrator.storage.sql.statements import tell
 
 _USED: Final = "opgrid_used"
+_SHOWN: Final = "opgrid_url"
 #: Milliseconds after which PostgreSQL ends a transaction whose process does nothing: one that is frozen, or cut off,
 #: would hold up all others with its locks.
 _IDLE_IN_TRANSACTION: Final = 8000
@@ -41,7 +42,7 @@ def open_engine(url: str) -> Engine:
             f"OPGRID_DATABASE_URL is not a database URL: {shown!r}. "
             "Write sqlite:////path/to/file.db or postgresql://user@host/name."
         ) from error
-    backend = address.get_backend_name()
+    backend, shown = address.get_backend_name(), address.render_as_string(hide_password=True)
     if backend == "postgresql":
         limits = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION}"
         address = address.set(drivername="postgresql+psycopg")
@@ -50,7 +51,12 @@ def open_engine(url: str) -> Engine:
         prepare = address.query.get(_PREPARE)
         told = {} if prepare is None else {_PREPARE: _threshold(prepare)}
         address = address.difference_update_query([_PREPARE])
-        engine = create_engine(address, connect_args=told, paramstyle="format")  # parameters by place: see Prepared
+        engine = create_engine(
+            address,
+            connect_args=told,
+            paramstyle="format",  # parameters by place: see Prepared
+            execution_options={_SHOWN: shown},
+        )
         fresh = _Freshness(engine.dialect)
         event.listen(engine, "checkin", fresh.back)
         event.listen(engine, "invalidate", fresh.lost)
@@ -69,6 +75,7 @@ def open_engine(url: str) -> Engine:
         address,
         pool_use_lifo=True,  # the last one has pages at hand; two in turn would each read again what the other wrote
         connect_args={"timeout": 30, "check_same_thread": False},
+        execution_options={_SHOWN: shown},
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin_to_write)
@@ -121,7 +128,8 @@ class _Freshness:
 
 
 def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:
-    shown = engine.url.render_as_string(hide_password=True)
+    """The URL in it is as the user wrote it, without the password."""
+    shown = engine.get_execution_options()[_SHOWN]
     return DatabaseUnreachable(f"The database {shown} cannot be used: {_problem(error)}. See OPGRID_DATABASE_URL.")
 
 
@@ -131,7 +139,7 @@ def refused(engine: Engine, error: DBAPIError) -> ValueRefused | None:
     says_so = isinstance(error, DataError) or state[:2] in _REFUSALS
     if error.connection_invalidated or not says_so:
         return None
-    return ValueRefused(engine.url.render_as_string(hide_password=True), _problem(error))
+    return ValueRefused(engine.get_execution_options()[_SHOWN], _problem(error))
 
 
 def _problem(error: DBAPIError) -> str:
