@@ -19,7 +19,13 @@ from opgrid.contracts.tasks import CodeTarget, JobRef, PythonLogs, RunBrief
 from opgrid.contracts.wire import hash_of
 from opgrid.definitions.executor import ExecutorRequirement
 from opgrid.definitions.job import JobDefinition
-from opgrid.errors import InvalidSubsetError, UnmetExecutorRequirementsError, listed
+from opgrid.errors import (
+    InvalidConfigError,
+    InvalidSubsetError,
+    UnknownExecutor,
+    UnmetExecutorRequirementsError,
+    listed,
+)
 from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
@@ -31,6 +37,7 @@ from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
 from orchestrator.planner.inputs import UnsatisfiedInputs
 from orchestrator.planner.plan import KnownStep, Plan
+from orchestrator.planner.routing import EXECUTOR
 from orchestrator.planner.snapshot import JobSnapshot, take
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import LeaseLost, RunRecord
@@ -102,7 +109,12 @@ def prepare(request: Request) -> Prepared:
         tags.update(job.get_tags_for_partition_key(request.partition_key))
     tags.update(request.tags)
     op_selection = _selection(request)
-    resolution = job.resolve(run_config, request.executor, selected_ops(job.structure, op_selection))
+    try:
+        resolution = job.resolve(run_config, request.executor, selected_ops(job.structure, op_selection))
+    except InvalidConfigError as error:
+        if request.partition_key is not None or request.run_config or job.partitioned_config is None:
+            raise
+        raise _without_partition(error, job) from error.__cause__
     chosen = executor_class(resolution.executor.name)
     snapshot = take(job, resolution, tags, tuple({**job.input_values, **request.input_values}))
     try:
@@ -115,6 +127,7 @@ def prepare(request: Request) -> Prepared:
         )
     except UnsatisfiedInputs as error:
         raise UnsatisfiedInputs(error.job, error.missing, job.location) from None
+    _check_executors(plan)
     io = request.io or chosen.default_io
     needs = _needs(request, resolution.executor)
     check_io(job, chosen, io, ExecutorRequirement.PERSISTENT_OUTPUTS in needs)
@@ -134,6 +147,25 @@ def prepare(request: Request) -> Prepared:
         python_logs=request.python_logs,
     )
     return Prepared(brief, plan, snapshot, job, request.code)
+
+
+def _without_partition(error: InvalidConfigError, job: JobDefinition) -> InvalidConfigError:
+    """The same, and why: a partition would have brought the config."""
+    hint = (
+        f"The config of job {job.name!r} comes from its partition, and none was given. Name one with --partition on "
+        "the command line, or partition_key= in Python."
+    )
+    return InvalidConfigError(f"{error.message}\n{hint}", error.errors)
+
+
+def _check_executors(plan: Plan) -> None:
+    """Those that single ops ask for. Raises UnknownExecutor."""
+    for name, step in {spec.executor: spec.key for spec in plan.steps if spec.executor and spec.runs}.items():
+        try:
+            executor_class(name)
+        except UnknownExecutor as error:
+            hint = f"The tag {EXECUTOR[0]!r} of step {step!r} names it."
+            raise UnknownExecutor(error.kind, error.name, error.known, hint=hint) from None
 
 
 def _needs(request: Request, choice: ExecutorChoice) -> Sequence[ExecutorRequirement]:

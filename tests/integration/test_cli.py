@@ -226,6 +226,7 @@ _SIMPLE = ("-f", "jobs.py", "-j", "simple")
         (2, (*_SIMPLE, "--tags", "x"), "--tags is not JSON"),
         (2, (*_SIMPLE, "--partition", "x"), "'simple' .* is not partitioned"),
         (2, ("-f", "jobs.py", "-j", "memory", "--executor", "multiprocess"), "kept in memory .*'io_manager'"),
+        (2, ("-f", "jobs.py", "-j", "elsewhere"), "no executor 'mars'.*'opgrid/executor' of step 'far'"),
         (2, ("-f", "several.py", "-a", "three", "-j", "a"), "no attribute 'three'"),
         (3, ("-f", "none.py", "-j", "a"), "no file .*none.py"),
         (3, ("-f", "broken.py", "-j", "a"), "broken.py could not be loaded:(.|\n)*nothing_such_as_this"),

@@ -11,6 +11,7 @@ from opgrid import (
     Config,
     DailyPartitionsDefinition,
     DynamicPartitionsDefinition,
+    InvalidConfigError,
     InvalidDefinitionError,
     InvariantViolationError,
     MultiPartitionKey,
@@ -80,6 +81,23 @@ def test_config_at_launch_goes_before_that_of_the_partition() -> None:
     mine = keyed.execute_in_process(partition_key="b", run_config=given("mine"))
     assert mine.output_for_node("show") == "mine.."
     assert mine.run.brief.tags["opgrid/partition"] == "b"
+
+
+def test_where_config_is_missing_a_partition_that_was_not_given_is_named_as_the_reason() -> None:
+    @static_partitioned_config(["a", "b"])
+    def by_key(key: str) -> dict[str, Any]:
+        return given(key)
+
+    @job(config=by_key)
+    def keyed() -> None:
+        show()
+
+    with pytest.raises(InvalidConfigError, match=r"root:ops:show:(.|\n)*--partition .*partition_key=") as told:
+        keyed.execute_in_process()
+    assert [problem.path for problem in told.value.errors] == ["root:ops:show:config"]  # type: ignore[attr-defined]
+    with pytest.raises(InvalidConfigError) as told:
+        keyed.execute_in_process({"ops": {"show": {"config": {}}}})
+    assert "--partition" not in str(told.value), "a partition would not change what was given"
 
 
 def test_the_context_knows_key_and_window() -> None:
