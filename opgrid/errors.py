@@ -60,6 +60,8 @@ class InvalidInvocationError(OpGridError):
 class InvariantViolationError(OpGridError):
     """What was asked contradicts what opgrid guarantees."""
 
+    exit_code = 2
+
 
 class InvalidSubsetError(OpGridError):
     """A selection names steps that the job does not have."""
@@ -101,7 +103,19 @@ class ConfigMappingFunctionError(OpGridError):
 class NotPartitionedError(InvariantViolationError):
     """A partition was asked for of a job that has none."""
 
-    exit_code = 2
+
+class BackwardsRange(InvariantViolationError):
+    """The end of a range of partitions comes before its start."""
+
+    def __init__(self, start: str, end: str, of: str = "") -> None:
+        super().__init__(start, end, of)
+        self.start, self.end, self.of = start, end, of
+
+    def describe(self) -> str:
+        place = f"in {self.of}, " if self.of else ""
+        return (
+            f"The range from {self.start!r} to {self.end!r} runs backwards: {place}{self.end!r} comes first. Swap them."
+        )
 
 
 class UnknownPartitionError(OpGridError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.audit import audited
-from orchestrator.cli.target import clauses_of, tags_of
+from orchestrator.cli.target import clauses_of, confirm, tags_of
 
 if TYPE_CHECKING:
     from opgrid.contracts.status import RunStatus
@@ -93,7 +93,7 @@ def backfill_and_show(
                 job.get_run_config_for_partition_key(asked[0])
         if not noprompt and wanted:
             runs = "1 run" if len(asked) == 1 else f"{len(asked)} runs"
-            click.confirm(f"Launch {runs} of {name}, from {wanted[0]!r} to {wanted[-1]!r}?", abort=True)
+            confirm(f"Launch {runs} of {name}, from {wanted[0]!r} to {wanted[-1]!r}?", "--noprompt")
         with audited(store, "launchPartitionBackfill", f"{name}: {len(asked)} partitions"):
             made = backfills.request(store, source.name, name, asked, options)
         if as_json:

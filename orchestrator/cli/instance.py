@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,8 @@ def get(pool: str | None, every: bool, as_json: bool) -> None:
         raise click.UsageError("Name a pool, or give --all.")
     with _opened() as (_, store):
         limits, used = store.pools(), store.used_slots()
+        if pool is not None:
+            _check_pool(pool, {*limits, *used})
         names = sorted({*limits, *used}) if pool is None else [pool]
         rows = [
             {
@@ -127,6 +129,15 @@ def set_limit(pool: str, limit: int) -> None:
 def delete(pool: str) -> None:
     """Take the limit of a pool away."""
     with _opened() as (_, store):
+        _check_pool(pool, {*store.pools(), *store.used_slots()})
         with audited(store, "deleteConcurrencyLimit", pool):
             store.set_pool(pool, None)
         click.echo(f"The pool {pool!r} has no limit.")
+
+
+def _check_pool(pool: str, known: Collection[str]) -> None:
+    """Raises UnknownName for one that has no limit and no slots in use."""
+    from opgrid.errors import UnknownName
+
+    if pool not in known:
+        raise UnknownName("pool", pool, known, hint="A pool is there once it has a limit, or a step uses it.")

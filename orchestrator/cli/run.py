@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from opgrid.contracts.status import RunStatus
-from orchestrator.cli.target import clauses_of, run_config_of, tags_of
+from orchestrator.cli.target import clauses_of, confirm, run_config_of, tags_of
 
 
 @click.group()
@@ -260,7 +260,7 @@ def delete(run_id: str, force: bool) -> None:
     with Instance(store, settings.home, settings.broker_url) as instance:
         record = find_run(instance, run_id)
         if not force and record.is_finished:
-            click.confirm(f"Delete run {record.run_id} of {record.job} ({record.status.value})?", abort=True)
+            confirm(f"Delete run {record.run_id} of {record.job} ({record.status.value})?", "--force")
         with audited(store, "deleteRun", record.run_id):
             instance.delete_run(record.run_id)
         click.echo(f"Deleted run {record.run_id}.")
@@ -308,7 +308,7 @@ def wipe(force: bool) -> None:
     with contextlib.closing(open_store(settings)) as store:
         count = store.count(ENDED)
         if not force:
-            click.confirm(f"Delete all {count} runs that have ended?", abort=True)
+            confirm(f"Delete all {count} runs that have ended?", "--force")
         with audited(store, "wipe", f"{count} runs"):
             deleted = open_removal(settings, store).remove_ended()
         click.echo(f"Deleted {_runs(deleted)}.")

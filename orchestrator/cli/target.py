@@ -146,6 +146,19 @@ def tags_of(text: str | None) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
 
 
+def confirm(question: str, otherwise: str) -> None:
+    """Ask on the terminal, and end the command at a no; ``otherwise`` is the option that does not ask. Raises
+    UsageError where nobody can answer.
+    """
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort as end:
+        if not isinstance(end.__context__, EOFError):
+            raise
+        click.echo(err=True)
+        raise click.UsageError(f"Nobody is there to answer: give {otherwise} where it is not to be asked.") from None
+
+
 def clauses_of(given: Sequence[str]) -> list[str]:
     """Of selections: an option may hold several, with commas between."""
     return [clause.strip() for entry in given for clause in entry.split(",")]

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from opgrid.contracts.status import RunStatus
 from opgrid.definitions.partitions.base import PARTITION_RANGE_TAG, PARTITION_TAG, PartitionKeyRange
-from opgrid.errors import InvariantViolationError, RunNotFoundError, UnknownPartitionError, nearest
+from opgrid.errors import BackwardsRange, InvariantViolationError, RunNotFoundError, UnknownPartitionError, nearest
 from opgrid.ids import RunId
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import LONGEST_LAUNCH_KEY, Backfill, BackfillOptions, BackfillStatus
@@ -52,7 +52,7 @@ def chosen(
     failed: bool = False,
 ) -> list[str]:
     """Of all ``keys`` those to run, in their order: some, or from ``start`` to ``end``, of these those that no run
-    succeeded for (``missing``: no run at all), by their ``last`` runs. Raises UnknownPartitionError.
+    succeeded for (``missing``: no run at all), by their ``last`` runs. Raises UnknownPartitionError, BackwardsRange.
     """
     places = {key: place for place, key in enumerate(keys)}
     for key in (*only, *(each for each in (start, end) if each is not None)):
@@ -60,6 +60,8 @@ def chosen(
             raise UnknownPartitionError(f"There is no partition {key!r}.{nearest(key, keys)}")
     first = places[start] if start is not None else 0
     behind = places[end] + 1 if end is not None else len(keys)
+    if start is not None and end is not None and places[start] > places[end]:
+        raise BackwardsRange(start, end)
     some = frozenset(only or keys)
     wanted = [key for key in keys[first:behind] if key in some]
     runs = last or {}

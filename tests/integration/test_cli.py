@@ -227,6 +227,7 @@ _SIMPLE = ("-f", "jobs.py", "-j", "simple")
         (2, (*_SIMPLE, "--partition", "x"), "'simple' .* is not partitioned"),
         (2, ("-f", "jobs.py", "-j", "memory", "--executor", "multiprocess"), "kept in memory .*'io_manager'"),
         (2, ("-f", "jobs.py", "-j", "elsewhere"), "no executor 'mars'.*'opgrid/executor' of step 'far'"),
+        (2, ("-f", "jobs.py", "-j", "regional", "--partition", "south...north"), "runs backwards: .* Swap them"),
         (2, ("-f", "several.py", "-a", "three", "-j", "a"), "no attribute 'three'"),
         (3, ("-f", "none.py", "-j", "a"), "no file .*none.py"),
         (3, ("-f", "broken.py", "-j", "a"), "broken.py could not be loaded:(.|\n)*nothing_such_as_this"),
@@ -292,6 +293,46 @@ def test_a_home_that_cannot_be_made(folder: Path, home: str, said: str, command:
     ended = opgrid(folder, *command, OPGRID_HOME=home)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert re.fullmatch(f"Error: The home {folder / home} .*{said}.* See OPGRID_HOME.\n", ended.stderr), ended.stderr
+
+
+def test_a_backfill_that_cannot_be(folder: Path) -> None:
+    backfill = ("job", "backfill", "-f", "jobs.py", "-j")
+    ended = opgrid(folder, *backfill, "regional", "--from", "south", "--to", "north")
+    assert ended.returncode == 2
+    assert "The range from 'south' to 'north' runs backwards: 'north' comes first. Swap them." in ended.stderr
+    ended = opgrid(folder, *backfill, "simple", "--all")
+    assert ended.returncode == 2
+    assert "'simple' has no partitions" in ended.stderr
+
+
+def test_where_nobody_can_answer_a_question_it_is_told_how_not_to_be_asked(folder: Path) -> None:
+    ended = opgrid(folder, "job", "backfill", "-f", "jobs.py", "-j", "regional", "--all")
+    assert ended.returncode == 2
+    assert "Launch 2 runs of regional" in ended.stdout
+    assert "give --noprompt" in ended.stderr
+    assert opgrid(folder, "backfill", "list").stdout == ""
+    run_id = execute(folder, "-j", "simple", "--json").result["run_id"]
+    for command in (("delete", run_id), ("wipe",)):
+        ended = opgrid(folder, "run", *command)
+        assert (ended.returncode, "give --force" in ended.stderr) == (2, True)
+    assert len(runs(folder)) == 1
+
+
+def test_a_pool_that_there_is_not(folder: Path) -> None:
+    opgrid(folder, "instance", "concurrency", "set", "warehouse", "2")
+    for verb in ("get", "delete"):
+        ended = opgrid(folder, "instance", "concurrency", verb, "warehose")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert "no pool 'warehose'. Did you mean 'warehouse'?" in ended.stderr
+    assert opgrid(folder, "instance", "concurrency", "delete", "warehouse").returncode == 0
+
+
+def test_an_approval_that_nobody_waits_for(folder: Path) -> None:
+    run_id = execute(folder, "-j", "simple", "--json").result["run_id"]
+    ended = opgrid(folder, "run", "approve", run_id, "greet")
+    assert ended.returncode == 2
+    assert "waits for no approval" in ended.stderr
+    assert opgrid(folder, "run", "reject", run_id).returncode == 2, "none waits"
 
 
 def test_a_file_of_the_user_in_the_way_of_ours_is_named(folder: Path) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from opgrid.definitions.names import LONGEST_PARTITION_KEY
-from opgrid.errors import InvalidDefinitionError, InvariantViolationError, UnknownPartitionError, nearest
+from opgrid.errors import BackwardsRange, InvalidDefinitionError, UnknownPartitionError, nearest
 
 PARTITION_TAG: Final = "opgrid/partition"
 PARTITION_SET_TAG: Final = "opgrid/partition_set"
@@ -115,10 +115,7 @@ class PartitionsDefinition(ABC):
         keys = list(self.get_partition_keys(current_time, dynamic_partitions_store))
         first, last = keys.index(start), keys.index(end)
         if first > last:
-            raise InvariantViolationError(
-                f"The range from {start!r} to {end!r} runs backwards: in {self.describe()}, {end!r} comes first. "
-                "Swap them."
-            )
+            raise BackwardsRange(start, end, self.describe())
         return keys[first : last + 1]
 
     def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:

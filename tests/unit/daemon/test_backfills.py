@@ -15,7 +15,7 @@ from opgrid.contracts.events import ErrorInfo, RunStarted
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.definitions.partitions.base import in_ranges
-from opgrid.errors import InvariantViolationError, UnknownPartitionError
+from opgrid.errors import BackwardsRange, InvariantViolationError, UnknownPartitionError
 from opgrid.ids import RunId
 from orchestrator.daemon.backfills import Backfills
 from orchestrator.daemon.retries import Retries
@@ -346,6 +346,8 @@ def test_which_partitions(store: SqlStore) -> None:
     ]
     with pytest.raises(UnknownPartitionError, match="'k0002'. Did you mean"):
         backfills.chosen(keys, start="k0002")
+    with pytest.raises(BackwardsRange, match="'k00004' to 'k00002' runs backwards"):
+        backfills.chosen(keys, start="k00004", end="k00002")
     with pytest.raises(InvariantViolationError, match="no partition of 'many'"):
         ask(store, [])
 
