@@ -202,9 +202,14 @@ def preview_schedule(source: Source, name: str, at: datetime | None, ticks: int 
         assert isinstance(found, ScheduleInfo)
         zone = ZoneInfo(found.zone)
         start = datetime.now(zone) if at is None else at.replace(tzinfo=zone)
+        cron = cron_of(found)
         several = [start]
         if at is None or ticks is not None:
-            several = list(islice(cron_of(found).after(start, inclusive=at is not None), ticks or 1))
+            several = list(islice(cron.after(start, inclusive=at is not None), ticks or 1))
+        elif not cron.ticks_at(start):
+            later = next(cron.after(start), None)
+            then = f"the next is {later.isoformat(' ', 'seconds')}" if later is not None else "nor later"
+            click.echo(f"It does not tick at that time; {then}.", err=True)
         if not several:
             raise click.UsageError(f"Schedule {name!r} never ticks again.")
         for when in several:

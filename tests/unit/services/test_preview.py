@@ -58,8 +58,11 @@ def test_ticks_over_the_clock_changes_by_the_clock_of_the_schedule(jobs: Path) -
 def test_any_time_can_be_tried(jobs: Path) -> None:
     """A time is one of the zone of the schedule, not of this machine."""
     assert preview(jobs, "hourly", "--at", "2026-07-01 10:20:00") == [
+        "It does not tick at that time; the next is 2026-07-01 11:00:00+02:00.",
         "Tick at 2026-07-01 10:20:00+02:00",
         "Skipped: 2026-07-01T10:20:00+02:00",
     ]
+    (when, _) = preview(jobs, "hourly", "--at", "2026-07-01 10:00:00")
+    assert when == "Tick at 2026-07-01 10:00:00+02:00"
     (when, _) = preview(jobs, "hourly")
     assert when.endswith((":00:00+01:00", ":00:00+02:00"))
