@@ -2,15 +2,68 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import warnings
 from collections.abc import Mapping
 from typing import Final
 
-from opgrid.errors import InvalidDefinitionError
+from opgrid.errors import InvalidDefinitionError, listed
 
 _KEY: Final = re.compile(r"([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}\Z")
+
+_OURS: Final = "opgrid/"
+#: What opgrid reads on ops, graphs and jobs.
+READ: Final = frozenset(
+    _OURS + name
+    for name in (
+        "approval",
+        "approval_timeout",
+        "executor",
+        "fuse",
+        "max_retries",
+        "max_runtime",
+        "priority",
+        "queue",
+        "recompute",
+        "retry_strategy",
+        "start_timeout",
+        "timeout",
+    )
+)
+#: What it sets on runs. Jobs may have them, too.
+SET: Final = frozenset(
+    _OURS + name
+    for name in (
+        "backfill",
+        "code_location",
+        "parent_run_id",
+        "partition",
+        "partition_range",
+        "partition_set",
+        "retry_number",
+        "root_run_id",
+        "run_key",
+        "schedule_name",
+        "sensor_name",
+        "upstream_run_id",
+    )
+)
+_OF_DIMENSIONS: Final = _OURS + "partition/"
+
+
+def definition_tags(tags: dict[str, str], what: str) -> dict[str, str]:
+    """The same, where none begins as opgrid's do that is none of them. Raises InvalidDefinitionError."""
+    for key in tags:
+        if key.startswith(_OURS) and key not in READ and key not in SET and not key.startswith(_OF_DIMENSIONS):
+            name, names = key.removeprefix(_OURS), [each.removeprefix(_OURS) for each in READ]
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean {_OURS + near[0]!r}?" if near else f"There are: {listed(READ)}."
+            raise InvalidDefinitionError(
+                f"The tag {key!r} of {what}: opgrid has no such tag. {hint} Tags of your own have other prefixes."
+            )
+    return tags
 
 
 def tags_of(tags: Mapping[str, object] | None, what: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import Any, Final, NoReturn
 
 from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, NodeInfo, Wire
-from opgrid.contracts.tags import tags_of
+from opgrid.contracts.tags import definition_tags, tags_of
 from opgrid.definitions.hooks import HookDefinition, check_hooks
 from opgrid.definitions.names import check_name, is_name, place_of_caller
 from opgrid.definitions.ports import In
@@ -108,7 +108,8 @@ class PendingInvocation:
         return PendingInvocation(self._definition, _alias(name, self._definition), self._tags, self._hooks, self._retry)
 
     def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
-        more = tags_of(tags, f"an invocation of {self._definition.described()}")
+        what = f"an invocation of {self._definition.described()}"
+        more = definition_tags(tags_of(tags, what), what)
         return PendingInvocation(self._definition, self._alias, {**self._tags, **more}, self._hooks, self._retry)
 
     def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> PendingInvocation:

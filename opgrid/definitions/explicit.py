@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from opgrid.contracts.tags import tags_of
+from opgrid.contracts.tags import definition_tags, tags_of
 from opgrid.definitions.composition import Composition, Handle, Invocable, PendingInvocation
 from opgrid.definitions.hooks import HookDefinition, check_hooks
 from opgrid.definitions.names import check_name
@@ -30,9 +30,10 @@ class NodeInvocation:
         retry_policy: RetryPolicy | None = None,
     ) -> None:
         self.name = name
-        self.alias = None if alias is None else check_name(alias, f"an invocation of {name!r}")
-        self.tags = tags_of(tags, f"an invocation of {name!r}")
-        self.hook_defs = check_hooks(hook_defs, f"an invocation of {name!r}")
+        what = f"an invocation of {name!r}"
+        self.alias = None if alias is None else check_name(alias, what)
+        self.tags = definition_tags(tags_of(tags, what), what)
+        self.hook_defs = check_hooks(hook_defs, what)
         self.retry_policy = retry_policy
 
     @property

@@ -19,7 +19,7 @@ from opgrid.contracts.structure import (
     InputInfo,
     Wire,
 )
-from opgrid.contracts.tags import tags_of
+from opgrid.contracts.tags import definition_tags, tags_of
 from opgrid.definitions.composition import (
     Composition,
     Handle,
@@ -77,7 +77,7 @@ class GraphDefinition(Invocable):
         self.name = check_name(name, f"a {kind}", self.location)
         self.description = description
         what = f"{kind.capitalize()} {self.name!r} ({self.location})"
-        self.tags = tags_of(tags, what)
+        self.tags = definition_tags(tags_of(tags, what), what)
         self.config = _config_mapping(config, what)
         #: What was made with ``configured`` from this, see OpDefinition.
         self.base: GraphDefinition | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
 from opgrid.contracts.metadata import check_metadata
 from opgrid.contracts.structure import JobStructure
-from opgrid.contracts.tags import tags_of
+from opgrid.contracts.tags import definition_tags, tags_of
 from opgrid.contracts.wire import structure_hash
 from opgrid.definitions.composition import Invocable, current
 from opgrid.definitions.executor import ExecutorDefinition, check_executor, multi_or_in_process_executor
@@ -70,8 +70,8 @@ class JobDefinition:
         self.name = check_name(name if name is not None else graph_def.name, "a job", graph_def.location)
         what = f"Job {self.name!r} ({graph_def.location})"
         self.description = description if description is not None else graph_def.description
-        self.tags = {**graph_def.tags, **tags_of(tags, what)}
-        self._run_tags = None if run_tags is None else tags_of(run_tags, what)
+        self.tags = {**graph_def.tags, **definition_tags(tags_of(tags, what), what)}
+        self._run_tags = None if run_tags is None else definition_tags(tags_of(run_tags, what), what)
         self.metadata = check_metadata(metadata, what)
         self.owners = check_owners(owners, what)
         self.hook_defs: set[HookDefinition] = set(check_hooks(hook_defs, what))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
@@ -21,6 +22,7 @@ LONGEST_VALUE: Final = 2000
 LONGEST_PARTITION_KEY: Final = 255
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+\Z")
+_MADE_OF: Final = "ASCII letters (a-z, A-Z), digits and underscores"
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
 
 #: Words that mean something in run config or in the signature of an op.
@@ -59,10 +61,10 @@ def check_name(name: object, what: str, where: str = "") -> str:
             f"The name of {what}{place} has to be a string, not a {type(name).__name__}: {name!r}."
         )
     if not _NAME.match(name):
-        near = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
+        near = re.sub(r"[^A-Za-z0-9_]+", "_", _plain(name)).strip("_")
         hint = f" For example: {near!r}." if near else ""
         raise InvalidDefinitionError(
-            f"{name!r} cannot be the name of {what}{place}: names are made of letters, digits and underscores.{hint}"
+            f"{name!r} cannot be the name of {what}{place}: names are made of {_MADE_OF}.{hint}"
         )
     if name in RESERVED:
         raise InvalidDefinitionError(
@@ -72,6 +74,11 @@ def check_name(name: object, what: str, where: str = "") -> str:
     return name
 
 
+def _plain(text: str) -> str:
+    """Without accents and the like."""
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
+
+
 def check_mapping_key(key: object) -> str:
     """Mapping keys become parts of step keys, so the rule of names holds for them; no word is reserved."""
     if not isinstance(key, str):
@@ -79,11 +86,9 @@ def check_mapping_key(key: object) -> str:
             f"The mapping key of a DynamicOutput has to be a string, not a {type(key).__name__}: {key!r}. Use str(...)."
         )
     if not _NAME.match(key):
-        near = re.sub(r"[^A-Za-z0-9_]", "_", key)
+        near = re.sub(r"[^A-Za-z0-9_]", "_", _plain(key))
         hint = f" For example: {near!r}." if near else ""
-        raise InvalidDefinitionError(
-            f"{key!r} cannot be a mapping key: mapping keys are made of letters, digits and underscores.{hint}"
-        )
+        raise InvalidDefinitionError(f"{key!r} cannot be a mapping key: mapping keys are made of {_MADE_OF}.{hint}")
     if len(key) > LONGEST_VALUE:
         raise InvalidDefinitionError(
             f"A mapping key has {len(key)} characters: {key[:40] + '...'!r}. It may have {LONGEST_VALUE}: take a part "

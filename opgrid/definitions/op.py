@@ -9,7 +9,7 @@ from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from opgrid.contracts.structure import InputInfo, OpInfo, OutputInfo, TriggerRule
-from opgrid.contracts.tags import tags_of
+from opgrid.contracts.tags import definition_tags, tags_of
 from opgrid.definitions.composition import Invocable, current
 from opgrid.definitions.names import check_name, place_of
 from opgrid.definitions.ports import ABSENT, In, Out
@@ -84,7 +84,7 @@ class OpDefinition(Invocable):
         self.outs: dict[str, Out] = outputs_of(shape, outs, what)
         self.config_schema = _config_of(config_schema, shape.config, what)
         self.required_resource_keys = self._resource_keys(required_resource_keys, shape.resources, what)
-        self.tags = tags_of(tags, what)
+        self.tags = definition_tags(tags_of(tags, what), what)
         self.retry_policy = check_retry_policy(retry_policy, what)
         self.pool = _pool(pool, what)
         self.timeout = _timeout(timeout, what)

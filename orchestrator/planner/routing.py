@@ -16,6 +16,8 @@ FUSE = ("opgrid/fuse",)
 START_TIMEOUT = ("opgrid/start_timeout",)
 RECOMPUTE = ("opgrid/recompute",)
 MAX_RUNTIME = ("opgrid/max_runtime", "dagster/max_runtime")
+MAX_RETRIES = ("opgrid/max_retries", "dagster/max_retries")
+RETRY_STRATEGY = ("opgrid/retry_strategy", "dagster/retry_strategy")
 
 T = TypeVar("T")
 
@@ -64,6 +66,12 @@ def of_run(tags: Mapping[str, str]) -> Routing:
     )
 
 
+def check_new_run(tags: Mapping[str, str]) -> None:
+    """What is read only once a run has failed. Raises BadTag; runs that are stored may have what they like."""
+    _read(tags, MAX_RETRIES, int, "a whole number", "the run")
+    _read(tags, RETRY_STRATEGY, _strategy, "FROM_FAILURE or ALL_STEPS", "the run")
+
+
 def fused(tags: Mapping[str, str], where: str) -> bool | None:
     """Whether steps are to run in one task; None: nothing is said. Raises BadTag."""
     return _read(tags, FUSE, _yes_or_no, "true or false", where)
@@ -73,6 +81,12 @@ def _yes_or_no(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
+
+
+def _strategy(text: str) -> str:
+    if text not in ("FROM_FAILURE", "ALL_STEPS"):
+        raise ValueError(text)
+    return text
 
 
 def _text(tags: Mapping[str, str], names: tuple[str, ...]) -> str | None:

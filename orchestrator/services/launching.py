@@ -37,7 +37,7 @@ from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
 from orchestrator.planner.inputs import UnsatisfiedInputs
 from orchestrator.planner.plan import KnownStep, Plan
-from orchestrator.planner.routing import EXECUTOR
+from orchestrator.planner.routing import EXECUTOR, check_new_run
 from orchestrator.planner.snapshot import JobSnapshot, take
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import LeaseLost, RunRecord
@@ -100,7 +100,7 @@ class Prepared:
 
 
 def prepare(request: Request) -> Prepared:
-    """Raises the first thing that is wrong with a request: config, selection, executor, IO."""
+    """Raises the first thing that is wrong with a request: tags, config, selection, executor, IO."""
     job = request.job
     run_config, tags = request.run_config, dict(job.run_tags)
     if request.partition_key is not None:
@@ -108,6 +108,7 @@ def prepare(request: Request) -> Prepared:
         run_config = run_config or job.get_run_config_for_partition_key(request.partition_key)
         tags.update(job.get_tags_for_partition_key(request.partition_key))
     tags.update(request.tags)
+    check_new_run(tags)
     op_selection = _selection(request)
     try:
         resolution = job.resolve(run_config, request.executor, selected_ops(job.structure, op_selection))

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import keyword
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from opgrid import DynamicOutput, In, Out, graph, job, op
-from opgrid.contracts.tags import tags_of
+from opgrid import DynamicOutput, In, NodeInvocation, Out, graph, job, op
+from opgrid.contracts.structure import APPROVAL_TAG, APPROVAL_TIMEOUT_TAG
+from opgrid.contracts.tags import READ, SET, tags_of
+from opgrid.definitions.automation import RUN_KEY_TAG
+from opgrid.definitions.chaining import UPSTREAM_RUN_TAG
 from opgrid.definitions.names import RESERVED, check_mapping_key, check_name
+from opgrid.definitions.partitions.base import PARTITION_RANGE_TAG, PARTITION_SET_TAG, PARTITION_TAG
+from opgrid.definitions.schedule import SCHEDULE_TAG
+from opgrid.definitions.sensor import SENSOR_TAG
 from opgrid.errors import InvalidDefinitionError
+from orchestrator.daemon.retries import NUMBER_TAG
+from orchestrator.planner import routing
+from orchestrator.storage.records import BACKFILL_TAG, LOCATION_TAG, ROOT_TAG
+
+_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "tags.md"
 
 
 @pytest.mark.parametrize("name", ["a", "A_1", "1", "_", "x" * 200])
@@ -20,13 +33,20 @@ def test_good_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a-b", "a.b", "ä", "a\n", "a[b]"])
 def test_names_are_letters_digits_and_underscores(name: str) -> None:
-    with pytest.raises(InvalidDefinitionError, match="letters, digits and underscores"):
+    with pytest.raises(InvalidDefinitionError, match=r"ASCII letters \(a-z, A-Z\), digits and underscores"):
         check_name(name, "an op")
 
 
 def test_a_bad_name_is_shown_with_a_good_one() -> None:
     with pytest.raises(InvalidDefinitionError, match=r"'my op' cannot be.*\(jobs.py:3\).*'my_op'"):
         check_name("my op", "an op", "jobs.py:3")
+
+
+@pytest.mark.parametrize(("name", "near"), [("ünïcode", "unicode"), ("ﬁn", "fin"), ("naïve-é", "naive_e")])
+def test_of_a_name_with_accents_the_letters_below_them_are_shown(name: str, near: str) -> None:
+    for check in (lambda: check_name(name, "an op"), lambda: check_mapping_key(name)):
+        with pytest.raises(InvalidDefinitionError, match=f"For example: '{near}'"):
+            check()
 
 
 @pytest.mark.parametrize("name", ["context", "config", "input", "output", "type", "int", "arg_dict", "class", "None"])
@@ -100,6 +120,53 @@ def test_a_long_tag_key_is_only_a_warning() -> None:
 @pytest.mark.parametrize("key", ["a", "opgrid/priority", "a.b-c/d_e", "k" * 63])
 def test_good_tag_keys_do_not_warn(key: str) -> None:
     assert tags_of({key: "v"}, "op 'f'") == {key: "v"}
+
+
+def test_a_misspelt_tag_of_ours_is_refused_wherever_a_definition_has_it() -> None:
+    def body() -> None: ...
+
+    tags = {"opgrid/time_out": "1"}
+    for make in (
+        lambda: op(tags=tags)(body),
+        lambda: op(body).tag(tags),
+        lambda: NodeInvocation("body", tags=tags),
+        lambda: graph(tags=tags)(body),
+        lambda: job(tags=tags)(body),
+        lambda: job(run_tags=tags)(body),
+    ):
+        with pytest.raises(InvalidDefinitionError, match=r"'opgrid/time_out' of .*Did you mean 'opgrid/timeout'\?"):
+            make()
+    with pytest.raises(InvalidDefinitionError, match=r"'opgrid/x'.* There are: 'opgrid/approval'"):
+        op(tags={"opgrid/x": "1"})(body)
+
+
+def test_tags_that_runs_have_may_be_misspelt() -> None:
+    @job(tags={"opgrid/run_key": "k", "opgridlike/x": "y"})
+    def j() -> None: ...
+
+    assert "opgrid/time_out" in j.execute_in_process(tags={"opgrid/time_out": "1"}).run.tags
+
+
+def test_every_tag_that_opgrid_has_may_be_given() -> None:
+    of_constants = {
+        RUN_KEY_TAG,
+        SCHEDULE_TAG,
+        SENSOR_TAG,
+        UPSTREAM_RUN_TAG,
+        PARTITION_TAG,
+        PARTITION_RANGE_TAG,
+        PARTITION_SET_TAG,
+        APPROVAL_TAG,
+        APPROVAL_TIMEOUT_TAG,
+        ROOT_TAG,
+        BACKFILL_TAG,
+        LOCATION_TAG,
+        NUMBER_TAG,
+    }
+    of_routing = {tag for value in vars(routing).values() if isinstance(value, tuple) for tag in value}
+    documented = set(re.findall(r"^\| `(opgrid/\w+)`", _PAGE.read_text(), re.MULTILINE))
+    assert documented == READ
+    assert {tag for tag in of_constants | of_routing if tag.startswith("opgrid/")} <= READ | SET
 
 
 def test_tag_keys_are_strings() -> None:

@@ -12,6 +12,7 @@ from opgrid import job, op
 from opgrid.contracts.events import RunCanceled, RunCanceling
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
+from orchestrator.planner.routing import BadTag
 from orchestrator.services import submission
 from orchestrator.services.launching import Request, close_all, drive_new, make_executors, prepare
 from orchestrator.storage.sql.store import SqlStore
@@ -27,6 +28,20 @@ def notes() -> None:
 @job
 def noted() -> None:
     notes()
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "wanted"),
+    [
+        ("opgrid/max_retries", "many", "a whole number"),
+        ("dagster/max_retries", "1.5", "a whole number"),
+        ("opgrid/retry_strategy", "FROM_FALIURE", "FROM_FAILURE or ALL_STEPS"),
+        ("dagster/retry_strategy", "all_steps", "FROM_FAILURE or ALL_STEPS"),
+    ],
+)
+def test_a_new_run_is_told_of_tags_that_nobody_could_read_once_it_had_failed(tag: str, value: str, wanted: str) -> None:
+    with pytest.raises(BadTag, match=f"The tag '{tag}' of the run is '{value}'; it must be {wanted}"):
+        prepare(Request(noted, tags={tag: value}))
 
 
 @pytest.mark.parametrize("many", [False, True])
