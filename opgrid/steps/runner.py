@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from opgrid.contracts.events import (
     ErrorInfo,
@@ -220,5 +220,9 @@ def _without_our_frames(error: BaseException | None) -> None:
         error = error.__cause__
 
 
+#: Modules between a step and the function of its op.
+_OURS: Final = "opgrid.steps.", "opgrid.definitions.signature"
+
+
 def _is_ours(trace: TracebackType) -> bool:
-    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith("opgrid.steps.")
+    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_OURS)

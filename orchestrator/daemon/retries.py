@@ -12,6 +12,7 @@ import msgspec
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import DatabaseUnreachable, OpGridError
 from opgrid.ids import RunId
+from orchestrator.planner.routing import MAX_RETRIES, RETRY_STRATEGY
 from orchestrator.sections import RunRetries
 from orchestrator.services.submission import again
 from orchestrator.storage.records import BACKFILL_TAG, RunRecord
@@ -21,8 +22,6 @@ from orchestrator.storage.service_records import BackfillStatus, Instigator, Ins
 _NAME: Final = "run_retries"
 _FAILED: Final = "PIPELINE_FAILURE"
 _AT_ONCE: Final = 50
-_MAX: Final = ("opgrid/max_retries", "dagster/max_retries")
-_STRATEGY: Final = ("opgrid/retry_strategy", "dagster/retry_strategy")
 #: On a run that was launched so: which retry it is.
 NUMBER_TAG: Final = "opgrid/retry_number"
 
@@ -60,11 +59,11 @@ class Retries:
             return None
 
     def _retry(self, run: RunRecord) -> NewRun | None:
-        most = _number(run, _MAX, self._settings.max_retries if self._settings.enabled else 0)
+        most = _number(run, MAX_RETRIES, self._settings.max_retries if self._settings.enabled else 0)
         before = _number(run, (NUMBER_TAG,), 0)
         if before >= most or run.status is not RunStatus.FAILURE or self._is_unwanted(run):
             return None
-        strategy = next((run.tags[tag] for tag in _STRATEGY if tag in run.tags), "FROM_FAILURE")
+        strategy = next((run.tags[tag] for tag in RETRY_STRATEGY if tag in run.tags), "FROM_FAILURE")
         tags = {NUMBER_TAG: str(before + 1)}
         return again(
             self._store,
