@@ -318,6 +318,10 @@ class DatabaseUnreachable(OpGridError):
     exit_code = 4
 
 
+class DatabaseUnusable(DatabaseUnreachable):
+    """The database is there, and does not let us do what we must, or lacks what it has to have: to wait is no use."""
+
+
 class ValueRefused(OpGridError):
     """The database is there, and refuses what was to be stored: asked again, it would again."""
 

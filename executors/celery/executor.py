@@ -644,6 +644,8 @@ class CeleryExecutor(Executor):
                 self._flights.departs(at, None, Line(self.settings.queue, 0), now)
         if found:
             self._briefs.stored(run)
+        else:
+            self._briefs.of(run)  # to be released as this run, whoever may still be about to send some of it
         return frozenset(found)
 
     def may_go_on(self, run: RunBrief, begun: Collection[tuple[StepKey, int]]) -> frozenset[tuple[StepKey, int]]:

@@ -24,17 +24,16 @@ def here() -> object:
     return _here
 
 
-def end_copies(attempt: Attempt) -> None:
+def end_copies(attempt: Attempt, error: BaseException | None = None) -> None:
     """Ends this process if it is a copy of the one that makes the attempt. To be called where user code has returned or
-    raised.
+    raised; ``error``: what it raised, where that was caught already.
     """
     if attempt.process is not _here:
-        _end(attempt)
+        _end(attempt, error or sys.exception())
 
 
-def _end(attempt: Attempt) -> NoReturn:
+def _end(attempt: Attempt, error: BaseException | None) -> NoReturn:
     """Nothing is done that a process does at its end: all of that is for the one that it is a copy of."""
-    error = sys.exception()
     with suppress(Exception):
         if isinstance(error, SystemExit):
             code = error.code if isinstance(error.code, int) else 0 if error.code is None else _RAISED

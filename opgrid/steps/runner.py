@@ -130,7 +130,7 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
                 scope.local.errors[task.step, task.attempt] = error
     finally:
         if attempt is not None:
-            end_copies(attempt)  # in a resource, a type check, an IO manager
+            end_copies(attempt, error)  # in a resource, a type check, an IO manager
         if token is not None:
             if scope.listens:
                 end_lines()

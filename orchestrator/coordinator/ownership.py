@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from opgrid.contracts.events import AnyEvent, RunCanceled, RunCanceling
+from opgrid.contracts.events import AnyEvent, RunCanceled, RunCanceling, RunFailed
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
 from opgrid.errors import DatabaseUnreachable, OpGridError
@@ -82,6 +82,12 @@ def end_canceled(store: Store, run_id: str, reason: str) -> None:
         RunCanceled(run_id=RunId(run_id), at=now),
     ]
     store.end_run(run_id, RunStatus.CANCELED, events, now)
+
+
+def end_refused(store: Store, run_id: RunId, reason: str) -> None:
+    """Fail a run of which the database does not take what it says."""
+    failed = RunFailed(run_id=run_id, at=time.time(), reason=reason)
+    store.end_run(run_id, RunStatus.FAILURE, [failed], failed.at)
 
 
 class FencedLog:

@@ -14,7 +14,7 @@ from opgrid.contracts.executor import Position
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.told import Report, decode_reports, encode_reports, unfolded
 from opgrid.contracts.wire import encode_event
-from opgrid.errors import DatabaseUnreachable
+from opgrid.errors import DatabaseUnreachable, DatabaseUnusable
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
 from orchestrator.engine.log import RunLog, Turn
@@ -34,6 +34,8 @@ def patiently(ask: Callable[[], T], again: Callable[[], T] | None = None) -> T:
     while True:
         try:
             found = ask() if again is None or not away else again()
+        except DatabaseUnusable:
+            raise
         except DatabaseUnreachable as error:
             if not away:
                 _log.warning("%s Waiting for it.", error)
@@ -62,7 +64,9 @@ class PatientLog:
             said.to(turn)
 
     def _write_once(self, said: _Said) -> None:
-        """The connection may have been cut after the turn was stored."""
+        """The connection may have been cut after the turn was stored, or as it was: this waits for that."""
+        with self._log.turn():
+            pass
         if not said.events or not all(self._is_last(*each) for each in said.events.items()):
             self._write(said)
 

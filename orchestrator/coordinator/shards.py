@@ -13,13 +13,12 @@ from typing import Final
 
 import msgspec
 
-from opgrid.contracts.events import RunFailed
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun, ValueRefused
 from opgrid.ids import RunId
-from orchestrator.coordinator.ownership import LEASE, ShardLog, is_dead, this_process
+from orchestrator.coordinator.ownership import LEASE, ShardLog, end_refused, is_dead, this_process
 from orchestrator.coordinator.queue import NO_POOLS, RunPools
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
@@ -190,17 +189,20 @@ class Shard:
                 _log.exception("%s failed, and is taken up again.", self.name)
                 self._stopped.wait(1.0)
 
-    def _fail_refused(self) -> None:
+    def _fail_refused(self, executor: Executor) -> None:
         """Of what runs say, the database takes none where it refuses a part: the others go on without those."""
         for run_id, reason in list(self._refused.items()):
-            failed = RunFailed(run_id=run_id, at=time.time(), reason=reason)
-            self._store.end_run(run_id, RunStatus.FAILURE, [failed], failed.at)
+            end_refused(self._store, run_id, reason)
+            if (record := self._store.run(run_id)) is not None:
+                executor.recover(record.brief)
+            executor.release(run_id)  # what is out of it is stopped
+            self._driven.discard(run_id)
             del self._refused[run_id]
 
     def _drive(self) -> None:
-        self._fail_refused()
         executor = self._make_executor(self.name)
         try:
+            self._fail_refused(executor)
             executors = {CELERY: executor}
             reach("taken over")
             log = ShardLog(self._store, self.name, self.lease.epoch)
@@ -221,8 +223,7 @@ class Shard:
                 events = list(self._store.read(record.run_id))
             except (EventLogInvalidForRun, msgspec.MsgspecError) as error:  # the others of the shard go on
                 _log.error("Run %s cannot be driven on: %s", record.run_id, error)
-                failed = RunFailed(run_id=record.run_id, at=time.time(), reason=_unreadable(error))
-                self._store.end_run(record.run_id, RunStatus.FAILURE, [failed], failed.at)
+                end_refused(self._store, record.run_id, _unreadable(error))
                 continue
             self._driven.add(record.run_id)
             runs.append(resume(record.brief, within(plan, self._max_runtime), events, executors, time.time()))

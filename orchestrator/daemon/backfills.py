@@ -148,6 +148,12 @@ class Backfills:
                 _log.warning("Backfill %s of %s waits. %s", backfill.backfill_id, backfill.job, text)
 
     def _launch(self, backfill: Backfill, progress: _Progress, wanted: Sequence[str], location: Location) -> None:
+        try:
+            self._launch_some(backfill, progress, wanted, location)
+        except ValueRefused as error:
+            self._end(backfill, BackfillStatus.COMPLETED_FAILED, str(error))
+
+    def _launch_some(self, backfill: Backfill, progress: _Progress, wanted: Sequence[str], location: Location) -> None:
         new: list[NewRun] = []
         for key in wanted:
             try:
@@ -167,11 +173,7 @@ class Backfills:
                 self._end(backfill, BackfillStatus.COMPLETED_FAILED, f"Partition {key!r} cannot be run: {made}")
                 return
             new.append(made)
-        try:
-            self._store_runs(backfill, progress, new)
-        except ValueRefused as error:
-            self._end(backfill, BackfillStatus.COMPLETED_FAILED, str(error))
-            return
+        self._store_runs(backfill, progress, new)
         progress.broken = 0
         self._note(backfill, None)
 

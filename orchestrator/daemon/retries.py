@@ -75,10 +75,11 @@ class Retries:
         )
 
     def _is_unwanted(self, run: RunRecord) -> bool:
-        """Where its backfill was canceled."""
+        """Where it is of a backfill that was canceled, and not one that somebody has run again by hand."""
         its = run.tags.get(BACKFILL_TAG)
         found = self._store.backfills(backfill_id=its) if its is not None else []
-        return any(each.status in (BackfillStatus.CANCELING, BackfillStatus.CANCELED) for each in found)
+        over = [each.origin for each in found if each.status in (BackfillStatus.CANCELING, BackfillStatus.CANCELED)]
+        return any(run.run_id in latest.values() for latest in self._store.latest_by(over).values())
 
 
 def to_look_at(store: ServiceStore, failed: Sequence[RunId]) -> set[RunId]:

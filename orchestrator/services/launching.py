@@ -24,13 +24,14 @@ from opgrid.errors import (
     InvalidSubsetError,
     UnknownExecutor,
     UnmetExecutorRequirementsError,
+    ValueRefused,
     listed,
 )
 from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
-from orchestrator.coordinator.ownership import LEASE, driving, this_process
+from orchestrator.coordinator.ownership import LEASE, driving, end_refused, this_process
 from orchestrator.coordinator.patience import PatientLog, PatientPools
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
@@ -245,7 +246,7 @@ def drive_new(
     inbox: Inbox | None = None,
 ) -> RunStatus:
     """Store a prepared run and drive it to its end; to that which another process has given it, if one has. A database
-    that goes away meanwhile is waited for.
+    that goes away meanwhile is waited for; what it does not take fails the run.
     """
     run = LiveRun.new(prepared.brief, prepared.plan)
     lease = store.create_own_run(prepared.record, prepared.plan_json, prepared.snapshot_json, this_process(), LEASE)
@@ -254,6 +255,9 @@ def drive_new(
         with driving(store, run.run_id, inbox, lease) as log:
             patient, stream, pools = PatientLog(log), prepared.brief.stream, PatientPools(store)
             return drive([run], executors, patient, watch=watch, inbox=inbox, stream=stream, pools=pools)[run.run_id]
+    except ValueRefused as error:
+        end_refused(store, run.run_id, str(error))
+        return RunStatus.FAILURE
     except LeaseLost:
         ended = _end_of(store, run.run_id)
         if ended is None:

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from opgrid.contracts.status import RunStatus
-from opgrid.errors import RunNotFoundError
+from opgrid.errors import RunNotFoundError, ValueRefused
 from opgrid.loading import job_for
-from orchestrator.coordinator.ownership import driving
+from orchestrator.coordinator.ownership import driving, end_refused
 from orchestrator.coordinator.patience import PatientLog, PatientPools
 from orchestrator.coordinator.shards import within
 from orchestrator.engine.inbox import Inbox
@@ -52,20 +52,26 @@ def resume_run(
     inbox = inbox or Inbox()
     if record.cancel is not None:  # who was told may have died of it
         inbox.request_cancel(record.run_id, record.cancel)
-    with driving(store, record.run_id, inbox) as log:
-        executors = make_executors(
-            brief.executor,
-            plan,
-            home=home,
-            code=record.code,
-            job=job,
-            broker_url=broker_url,
-            stream=brief.stream,
-        )
-        try:
-            run = resume(brief, plan, store.read(record.run_id), executors, time.time())
-            pools = PatientPools(store)
-            ended = drive([run], executors, PatientLog(log), watch=watch, inbox=inbox, stream=brief.stream, pools=pools)
-            return ended[record.run_id]
-        finally:
-            close_all(executors)
+    try:
+        with driving(store, record.run_id, inbox) as log:
+            executors = make_executors(
+                brief.executor,
+                plan,
+                home=home,
+                code=record.code,
+                job=job,
+                broker_url=broker_url,
+                stream=brief.stream,
+            )
+            try:
+                run = resume(brief, plan, store.read(record.run_id), executors, time.time())
+                pools = PatientPools(store)
+                ended = drive(
+                    [run], executors, PatientLog(log), watch=watch, inbox=inbox, stream=brief.stream, pools=pools
+                )
+                return ended[record.run_id]
+            finally:
+                close_all(executors)
+    except ValueRefused as error:
+        end_refused(store, record.run_id, str(error))
+        return RunStatus.FAILURE

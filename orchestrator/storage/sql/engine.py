@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from sqlalchemy import Dialect, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InvalidatePoolError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from opgrid.errors import DatabaseUnreachable, SettingsError, ValueRefused
+from opgrid.errors import DatabaseUnreachable, DatabaseUnusable, SettingsError, ValueRefused
 from orchestrator.storage.sql.statements import tell
 
 _USED: Final = "opgrid_used"
@@ -130,7 +130,8 @@ class _Freshness:
 def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:
     """The URL in it is as the user wrote it, without the password."""
     shown = engine.get_execution_options()[_SHOWN]
-    return DatabaseUnreachable(f"The database {shown} cannot be used: {_problem(error)}. See OPGRID_DATABASE_URL.")
+    kind = DatabaseUnusable if isinstance(error, ProgrammingError) else DatabaseUnreachable
+    return kind(f"The database {shown} cannot be used: {_problem(error)}. See OPGRID_DATABASE_URL.")
 
 
 def refused(engine: Engine, error: DBAPIError) -> ValueRefused | None:

@@ -8,19 +8,32 @@ from typing import Any
 
 import pytest
 
+from opgrid import Instance, job, op
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import AnyEvent, EngineNote, RunStarted, RunSucceeded
+from opgrid.contracts.events import AnyEvent, EngineNote, RunFailed, RunStarted, RunSucceeded, StepSucceeded
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief
-from opgrid.errors import DatabaseUnreachable
+from opgrid.contracts.told import unfolded
+from opgrid.errors import DatabaseUnreachable, DatabaseUnusable, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.coordinator.ownership import FencedLog
 from orchestrator.coordinator.patience import PatientLog, patiently
 from orchestrator.engine.log import Turn
 from orchestrator.storage.records import LeaseLost, RunRecord
 from orchestrator.storage.sql.store import SqlStore
+from orchestrator.storage.sql.turn import SqlTurn
 
 RUN = RunId("run")
+
+
+@op
+def nothing_op() -> int:
+    return 1
+
+
+@job
+def nothing() -> None:
+    nothing_op()
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +111,33 @@ def test_who_has_lost_the_run_meanwhile_writes_nothing(store: SqlStore) -> None:
         assert store.take_lease(RUN, "two", 60.0) is not None
         turn.append(RUN, [RunSucceeded(run_id=RUN, at=2.0)])
     assert list(store.read(RUN)) == []
+
+
+def test_a_database_that_will_not_do_is_not_waited_for() -> None:
+    def ask() -> None:
+        raise DatabaseUnusable("It lacks a table.")
+
+    with pytest.raises(DatabaseUnusable):
+        patiently(ask)
+
+
+def test_what_a_database_does_not_take_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = SqlTurn.write
+
+    def writes(turn: SqlTurn, commits: bool = False) -> int:
+        if any(isinstance(event, StepSucceeded) for told in turn.told.values() for event in unfolded(told)):
+            raise ValueRefused("sqlite://", "it is too long")
+        return write(turn, commits)
+
+    monkeypatch.setattr(SqlTurn, "write", writes)
+    with Instance.local_temp() as instance:
+        result = nothing.execute_in_process(instance=instance, raise_on_error=False)
+        assert not result.success
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        assert run.status is RunStatus.FAILURE
+        (failed,) = (event for event in instance.store.read(run.run_id) if isinstance(event, RunFailed))
+        assert "it is too long" in failed.reason
 
 
 def test_what_else_is_wrong_is_raised() -> None:

@@ -22,6 +22,7 @@ from orchestrator.daemon.retries import Retries
 from orchestrator.locations.process import LocationBroken
 from orchestrator.sections import RunRetries
 from orchestrator.services import backfills
+from orchestrator.services.submission import again
 from orchestrator.storage.service_records import Backfill, BackfillOptions, BackfillStatus
 from orchestrator.storage.sql.store import SqlStore
 from tests.unit.daemon.here import Here
@@ -187,6 +188,24 @@ def test_one_that_was_canceled_is_not_run_again(store: SqlStore) -> None:
     assert state(store, made) is BackfillStatus.CANCELED
     assert len(store.runs()) == 4
     assert all(run.status.is_final for run in store.runs())
+
+
+def test_what_somebody_runs_again_by_hand_of_one_that_was_canceled_is_retried(store: SqlStore) -> None:
+    retry, daemon = retrying(store), duty(store)
+    made = ask(store, KEYS[:1])
+    daemon.turn()
+    (first,) = store.launched(made.origin).values()
+    fail(store, first)
+    backfills.stop(store, backfills.find(store, made.backfill_id))
+    for _ in range(3):
+        daemon.turn()
+        retry()
+    assert [run.run_id for run in store.runs()] == [first]
+    (parent,) = store.runs()
+    (by_hand,) = store.launch([again(store, parent)])
+    fail(store, by_hand)
+    retry()
+    assert len(store.runs()) == 3
 
 
 def test_one_that_is_canceled_while_a_run_of_it_is_run_again_cancels_that(

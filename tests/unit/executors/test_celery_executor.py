@@ -336,6 +336,19 @@ def test_what_was_canceled_by_who_took_over_is_not_sent_by_who_was_frozen_as_it_
     heir.close()
 
 
+def test_what_who_took_over_has_released_is_not_sent_by_who_was_frozen_as_it_did_so(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    heir = CeleryExecutor.create(executor.setup._replace(stream=executor.stream))
+    brief = msgspec.structs.replace(BRIEF, created=1000.0)
+    assert heir.recover(brief) == frozenset()
+    heir.release(RUN)
+    executor.submit(brief, [task("a")])
+    assert not messages(executor, worker)
+    assert claim(worker, at("a"), "c", "w", b"") is Said.GONE
+    heir.close()
+
+
 def test_a_redis_that_is_emptied_is_told_again_what_who_took_over_has_canceled(
     executor: CeleryExecutor, worker: Protocol
 ) -> None:

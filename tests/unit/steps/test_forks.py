@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from opgrid import HookContext, Instance, Out, Output, execute_job, job, op, success_hook
+from opgrid import (
+    HookContext,
+    InputContext,
+    Instance,
+    IOManager,
+    Out,
+    Output,
+    OutputContext,
+    execute_job,
+    job,
+    op,
+    success_hook,
+)
 from opgrid.contracts.events import StepSucceeded
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -87,6 +99,31 @@ def test_a_copy_of_an_op_that_yields_stores_nothing() -> None:
     result = yielding.execute_in_process()
     assert [result.output_for_node("yields", name) for name in ("one", "two")] == [os.getpid()] * 2
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+
+
+def test_a_copy_that_an_io_manager_raises_in_has_failed(capfd: pytest.CaptureFixture[str]) -> None:
+    children: list[int] = []
+
+    class Forking(IOManager):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            children.append(os.fork())
+            if not children[-1]:
+                raise RuntimeError("in the copy")
+
+        def load_input(self, context: InputContext) -> Any:
+            return 1
+
+    @op(name="one")
+    def one() -> int:
+        return 1
+
+    @job(resource_defs={"io_manager": Forking()})
+    def storing() -> None:
+        one()
+
+    assert storing.execute_in_process().success
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 1
+    assert "RuntimeError: in the copy" in capfd.readouterr().err
 
 
 def test_a_copy_ends_where_a_hook_ends() -> None:
