@@ -257,7 +257,7 @@ class CeleryExecutor(Executor):
             self._memory.mind()
             return self._protocol.publish(run_id, stream, outgoing, again, stored, None, hands, created)
         if full is not None:
-            self._memory.is_well(now)
+            self._memory.found_well(now)
         return said
 
     def _depart(self, brief: RunBrief, parcel: Parcel, said: Iterator[Said], now: float) -> None:
@@ -554,8 +554,11 @@ class CeleryExecutor(Executor):
         self._returned.clear()
 
     def _back_to_backlog(self, flights: Sequence[Flight], resent: int = 0) -> None:
-        for flight in [each for each in flights if self._flights.is_stopped(each)]:
-            self.cancel(RunId(flight.at.run_id), [(StepKey(flight.at.step), flight.at.attempt)])
+        stopped: dict[RunId, list[tuple[StepKey, int]]] = {}
+        for at in (each.at for each in flights if self._flights.is_stopped(each)):
+            stopped.setdefault(RunId(at.run_id), []).append((StepKey(at.step), at.attempt))
+        for run_id, steps in stopped.items():
+            self.cancel(run_id, steps)
         for flight in reversed([each for each in flights if not self._flights.is_stopped(each)]):
             known = self._briefs.get(RunId(flight.at.run_id))
             self._flights.returns(flight)

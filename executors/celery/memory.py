@@ -23,8 +23,8 @@ class Memory:
         """It was found to be well some time ago."""
         return now >= self._next_weighing
 
-    def is_well(self, now: float) -> None:
-        """So it was found."""
+    def found_well(self, now: float) -> None:
+        """It is not asked again for a while."""
         self._next_weighing = now + _WEIGH_EVERY
 
     def mind(self) -> None:
@@ -43,4 +43,4 @@ class Memory:
         if most and used >= FULL * most:
             full = f"its memory is nearly full, {used / most:.0%} of {most:,} bytes; no steps are sent above {FULL:.0%}"
             raise BrokerUnreachable(url, full)
-        self.is_well(now)
+        self.found_well(now)

@@ -89,12 +89,17 @@ def check_mapping_key(key: object) -> str:
         near = re.sub(r"[^A-Za-z0-9_]", "_", _plain(key))
         hint = f" For example: {near!r}." if near else ""
         raise InvalidDefinitionError(f"{key!r} cannot be a mapping key: mapping keys are made of {_MADE_OF}.{hint}")
-    if len(key) > LONGEST_VALUE:
-        raise InvalidDefinitionError(
-            f"A mapping key has {len(key)} characters: {key[:40] + '...'!r}. It may have {LONGEST_VALUE}: take a part "
-            "of it, or a digest."
-        )
+    check_length(key, "The mapping key", "of a DynamicOutput", LONGEST_VALUE)
     return key
+
+
+def check_length(key: str, kind: str, what: str, most: int) -> None:
+    """Raises InvalidDefinitionError for a key of more than so many characters."""
+    if len(key) > most:
+        raise InvalidDefinitionError(
+            f"{kind} {key[:40] + '...'!r} {what} has {len(key)} characters, and may have {most}: take a part of it, or "
+            "a digest."
+        )
 
 
 def check_storable(text: str, what: str, most: int | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from opgrid.contracts.tags import tags_of
-from opgrid.definitions.names import LONGEST_PARTITION_KEY, LONGEST_VALUE, check_storable
+from opgrid.definitions.names import LONGEST_PARTITION_KEY, LONGEST_VALUE, check_length, check_storable
 from opgrid.errors import InvalidDefinitionError
 
 
@@ -82,13 +82,8 @@ class AddDynamicPartitionsRequest(_PartitionsRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         for key in self.partition_keys:
-            what = f"The partition key {key[:40]!r} of an {type(self).__name__}"
-            check_storable(key, what)
-            if len(key) > LONGEST_PARTITION_KEY:
-                raise InvalidDefinitionError(
-                    f"{what} has {len(key)} characters, and may have {LONGEST_PARTITION_KEY}: take a part of it, or a "
-                    "digest."
-                )
+            check_storable(key, f"The partition key {key[:40]!r} of an {type(self).__name__}")
+            check_length(key, "The partition key", f"of an {type(self).__name__}", LONGEST_PARTITION_KEY)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Sequence
 
-from opgrid.errors import DatabaseUnreachable, OpGridError
+from opgrid.errors import DatabaseUnreachable, DatabaseUnusable, OpGridError
 from opgrid.zygote.nursery import pass_on
 from orchestrator.cli.memory import collect_rarely
 from orchestrator.coordinator.ownership import RunIsDriven
@@ -32,8 +32,9 @@ def main(args: Sequence[str]) -> None:
                     settings.broker_url,
                     max_runtime=settings.sections.run_monitoring.max_runtime_seconds,
                 )
-            except (RunIsDriven, DatabaseUnreachable):
-                time.sleep(1.0)
             except OpGridError as error:
-                raise SystemExit(f"{type(error).__name__}: {error}") from error
+                passes = isinstance(error, RunIsDriven | DatabaseUnreachable)
+                if not passes or isinstance(error, DatabaseUnusable):
+                    raise SystemExit(f"{type(error).__name__}: {error}") from error
+                time.sleep(1.0)
         pass_on(record.code)

@@ -326,8 +326,9 @@ class Remote(Executor):
         self.begun |= {flight.order for flight in self.flights if flight.claimed}
 
     def _back_to_backlog(self, flights: Sequence[Flight], resent: int = 0) -> None:
-        for flight in [each for each in flights if self.flights.is_stopped(each)]:
-            self._stop([(StepKey(flight.at.step), flight.at.attempt)])
+        stopped = [(StepKey(each.at.step), each.at.attempt) for each in flights if self.flights.is_stopped(each)]
+        if stopped:
+            self._stop(stopped)
         for flight in reversed([each for each in flights if not self.flights.is_stopped(each)]):
             self.flights.returns(flight)
             if flight.task is None or self.brief is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from opgrid.definitions.names import LONGEST_PARTITION_KEY
+from opgrid.definitions.names import LONGEST_PARTITION_KEY, check_length
 from opgrid.errors import BackwardsRange, InvalidDefinitionError, UnknownPartitionError, nearest
 
 PARTITION_TAG: Final = "opgrid/partition"
@@ -157,11 +157,7 @@ def check_keys(keys: Iterable[object], what: str) -> tuple[str, ...]:
                 f"{key!r} cannot be a partition key of {what}: '...' writes ranges, and control characters cannot be "
                 "shown."
             )
-        if len(key) > LONGEST_PARTITION_KEY:
-            raise InvalidDefinitionError(
-                f"The partition key {key[:40] + '...'!r} of {what} has {len(key)} characters, and may have "
-                f"{LONGEST_PARTITION_KEY}: take a part of it, or a digest."
-            )
+        check_length(key, "The partition key", f"of {what}", LONGEST_PARTITION_KEY)
         if key in seen:
             raise InvalidDefinitionError(f"The partition key {key!r} of {what} is there twice: keys have to be unique.")
         seen.add(key)

@@ -136,6 +136,28 @@ def test_what_is_read_counts_though_what_came_back_with_it_cannot_be_canceled_ye
     heard(executor, StepCanceled, "b")
 
 
+def test_all_that_comes_back_of_a_canceled_run_is_canceled_in_one_go(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = ["a", "b", "c"]
+    executor.submit(BRIEF, [task(step) for step in steps])
+    for step in steps:
+        assert claim(worker, at(step), f"c-{step}", "w", b"") is Said.OK
+    executor.cancel(RUN, [(StepKey(step), 1) for step in steps])
+    notice = seal_returned([(RUN, StepKey(step), 1) for step in steps], executor.ring)
+    worker.exchange(RUN, STREAM, "w", returned=[(step, f"c-{step}") for step in steps], notice=notice)
+    told: list[int] = []
+    cancel = executor._protocol.cancel
+
+    def counted(run_id: str, stream: str, marks: Any) -> list[Said]:
+        told.append(len(marks))
+        return cancel(run_id, stream, marks)
+
+    monkeypatch.setattr(executor._protocol, "cancel", counted)
+    assert isinstance(heard(executor, StepCanceled, "a"), StepCanceled)
+    assert told == [3]
+
+
 def test_what_is_given_back_twice_is_sent_again_once(executor: CeleryExecutor, worker: Protocol) -> None:
     executor.submit(BRIEF, [task("a")])
     assert claim(worker, at("a"), "c1", "w", b"") is Said.OK

@@ -27,38 +27,6 @@ from opgrid.contracts.events import StepSucceeded
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 
-def _raises() -> None:
-    raise RuntimeError("in the copy")
-
-
-@pytest.mark.parametrize(
-    ("then", "code"),
-    [(lambda: None, 0), (_raises, 1), (lambda: sys.exit(3), 3), (lambda: os._exit(4), 4)],
-)
-def test_a_copy_ends_where_the_op_ends(then: Callable[[], None], code: int, capfd: pytest.CaptureFixture[str]) -> None:
-    @op
-    def forks() -> int:
-        child = os.fork()
-        if not child:
-            then()
-        return child
-
-    @op
-    def after(child: int) -> int:
-        return child
-
-    @job
-    def forking() -> None:
-        after(forks())
-
-    result = forking.execute_in_process()
-    child = result.output_for_node("after")
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
-    said = capfd.readouterr().err
-    assert ("'forks'" in said) is (code in (0, 1))
-    assert ("RuntimeError: in the copy" in said) is (code == 1)
-
-
 @op
 def forks() -> int:
     return os.fork()
@@ -72,6 +40,34 @@ def after(child: int) -> int:
 @job
 def forking() -> None:
     after(forks())
+
+
+def _raises() -> None:
+    raise RuntimeError("in the copy")
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [(lambda: None, 0), (_raises, 1), (lambda: sys.exit(3), 3), (lambda: os._exit(4), 4)],
+)
+def test_a_copy_ends_where_the_op_ends(then: Callable[[], None], code: int, capfd: pytest.CaptureFixture[str]) -> None:
+    @op(name="forks")
+    def forks_and_goes_on() -> int:
+        child = os.fork()
+        if not child:
+            then()
+        return child
+
+    @job
+    def going_on() -> None:
+        after(forks_and_goes_on())
+
+    result = going_on.execute_in_process()
+    child = result.output_for_node("after")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+    said = capfd.readouterr().err
+    assert ("'forks'" in said) is (code in (0, 1))
+    assert ("RuntimeError: in the copy" in said) is (code == 1)
 
 
 def test_a_copy_of_a_process_of_the_pool_says_nothing_to_it() -> None:
