@@ -151,6 +151,8 @@ def _told(error: OpGridError) -> click.ClickException:
 
 def run(settings: WorkerSettings) -> int:
     """Serve until told to stop; the exit code. Raises OpGridError when it cannot start."""
+    from importlib.metadata import version
+
     from opgrid.io.keys import KeyRing
     from opgrid.loading import check_packages
 
@@ -168,7 +170,7 @@ def run(settings: WorkerSettings) -> int:
 
     code = Code(settings.code)
     code.warm()
-    settings = msgspec.structs.replace(settings, versions=code.versions())
+    settings = msgspec.structs.replace(settings, versions=code.versions(), release=version("opgrid"))
     install_transport()
     app = celery_app(settings)
     register(app)

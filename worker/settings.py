@@ -25,6 +25,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     code: tuple[CodeTarget, ...] = ()
     versions: tuple[str, ...] = ()  #: of what was loaded for each ``code``
+    release: str = ""  #: of opgrid
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     concurrency: int = 1
     lease_ttl: float = DEFAULT_LEASE_TTL  #: seconds; coordinators have to use the same

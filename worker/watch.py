@@ -30,6 +30,7 @@ from opgrid.broker.keys import Keys
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.presence import Presence, announce, withdraw
 from opgrid.broker.scripts import Beat, Protocol, Said
+from opgrid.contracts import wire
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import RunId, StepKey
@@ -388,6 +389,8 @@ class Watch:
             tuple(target.location for target in settings.code),
             tuple(sorted(self.children)),
             settings.versions,
+            settings.release,
+            wire.VERSION,
         )
         with contextlib.suppress(BrokerUnreachable), reaching(settings.broker_url):
             announce(self.protocol.client, self.protocol.keys, about, settings.lease_ttl)

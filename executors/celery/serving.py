@@ -8,7 +8,7 @@ from typing import Final
 
 from opgrid.broker.connection import reaching
 from opgrid.broker.keys import DEFAULT_QUEUE
-from opgrid.broker.presence import alive, announce_backlog
+from opgrid.broker.presence import alive, announce_backlog, others_serving
 from opgrid.broker.scripts import Protocol
 from opgrid.contracts.events import EngineNote
 from opgrid.errors import listed
@@ -36,6 +36,8 @@ class Serving:
                 workers = alive(self._protocol.client, self._protocol.keys)
             self._served = {}
             for worker in workers:
+                if not worker.understands:
+                    continue
                 for name in worker.queues:
                     self._served[name] = self._served.get(name, 0) + worker.concurrency
         return self._served.get(queue) or _UNSERVED
@@ -54,12 +56,13 @@ class Serving:
             return
         with reaching(self._protocol.url):
             workers = alive(self._protocol.client, self._protocol.keys)
-        served = {queue for worker in workers for queue in worker.queues}
+        served = {queue for worker in workers if worker.understands for queue in worker.queues}
         for run_id, queue in sorted(unsaid):
             if queue in served:
                 continue
             self._missed.add((run_id, queue))
             others = f" Workers that are there serve: {listed(served)}." if served else ""
+            others += others_serving(workers, queue)
             text = (
                 f"No worker serves the queue {queue!r}: its steps wait.{others} Start one with: opgrid worker start -f "
                 f"FILE{'' if queue == DEFAULT_QUEUE else f' -q {queue}'}"

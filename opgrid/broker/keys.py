@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from opgrid.contracts import wire
 from opgrid.errors import SettingsError
 
 DEFAULT_DEPLOYMENT: Final = "opgrid"
@@ -101,8 +102,8 @@ class Keys:
 
     @property
     def celery(self) -> str:
-        """Before each of Celery's own keys: queues and bindings."""
-        return f"{self.deployment}:mq:"
+        """Before each of Celery's own keys: queues and bindings of what speaks this version."""
+        return f"{self.deployment}:mq{wire.VERSION}:"
 
     def queue(self, name: str, step: int) -> str:
         """The list of one priority step of a queue."""

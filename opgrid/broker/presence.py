@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 import redis
 
 from opgrid.broker.keys import Keys
+from opgrid.contracts import wire
+from opgrid.errors import listed
 
 T = TypeVar("T")
 
@@ -26,6 +28,26 @@ class Presence(msgspec.Struct, frozen=True):
     code: tuple[str, ...] = ()  #: locations
     children: tuple[int, ...] = ()  #: process ids
     versions: tuple[str, ...] = ()  #: of the code, in the order of ``code``
+    release: str = ""  #: of opgrid
+    speaks: int = 1  #: which version of the messages
+
+    @property
+    def understands(self) -> bool:
+        """Whether it gets what is sent by this process's version."""
+        return self.speaks == wire.VERSION
+
+    def serves(self, queue: str) -> bool:
+        return self.understands and queue in self.queues
+
+
+def others_serving(workers: Iterable[Presence], queue: str) -> str:
+    """A sentence, after a space, on those that serve this queue for another version of opgrid; empty without any."""
+    others = {
+        f"{each.name} ({each.release or 'an older one'})"
+        for each in workers
+        if queue in each.queues and not each.understands
+    }
+    return f" Workers of another version of opgrid do, and get nothing of this one: {listed(others)}." if others else ""
 
 
 def announce(client: redis.Redis, keys: Keys, presence: Presence, seconds: float) -> None:

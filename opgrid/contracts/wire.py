@@ -1,4 +1,4 @@
-"""How contracts travel: JSON with a version, decoded strictly into the same frozen classes."""
+"""How contracts travel: as JSON, decoded strictly into the same frozen classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.structure import JobStructure
 from opgrid.contracts.tasks import RunBrief, StepTask
 
-#: Raised when a reader of an older version could misread what a newer one writes. New optional fields do not raise it.
+#: Of what orchestrators and workers say to each other, and share in Redis. Raised when an older reader could misread
+#: what a newer one writes; new optional fields do not raise it. Each version has queues of its own (``Keys.celery``),
+#: so that nobody gets what it does not understand. What workers of the version before still tell has to be understood.
 VERSION = 1
 
 _encode = msgspec.json.Encoder().encode

@@ -34,7 +34,7 @@ class QueueState(msgspec.Struct, frozen=True):
     name: str
     waiting: int  #: messages that no worker has taken, and steps that are sent when there is room for them
     since: float | None  #: Unix seconds when the queue was last seen empty, while something waits
-    workers: int  #: that serve it
+    workers: int  #: that serve it, and understand what is sent
 
 
 class FleetReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,7 +86,7 @@ class Fleet:
         served: dict[str, int] = {DEFAULT_QUEUE: 0, **dict.fromkeys(self._needed(), 0)}
         for worker in workers:
             for queue in worker.queues:
-                served[queue] = served.get(queue, 0) + 1
+                served[queue] = served.get(queue, 0) + worker.understands
         for queue in (*self._since, *kept):
             served.setdefault(queue, 0)  # nobody serves it any more, and it may still hold something
         return FleetReport(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from opgrid.broker.keys import DEFAULT_QUEUE
+from opgrid.broker.presence import others_serving
 from opgrid.contracts.status import StepStatus
 from opgrid.ids import split_step_key
 from orchestrator.coordinator import fleet
@@ -56,10 +57,11 @@ def _in_queue(name: str, count: int, report: FleetReport | None, busy: Counter[s
         return f"{_steps(count)} for a worker; no orchestrator has looked for workers yet."
     if report.error is not None:
         return f"{_steps(count)} for a worker. {report.error}"
-    serving = [worker for worker in report.workers if name in worker.queues]
+    serving = [worker for worker in report.workers if worker.serves(name)]
     if not serving:
         start = "opgrid worker start" + ("" if name == DEFAULT_QUEUE else f" -q {name}")
-        return f"{_steps(count)} in the queue {name!r}, which no worker serves. Start one with: {start}"
+        others = others_serving(report.workers, name)
+        return f"{_steps(count)} in the queue {name!r}, which no worker serves.{others} Start one with: {start}"
     running, places = sum(busy[worker.name] for worker in serving), sum(worker.concurrency for worker in serving)
     return f"{_steps(count)} in the queue {name!r}: {running} of {places} processes of its workers are busy."
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from opgrid.broker.fleet import WorkerProcess, start_worker
 from opgrid.broker.keys import Keys
 from opgrid.contracts.events import EngineNote, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import CodeTarget, Gathered, JobRef, StepTask
+from opgrid.contracts.wire import VERSION
 from opgrid.errors import BrokerUnreachable
 from opgrid.io.keys import KeyRing
 from opgrid.testing.contract_jobs import contract
@@ -51,7 +53,7 @@ def worker(redis_url: str, home: Path) -> Iterator[StartWorker]:
         code: CodeTarget | None = CODE, url: str = redis_url, options: tuple[str, ...] = (), **more: Any
     ) -> WorkerProcess:
         name = f"w{len(started)}-{os.getpid()}"
-        environ = {"OPGRID_LEASE_TTL": str(TTL)}
+        environ = {"OPGRID_LEASE_TTL": str(TTL), **more.pop("environ", {})}
         made = start_worker(
             url,
             code,
@@ -303,6 +305,23 @@ def test_a_lost_message_is_sent_again(run: Conversation, worker: StartWorker, re
     assert (tmp_path / "count").read_text() == "."
 
 
+def test_workers_of_another_version_get_no_messages(run: Conversation, worker: StartWorker, tmp_path: Path) -> None:
+    """Those of the next one serve the same queue, and would not understand what is in it."""
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "sitecustomize.py").write_text(
+        f"from opgrid.contracts import wire\nwire.VERSION = {VERSION + 1}\n"
+    )
+    newer = worker(environ={"PYTHONPATH": str(tmp_path / "newer")})
+    task = run.start("five")
+    note = the_note(run)
+    assert "No worker serves the queue 'opgrid': its steps wait." in note.message
+    assert f"get nothing of this one: '{newer.name} ({version('opgrid')})'" in note.message
+    assert run.of(task) == []
+    worker()
+    assert isinstance(run.end_of(task), StepSucceeded)
+    assert newer.process.poll() is None and "thrown away" not in newer.output
+
+
 def test_higher_priorities_start_first(run: Conversation, worker: StartWorker) -> None:
     tasks = [run.task("five", step=f"five_{priority}", priority=priority) for priority in (0, 7, 10, -2, 3)]
     run.submit(*tasks)
@@ -322,15 +341,20 @@ def test_queues_are_served_by_their_workers(run: Conversation, worker: StartWork
     assert isinstance(run.end_of(other), StepSucceeded)
 
 
+def the_note(run: Conversation) -> EngineNote:
+    until = time.monotonic() + 30
+    while not any(isinstance(each, EngineNote) for each in run.events) and time.monotonic() < until:
+        run.poll()
+    (note,) = [each for each in run.events if isinstance(each, EngineNote)]
+    return note
+
+
 def test_a_queue_that_nobody_serves_is_named(home: Path, redis_url: str, tmp_path: Path, worker: StartWorker) -> None:
     worker()
     executor = CeleryExecutor.create(contract_setup(home, redis_url, lease_ttl=TTL, queue="heavy", start_timeout=0.5))
     run = Conversation(executor, tmp_path)
     task = run.start("five")
-    until = time.monotonic() + 30
-    while not any(isinstance(each, EngineNote) for each in run.events) and time.monotonic() < until:
-        run.poll()
-    (note,) = [each for each in run.events if isinstance(each, EngineNote)]
+    note = the_note(run)
     assert "No worker serves the queue 'heavy'" in note.message
     assert "Workers that are there serve: 'opgrid'" in note.message
     assert "-q heavy" in note.message

@@ -96,6 +96,8 @@ class Worker:
     code: list[str]
     code_versions: list[str] = strawberry.field(description="In the order of `code`.")
     outdated: list[str] = strawberry.field(description="Code locations of which this service has another version.")
+    release: str = strawberry.field(description="Of opgrid; empty where it does not tell.")
+    understands: bool = strawberry.field(description="Whether it gets what this version of opgrid sends.")
     children: list[int] = strawberry.field(description="Process ids.")
     running: list[RunStepStats]
 
@@ -285,11 +287,9 @@ def _fleet(backend: Backend) -> FleetState | None:
                 concurrency=each.concurrency,
                 code=list(each.code),
                 code_versions=list(each.versions),
-                outdated=[
-                    name
-                    for name, found in zip(each.code, each.versions, strict=False)
-                    if found and found != ours.get(name, found)
-                ],
+                outdated=_outdated(each, ours),
+                release=each.release,
+                understands=each.understands,
                 children=list(each.children),
                 running=running.get(each.name, []),
             )

@@ -217,15 +217,17 @@ def test_workers_tell_the_version_of_their_code_and_queues_their_alarm(any_api: 
     workers = (
         Presence("w1@a", ("opgrid",), 2, (PLACE,), (7, 8), ours),
         Presence("w2@b", ("opgrid",), 2, (PLACE, "other.py"), (9,), ("0123456789ab", "ba9876543210")),
-        Presence("w3@old", ("opgrid",), 1, (PLACE,)),
+        Presence("w3@old", ("opgrid",), 1, (PLACE,), release="0.0.1", speaks=0),
     )
     queues = (QueueState("gpu", 3, now - 60, 0), QueueState("opgrid", 0, None, 3))
     any_api.store.put_report(REPORT, msgspec.json.encode(FleetReport(now, workers, queues)), now)
-    query = """{ fleet { workers { name concurrency code codeVersions outdated children }
+    query = """{ fleet { workers { name concurrency code codeVersions outdated children release understands }
       queues { name waiting waitingSince workers alarm } } }"""
     found = any_api(query)["fleet"]
     assert [worker["outdated"] for worker in found["workers"]] == [[], [PLACE], []]
     assert found["workers"][0]["codeVersions"] == list(ours)
+    told = [(worker["release"], worker["understands"]) for worker in found["workers"]]
+    assert told == [("", True), ("", True), ("0.0.1", False)]
     gpu, usual = found["queues"]
     assert (
         gpu["alarm"] == "3 messages and steps wait, and no worker serves this queue."

@@ -80,8 +80,8 @@ def test_a_message_is_small_and_readable_in_flower() -> None:
 
 def test_higher_priorities_are_served_first() -> None:
     assert [priority_step(each) for each in (99, 10, 1, 0, -1, -99)] == [0, 0, 9, 10, 11, 15]
-    assert build(10)[0] == "opgrid:mq:q"
-    assert build(0)[0] == "opgrid:mq:q\x06\x1610"
+    assert build(10)[0] == "opgrid:mq1:q"
+    assert build(0)[0] == "opgrid:mq1:q\x06\x1610"
 
 
 def gathering(keys: Sequence[str]) -> StepTask:

@@ -10,6 +10,7 @@ from opgrid.broker.connection import connect
 from opgrid.broker.keys import Keys
 from opgrid.broker.presence import Presence, announce, announce_backlog
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.wire import VERSION
 from orchestrator.coordinator.fleet import Fleet
 from orchestrator.services.launching import Request, prepare
 from orchestrator.storage.sql.store import SqlStore
@@ -63,6 +64,7 @@ def test_what_coordinators_keep_back_counts_as_waiting(store: SqlStore, redis_ur
     keys = Keys.load()
     with connect(redis_url) as client:
         announce(client, keys, Presence("w", ("q",), 2), 60)
+        announce(client, keys, Presence("newer", ("q",), 2, speaks=VERSION + 1), 60)
         client.lpush(keys.queue("q", 10), "message")
         announce_backlog(client, keys, "one", {"q": 40, "lonely": 2}, 60)
         announce_backlog(client, keys, "two", {"q": 1}, 60)

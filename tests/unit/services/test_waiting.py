@@ -13,6 +13,7 @@ from opgrid import celery_executor, job, op
 from opgrid.broker.presence import Presence
 from opgrid.contracts.events import StepDispatched, StepStarted
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.wire import VERSION
 from opgrid.ids import StepKey
 from orchestrator.coordinator.fleet import REPORT, FleetReport
 from orchestrator.engine.gates import Gate
@@ -92,6 +93,16 @@ def test_a_queue_that_nobody_serves_and_one_that_is_busy(store: SqlStore, run: R
     assert why(store, run) == [
         "1 step waits in the queue 'gpu', which no worker serves. Start one with: opgrid worker start -q gpu",
         "2 steps wait in the queue 'opgrid': 1 of 2 processes of its workers are busy.",
+    ]
+
+
+def test_workers_of_another_version_serve_nothing(store: SqlStore, run: RunRecord) -> None:
+    old = Presence("w1@here", ("opgrid", "gpu"), 2, release="0.0.9", speaks=VERSION - 1)
+    report(store, old, Presence("w2@here", ("opgrid",), 1, speaks=VERSION))
+    told = " Workers of another version of opgrid do, and get nothing of this one: 'w1@here (0.0.9)'."
+    assert why(store, run) == [
+        f"1 step waits in the queue 'gpu', which no worker serves.{told} Start one with: opgrid worker start -q gpu",
+        "3 steps wait in the queue 'opgrid': 0 of 1 processes of its workers are busy.",
     ]
 
 

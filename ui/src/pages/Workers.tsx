@@ -65,6 +65,11 @@ export function Workers() {
                           <Icon name="check" strokeWidth={3} />
                           {worker.name}
                         </span>
+                        {!worker.understands && (
+                          <div className="status bad" title="It gets nothing of what this service sends">
+                            <Icon name="warning" /> another version of opgrid{worker.release && `: ${worker.release}`}
+                          </div>
+                        )}
                         {worker.children.length > 0 && (
                           <Text size="xs" className="quiet">
                             processes {worker.children.join(", ")}
