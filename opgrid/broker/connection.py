@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,8 +47,8 @@ class BrokerAddress:
         """Raises SettingsError."""
         parts = urlsplit(url)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        user = unquote(parts.username) if parts.username else None
-        password = unquote(parts.password) if parts.password else None
+        user = unquote(parts.username) if parts.username else query.pop("username", None)
+        password = unquote(parts.password) if parts.password else query.pop("password", None)
         try:
             if parts.scheme in ("unix", "redis+socket", "redis+unix", "socket"):
                 database = int(query.pop("virtual_host", query.pop("db", "0")).lstrip("/") or 0)
@@ -98,10 +99,10 @@ class BrokerAddress:
 
 
 def hide_password(url: str) -> str:
-    head, mark, rest = url.partition("://")
+    head, mark, rest = re.sub("([?&]password=)[^&]*", r"\1***", url).partition("://")
     login, at, place = rest.rpartition("@")
     if not at or ":" not in login:
-        return url
+        return f"{head}{mark}{rest}"
     return f"{head}{mark}{login.split(':', 1)[0]}:***@{place}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -16,7 +17,7 @@ from opgrid.broker.connection import check, connect
 from opgrid.config.files import merged
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
-from opgrid.errors import InvariantViolationError
+from opgrid.errors import InvariantViolationError, listed
 from opgrid.loading import load_job
 from orchestrator.cli.display import Watch, watching
 from orchestrator.cli.memory import collect_rarely
@@ -114,6 +115,8 @@ def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Call
         click.echo(json.dumps(summary(instance, record)))
     else:
         click.echo(_closing(instance, record), err=False)
+    if left := [each.name for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]:
+        click.echo(f"Threads that its ops have started go on, and this command with them: {listed(left)}", err=True)
     if status is RunStatus.CANCELED and received:
         return 128 + received[0]
     return _EXIT.get(status, 1)

@@ -42,15 +42,16 @@ def info(as_json: bool) -> None:
     import time
     from importlib.metadata import version
 
-    from sqlalchemy import make_url
+    from opgrid.broker.connection import BrokerAddress
+    from orchestrator.storage.address import without_password
 
     with _opened() as (settings, store):
         now = time.time()
         found = {
             "version": version("opgrid"),
             "home": str(settings.home),
-            "database": make_url(settings.database_url).render_as_string(hide_password=True),
-            "broker": _without_password(settings.broker_url),
+            "database": without_password(settings.database_url),
+            "broker": settings.broker_url and BrokerAddress.parse(settings.broker_url).shown,
             "runs_that_go_on": len(store.open_runs()),
             "leases": {name: lease.owner for name, lease in sorted(store.held().items()) if lease.expires > now},
         }
@@ -62,19 +63,13 @@ def info(as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' ')}: {shown or 'none'}")
 
 
-def _without_password(url: str | None) -> str | None:
-    from sqlalchemy import make_url
-
-    return None if url is None else make_url(url).render_as_string(hide_password=True)
-
-
 @instance.command("migrate")
 def migrate() -> None:
     """Bring the database to the version of this code. Every command does so; this one does nothing else."""
     with _opened() as (settings, _):
-        from sqlalchemy import make_url
+        from orchestrator.storage.address import without_password
 
-        click.echo(f"{make_url(settings.database_url).render_as_string(hide_password=True)} is up to date.")
+        click.echo(f"{without_password(settings.database_url)} is up to date.")
 
 
 @instance.group("concurrency")

@@ -22,6 +22,7 @@ from orchestrator.storage.sql.store import SqlStore
 
 _CODE = {
     "jobs.py": """
+        import threading
         import time
         from pathlib import Path
         from opgrid import (
@@ -112,8 +113,16 @@ _CODE = {
         def elsewhere():
             far()
 
+        @op
+        def lingers() -> None:
+            threading.Thread(target=threading.main_thread().join, name="upload").start()
+
+        @job
+        def leaves_a_thread():
+            lingers()
+
         defs = Definitions(
-            jobs=[simple, fails, memory, sleeps, needs_server, regional, tired, elsewhere],
+            jobs=[simple, fails, memory, sleeps, needs_server, regional, tired, elsewhere, leaves_a_thread],
             resources={"server": Server(url="here")},
         )
     """,
@@ -359,7 +368,7 @@ def test_a_run_that_there_is_not(folder: Path, command: tuple[str, str]) -> None
 def test_jobs_are_listed_and_printed(folder: Path) -> None:
     listed = json.loads(opgrid(folder, "job", "list", "-f", "jobs.py", "--json").stdout)
     assert [each["name"] for each in listed] == [
-        *("elsewhere", "fails", "memory", "needs_server", "regional", "simple", "sleeps", "tired")
+        *("elsewhere", "fails", "leaves_a_thread", "memory", "needs_server", "regional", "simple", "sleeps", "tired")
     ]
     assert "simple  Greets.\n" in opgrid(folder, "job", "list", "-m", "jobs").stdout
     printed = opgrid(folder, "job", "print", "-f", "jobs.py", "-j", "simple").stdout
@@ -464,6 +473,12 @@ def test_a_failed_run_is_shown_with_the_line_that_raised(folder: Path) -> None:
     assert boom in opgrid(folder, "run", "logs", run_id, "--step", "boom").stdout
     assert opgrid(folder, "run", "logs", run_id, "--step", "greet").stdout == ""
     assert opgrid(folder, "run", "logs", run_id, "--level", "CRITICAL").stdout == ""
+
+
+def test_threads_that_go_on_after_their_job_are_named(folder: Path) -> None:
+    ended = execute(folder, "-j", "leaves_a_thread", "--executor", "in_process")
+    assert ended.returncode == 0
+    assert ended.stderr.endswith("Threads that its ops have started go on, and this command with them: 'upload'\n")
 
 
 def test_what_user_code_raises_elsewhere_is_shown_too(folder: Path) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InvalidatePoolE
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from opgrid.errors import DatabaseUnreachable, DatabaseUnusable, SettingsError, ValueRefused
+from orchestrator.storage.address import without_password
 from orchestrator.storage.sql.statements import tell
 
 _USED: Final = "opgrid_used"
@@ -42,7 +43,7 @@ def open_engine(url: str) -> Engine:
             f"OPGRID_DATABASE_URL is not a database URL: {shown!r}. "
             "Write sqlite:////path/to/file.db or postgresql://user@host/name."
         ) from error
-    backend, shown = address.get_backend_name(), address.render_as_string(hide_password=True)
+    backend, shown = address.get_backend_name(), without_password(address)
     if backend == "postgresql":
         limits = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION}"
         address = address.set(drivername="postgresql+psycopg")
@@ -130,7 +131,8 @@ class _Freshness:
 def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:
     """The URL in it is as the user wrote it, without the password."""
     shown = engine.get_execution_options()[_SHOWN]
-    kind = DatabaseUnusable if isinstance(error, ProgrammingError) else DatabaseUnreachable
+    lacks = isinstance(error, ProgrammingError) or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    kind = DatabaseUnusable if lacks else DatabaseUnreachable
     return kind(f"The database {shown} cannot be used: {_problem(error)}. See OPGRID_DATABASE_URL.")
 
 

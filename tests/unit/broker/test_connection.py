@@ -51,7 +51,10 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_passwords_are_not_shown() -> None:
     assert hide_password("redis://me:pw@host/1") == "redis://me:***@host/1"
     assert hide_password("redis://host/1") == "redis://host/1"
-    assert "pw" not in BrokerAddress.parse("redis://me:pw@host/1").shown
+    assert hide_password("amqp://host?ssl=1&password=pw&x=2") == "amqp://host?ssl=1&password=***&x=2"
+    for url in ("redis://me:pw@host:6379/1", "redis://host/1?password=pw&username=me"):
+        address = BrokerAddress.parse(url)
+        assert address.client_url == "redis://me:pw@host:6379/1" and address.shown == "redis://me:***@host:6379/1"
 
 
 def test_nobody_there_is_an_error_of_ours_within_seconds() -> None:

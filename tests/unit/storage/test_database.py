@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from opgrid.contracts.compact import LONG
 from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage, StepDispatched
 from opgrid.contracts.wire import decode_events, encode_event
-from opgrid.errors import DatabaseUnreachable, EventLogInvalidForRun, SettingsError, ValueRefused
+from opgrid.errors import DatabaseUnreachable, DatabaseUnusable, EventLogInvalidForRun, SettingsError, ValueRefused
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.records import EventsFilter
 from orchestrator.storage.sql.engine import open_engine
@@ -101,6 +101,7 @@ def test_a_newer_database_is_left_alone(database_url: str) -> None:
     "url",
     [
         "postgresql://someone:hunter2@127.0.0.1:1/none?connect_timeout=2",
+        "postgresql://127.0.0.1:1/none?connect_timeout=2&user=someone&password=hunter2",
         "sqlite:////proc/none/opgrid.db",
         "sqlite:////dev/null",
     ],
@@ -109,7 +110,10 @@ def test_a_database_out_of_reach_is_told_without_its_password(url: str) -> None:
     with pytest.raises(DatabaseUnreachable, match="OPGRID_DATABASE_URL") as told:
         SqlStore(url)
     assert str(told.value).startswith(
-        ("The folder /proc/none of", f"The database {url.replace('hunter2', '***')} cannot")
+        (
+            "The folder /proc/none of",
+            f"The database {url.replace('&password=hunter2', '').replace('hunter2', '***')} cannot",
+        )
     )
     assert told.value.exit_code == 4
 
@@ -407,6 +411,16 @@ def cut_all(url: str) -> None:
         cut = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {mine}"
         assert len(other.exec_driver_sql(cut).all()) > 1
     engine.dispose()
+
+
+def test_a_table_that_is_gone_does_not_come_back(database_url: str) -> None:
+    with closing(SqlStore(database_url)) as store:
+        engine = open_engine(database_url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE runs")
+        with pytest.raises(DatabaseUnusable, match="runs"):
+            store.runs()
+        engine.dispose()
 
 
 @pytest.mark.postgres
