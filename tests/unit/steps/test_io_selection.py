@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -243,6 +247,37 @@ def test_files_are_where_they_are_said_to_be(tmp_path: Path) -> None:
     assert result.output_for_node("add") == 2
     found = {file.relative_to(tmp_path).parts[:3] for file in tmp_path.rglob("*") if file.is_file()}
     assert found == {(result.run_id, step, "result") for step in ("one", "two", "add")}
+
+
+def test_files_of_a_run_without_a_home_are_nobody_elses_and_gone_with_its_process(tmp_path: Path) -> None:
+    """Others may use the folder for temporary files, too: the key that signs is not to be found there."""
+    code = """
+        import os, sys
+        from pathlib import Path
+        from opgrid import FilesystemIOManager, job, op
+
+        @op
+        def one() -> int:
+            return 1
+
+        @job(resource_defs={"io_manager": FilesystemIOManager()})
+        def files():
+            one()
+
+        for _ in range(2):
+            assert files.execute_in_process().output_for_node("one") == 1
+        (home,) = Path(sys.argv[1]).iterdir()
+        assert oct(home.stat().st_mode)[-3:] == "700"
+        assert sorted(each.name for each in home.iterdir()) == ["secret.key", "storage"]
+        if os.fork() == 0:
+            sys.exit()  # which does not take the folder of its parent with it
+        os.wait()
+        assert home.exists()
+    """
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OPGRID_")}
+    command = [sys.executable, "-c", dedent(code), str(tmp_path)]
+    subprocess.run(command, env={**environ, "TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_and_processes_do_not_go_together() -> None:

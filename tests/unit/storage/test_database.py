@@ -68,8 +68,12 @@ def test_threads_may_find_new_databases_at_once(tmp_path: Path) -> None:
 
     def opened(url: str) -> str | None:
         ready.wait()
-        with closing(SqlStore(url)):
-            return version_of(open_engine(url))
+        engine = open_engine(url)
+        try:
+            with closing(SqlStore(url)):
+                return version_of(engine)
+        finally:
+            engine.dispose()
 
     with ThreadPoolExecutor(len(urls)) as threads:
         assert list(threads.map(opened, urls)) == [HEAD] * len(urls)
