@@ -209,7 +209,7 @@ def test_who_finds_the_database_locked_for_too_long_is_told_so(tmp_path: Path) -
     store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
     with store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout=10")
-    with sqlite3.connect(tmp_path / "opgrid.db", isolation_level=None) as other:
+    with closing(sqlite3.connect(tmp_path / "opgrid.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnreachable, match="cannot be used: database is locked"), store.turn():
             pass
