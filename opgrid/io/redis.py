@@ -424,7 +424,7 @@ def _chunks(body: Iterable[Segment]) -> Iterator[Segment]:
     small = bytearray()
     for segment in body:
         view = memoryview(segment).cast("B")
-        if small and len(small) + len(view) > CHUNK:
+        if small and (len(view) >= _PIECE or len(small) + len(view) > CHUNK):
             yield small
             small = bytearray()
         if len(view) < _PIECE:

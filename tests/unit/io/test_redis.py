@@ -95,6 +95,22 @@ def test_many_small_buffers_do_not_make_many_keys(around: Any) -> None:
     assert len(load(RedisStore(), around, stored)) == 5000
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (300_000, 300_000, 600_000),  # each fits into a chunk beside the small ones before it
+        (1000, 1 << 18, 1000, CHUNK, 10),
+        ((1 << 18) - 1, 1 << 18, (1 << 18) - 1, 1 << 18, CHUNK - 1),
+        (CHUNK + 1, 1, CHUNK),
+        (0, CHUNK - 1, 0, CHUNK, 0),
+    ],
+)
+def test_buffers_of_any_size_come_back_in_their_order(around: Any, sizes: tuple[int, ...]) -> None:
+    value = [pickle.PickleBuffer(random.Random(size).randbytes(size)) for size in sizes]
+    stored = store(RedisStore(compress=False), around, value)
+    assert [bytes(each) for each in load(RedisStore(), around, stored)] == [bytes(each) for each in value]
+
+
 def test_a_missing_chunk_is_noticed(around: Any, client: redis.Redis) -> None:
     stored = store(RedisStore(compress=False), around, bytes(3 * CHUNK))
     client.delete(keys_of(stored)[1])
