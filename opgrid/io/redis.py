@@ -296,18 +296,26 @@ class RedisStore(IOManager):
         return self.spill_to
 
     def _write(self, client: redis.Redis, key: str, ref: OutputRef, packed: Packed) -> int:
-        """The header last: while the body is on its way, its checksum is computed."""
+        """The header last: while the body is on its way, its checksum is computed. What is written in part is named
+        before it is there, to go with its run; of what finds no room nothing stays, for it would keep out others.
+        """
+        from redis.exceptions import OutOfMemoryError
+
         index = index_of(ref.run_id)
-        names = [key]
-        if packed.size > CHUNK:
-            chunks = list(_chunks(packed.body))
-            names += [f"{key}:{number}" for number in range(1, len(chunks) + 1)]
-            _send(client, list(zip(names[1:], chunks, strict=True)), self.ttl)
+        chunks = list(_chunks(packed.body)) if packed.size > CHUNK else []
+        names = [key, *(f"{key}:{number}" for number in range(1, len(chunks) + 1))]
         pipe = client.pipeline(transaction=False)
-        pipe.set(key, _first(packed), ex=self.ttl)
-        pipe.sadd(index, *names)
-        pipe.expire(index, self.ttl)
-        pipe.execute()
+        try:
+            pipe.sadd(index, *names)
+            pipe.expire(index, self.ttl)
+            if chunks:
+                pipe.execute()
+                _send(client, list(zip(names[1:], chunks, strict=True)), self.ttl)
+            pipe.set(key, _first(packed), ex=self.ttl)
+            pipe.execute()
+        except OutOfMemoryError:
+            client.unlink(*names)
+            raise
         return len(names)
 
     def _read(self, client: redis.Redis, key: str, ref: OutputRef, ring: KeyRing) -> Callable[[], Any]:

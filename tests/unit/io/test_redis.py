@@ -149,6 +149,7 @@ def test_a_value_that_was_written_in_part_has_no_header(around: Any, client: red
     finally:
         client.config_set("maxmemory", 0)
     assert not client.exists(key_of(ref()))
+    assert client.keys("*") == [index_of(ref().run_id).encode()]  # its parts would keep out all else
     stored = store(manager, around, bytes(5 * CHUNK))  # the answers to what was refused are not taken for others
     assert load(manager, around, stored) == bytes(5 * CHUNK)
 
@@ -170,6 +171,23 @@ def test_a_connection_that_breaks_within_a_value_makes_all_of_it_go_again(
     stored = store(RedisStore(), around, value)
     assert next(breaks, "used up") == "used up"
     assert load(RedisStore(), around, stored) == value
+
+
+def test_what_was_written_in_part_goes_with_its_run(
+    around: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(*given: Any) -> Iterator[Any]:
+        client.client_kill_filter(_type="normal", skipme=True)
+        return _commands(*given)
+
+    monkeypatch.setattr("opgrid.io.redis._commands", breaking)
+    manager = RedisStore()
+    manager.patience = 0
+    with pytest.raises(redis.ConnectionError):
+        store(manager, around, array("d", range(500_000)))
+    client.set(f"{key_of(ref())}:1", b"a chunk")  # whichever Redis had taken by then
+    delete_run(client, ref().run_id)
+    assert client.dbsize() == 0
 
 
 def test_a_forged_value_is_rejected(around: Any, client: redis.Redis) -> None:
