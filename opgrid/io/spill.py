@@ -64,11 +64,21 @@ def _is_remote(base: str) -> bool:
 
 
 def _open(path: str, mode: str) -> Any:
+    """Without ``fsspec.open``, which looks for the folder before it writes: in an object store that is a bucket, which
+    who may write objects need not be allowed to see or make.
+    """
     try:
-        import fsspec
+        from fsspec.core import url_to_fs
     except ImportError:
         raise SettingsError(
             f"Values that are too large for Redis go to {path.partition('://')[0]}://, which needs fsspec: pip install "
             "'opgrid[fsspec]', and the package of that store."
         ) from None
-    return fsspec.open(path, mode, block_size=_BLOCK).open()
+    files, place = url_to_fs(path)
+    try:
+        return files.open(place, mode, block_size=_BLOCK)
+    except FileNotFoundError:
+        if mode == "rb":
+            raise
+    files.makedirs(place.rpartition("/")[0], exist_ok=True)
+    return files.open(place, mode, block_size=_BLOCK)

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
+import fsspec
 import pytest
 import redis
+from fsspec.implementations.memory import MemoryFileSystem
 
 from opgrid.broker.connection import connect
 from opgrid.contracts.tasks import OutputRef
@@ -227,6 +229,32 @@ def test_what_is_too_large_goes_elsewhere(
     monkeypatch.delenv("OPGRID_IO_SPILL_TO")
     with pytest.raises(SettingsError, match="OPGRID_IO_SPILL_TO here, too"):
         load(RedisStore(), around, large)
+
+
+class Bucket(MemoryFileSystem):
+    """As those of object stores, it takes no options that it does not know; and its user may write objects only."""
+
+    protocol = "bucket"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def makedirs(self, *_: object, **__: object) -> None:
+        raise PermissionError("CreateBucket")
+
+    exists = mkdir = makedirs
+
+
+def test_an_object_store_is_asked_for_objects_alone(around: Any, tmp_path: Path) -> None:
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    manager = RedisStore(compress=False, spill_to=f"bucket://{tmp_path.name}/values", spill_above=1000)
+    stored = store(manager, around, b"y" * (3 * CHUNK))
+    assert load(manager, around, stored) == b"y" * (3 * CHUNK)
+
+
+def test_folders_are_made_where_a_url_leads_to_folders(around: Any, tmp_path: Path) -> None:
+    manager = RedisStore(compress=False, spill_to=f"file://{tmp_path}/values", spill_above=1000)
+    assert load(manager, around, store(manager, around, b"y" * 5000)) == b"y" * 5000
 
 
 @pytest.mark.parametrize("remote", [False, True])
