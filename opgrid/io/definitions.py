@@ -12,6 +12,7 @@ from opgrid.definitions.resource import InitResourceContext, ResourceDefinition
 from opgrid.errors import InvalidDefinitionError
 from opgrid.io.context import InputContext, IOContext, OutputContext
 from opgrid.io.filesystem import FilesystemStore
+from opgrid.io.kept import no_url
 from opgrid.io.manager import InputManager, IOManager
 from opgrid.io.memory import InMemoryIOManager
 from opgrid.io.redis import RedisStore
@@ -152,7 +153,7 @@ class CustomPathIOManager(IOManager):
     "apart by attempt."""
 
     def __init__(self, base_dir: str | None = None) -> None:
-        self.base_dir = base_dir
+        self.base_dir = base_dir and no_url(base_dir)
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         path = self._path(context)

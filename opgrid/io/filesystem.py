@@ -24,7 +24,7 @@ from opgrid.errors import OutputGone, PayloadDamaged
 from opgrid.io.bundles import Among, Place, read_once, read_parcel_once
 from opgrid.io.context import InputContext, OutputContext
 from opgrid.io.hashing import Hashing, kind_of
-from opgrid.io.kept import path_part
+from opgrid.io.kept import no_url, path_part
 from opgrid.io.keys import KeyRing
 from opgrid.io.manager import IOManager
 from opgrid.io.pages import LARGE, is_ours_alone, mapped, room
@@ -52,7 +52,7 @@ class FilesystemStore(IOManager):
     """Built for ``base_dir``, or for the home of the process that uses it."""
 
     def __init__(self, base_dir: str | None = None, serializer: str = "cloudpickle") -> None:
-        self.base_dir = base_dir
+        self.base_dir = base_dir and no_url(base_dir)
         self.serializer = serializer
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:

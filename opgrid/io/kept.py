@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from opgrid.broker.keys import Keys
+from opgrid.errors import SettingsError
 
 if TYPE_CHECKING:
     import redis
@@ -34,6 +35,16 @@ def path_part(text: str) -> str:
     if len(encoded) > _LONGEST_NAME:
         encoded = encoded[: _LONGEST_NAME - 33] + "-" + hashlib.sha256(text.encode()).hexdigest()[:32]
     return encoded
+
+
+def no_url(named: str) -> str:
+    """Raises SettingsError for a URL, which would become a folder below the working directory of each process."""
+    if "://" in str(named):
+        raise SettingsError(
+            f"{named!r} is a URL, and this IO manager keeps values in folders. For an object store, derive one from "
+            "UPathIOManager, with a UPath of universal_pathlib as its base_path."
+        )
+    return named
 
 
 def storage_of(base: Path, run_id: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from opgrid.io.context import InputContext, IOContext, OutputContext
-from opgrid.io.kept import path_part
+from opgrid.io.kept import no_url, path_part
 from opgrid.io.manager import IOManager
 
 
@@ -27,7 +27,7 @@ class UPathIOManager(IOManager):
     extension: str | None = ""
 
     def __init__(self, base_path: Any = None) -> None:
-        self.base_path = Path(base_path) if isinstance(base_path, str) else base_path
+        self.base_path = Path(no_url(base_path)) if isinstance(base_path, str) else base_path
 
     @abstractmethod
     def dump_to_path(self, context: OutputContext, obj: Any, path: Any) -> None: ...

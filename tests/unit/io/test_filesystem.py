@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from opgrid.contracts.tasks import OutputRef
-from opgrid.errors import PayloadDamaged, PayloadRejected
+from opgrid.errors import PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.io import filesystem
 from opgrid.io.context import InputContext, OutputContext
+from opgrid.io.definitions import CustomPathIOManager
 from opgrid.io.filesystem import HEAD, MAGIC, FilesystemStore
 from opgrid.io.pages import LARGE
+from opgrid.io.paths import UPathIOManager
 from opgrid.io.payload import pack, plain
 from opgrid.io.serializers import serializer
 from opgrid.io.setup import IOSetup
@@ -49,6 +51,22 @@ def load(around: Any, of: OutputRef) -> Any:
 def file_of(around: Any) -> Path:
     (file,) = (each for each in Path(around.io.home, "storage").rglob("*") if each.is_file())
     return file
+
+
+class Texts(UPathIOManager):
+    def dump_to_path(self, context: OutputContext, obj: Any, path: Path) -> None:
+        path.write_text(obj)
+
+    def load_from_path(self, context: InputContext, path: Path) -> Any:
+        return path.read_text()
+
+
+@pytest.mark.parametrize("manager", [FilesystemStore, CustomPathIOManager, Texts])
+def test_a_url_is_taken_for_no_folder(tmp_path: Path, manager: Any) -> None:
+    with pytest.raises(SettingsError, match="'s3://bucket/values' is a URL"):
+        manager("s3://bucket/values")
+    for named in (str(tmp_path), tmp_path, None):
+        manager(named)
 
 
 def flip_the_last_bit(file: Path) -> None:
