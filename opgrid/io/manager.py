@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.io.context import InputContext, OutputContext
@@ -26,7 +26,7 @@ class IOManager(InputManager):
     """
 
     #: False: values stay in the memory of one process, so that executors with several refuse it before a run starts.
-    crosses_processes: bool = True
+    crosses_processes: ClassVar[bool] = True
 
     @abstractmethod
     def handle_output(self, context: OutputContext, obj: Any) -> None: ...

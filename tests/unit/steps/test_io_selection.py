@@ -280,6 +280,27 @@ def test_files_of_a_run_without_a_home_are_nobody_elses_and_gone_with_its_proces
     assert list(tmp_path.iterdir()) == []
 
 
+def test_that_values_stay_in_memory_is_said_of_a_manager_and_is_no_config() -> None:
+    class Here(ConfigurableIOManager):
+        crosses_processes = False
+        size: int = 1
+
+        def handle_output(self, context: OutputContext, obj: Any) -> None: ...
+
+        def load_input(self, context: InputContext) -> Any: ...
+
+    @job(resource_defs={"io_manager": Here()})
+    def stays() -> None:
+        one()
+
+    schema: Any = stays.run_config_schema
+    assert list(
+        schema["properties"]["resources"]["properties"]["io_manager"]["properties"]["config"]["properties"]
+    ) == ["size"]
+    with instance_for_test() as instance, pytest.raises(UnmetExecutorRequirementsError, match="memory"):
+        execute_job(stays, instance, executor="multiprocess")
+
+
 def test_memory_and_processes_do_not_go_together() -> None:
     @job(resource_defs={"io_manager": mem_io_manager})
     def in_memory() -> None:
