@@ -90,9 +90,7 @@ class ResourceDefinition:
     def open(self, context: InitResourceContext) -> AbstractContextManager[Any]:
         """``with definition.open(context) as resource``; its end is the resource's."""
         if self.base is not None and self.config_fn is not None:
-            inner = self.config_fn(context.resource_config)
-            field = self.base.config_field
-            return self.base.open(context.replace_config(inner if field is None else field.load(inner)))
+            return self.base.open(context.replace_config(self.base._given(self.config_fn(context.resource_config))))
         made = self.resource_fn(context) if _takes_context(self.resource_fn) else self.resource_fn()
         if inspect.isgenerator(made):
             return _from_generator(made)
@@ -100,6 +98,25 @@ class ResourceDefinition:
             entered: AbstractContextManager[Any] = made
             return entered
         return nullcontext(made)
+
+    def innermost_config(self, config: Any) -> Any:
+        """What the function of the resource gets, of what this definition gets: another where it was ``configured``."""
+        if self.base is None or self.config_fn is None:
+            return config
+        return self.base.innermost_config(self.base._given(self.config_fn(config)))
+
+    def _given(self, config: Any) -> Any:
+        """What ``configured`` gives, with the defaults of the schema. InvalidConfigError where it does not fit."""
+        field = self.config_field
+        if field is None:
+            return config
+        from opgrid.config.report import Report
+        from opgrid.config.schema import ABSENT
+
+        report = Report()
+        checked = field.check(ABSENT if config is None else config, "config", report)
+        report.raise_if_any("What configured(...) gives a resource does not fit")
+        return field.load(None if checked is ABSENT else checked)
 
     @property
     def takes_any_config(self) -> bool:

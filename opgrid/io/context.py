@@ -25,6 +25,7 @@ class Surroundings(Protocol):
     @property
     def log(self) -> Any: ...
     def resources_of(self, manager: str) -> Any: ...
+    def config_of(self, manager: str) -> Any: ...
     @property
     def run_tags(self) -> Mapping[str, str]: ...
     @property
@@ -70,8 +71,9 @@ class IOContext:
 
     @property
     def resource_config(self) -> Any:
-        """Of the IO manager."""
-        return self._port.resource_config
+        """Of the IO manager: what it was opened with."""
+        port = self._port
+        return self._around.config_of(port.manager) if self._around and port.manager else port.resource_config
 
     @property
     def definition_metadata(self) -> Mapping[str, Any]:

@@ -45,6 +45,24 @@ class IOManagerDefinition(ResourceDefinition):
         self.output_config_schema = output_config_schema
         self.manager_class = manager_class
 
+    def configured(
+        self, config_or_config_fn: Any, config_schema: Any = None, description: str | None = None
+    ) -> IOManagerDefinition:
+        """The same IO manager with its config given, or made by a function from a smaller one."""
+        made = super().configured(config_or_config_fn, config_schema, description)
+        found = IOManagerDefinition(
+            made.resource_fn,
+            made.config_schema,
+            made.description,
+            made.required_resource_keys,
+            made.version,
+            self.input_config_schema,
+            self.output_config_schema,
+            manager_class=self.manager_class,
+        )
+        found.base, found.config_fn = made.base, made.config_fn
+        return found
+
     @staticmethod
     def hardcoded_io_manager(value: IOManager, description: str | None = None) -> IOManagerDefinition:
         return IOManagerDefinition(lambda _: value, description=description, manager_class=type(value))

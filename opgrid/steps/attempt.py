@@ -114,6 +114,17 @@ class Attempt:
 
         return Resources({key: self.opened[key] for key in keys}, f"resource {manager!r}")
 
+    def config_of(self, manager: str) -> Any:
+        """What an IO manager was opened with, by its key, as plain data."""
+        given = self.scope.brief.config.resources.get(manager)
+        definition = self.scope.job.resource_defs.get(manager)
+        if definition is None:
+            return given
+        field = definition.config_field
+        config = definition.innermost_config(given if field is None else field.load(given))
+        dump = getattr(config, "model_dump", None)
+        return config if dump is None else dump()
+
     @cached_property
     def config(self) -> Any:
         """What the op's config parameter gets. References to the environment are resolved here, in the step's own

@@ -33,13 +33,12 @@ def reading(attempt: Attempt, name: str, ref: OutputRef) -> Read:
 def _reading(attempt: Attempt, name: str, out: Out, output: str) -> Read:
     port = attempt.node.ins.get(name)
     key = (port.input_manager_key if port is not None else None) or out.io_manager_key
-    settings = attempt.brief.config.resources.get(key)
     own = attempt.node.config.inputs.get(name)
     if port is None:
-        reader = Port(name, None, own, None, settings, key)
+        reader = Port(name, None, own, None, manager=key)
     else:
-        reader = Port(name, port.type, own, port.metadata, settings, key)
-    return Read(key, reader, Port(output, out.type, None, out.metadata, settings, key))
+        reader = Port(name, port.type, own, port.metadata, manager=key)
+    return Read(key, reader, Port(output, out.type, None, out.metadata, manager=key))
 
 
 def manager(attempt: Attempt, key: str) -> InputManager:
@@ -76,7 +75,6 @@ def read_without_upstream(attempt: Attempt, name: str, key: str) -> tuple[Any, d
         type=port.type,
         definition_metadata=port.metadata,
         config=attempt.node.config.inputs.get(name),
-        resource_config=attempt.brief.config.resources.get(key),
         manager=key,
     )
     value = storer.load_input(context)

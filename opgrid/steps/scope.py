@@ -57,15 +57,14 @@ class OpFacts:
 
     __slots__ = ("checked_ins", "checked_outs", "is_async", "opens", "plain", "reads", "resource_keys", "writes")
 
-    def __init__(self, op: OpDefinition, bound: Container[str], managers: Mapping[str, Any]) -> None:
-        """``bound``: the resources of the job; ``managers``: their config."""
+    def __init__(self, op: OpDefinition, bound: Container[str]) -> None:
+        """``bound``: the resources of the job."""
         body = op.compute_fn
         self.is_async = inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body)
         self.checked_ins: dict[str, Type] = {name: port.type for name, port in op.ins.items() if not port.type.is_any}
         self.checked_outs: dict[str, Type] = {name: port.type for name, port in op.outs.items() if not port.type.is_any}
         self.writes = {
-            name: Port(name, out.type, None, out.metadata, managers.get(out.io_manager_key), out.io_manager_key)
-            for name, out in op.outs.items()
+            name: Port(name, out.type, None, out.metadata, manager=out.io_manager_key) for name, out in op.outs.items()
         }
         self.reads: dict[tuple[str, OpDefinition, str], Read] = {}  #: by input, and the op and output that it takes
         self.plain: Node | None = None  #: the first of its nodes without config
@@ -170,7 +169,7 @@ class RunScope:
         placed = self.job.node(path)
         facts = self._facts.get(placed.op)
         if facts is None:
-            facts = self._facts[placed.op] = OpFacts(placed.op, self.job.resource_defs, config.resources)
+            facts = self._facts[placed.op] = OpFacts(placed.op, self.job.resource_defs)
         if path in config.nodes:
             return Node(placed, facts, config.nodes[path])
         if facts.plain is None:

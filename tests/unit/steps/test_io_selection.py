@@ -15,8 +15,10 @@ from opgrid import (
     ConfigurableIOManager,
     DynamicOut,
     DynamicOutput,
+    Field,
     FilesystemIOManager,
     In,
+    InitResourceContext,
     InputContext,
     InvalidDefinitionError,
     IOManager,
@@ -24,6 +26,7 @@ from opgrid import (
     Out,
     Output,
     OutputContext,
+    StringSource,
     UnmetExecutorRequirementsError,
     execute_job,
     input_manager,
@@ -134,6 +137,115 @@ def test_an_input_manager_feeds_an_input_that_nothing_feeds() -> None:
 
     config = {"ops": {"show": {"inputs": {"a": {"n": 7}}}}}
     assert shows.execute_in_process(run_config=config).output_for_node("show") == 7
+
+
+def _source() -> dict[str, Any]:
+    return {"base": Field(StringSource, default_value="b"), "deep": Field(int, default_value=1)}
+
+
+@pytest.mark.parametrize(
+    ("given", "run_config", "seen"),
+    [
+        (None, None, {"base": "b", "deep": 1}),
+        (None, {"base": {"env": "WHERE"}}, {"base": "there", "deep": 1}),
+        ({"base": "c"}, None, {"base": "c", "deep": 1}),
+        ({"base": {"env": "WHERE"}}, None, {"base": "there", "deep": 1}),
+    ],
+)
+def test_managers_are_told_the_config_that_they_were_opened_with(
+    given: Any, run_config: Any, seen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Store(IOManager):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            told.append(context.resource_config)
+
+        def load_input(self, context: InputContext) -> Any:
+            told.append(context.resource_config)
+
+    @io_manager(config_schema=_source())
+    def store(context: InitResourceContext) -> Store:
+        told.append(context.resource_config)
+        return Store()
+
+    @input_manager(config_schema=_source())
+    def reader(context: InputContext) -> None:
+        told.append(context.resource_config)
+
+    @op(ins={"a": In(Any), "b": In(input_manager_key="reader")})
+    def show(a: Any, b: Any) -> None: ...
+
+    bound = {"io_manager": store, "reader": reader}
+    if given is not None:
+        bound = {key: each.configured(given) for key, each in bound.items()}
+
+    @job(resource_defs=bound)
+    def shows() -> None:
+        show(one())
+
+    monkeypatch.setenv("WHERE", "there")
+    config = None if run_config is None else {"resources": {key: {"config": run_config} for key in bound}}
+    assert shows.execute_in_process(run_config=config).success
+    assert told == [seen] * 4
+
+
+def test_a_configurable_manager_is_told_its_config_too() -> None:
+    class Store(ConfigurableIOManager):
+        base: str
+        deep: int = 1
+
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            told.append(context.resource_config)
+
+        def load_input(self, context: InputContext) -> Any: ...
+
+    @job(resource_defs={"io_manager": Store(base="b")})
+    def stores() -> None:
+        one()
+
+    assert stores.execute_in_process().success
+    assert told == [{"base": "b", "deep": 1}]
+
+
+def test_what_configured_gives_a_manager_has_to_fit() -> None:
+    @io_manager(config_schema=_source())
+    def store(_: InitResourceContext) -> IOManager:
+        raise AssertionError("it was opened")
+
+    @job(resource_defs={"io_manager": store.configured({"deeper": 1})})
+    def stores() -> None:
+        one()
+
+    failed = stores.execute_in_process(raise_on_error=False)
+    assert "deeper" in str(failed.failure_data_for_node("one"))
+
+
+def test_a_configured_manager_takes_config_of_inputs_and_outputs_as_before() -> None:
+    class Store(IOManager):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            told.append(context.config)
+
+        def load_input(self, context: InputContext) -> Any:
+            told.append(context.config)
+
+    @io_manager(config_schema=_source(), output_config_schema={"n": Field(int, default_value=5)})
+    def store(_: InitResourceContext) -> Store:
+        return Store()
+
+    @input_manager(config_schema=_source(), input_config_schema={"n": int})
+    def reader(context: InputContext) -> None:
+        told.append(context.config)
+
+    @op(ins={"a": In(input_manager_key="reader")})
+    def show(a: Any) -> int:
+        return 1
+
+    @job(resource_defs={"io_manager": store.configured({}), "reader": reader.configured({"base": "c"})})
+    def shows() -> None:
+        show()
+
+    config = {"ops": {"show": {"inputs": {"a": {"n": 7}}, "outputs": {"result": {}}}}}
+    assert shows.execute_in_process(run_config=config).success
+    assert told == [{"n": 7}, {"n": 5}]
 
 
 def test_what_is_nothing_is_not_stored() -> None:
