@@ -17,6 +17,7 @@ from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.presence import is_alive
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError, SettingsError
+from opgrid.io.redis import RedisStore
 from worker.settings import WorkerSettings, default_name, lease_ttl
 
 
@@ -110,6 +111,7 @@ def start(
             max_memory_per_child=max_memory_per_child,
             log_level=log_level.upper(),
         )
+        RedisStore()  # reads the settings of where values are kept: a mistake in them would lose every message
         code = run(settings)
     except OpGridError as error:
         raise _told(error) from error

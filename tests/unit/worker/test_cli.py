@@ -1,0 +1,15 @@
+"""What ``opgrid worker start`` says before it starts anything."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from worker.cli import worker
+
+
+@pytest.mark.parametrize("name", ["OPGRID_IO_MAX_BYTES", "OPGRID_IO_TTL", "OPGRID_IO_NEARBY_BYTES", "OPGRID_LEASE_TTL"])
+def test_a_setting_that_cannot_be_used_is_refused(name: str) -> None:
+    started = CliRunner().invoke(worker, ["start", "-b", "redis://127.0.0.1:1"], env={name: "1MB"})
+    assert started.exit_code == 2
+    assert f"{name} is '1MB'" in started.output
