@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from opgrid.broker.connection import HEALTH_CHECK_INTERVAL, SOCKET_TIMEOUT, BrokerAddress
+from opgrid.broker.connection import HEALTH_CHECK_INTERVAL, SOCKET_TIMEOUT, BrokerAddress, client_name
 from opgrid.broker.keys import DEFAULT_QUEUE, PRIORITY_MARK, PRIORITY_STEPS, Keys
 from worker.settings import WorkerSettings
 
@@ -18,7 +18,7 @@ def celery_app(settings: WorkerSettings) -> Celery:
     return app
 
 
-def broker_conf(url: str, keys: Keys, client_name: str) -> dict[str, Any]:
+def broker_conf(url: str, keys: Keys, name: str) -> dict[str, Any]:
     """What every Celery client of ours needs: workers, and Flower."""
     return {
         "broker_url": BrokerAddress.parse(url).celery_url,
@@ -35,7 +35,7 @@ def broker_conf(url: str, keys: Keys, client_name: str) -> dict[str, Any]:
             "health_check_interval": HEALTH_CHECK_INTERVAL,
             "retry_on_timeout": False,
             "max_connections": 20,
-            "client_name": client_name,
+            "client_name": client_name(name),
         },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -120,7 +121,7 @@ def connect(url: str, name: str = "opgrid", max_connections: int = 20) -> redis.
     settings: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT,
         "health_check_interval": HEALTH_CHECK_INTERVAL,
-        "client_name": name,
+        "client_name": client_name(name),
         "max_connections": max_connections,
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
@@ -128,6 +129,11 @@ def connect(url: str, name: str = "opgrid", max_connections: int = 20) -> redis.
     if address.scheme != "unix":
         settings |= {"socket_connect_timeout": SOCKET_TIMEOUT, "socket_keepalive": True}
     return redis.Redis.from_url(address.client_url, **settings)
+
+
+def client_name(name: str) -> str:
+    """As Redis takes it, which refuses spaces and what is not ASCII: names of workers and ids of runs may have them."""
+    return quote(name, safe=string.punctuation)
 
 
 @contextlib.contextmanager

@@ -65,6 +65,19 @@ def test_nobody_there_is_an_error_of_ours_within_seconds() -> None:
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("wk-opgrid@host", "wk-opgrid@host"),
+        ("my run", "my%20run"),
+        ("größe\n", "gr%C3%B6%C3%9Fe%0A"),
+    ],
+)
+def test_any_name_will_do(name: str, shown: str) -> None:
+    with EmbeddedRedis.start() as server, connect(server.url, name) as client:
+        assert client.client_getname() == shown
+
+
 def test_an_evicting_server_is_refused() -> None:
     with EmbeddedRedis.start() as server, connect(server.url) as client:
         check(client, server.url)
