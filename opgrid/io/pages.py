@@ -15,14 +15,21 @@ LARGE: Final = 1 << 20
 def mapped(handle: int, size: int) -> memoryview | None:
     """A file, as a copy of one's own where it is written to. None where that cannot be had.
 
-    A mapping holds a descriptor: where those become few, files are to be read.
+    A mapping holds a descriptor of its own: where those become few, files are to be read.
     """
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and handle >= most // 2:
-        return None
     with suppress(OSError, ValueError):
+        if most != resource.RLIM_INFINITY and _next_descriptor(handle) >= most // 2:
+            return None
         return memoryview(mmap.mmap(handle, size, access=mmap.ACCESS_COPY))
     return None
+
+
+def _next_descriptor(handle: int) -> int:
+    """The lowest that is free: what is opened, mapped and closed again leaves its own free for the next."""
+    found = os.dup(handle)
+    os.close(found)
+    return found
 
 
 def room(size: int) -> bytearray | memoryview:

@@ -186,6 +186,23 @@ def test_where_descriptors_are_few_a_file_is_read(around: Any, monkeypatch: pyte
     found[0] ^= 1
 
 
+def test_values_that_are_held_leave_descriptors_to_others(around: Any) -> None:
+    stored = store(around, pickle.PickleBuffer(bytearray(BODY)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(0)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * next_one + 20, hard))
+    try:
+        held = [load(around, stored) for _ in range(next_one + 30)]
+        others = [os.dup(0) for _ in range(next_one)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for each in others:
+        os.close(each)
+    assert str(file_of(around)) in Path("/proc/self/maps").read_text()
+    assert all(each == BODY for each in held)
+
+
 @pytest.mark.parametrize("size", [LARGE - 100, 5 * LARGE])
 def test_files_of_the_first_layout_are_read(around: Any, size: int) -> None:
     value = os.urandom(size)
