@@ -19,6 +19,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.graphql import OperationType
 
@@ -112,6 +114,8 @@ class _Queries(_Endpoint):
             return _problem("Send a JSON object with a query.")
         if not isinstance(query, str) or not isinstance(variables, dict | None) or not isinstance(name, str | None):
             return _problem("query has to be a text, variables an object, operationName a text.")
+        if b"\\ud" in body.lower() and not _is_text(asked):
+            return _problem("There are halves of characters in it: surrogates without the other one of their pair.")
         asking = Asking(self._backend, request.scope["viewer"])
         work = asyncio.to_thread(_execute, asking, query, variables, name)
         try:
@@ -120,7 +124,22 @@ class _Queries(_Endpoint):
             return _problem("It took too long.", 504)
         except DatabaseUnreachable as error:
             return _problem(str(error), 503)
+        except MissingQueryError:
+            return _problem("query is empty.")
+        except CannotGetOperationTypeError as error:
+            return _problem(error.as_http_error_reason())
+        except InvalidOperationTypeError:
+            return _problem("Subscriptions are answered over a WebSocket, in graphql-transport-ws.")
         return Response(found, media_type="application/json")
+
+
+def _is_text(asked: object) -> bool:
+    """Escapes of JSON can tell what no text has in it, and no database takes."""
+    try:
+        json.dumps(asked, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _execute(asking: Asking, query: str, variables: dict[str, Any] | None, name: str | None) -> bytes:

@@ -87,6 +87,30 @@ def test_what_is_no_question_is_refused(site: Site, body: bytes) -> None:
     assert site("graphql", body, content_type="application/json").status == 400
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"query": ""}, "query is empty"),
+        ({"query": "fragment f on Query { version }"}, "operation"),
+        ({"query": "query A { version }", "operationName": "B"}, 'Unknown operation named "B"'),
+        ({"query": "subscription { changes { topics } }"}, "WebSocket"),
+        ({"query": VERSION, "variables": {"half a character": "\ud83d"}}, "surrogates"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(site: Site, asked: dict[str, Any], told: str) -> None:
+    answer = site("graphql", json.dumps(asked).encode(), content_type="application/json")
+    assert answer.status == 400, answer
+    assert told in answer.json()["errors"][0]["message"]
+
+
+def test_characters_of_two_halves_are_taken(site: Site) -> None:
+    query = "query ($tag: String!) { runsOrError(filter: {jobName: $tag}) { ... on Runs { count } } }"
+    asked = json.dumps({"query": query, "variables": {"tag": "\N{GRINNING FACE}"}})
+    assert "\\ud83d" in asked
+    answer = site("graphql", asked.encode(), content_type="application/json")
+    assert answer.json() == {"data": {"runsOrError": {"count": 0}}}
+
+
 @pytest.mark.parametrize("path", ["graphql", "login"])
 def test_what_is_too_long_is_refused(site: Site, path: str) -> None:
     assert site(path, b" " * (5 * 2**20), content_type="application/json").status == 413

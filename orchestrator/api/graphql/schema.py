@@ -8,7 +8,9 @@ from typing import Any, Final
 import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 
+from opgrid.errors import ValueRefused
 from orchestrator.api.graphql import errors
 from orchestrator.api.graphql.automation import AutomationMutations, AutomationQueries
 from orchestrator.api.graphql.backfills import BackfillMutations, BackfillQueries
@@ -26,6 +28,7 @@ FILE: Final = Path(__file__).parents[1] / "schema.graphql"
 DEPTH: Final = 15  #: that of introspection is 13
 ALIASES: Final = 30
 TOKENS: Final = 4000
+_TOLD: Final = (CannotGetOperationTypeError, ValueRefused)
 
 
 @strawberry.type
@@ -46,8 +49,11 @@ class Subscription(LiveSubscriptions, LegacySubscriptions):
 
 
 def _is_hidden(error: GraphQLError) -> bool:
-    """What resolvers raise is ours to know; what is wrong with a query is told."""
-    return error.original_error is not None
+    """What resolvers raise is ours to know; what is wrong with a query or its variables is told."""
+    cause = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause is not None and not isinstance(cause, _TOLD)
 
 
 _OTHERS: Final[list[Any]] = [

@@ -93,6 +93,27 @@ def test_a_query_that_asks_too_much_is_refused(api: Api) -> None:
     assert "token" in api.raw(long).errors[0].message.lower()
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "told"),
+    [
+        ("RunsFilter", {"statuses": ["GONE"]}, "GONE"),
+        ("RunsFilter", {"job": "adding"}, "job"),
+        ("RunsFilter!", None, "RunsFilter!"),
+        ("Int", "5", "Int cannot represent"),
+        ("Int", 2**31, "Int cannot represent"),
+    ],
+)
+def test_what_is_wrong_with_variables_is_told(api: Api, kind: str, given: Any, told: str) -> None:
+    argument = "limit" if kind == "Int" else "filter"
+    result = api.raw(f"query ($given: {kind}) {{ runsOrError({argument}: $given) {{ __typename }} }}", given=given)
+    assert "$given" in result.errors[0].message and told in result.errors[0].message
+
+
+def test_what_the_database_does_not_take_is_told(any_api: Api) -> None:
+    result = any_api.raw("query ($job: String) { runsOrError(filter: {jobName: $job}) { __typename } }", job="a\0b")
+    assert not result.errors or "NUL" in result.errors[0].message
+
+
 def test_what_breaks_inside_is_not_told(api: Api) -> None:
     api.store.close()
     del api.backend.store  # whoever asks now meets an AttributeError
