@@ -90,7 +90,10 @@ class _Endpoint:
         self._backend = backend
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        response = await self.answer(Request(scope, receive))
+        try:
+            response = await self.answer(Request(scope, receive))
+        except DatabaseUnreachable as error:
+            response = _problem(str(error), 503)
         await response(scope, receive, send)
 
     async def answer(self, request: Request) -> Response:
@@ -122,8 +125,6 @@ class _Queries(_Endpoint):
             found = await asyncio.wait_for(work, _PATIENCE)
         except TimeoutError:
             return _problem("It took too long.", 504)
-        except DatabaseUnreachable as error:
-            return _problem(str(error), 503)
         except MissingQueryError:
             return _problem("query is empty.")
         except CannotGetOperationTypeError as error:
@@ -146,6 +147,9 @@ def _execute(asking: Asking, query: str, variables: dict[str, Any] | None, name:
     result = schema.execute_sync(query, variables, asking, operation_name=name, allowed_operation_types=_ALL)
     answer: dict[str, Any] = {"data": result.data}
     if result.errors:
+        for error in result.errors:
+            if isinstance(error.original_error, DatabaseUnreachable):
+                raise error.original_error
         answer["errors"] = [error.formatted for error in result.errors]
     return msgspec.json.encode(answer)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -150,6 +152,27 @@ def test_tokens_and_roles(service: Service, tmp_path: Path) -> None:
             assert json.loads(socket.recv())["type"] == "connection_ack"
     finally:
         other.close()
+
+
+@pytest.fixture
+def without_database(tmp_path: Path) -> Iterator[Site]:
+    """What it asks for first is gone."""
+    made = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    site = start(made, "web", "-f", FILE)
+    with closing(sqlite3.connect(tmp_path / "opgrid.db")) as connection:
+        connection.execute("ALTER TABLE runs RENAME TO gone")
+    yield site
+    made.close()
+
+
+def test_a_database_that_is_away_is_told_as_such(without_database: Site) -> None:
+    answers = [
+        without_database.ask("{ runsOrError { ... on Runs { count } } }"),
+        without_database("download_debug/x"),
+        without_database("metrics"),
+    ]
+    assert [answer.status for answer in answers] == [503, 503, 503], answers
+    assert all("database" in answer.json()["errors"][0]["message"] for answer in answers)
 
 
 def test_it_does_not_listen_to_strangers_without_tokens(service: Service) -> None:

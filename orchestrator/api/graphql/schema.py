@@ -10,7 +10,7 @@ from graphql import GraphQLError
 from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
-from opgrid.errors import ValueRefused
+from opgrid.errors import DatabaseUnreachable, ValueRefused
 from orchestrator.api.graphql import errors
 from orchestrator.api.graphql.automation import AutomationMutations, AutomationQueries
 from orchestrator.api.graphql.backfills import BackfillMutations, BackfillQueries
@@ -28,7 +28,7 @@ FILE: Final = Path(__file__).parents[1] / "schema.graphql"
 DEPTH: Final = 15  #: that of introspection is 13
 ALIASES: Final = 30
 TOKENS: Final = 4000
-_TOLD: Final = (CannotGetOperationTypeError, ValueRefused)
+_TOLD: Final = (CannotGetOperationTypeError, DatabaseUnreachable, ValueRefused)
 
 
 @strawberry.type
@@ -49,7 +49,9 @@ class Subscription(LiveSubscriptions, LegacySubscriptions):
 
 
 def _is_hidden(error: GraphQLError) -> bool:
-    """What resolvers raise is ours to know; what is wrong with a query or its variables is told."""
+    """What resolvers raise is ours to know; what is wrong with a query or its variables is told, and that the database
+    is away, or does not take a value.
+    """
     cause = error.original_error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
