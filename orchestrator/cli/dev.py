@@ -67,7 +67,7 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
         stack.callback(loader.close)
         loader.start()
         daemon = open_daemon(settings, store, loader)
-        worker = _Worker(settings, store, [source for source in sources if source.server is None], concurrency)
+        worker = _Worker(settings, store, loader, concurrency)
         stack.callback(worker.stop)
         for name, service in (("orchestrator", coordinator), ("daemon", daemon)):
             thread = threading.Thread(target=_to_the_end, args=[service.run, stopped], name=f"opgrid-{name}")
@@ -84,7 +84,7 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
                 _log.info("Code has changed: loading it anew.")
                 loader.reload()
                 worker.restart()
-            worker.start_where_needed(loader)
+            worker.look()
         click.echo("Ending.")
 
 
@@ -109,24 +109,36 @@ def _to_the_end(run: Callable[[], None], stopped: threading.Event) -> None:
 
 
 class _Worker:
-    """Started once a job of the code runs on Celery, or a run that somebody has launched."""
+    """Started once a job of the code runs on Celery, or a run that somebody has launched. It serves the code locations
+    that load: with one that does not, it would not start.
+    """
 
-    def __init__(
-        self, settings: Settings, store: ServiceStore, sources: Sequence[Source], concurrency: int | None
-    ) -> None:
-        self._settings, self._store, self._sources = settings, store, sources
+    def __init__(self, settings: Settings, store: ServiceStore, loader: Loader, concurrency: int | None) -> None:
+        self._settings, self._store, self._loader = settings, store, loader
         self._concurrency = concurrency or os.cpu_count() or 1
         self._process: WorkerProcess | None = None
+        self._served: list[Source] = []
         self._seen: set[str] = set()  #: runs that need none
 
-    def start_where_needed(self, loader: Loader) -> None:
-        if self._sources and self._process is None and (self._has_jobs(loader) or self._has_runs()):
-            self._start()
+    def look(self) -> None:
+        """Start it where it is needed, and again with the code that loads now, or when it has ended by itself."""
+        if self._process is None:
+            if self._loading() and (self._has_jobs() or self._has_runs()):
+                self._start()
+        elif self._served != self._loading():
+            self.restart()
+        elif (code := self._process.process.poll()) is not None:
+            _log.error("The worker has ended, with exit code %d. It is started again.", code)
+            self.restart()
 
-    def _has_jobs(self, loader: Loader) -> bool:
+    def _loading(self) -> list[Source]:
+        """What is not known to be broken."""
+        return [place.source for place in self._loader.locations if place.source.server is None and place.error is None]
+
+    def _has_jobs(self) -> bool:
         from orchestrator.coordinator.shards import CELERY
 
-        return any(job.executor == CELERY for location in loader.locations for job in location.info.jobs)
+        return any(job.executor == CELERY for location in self._loader.locations for job in location.info.jobs)
 
     def _has_runs(self) -> bool:
         """Of which a step goes to Celery, by the run's executor or its own."""
@@ -149,12 +161,13 @@ class _Worker:
         assert self._settings.broker_url is not None
         KeyRing.load(str(self._settings.home))
         log = self._settings.home / "worker.log"
+        self._served = self._loading()
         self._process = start_worker(
             self._settings.broker_url,
-            self._sources[0].code,
+            self._served[0].code,
             str(self._settings.home),
             concurrency=self._concurrency,
-            options=_further(self._sources[1:]),
+            options=_further(self._served[1:]),
             log=log,
             wait=False,
         )
@@ -163,7 +176,8 @@ class _Worker:
     def restart(self) -> None:
         if self._process is not None:
             self.stop()
-            self._start()
+            if self._loading():
+                self._start()
 
     def stop(self) -> None:
         if self._process is not None:

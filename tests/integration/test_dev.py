@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -75,6 +76,39 @@ def test_all_of_it_in_one_terminal(service: Service, tmp_path: Path) -> None:
     dev.send_signal(signal.SIGINT)
     assert dev.wait(29) == 0, service.logs()  # a worker that does not stop is killed after 30
     until(lambda: not processes_of(tmp_path), say=lambda: f"{processes_of(tmp_path)}")
+
+
+def launched(service: Service, code: CodeTarget, job: str) -> RunId:
+    (run_id,) = service.store.launch([queued(prepare(Request(load_job(code, job), code=code)))])
+    return run_id
+
+
+def test_the_worker_serves_what_loads_beside_code_that_does_not(service: Service, tmp_path: Path) -> None:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    good, other = (
+        CodeTarget(file=str(folder / name), working_directory=str(folder)) for name in ("good.py", "other.py")
+    )
+    (folder / "good.py").write_text(CODE.replace("NAME", "first"))
+    (folder / "other.py").write_text("def (:")
+    service.start("dev", "-f", str(good.file), "-f", str(other.file), "-d", str(folder), "-c", "1")
+    assert service.ended(launched(service, good, "remote")) is RunStatus.SUCCESS
+    (folder / "other.py").write_text(CODE.replace("NAME", "second").replace("remote", "far"))
+    assert service.ended(launched(service, other, "far")) is RunStatus.SUCCESS
+
+
+def test_a_worker_that_dies_is_started_again(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "code" / "devjobs.py"
+    file.parent.mkdir()
+    file.write_text(CODE.replace("NAME", "first"))
+    code = CodeTarget(file=str(file), working_directory=str(file.parent))
+    service.start("dev", "-f", str(file), "-d", str(file.parent), "-c", "1")
+    assert service.ended(launched(service, code, "remote")) is RunStatus.SUCCESS
+    for pid in processes_of(tmp_path):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if b"\0worker\0start\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+    assert service.ended(launched(service, code, "remote")) is RunStatus.SUCCESS
 
 
 def test_code_that_does_not_load_is_told(service: Service, tmp_path: Path) -> None:
