@@ -31,6 +31,7 @@ def worker() -> None:
 @click.option("-m", "--module-name", "modules", multiple=True, metavar="MODULE", help="A module with jobs to serve.")
 @click.option("-a", "--attribute", metavar="NAME", help="The attribute of that file or module that holds them.")
 @click.option("-d", "--working-directory", metavar="DIR", help="Where files and modules are looked for.")
+@click.option("--code", "given", multiple=True, hidden=True, help="All that there is to say of a location, as JSON.")
 @click.option("-q", "--queues", default=DEFAULT_QUEUE, show_default=True, help="Queues to serve, with commas between.")
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Processes; one a processor by default.")
 @click.option("-n", "--name", help="The name of this worker, unique; NAME or NAME@HOST.")
@@ -75,6 +76,7 @@ def start(
     modules: tuple[str, ...],
     attribute: str | None,
     working_directory: str | None,
+    given: tuple[str, ...],
     queues: str,
     concurrency: int | None,
     name: str | None,
@@ -93,6 +95,7 @@ def start(
         raise click.UsageError("--autoscale says how many processes there are: leave out --concurrency.")
     targets = [CodeTarget(file=file, attribute=attribute, working_directory=working_directory) for file in files]
     targets += [CodeTarget(module=each, attribute=attribute, working_directory=working_directory) for each in modules]
+    targets += [msgspec.json.decode(each, type=CodeTarget) for each in given]
     try:
         settings = WorkerSettings(
             broker_url=_broker(broker),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from opgrid.errors import DatabaseUnreachable
 from orchestrator.cli.orchestrator import log_to_stderr, stop_on_signals
@@ -164,10 +165,10 @@ class _Worker:
         self._served = self._loading()
         self._process = start_worker(
             self._settings.broker_url,
-            self._served[0].code,
+            None,
             str(self._settings.home),
             concurrency=self._concurrency,
-            options=_further(self._served[1:]),
+            options=[text for source in self._served for text in ("--code", msgspec.json.encode(source.code).decode())],
             log=log,
             wait=False,
         )
@@ -183,10 +184,3 @@ class _Worker:
         if self._process is not None:
             self._process.stop()
             self._process = None
-
-
-def _further(sources: Sequence[Source]) -> list[str]:
-    options: list[str] = []
-    for code in (source.code for source in sources):
-        options += ["-f", code.file] if code.file else ["-m", code.module or code.package or ""]
-    return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.ids import RunId
 from opgrid.loading import load_job
+from orchestrator.locations.workspace import of_workspace
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
 from tests.integration.service import Service, until
@@ -95,6 +97,21 @@ def test_the_worker_serves_what_loads_beside_code_that_does_not(service: Service
     assert service.ended(launched(service, good, "remote")) is RunStatus.SUCCESS
     (folder / "other.py").write_text(CODE.replace("NAME", "second").replace("remote", "far"))
     assert service.ended(launched(service, other, "far")) is RunStatus.SUCCESS
+
+
+def test_the_worker_finds_code_as_the_workspace_names_it(service: Service, tmp_path: Path) -> None:
+    entries = []
+    for name, attribute in (("one", "defs"), ("two", "others")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(f"{CODE.replace('NAME', name)}\n{attribute} = Definitions(jobs=[remote])")
+        entries.append({"python_file": {"relative_path": f"{name}/{name}.py", "attribute": attribute,
+                                        "working_directory": name, "location_name": name}})  # fmt: skip
+    workspace = tmp_path / "workspace.yaml"
+    workspace.write_text(json.dumps({"load_from": entries}))
+    codes = [source.code for source in of_workspace(workspace)]
+    service.start("dev", "-w", str(workspace), "-c", "1")
+    assert {service.ended(launched(service, code, "remote")) for code in codes} == {RunStatus.SUCCESS}
 
 
 def test_a_worker_that_dies_is_started_again(service: Service, tmp_path: Path) -> None:
