@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Final
 
 from opgrid.contracts.status import RunStatus
@@ -74,14 +75,16 @@ class Client:
     def query(self, query: str, variables: Mapping[str, Any] | None = None) -> Any:
         """The ``data`` of any query or mutation. Raises ClientError."""
         body = json.dumps({"query": query, "variables": dict(variables or {})}).encode()
-        request = urllib.request.Request(self._url, body, self._headers)
         try:
+            request = urllib.request.Request(self._url, body, self._headers)
             with urllib.request.urlopen(request, timeout=self._timeout) as answer:
                 found = json.load(answer)
         except urllib.error.HTTPError as error:
-            raise ClientError(f"HTTP {error.code}", _said(error.read()) or str(error)) from error
-        except (OSError, ValueError) as error:
+            raise ClientError(f"HTTP {error.code}", _said(error) or str(error)) from error
+        except (OSError, ValueError, HTTPException) as error:
             raise ClientError("Unreachable", f"{self._url} does not answer: {error}") from error
+        if not isinstance(found, dict) or not found.keys() & {"data", "errors"}:
+            raise ClientError("Unreachable", f"{self._url} is not an opgrid service: it answers {str(found)[:100]!r}.")
         if found.get("errors"):
             raise ClientError("GraphQLError", "; ".join(str(each.get("message")) for each in found["errors"]))
         return found["data"]
@@ -269,8 +272,8 @@ def _tags(given: Mapping[str, str] | None) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in (given or {}).items()]
 
 
-def _said(body: bytes) -> str:
+def _said(error: urllib.error.HTTPError) -> str:
     try:
-        return str(json.loads(body)["errors"][0]["message"])
-    except (ValueError, LookupError, TypeError):
+        return str(json.load(error)["errors"][0]["message"])
+    except (OSError, ValueError, LookupError, TypeError, HTTPException):
         return ""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -52,6 +55,56 @@ def test_launch_follow_and_repeat(client: Client) -> None:
     third = client.reexecute(second, step_selection=["total"])
     assert client.wait(third, 60, 0.05) is RunStatus.SUCCESS
     client.reload(PLACE)
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """Gives the URL of a server that answers this to whoever asks first."""
+    with ExitStack() as stack:
+
+        def start_one(answer: bytes) -> str:
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def serve() -> None:
+                with server.accept()[0] as connection:
+                    while b"}" not in connection.recv(65536):
+                        pass
+                    connection.sendall(answer)
+
+            thread = Thread(target=serve)
+            thread.start()
+            stack.callback(thread.join)
+            return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        yield start_one
+
+
+HEAD = "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"-ERR unknown command 'POST'\r\n", "Unreachable"),
+        (HEAD.format("200 OK", 100).encode() + b"{", "Unreachable"),
+        (HEAD.format("200 OK", 2).encode() + b"[]", "Unreachable"),
+        (HEAD.format("200 OK", 2).encode() + b"{}", "Unreachable"),
+        (HEAD.format("502 Bad Gateway", 100).encode() + b"<html>", "HTTP 502"),
+    ],
+)
+def test_servers_that_are_not_opgrid_are_told_as_such(
+    answering: Callable[[bytes], str], answer: bytes, kind: str
+) -> None:
+    with pytest.raises(ClientError) as error:
+        Client(answering(answer), timeout=30).runs()
+    assert error.value.kind == kind
+
+
+@pytest.mark.parametrize("url", ["", "localhost:3000", "http://[::1", "http://a b"])
+def test_what_is_no_url_is_told_as_such(url: str) -> None:
+    with pytest.raises(ClientError, match="does not answer") as error:
+        Client(url).runs()
+    assert error.value.kind == "Unreachable"
 
 
 def test_what_is_refused_says_why(client: Client) -> None:
