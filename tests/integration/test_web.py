@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -56,7 +56,13 @@ def test_pages_api_health_and_figures(site: Site) -> None:
         assert page.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("path", ["nope", "runs/a/b", "assets/nope.js", "assets/..%2findex.html", "graphql", "login"])
+@pytest.mark.parametrize("page", ["jobs/a", "jobs/a/launchpad", "schedules/a", "sensors/a"])
+def test_pages_of_code_locations_of_any_name(site: Site, page: str) -> None:
+    name = quote("team a/100% ?#", safe="")
+    assert site(f"locations/{name}/{page}").status == (200 if BUILT else 503)
+
+
+@pytest.mark.parametrize("path", ["nope", "locations/a/b", "runs/a/b", "assets/nope.js", "assets/..%2findex.html", "graphql", "login"])
 def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
     assert site(path).status in (404, 405)
 
