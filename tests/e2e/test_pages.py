@@ -92,6 +92,17 @@ def test_watch_it_live_and_cancel_it(page: Any, site: Site) -> None:
     status(page, "Canceled")
 
 
+def test_a_tag_of_several_words_leads_to_its_runs(page: Any, site: Site) -> None:
+    told = 'two words, "quoted"'
+    run_id = site.launch("counting", partitionKey="2026-01-02",
+                         executionMetadata={"tags": [{"key": "note", "value": told}]})  # fmt: skip
+    page.goto(f"runs/{run_id}")
+    page.get_by_role("link", name=f"note={told}").click()
+    page.wait_for_url(re.compile(r"/runs\?q="))
+    expect(page.get_by_role("link", name=run_id[:8])).to_be_visible()
+    expect(page.locator("main tbody tr")).to_have_count(1)
+
+
 def test_approve_a_step_that_waits(page: Any, site: Site) -> None:
     run_id = site.launch("releasing")
     page.goto(f"runs/{run_id}")

@@ -9,17 +9,19 @@ const KINDS = ["status", "job", "tag", "id", "after", "before"] as const;
 /** What cannot be read is left out. */
 export function parse(text: string): Token[] {
   const tokens: Token[] = [];
-  for (const match of text.matchAll(/(\w+):("([^"]*)"|\S+)/g)) {
+  for (const match of text.matchAll(/(\w+):(?:"((?:[^"\\]|\\.)*)"|(\S+))/g)) {
     const kind = KINDS.find((each) => each === match[1]);
-    const value = match[3] ?? match[2] ?? "";
+    const value = match[2]?.replace(/\\(.)/g, "$1") ?? match[3];
     if (kind && value) tokens.push({ kind, value });
   }
   return tokens;
 }
 
 export function write(tokens: Token[]): string {
-  return tokens.map(({ kind, value }) => `${kind}:${/\s/.test(value) ? `"${value}"` : value}`).join(" ");
+  return tokens.map(({ kind, value }) => `${kind}:${/[\s"]/.test(value) ? quoted(value) : value}`).join(" ");
 }
+
+const quoted = (value: string): string => `"${value.replace(/["\\]/g, "\\$&")}"`;
 
 /** Several statuses or ids are any of them; of all else, everything has to hold. */
 export function filterOf(tokens: Token[]): RunsFilter {

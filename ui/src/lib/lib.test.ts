@@ -57,6 +57,9 @@ describe("the filter of runs", () => {
     expect(tokens).toContainEqual({ kind: "tag", value: "note=two words" });
     expect(parse(write(tokens))).toEqual(tokens);
   });
+  it.each(['say="hi" to \\ all', 'a="', "two words=x", '\\"=\\', "plain\\=x"])("keeps the tag %s", (value) => {
+    expect(parse(`job:a ${write([{ kind: "tag", value }])} id:1`)[1]).toEqual({ kind: "tag", value });
+  });
   it("becomes a filter of the API", () => {
     expect(filterOf(parse("status:failure status:SUCCESS status:nonsense job:a tag:k=v=w id:1"))).toEqual({
       statuses: ["FAILURE", "SUCCESS"],

@@ -34,6 +34,7 @@ import { Log } from "../components/Log";
 import { useMessages } from "../components/Messages";
 import { usePermission, useShell } from "../components/Shell";
 import { StepPanel } from "../components/StepPanel";
+import { write } from "../lib/filter";
 import { refusal } from "../lib/results";
 import { isFinal, look, worst } from "../lib/status";
 import { bounds, countBy, merge, type Plan, rowsOf, type StepTimes } from "../lib/steps";
@@ -155,7 +156,7 @@ function Shown({ run, group }: { run: RunData; group: Related[] }) {
           <Link
             key={tag.key}
             className="tag"
-            href={`/runs?q=${encodeURIComponent(`tag:${tag.key}=${tag.value}`)}`}
+            href={`/runs?q=${encodeURIComponent(write([{ kind: "tag", value: `${tag.key}=${tag.value}` }]))}`}
             style={{ textDecoration: "none" }}
           >
             {tag.key}={tag.value}
