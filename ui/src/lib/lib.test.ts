@@ -16,7 +16,7 @@ import { filterOf, parse, withToken, write } from "./filter";
 import { layout } from "./layout";
 import { refusal } from "./results";
 import { worst } from "./status";
-import { bounds, countBy, merge, type Plan, rowsByWorker, rowsOf, type StepTimes } from "./steps";
+import { bounds, countBy, merge, type Plan, pendingOf, rowsByWorker, rowsOf, type StepTimes } from "./steps";
 import { ago, duration, ticks } from "./time";
 import { counted, toldTags } from "./words";
 
@@ -166,6 +166,11 @@ describe("the steps of a run", () => {
       "m",
       "m[2]",
     ]);
+  });
+  it("counts what has not begun", () => {
+    expect(pendingOf(plan, steps)).toBe(1);
+    const again = { ...plan, known: ["a", "m[1]", "m[2]", "m[3]"] };
+    expect(pendingOf(again, new Map())).toBe(1);
   });
   it("counts, merges and bounds", () => {
     expect(countBy(steps.values())).toEqual({ SUCCESS: 2, FAILURE: 1 });

@@ -55,6 +55,13 @@ export function countBy(steps: Iterable<{ status: string }>): Record<string, num
   return counts;
 }
 
+/** How many steps are to run and have not begun: of mapped ones nobody knows yet how many there will be. */
+export function pendingOf(plan: Plan, steps: Map<string, StepTimes>): number {
+  const known = new Set(plan.known);
+  return plan.steps.filter(({ key, mapped, runs }) => runs !== false && !mapped && !steps.has(key) && !known.has(key))
+    .length;
+}
+
 /** Rows in the order of the plan. `shown` says which statuses are wanted; null is all. */
 export function rowsOf(
   plan: Plan,

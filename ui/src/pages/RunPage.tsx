@@ -37,7 +37,7 @@ import { StepPanel } from "../components/StepPanel";
 import { write } from "../lib/filter";
 import { refusal } from "../lib/results";
 import { isFinal, look, worst } from "../lib/status";
-import { bounds, countBy, merge, type Plan, rowsOf, type StepTimes } from "../lib/steps";
+import { bounds, countBy, merge, type Plan, pendingOf, rowsOf, type StepTimes } from "../lib/steps";
 
 const RunGraph = lazy(() => import("../components/RunGraph"));
 const Rerun = lazy(() => import("../components/Rerun"));
@@ -324,9 +324,7 @@ function Steps({
   const rows = useMemo(() => rowsOf(plan, steps, open, only.size ? only : null, worst), [plan, steps, open, only]);
   const counts = useMemo(() => {
     const found = countBy(steps.values());
-    const pending =
-      plan.steps.filter((each) => each.runs !== false && !each.mapped && !steps.has(each.key)).length -
-      plan.known.length;
+    const pending = pendingOf(plan, steps);
     if (pending > 0) found.PENDING = (found.PENDING ?? 0) + pending;
     return found;
   }, [steps, plan]);
