@@ -103,6 +103,24 @@ def test_a_tag_of_several_words_leads_to_its_runs(page: Any, site: Site) -> None
     expect(page.locator("main tbody tr")).to_have_count(1)
 
 
+def test_a_run_is_not_called_empty_before_its_events_are_there(page: Any, site: Site, service: Service) -> None:
+    run_id = site.launch("counting", partitionKey="2026-01-03")
+    service.ended(run_id)
+
+    def hold(route: Any) -> None:
+        if not re.search("query Run(Logs|Timeline)", route.request.post_data):
+            route.continue_()
+
+    page.route("**/graphql", hold)
+    page.goto(f"runs/{run_id}")
+    for name in ("Steps", "Events"):
+        expect(page.get_by_role("region", name=name)).to_contain_text("Loading")
+        expect(page.get_by_role("region", name=name)).not_to_contain_text(re.compile("no such|pending"))
+    page.unroute("**/graphql", hold)  # lets go what is held
+    expect(page.get_by_role("button", name="RunSuccess")).to_be_visible()
+    expect(page.get_by_role("button", name="1 success")).to_be_visible()
+
+
 def test_approve_a_step_that_waits(page: Any, site: Site) -> None:
     run_id = site.launch("releasing")
     page.goto(f"runs/{run_id}")

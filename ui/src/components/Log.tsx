@@ -7,7 +7,7 @@ import { useClient } from "urql";
 import { type LogLevel, RunLogsDocument, type RunLogsQuery } from "../api/gql";
 import { useChanges } from "../api/live";
 import { clock } from "../lib/time";
-import { Empty, ErrorBox, Problem, RunLink, When } from "./Bits";
+import { Empty, ErrorBox, Problem, RunLink, Waiting, When } from "./Bits";
 
 export type LogEvent = Extract<RunLogsQuery["logsForRun"], { __typename: "EventConnection" }>["events"][number];
 
@@ -61,6 +61,7 @@ function useEvents(
   const client = useClient();
   const [events, setEvents] = useState<LogEvent[]>([]);
   const [hasMore, setHasMore] = useState(false);
+  const [loaded, setLoaded] = useState(false);
   const [problem, setProblem] = useState<string>();
   const state = useRef({ cursor: "0", busy: false, again: false, version: 0 });
   const key = JSON.stringify([runId, filter]);
@@ -92,6 +93,7 @@ function useEvents(
       mine.cursor = found.cursor;
       setProblem(undefined);
       setHasMore(found.hasMore);
+      setLoaded(true);
       if (found.events.length) setEvents((before) => [...before, ...found.events]);
     } else setProblem(result.error?.message ?? found?.message ?? "The events cannot be read.");
     if (mine.again) {
@@ -103,6 +105,7 @@ function useEvents(
   useEffect(() => {
     state.current = { cursor: "0", busy: false, again: false, version: state.current.version + 1 };
     setEvents([]);
+    setLoaded(false);
     void load();
   }, [key, load]);
   useChanges(
@@ -114,7 +117,7 @@ function useEvents(
     300,
   );
   void live;
-  return { events, hasMore, load, problem };
+  return { events, hasMore, load, loaded, problem };
 }
 
 export function Log({
@@ -143,7 +146,7 @@ export function Log({
     () => ({ types: raw ? ["LOG_MESSAGE"] : (KINDS[kind] ?? []), stepKey: step, text: wanted, level }),
     [raw, kind, step, wanted, level],
   );
-  const { events, hasMore, load, problem } = useEvents(runId, filter, live);
+  const { events, hasMore, load, loaded, problem } = useEvents(runId, filter, live);
   const shown = useMemo(
     () => (raw ? events.filter((event) => /std(out|err)/.test(String(event.details?.logger ?? ""))) : events),
     [raw, events],
@@ -188,7 +191,7 @@ export function Log({
           </Button>
         )}
         <Text size="xs" className="quiet" fw={400}>
-          {shown.length}
+          {loaded && shown.length}
           {hasMore ? " so far" : ""}
         </Text>
         <Group ml="auto" gap="xs">
@@ -203,7 +206,9 @@ export function Log({
         </Group>
       </header>
       {problem && <Problem>{problem}</Problem>}
-      {raw ? (
+      {!loaded ? (
+        !problem && <Waiting />
+      ) : raw ? (
         <Raw events={shown} />
       ) : (
         <List events={shown} follow={live && follow} onEnd={hasMore ? load : undefined} onStep={onStep} />

@@ -357,7 +357,7 @@ function Steps({
             ]}
           />
           <Group gap={6}>
-            {SHOWN.filter((status) => counts[status]).map((status) => (
+            {SHOWN.filter((status) => loaded && counts[status]).map((status) => (
               <button
                 key={status}
                 type="button"
