@@ -236,14 +236,22 @@ describe("a graph of graphs", () => {
 
 describe("words", () => {
   it("tells durations and times", () => {
-    expect([0.0001, 0.25, 3, 42, 125, 7260, 90000].map(duration)).toEqual([
+    expect([0.0001, 0.25, 0.9996, 3, 42, 125, 7260, 90000].map(duration)).toEqual([
       "0 ms",
       "250 ms",
+      "1.00 s",
       "3.00 s",
       "42.0 s",
       "2 min 5 s",
       "2 h 1 min",
       "1 d 1 h",
+    ]);
+    const start = 1767225600.123;
+    expect(ticks(start, start + 0.003, 9, start).map((at) => duration(at - start))).toEqual([
+      "0 ms",
+      "1 ms",
+      "2 ms",
+      "3 ms",
     ]);
     expect(ago(100, 220)).toBe("2 minutes ago");
     expect(ago(100, 101)).toBe("just now");

@@ -4,8 +4,7 @@
 export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "";
   const s = Math.max(0, seconds);
-  if (s < 0.001) return "0 ms";
-  if (s < 1) return `${Math.round(s * 1000)} ms`;
+  if (s < 0.9995) return `${Math.round(s * 1000)} ms`;
   if (s < 10) return `${s.toFixed(2)} s`;
   if (s < 60) return `${s.toFixed(1)} s`;
   if (s < 3600) return both(s, 60, "min", 1, "s");
