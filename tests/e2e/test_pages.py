@@ -121,6 +121,19 @@ def test_a_run_is_not_called_empty_before_its_events_are_there(page: Any, site: 
     expect(page.get_by_role("button", name="1 success")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (f"{PLACE}/jobs/counting/nope", "There is no such page."),
+        (f"{PLACE}/jobs/shipping/partitions", "This job has no partitions."),
+        ("deployment/nope", "There is no such page."),
+    ],
+)
+def test_tabs_that_are_not_there_are_told(page: Any, path: str, told: str) -> None:
+    page.goto(path)
+    expect(page.get_by_text(told)).to_be_visible()
+
+
 def test_approve_a_step_that_waits(page: Any, site: Site) -> None:
     run_id = site.launch("releasing")
     page.goto(f"runs/{run_id}")

@@ -19,6 +19,8 @@ import { usePermission } from "../components/Shell";
 import { refusal } from "../lib/results";
 import { counted } from "../lib/words";
 
+const TABS = ["code", "services", "pools", "settings", "audit"];
+
 export function Deployment({ tab }: { tab: string }) {
   const [, go] = useLocation();
   const { data, error, refetch } = useLive(DeploymentDocument, {}, ["LOCATIONS", "RUNS", "FLEET", "AUTOMATION"], {
@@ -55,6 +57,7 @@ export function Deployment({ tab }: { tab: string }) {
           <Audit data={data} />
         </Tabs.Panel>
       </Tabs>
+      {!TABS.includes(tab) && <Empty>There is no such page.</Empty>}
     </>
   );
 }

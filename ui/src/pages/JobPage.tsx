@@ -9,6 +9,8 @@ import { type JobData, Launchpad } from "../components/Launchpad";
 import { Partitions } from "../components/Partitions";
 import { RunTable } from "../components/RunTable";
 
+const TABS = ["graph", "launchpad", "runs", "partitions", "about"];
+
 export default function JobPage({ location, job: name, tab }: { location: string; job: string; tab: string }) {
   const [, go] = useLocation();
   const [search] = useSearchParams();
@@ -82,6 +84,8 @@ export default function JobPage({ location, job: name, tab }: { location: string
           <About resources={job.modes[0]?.resources ?? []} tags={job.tags} />
         </Tabs.Panel>
       </Tabs>
+      {tab === "partitions" && !job.isPartitioned && <Empty>This job has no partitions.</Empty>}
+      {!TABS.includes(tab) && <Empty>There is no such page.</Empty>}
     </>
   );
 }
