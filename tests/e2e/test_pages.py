@@ -121,6 +121,17 @@ def test_a_run_is_not_called_empty_before_its_events_are_there(page: Any, site: 
     expect(page.get_by_role("button", name="1 success")).to_be_visible()
 
 
+def test_a_narrow_axis_has_fewer_labels(page: Any, site: Site, service: Service) -> None:
+    run_id = site.launch("counting", partitionKey="2026-01-04")
+    service.ended(run_id)
+    page.goto(f"runs/{run_id}")
+    labels = page.locator(".axis .ticks span")
+    expect(labels.nth(3)).to_be_visible()  # of a chart that is 870 pixels wide
+    page.set_viewport_size({"width": 400, "height": 860})
+    expect(labels.nth(3)).to_have_count(0)
+    expect(labels.first).to_be_visible()
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [

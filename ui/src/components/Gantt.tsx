@@ -1,4 +1,5 @@
 /** When each step waited and ran. Only the rows in view exist in the page. */
+import { useElementSize } from "@mantine/hooks";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, type PointerEvent, type ReactNode, useCallback, useMemo, useRef, useState } from "react";
 import { look } from "../lib/status";
@@ -9,6 +10,8 @@ import { Icon } from "./Icons";
 
 const HEIGHT = 26;
 const NAMES = "var(--names)";
+/** Pixels that a long label of the axis takes. */
+const LABEL = 80;
 
 type Scale = { start: number; end: number; now: number };
 
@@ -68,11 +71,13 @@ function useTip() {
 }
 
 function Axis({ start, end, origin }: { start: number; end: number; origin: number }) {
+  const { ref, width } = useElementSize();
+  const count = Math.max(2, Math.min(9, Math.floor(width / LABEL)));
   return (
     <div className="axis">
       <div style={{ width: NAMES, flex: "none", borderRight: "1px solid var(--line)" }} />
-      <div className="ticks" aria-hidden="true">
-        {ticks(start, end, 9, origin).map((at) => (
+      <div ref={ref} className="ticks" aria-hidden="true">
+        {ticks(start, end, count, origin).map((at) => (
           <span
             key={at}
             style={{
