@@ -62,7 +62,9 @@ def test_pages_of_code_locations_of_any_name(site: Site, page: str) -> None:
     assert site(f"locations/{name}/{page}").status == (200 if BUILT else 503)
 
 
-@pytest.mark.parametrize("path", ["nope", "locations/a/b", "runs/a/b", "assets/nope.js", "assets/..%2findex.html", "graphql", "login"])
+@pytest.mark.parametrize(
+    "path", ["nope", "locations/a/b", "runs/a/b", "assets/nope.js", "assets/..%2findex.html", "graphql", "login"]
+)
 def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
     assert site(path).status in (404, 405)
 
@@ -289,6 +291,16 @@ def test_runs_that_are_deleted_are_told_though_no_event_is(site: Site, service: 
         heard_so_far(socket)
         site.data("mutation ($id: String!) { deleteRun(runId: $id) { __typename } }", {"id": gone})
         assert "RUNS" in next(changes)["changes"]["topics"]
+
+
+@pytest.mark.parametrize("query", ["{ version }", 'mutation { deleteRun(runId: "x") { __typename } }'])
+def test_what_holds_up_others_is_asked_over_http(site: Site, query: str) -> None:
+    with listening(site) as socket:
+        socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": query}}))
+        said = json.loads(socket.recv())
+        while said["type"] == "connection_ack":
+            said = json.loads(socket.recv())
+    assert said["type"] == "error" and "not allowed" in said["payload"][0]["message"]
 
 
 def test_other_sites_cannot_listen(site: Site) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
-from strawberry.schema.exceptions import CannotGetOperationTypeError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.graphql import OperationType
 
 from opgrid.errors import DatabaseUnreachable, ValueRefused
 from orchestrator.api.graphql import errors
@@ -28,7 +29,7 @@ FILE: Final = Path(__file__).parents[1] / "schema.graphql"
 DEPTH: Final = 15  #: that of introspection is 13
 ALIASES: Final = 30
 TOKENS: Final = 4000
-_TOLD: Final = (CannotGetOperationTypeError, DatabaseUnreachable, ValueRefused)
+_TOLD: Final = (CannotGetOperationTypeError, InvalidOperationTypeError, DatabaseUnreachable, ValueRefused)
 
 
 @strawberry.type
@@ -69,7 +70,14 @@ _OTHERS: Final[list[Any]] = [
     UnknownPipeline,
 ]
 
-schema: Final = strawberry.Schema(
+
+class _Schema(strawberry.Schema):
+    async def stream(self, *args: Any, **more: Any) -> Any:
+        """What comes over a WebSocket is answered in the event loop, where others wait for what a query asks."""
+        return await super().stream(*args, **{**more, "allowed_operation_types": [OperationType.SUBSCRIPTION]})
+
+
+schema: Final = _Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
