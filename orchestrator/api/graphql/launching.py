@@ -34,7 +34,7 @@ from orchestrator.api.graphql.errors import (
     config_error,
 )
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Approval, Info, Run, TagInput, run_of, runs_of
+from orchestrator.api.graphql.runs import PAGE, Approval, Info, Run, TagInput, run_of, runs_of
 from orchestrator.api.graphql.scalars import RunConfigData, UnreadableConfig, run_config_of
 from orchestrator.locations.messages import Answer, Evaluated, Failed, Prepare, Problem, ReadyRun
 from orchestrator.planner.known import MissingParentOutput
@@ -45,6 +45,8 @@ from orchestrator.storage.service_records import NewRun
 
 _BAD_SUBSETS = {each.__name__ for each in (BadSubset, ExecutionStepNotFoundError, NothingSelected, MissingParentOutput)}
 _TREE_TAGS = (BACKFILL_TAG,)
+#: Runs that are launched with one mutation, at most: the code is asked of each.
+LAUNCHES = 100
 
 
 @strawberry.input
@@ -416,6 +418,11 @@ def _stop(backend: Backend, record: RunRecord, policy: TerminateRunPolicy | None
     return None
 
 
+def _check_number(given: int, most: int) -> None:
+    if given > most:
+        raise InvariantViolationError(f"At most {most:,} runs can be named at a time, and {given:,} are: ask in parts.")
+
+
 def delete(backend: Backend, run_id: str) -> DeletePipelineRunSuccess | RunNotFoundError:
     record = backend.store.run(run_id)
     if record is None:
@@ -441,7 +448,8 @@ class RunMutations:
         self, info: Info, execution_params_list: list[ExecutionParams]
     ) -> LaunchMultipleRunsResultOrError:
         def work() -> LaunchMultipleRunsResult:
-            done = [launch_run(info.context.backend, params) for params in execution_params_list[:100]]
+            _check_number(len(execution_params_list), LAUNCHES)
+            done = [launch_run(info.context.backend, params) for params in execution_params_list]
             return LaunchMultipleRunsResult(launch_multiple_runs_result=done)
 
         about = ", ".join(params.selector.name for params in execution_params_list)
@@ -492,7 +500,8 @@ class RunMutations:
         who = info.context.viewer.name
 
         def work() -> TerminateRunsResult:
-            done = terminate_all(info.context.backend, run_ids[:1000], terminate_policy, who)
+            _check_number(len(run_ids), PAGE)
+            done = terminate_all(info.context.backend, run_ids, terminate_policy, who)
             return TerminateRunsResult(terminate_run_results=done)
 
         return mutate(info, Role.LAUNCHER, ", ".join(run_ids), work)

@@ -16,8 +16,11 @@ from opgrid.errors import RunNotFoundError
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import storage_of
 from orchestrator.api.access import Role, Viewer
+from orchestrator.api.graphql.launching import LAUNCHES
+from orchestrator.api.graphql.runs import PAGE
 from orchestrator.cli.audit import audited
 from orchestrator.services.removal import Removal
+from orchestrator.storage.records import RunsFilter
 from orchestrator.storage.sql.store import SqlStore
 from tests.unit.api.conftest import LAUNCH, PLACE, Api
 
@@ -73,6 +76,19 @@ def test_config_that_does_not_fit_comes_back_with_each_path(api: Api) -> None:
         ("ops", "numbers", "config", "m"): "FIELD_NOT_DEFINED",
     }
     assert api.store.count() == 0
+
+
+def test_more_runs_than_are_taken_at_a_time_are_refused_as_a_whole(api: Api) -> None:
+    one = {"selector": {"repositoryLocationName": PLACE, "jobName": "adding"}}
+    launching = """mutation ($all: [ExecutionParams!]!) { answer: launchMultipleRuns(executionParamsList: $all) {
+      __typename ... on Error { message } } }"""
+    answer = api(launching, all=[one] * (LAUNCHES + 1))["answer"]
+    assert answer["__typename"] == "PythonError" and "At most 100 runs" in answer["message"]
+    assert api.store.count(RunsFilter()) == 0
+    ending = """mutation ($all: [String!]!) { answer: terminateRuns(runIds: $all) {
+      __typename ... on Error { message } } }"""
+    answer = api(ending, all=["x"] * (PAGE + 1))["answer"]
+    assert answer["__typename"] == "PythonError" and "1,001 are" in answer["message"]
 
 
 @pytest.mark.parametrize(
