@@ -7,6 +7,7 @@ process where the step runs, with references to the environment resolved.
 from __future__ import annotations
 
 import enum
+import json
 import sys
 import typing
 from abc import ABC, abstractmethod
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from opgrid.config.env import is_reference, value_of
 from opgrid.config.report import Report
-from opgrid.errors import InvalidConfigDefinitionError, listed, nearest
+from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, listed, nearest
 
 
 class _Absent:
@@ -69,6 +70,9 @@ class Scalar(ConfigType):
             report.wrong(path, f"expected {self.name}, got {value!r} ({type(value).__name__}).")
         return value
 
+    def load(self, value: Any) -> Any:
+        return float(value) if float in self.kinds and type(value) is int else value
+
     def json_schema(self) -> dict[str, Any]:
         return {"type": _JSON_TYPES[self.name]}
 
@@ -100,7 +104,18 @@ class Source(ConfigType):
         return value if is_reference(value) else self.scalar.check(value, path, report)
 
     def load(self, value: Any) -> Any:
-        return self._parse(value_of(value)) if is_reference(value) else value
+        """Raises InvalidConfigError, with the name of the variable and without its value."""
+        if not is_reference(value):
+            return value
+        text = value_of(value)
+        try:
+            return self._parse(text)
+        except ValueError:
+            pass  # the error holds the value
+        raise InvalidConfigError(
+            f"The environment variable {value['env']!r} does not hold what the config asks for: {self.scalar.name}. "
+            "Set another value for the worker, or write it in the config."
+        )
 
     def json_schema(self) -> dict[str, Any]:
         env = {"type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"]}
@@ -116,8 +131,17 @@ class Source(ConfigType):
 _JSON_TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
+_TRUTHS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on", "t", "y"), True),
+    **dict.fromkeys(("0", "false", "no", "off", "f", "n", "none", ""), False),
+}
+
+
 def _truth(text: str) -> bool:
-    return text.strip().lower() in {"1", "true", "yes", "on"}
+    try:
+        return _TRUTHS[text.strip().lower()]
+    except KeyError:
+        raise ValueError(text) from None
 
 
 STRING = Scalar("str", (str,), "...")
@@ -165,7 +189,9 @@ class Field:
         return self.default() is ABSENT
 
     def default(self) -> Any:
-        return self.default_value if self.default_value is not ABSENT else self.type.default()
+        if self.default_value is not ABSENT:
+            return self.default_value
+        return ABSENT if self._required is False else self.type.default()
 
     def check(self, value: Any, path: str, report: Report) -> Any:
         """``value`` may be ABSENT."""
@@ -296,6 +322,8 @@ class Selector(ConfigType):
     def check(self, value: Any, path: str, report: Report) -> Any:
         if isinstance(value, str) and value in self._fields and not self._fields[value].is_required:
             value = {value: {}}
+        if value == {} and self.default() is not ABSENT:
+            value = self.default()
         if not isinstance(value, Mapping) or len(value) != 1:
             report.selector(path, f"exactly one of {listed(self._fields)} has to be given, got {value!r}.")
             return value
@@ -416,11 +444,23 @@ class Map(ConfigType):
             report.wrong(path, f"expected {self.shown()}, got {value!r}.")
             return value
         for key in value:
-            self.key.check(key, f"{path}:{key}", report)
-        return {key: self.inner.check(each, f"{path}:{key}", report) for key, each in value.items()}
+            self.key.check(self._key(key), f"{path}:{key}", report)
+        return {
+            key if isinstance(key, str) else json.dumps(key): self.inner.check(each, f"{path}:{key}", report)
+            for key, each in value.items()
+        }
 
     def load(self, value: Any) -> Any:
-        return {key: self.inner.load(each) for key, each in value.items()}
+        return {self._key(key): self.inner.load(each) for key, each in value.items()}
+
+    def _key(self, key: Any) -> Any:
+        """JSON has keys of text only: a number is what the text says."""
+        if self.key not in (INT, FLOAT, BOOL) or not isinstance(key, str):
+            return key
+        try:
+            return self.key.load(json.loads(key))
+        except ValueError:
+            return key
 
     def json_schema(self) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": self.inner.json_schema()}
@@ -451,6 +491,11 @@ class Enum(ConfigType):
     @classmethod
     def from_python_enum(cls, enum_cls: type[enum.Enum], name: str | None = None) -> Enum:
         return cls(name or enum_cls.__name__, [EnumValue(each.name, each) for each in enum_cls])
+
+    @classmethod
+    def from_python_enum_direct_values(cls, enum_cls: type[enum.Enum], name: str | None = None) -> Enum:
+        """The op gets the value of the member, not the member."""
+        return cls(name or enum_cls.__name__, [EnumValue(each.name, each.value) for each in enum_cls])
 
     def check(self, value: Any, path: str, report: Report) -> Any:
         if isinstance(value, enum.Enum):
@@ -505,7 +550,8 @@ def as_type(raw: Any) -> ConfigType:
     if isinstance(raw, ConfigType):
         return raw
     if isinstance(raw, Mapping):
-        return Shape(raw)
+        keys = list(raw)
+        return Map(keys[0], raw[keys[0]]) if len(keys) == 1 and not isinstance(keys[0], str) else Shape(raw)
     if isinstance(raw, list):
         if len(raw) != 1:
             raise InvalidConfigDefinitionError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import traceback
 from typing import Any
 
 import pytest
@@ -71,11 +72,19 @@ def load(schema: Any, config: Any = _NOTHING) -> Any:
         (Noneable(int), None, None),
         (Noneable(int), 3, 3),
         (Map(str, int), {"x": 1, "y": 2}, {"x": 1, "y": 2}),
+        ({str: int}, {"x": 1}, {"x": 1}),
+        ({str: {"a": int}}, {"x": {"a": 1}}, {"x": {"a": 1}}),
+        (Map(int, str), {1: "one", "2": "two"}, {1: "one", 2: "two"}),
+        (Map(float, int), {1: 1, 2.5: 2}, {1.0: 1, 2.5: 2}),
+        (float, 2, 2.0),
+        ({"a": Field(Noneable(str), is_required=False), "b": Noneable(str)}, {}, {"b": None}),
+        (Selector({"only": Field(int, default_value=5)}), {}, {"only": 5}),
         (Selector({"file": str, "none": {}}), {"file": "f"}, {"file": "f"}),
         (Selector({"file": str, "none": {}}), {"none": {}}, {"none": {}}),
         (ScalarUnion(str, {"a": int}), "text", "text"),
         (ScalarUnion(str, {"a": int}), {"a": 1}, {"a": 1}),
         (Enum.from_python_enum(Level), "HIGH", Level.HIGH),
+        (Enum.from_python_enum_direct_values(Level), "HIGH", 2),
         (Enum("Size", [EnumValue("S", "small"), EnumValue("L")]), "S", "small"),
         (Enum("Size", [EnumValue("S", "small"), EnumValue("L")]), "L", "L"),
         (StringSource, "plain", "plain"),
@@ -132,6 +141,25 @@ def test_what_does_not_fit_is_told_with_its_path(schema: Any, config: Any, path:
     (problem,) = told.value.errors
     assert problem.path.startswith(f"root:ops:look:config{path}")
     assert said in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("yes", True), ("On", True), ("t", True), ("1", True), ("no", False), ("OFF", False), ("f", False), ("", False)],
+)
+def test_a_variable_says_yes_or_no(text: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TRUTH", text)
+    assert load(BoolSource, {"env": "A_TRUTH"}) is expected
+
+
+@pytest.mark.parametrize(("schema", "kind"), [(IntSource, "int"), (BoolSource, "bool")])
+def test_a_variable_that_does_not_fit_is_named_without_its_value(
+    schema: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_SECRET", "hunter2")
+    with pytest.raises(InvalidConfigError, match=f"'A_SECRET' does not hold what the config asks for: {kind}") as told:
+        load(schema, {"env": "A_SECRET"})
+    assert "hunter2" not in "".join(traceback.format_exception(told.value))
 
 
 def test_config_that_is_required_is_missed() -> None:
