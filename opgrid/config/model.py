@@ -56,10 +56,9 @@ class Config(pydantic.BaseModel):
                 ((tag, inner),) = given.items()
                 if tag in tags and isinstance(inner, Mapping):
                     changed[key] = {mark: tag, **inner}
-        for key, kind in _enums_of(cls).items():
-            given = changed.get(key)
-            if isinstance(given, str) and given in kind.__members__ and given not in {each.value for each in kind}:
-                changed[key] = kind[given].value
+        for key, annotation in _annotations_with_enums(cls).items():
+            if key in changed:
+                changed[key] = _members_as_values(changed[key], annotation)
         return changed
 
     @classmethod
@@ -108,9 +107,19 @@ class ModelType(ConfigType):
         try:
             self.model.model_validate_json(json.dumps(without), strict=True)
         except pydantic.ValidationError as error:
-            for problem in error.errors(include_url=False):
+            problems = error.errors(include_url=False)
+            if any(map(_is_about_a_key, problems)):  # which is text in JSON, whatever it stands for
+                problems = [each for each in problems if not _is_about_a_key(each)] + self._keys_that_do_not_fit(without)
+            for problem in problems:
                 self._tell(problem, path, report, references)
         return plain
+
+    def _keys_that_do_not_fit(self, plain: Any) -> list[Any]:
+        try:
+            self.model.model_validate_json(json.dumps(plain))
+        except pydantic.ValidationError as error:
+            return list(filter(_is_about_a_key, error.errors(include_url=False)))
+        return []
 
     def _tell(self, problem: Any, path: str, report: Report, references: set[tuple[str | int, ...]]) -> None:
         place = _with_items_counted(tuple(problem["loc"]), references)
@@ -256,6 +265,10 @@ def _where_it_is_used(problem: Any, plain: Any) -> str:
     return f"at {at}: {message}" + ("" if holds_reference(found) else f", got {problem['input']!r}")
 
 
+def _is_about_a_key(problem: Any) -> bool:
+    return bool(problem["loc"]) and problem["loc"][-1] == "[key]"
+
+
 def _is_item(reference: tuple[str | int, ...], around: tuple[str | int, ...]) -> bool:
     return reference[:-1] == around and isinstance(reference[-1], int)
 
@@ -305,17 +318,44 @@ def _inside(annotation: Any, container: type) -> Any:
     return None
 
 
-def _enums_of(model: type[Config]) -> dict[str, type[enum.Enum]]:
+def _annotations_with_enums(model: type[Config]) -> dict[str, Any]:
+    """What fields are said to be, by the names that config has for them, where an enum is part of it."""
     cached = model.__dict__.get("__opgrid_enums__")
     if cached is None:
-        cached = {}
-        for name, field in model.model_fields.items():
-            for kind in _kinds(field.annotation):
-                if isinstance(kind, type) and issubclass(kind, enum.Enum):
-                    cached[name] = kind
+        cached = {
+            field.alias or name: field.annotation
+            for name, field in model.model_fields.items()
+            if any(_enums_in(field.annotation))
+        }
         type.__setattr__(model, "__opgrid_enums__", cached)
-    found: dict[str, type[enum.Enum]] = cached
+    found: dict[str, Any] = cached
     return found
+
+
+def _enums_in(annotation: Any) -> Iterator[type[enum.Enum]]:
+    """Those that values are of, in whatever lists and dicts."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        yield annotation
+    for kind in typing.get_args(annotation):
+        yield from _enums_in(kind)
+
+
+def _members_as_values(given: Any, annotation: Any) -> Any:
+    """The values of the members that it names, in whatever lists and dicts."""
+    if isinstance(given, str):
+        for kind in _enums_in(annotation):
+            if given in kind.__members__ and given not in {each.value for each in kind}:
+                return kind[given].value
+        return given
+    if isinstance(given, Mapping):
+        inside = _inside(annotation, Mapping)
+        return {key: _members_as_values(each, inside) for key, each in given.items()}
+    if isinstance(given, list | tuple):
+        inside = _inside(annotation, Collection)
+        return [_members_as_values(each, inside) for each in given]
+    return given
 
 
 def _choices_of(model: type[Config]) -> dict[str, tuple[str, frozenset[Any]]]:
@@ -362,7 +402,8 @@ def _name_of(annotation: Any) -> str:
 def _all_enums(model: type[Config], seen: set[type[Config]]) -> Iterator[type[enum.Enum]]:
     """Of a model, and of those inside it."""
     seen.add(model)
-    yield from _enums_of(model).values()
+    for annotation in _annotations_with_enums(model).values():
+        yield from _enums_in(annotation)
     for field in model.model_fields.values():
         for kind in _kinds(field.annotation):
             if isinstance(kind, type) and issubclass(kind, Config) and kind not in seen:

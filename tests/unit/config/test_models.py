@@ -55,6 +55,10 @@ class Everything(Config):
     inner: Inner = Inner(depth=1)
     many: list[Inner] = []
     color: Color = Color.RED
+    palette: list[Color] | None = None
+    colors: dict[str, list[Color]] = {}
+    shade: Color = pydantic.Field(default=Color.RED, alias="tone")
+    by_number: dict[int, str] = {}
     pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")] = Cat(meows=1)
 
 
@@ -106,11 +110,18 @@ def test_defaults_fill_what_is_not_given() -> None:
         ("many", [{"depth": 1}, {"depth": 2, "label": "x"}], [Inner(depth=1), Inner(depth=2, label="x")]),
         ("color", "BLUE", Color.BLUE),
         ("color", "blue", Color.BLUE),
+        ("palette", ["RED", "blue"], [Color.RED, Color.BLUE]),
+        ("colors", {"RED": ["BLUE"]}, {"RED": [Color.BLUE]}),
+        ("by_number", {1: "one", "2": "two"}, {1: "one", 2: "two"}),
         ("pet", {"kind": "dog", "barks": 0.5}, Dog(barks=0.5)),
     ],
 )
 def test_values_arrive_as_their_types(field: str, value: Any, expected: Any) -> None:
     assert getattr(given(text="x", **{field: value}), field) == expected
+
+
+def test_a_member_is_named_where_the_field_has_another_name_in_config() -> None:
+    assert given(text="x", tone="BLUE").shade is Color.BLUE
 
 
 @pytest.mark.parametrize(
@@ -129,6 +140,9 @@ def test_values_arrive_as_their_types(field: str, value: Any, expected: Any) -> 
         ({"text": "x", "inner": {"depth": "1"}}, "inner:depth"),
         ({"text": "x", "many": [{"depth": 1}, {}]}, "many[1]:depth"),
         ({"text": "x", "color": "green"}, "color"),
+        ({"text": "x", "palette": ["RED", "GREEN"]}, "palette[1]"),
+        ({"text": "x", "by_number": {1: "one", "second": "two"}}, "by_number:second:[key]"),
+        ({"text": "x", "by_number": {1: 1}}, "by_number:1"),
         ({"text": "x", "inner": 3}, "inner"),
         ({"text": "x", "pet": {"kind": "cow"}}, "pet"),
         ({"text": None}, "text"),
