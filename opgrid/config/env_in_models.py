@@ -100,7 +100,9 @@ def _with_variables(given: Any, made: Any, at: str) -> Any:
         return given
     if isinstance(given, Mapping) and not any(map(_holds_variable, given)):
         if isinstance(made, pydantic.BaseModel):
-            inner = {name: each for name, each in given.items() if name in made.__dict__ and _holds_variable(each)}
+            fields = type(made).model_fields
+            names = dict.fromkeys(fields) | {field.alias: name for name, field in fields.items() if field.alias}
+            inner = {names[key] or key: each for key, each in given.items() if key in names and _holds_variable(each)}
             return made.model_copy(
                 update={
                     name: _with_variables(each, made.__dict__[name], f"{at}.{name}") for name, each in inner.items()

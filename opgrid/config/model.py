@@ -25,7 +25,7 @@ class Config(pydantic.BaseModel):
     """
 
     model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, validate_default=False, ser_json_inf_nan="constants"
+        extra="forbid", frozen=True, validate_default=False, ser_json_inf_nan="constants", populate_by_name=True
     )
 
     @classmethod
@@ -136,11 +136,11 @@ class ModelType(ConfigType):
             return  # the list was looked at without them
         at = path + "".join(f"[{part}]" if isinstance(part, int) else f":{part}" for part in place)
         if problem["type"] == "missing":
-            field = self.model.model_fields.get(str(place[-1])) if len(place) == 1 else None
+            field = fields_in_config(self.model).get(str(place[-1])) if len(place) == 1 else None
             kind = f": {_name_of(field.annotation)}" if field is not None else ""
             report.missing(at, f"this is required{kind}.")
         elif problem["type"] == "extra_forbidden":
-            known = list(self.model.model_fields) if len(place) == 1 else []
+            known = list(fields_in_config(self.model)) if len(place) == 1 else []
             there = f"{nearest(str(place[-1]), known)} There are: {listed(known)}." if known else ""
             report.unknown(at, f"there is no such field.{there}")
         else:
@@ -182,26 +182,31 @@ class ModelType(ConfigType):
     def shown(self) -> str:
         inside = ", ".join(
             f"{name}: {_name_of(field.annotation)}" + ("" if field.is_required() else " (optional)")
-            for name, field in self.model.model_fields.items()
+            for name, field in fields_in_config(self.model).items()
         )
         return f"{self.model.__name__} {{{inside}}}"
 
     def example(self) -> Any:
         return {
             name: f"<{_name_of(field.annotation)}>"
-            for name, field in self.model.model_fields.items()
+            for name, field in fields_in_config(self.model).items()
             if field.is_required()
         }
 
     def fields(self) -> Mapping[str, Field]:
-        return {name: _field_of(field) for name, field in self.model.model_fields.items()}
+        return {name: _field_of(field) for name, field in fields_in_config(self.model).items()}
+
+
+def fields_in_config(model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """By the names that config has for them: their aliases, where they have some."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def to_plain(model: pydantic.BaseModel) -> dict[str, Any]:
     """A model as JSON, with environment references kept as such; what was not set is left to its default."""
     set_fields = model.model_fields_set
     values = {
-        name: _plain(getattr(model, name), field.annotation)
+        field.alias or name: _plain(getattr(model, name), field.annotation)
         for name, field in type(model).model_fields.items()
         if name in set_fields or _is_fixed(field)
     }
@@ -304,7 +309,7 @@ def _fields_of(annotation: Any) -> Mapping[str, Any]:
     """Those of the model that a field is, or may be."""
     for kind in _kinds(annotation):
         if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-            return kind.model_fields
+            return {**kind.model_fields, **fields_in_config(kind)}
     return {}
 
 
@@ -319,12 +324,12 @@ def _inside(annotation: Any, container: type) -> Any:
 
 
 def _annotations_with_enums(model: type[Config]) -> dict[str, Any]:
-    """What fields are said to be, by the names that config has for them, where an enum is part of it."""
+    """What fields are said to be where an enum is part of it, by either name."""
     cached = model.__dict__.get("__opgrid_enums__")
     if cached is None:
         cached = {
-            field.alias or name: field.annotation
-            for name, field in model.model_fields.items()
+            name: field.annotation
+            for name, field in {**model.model_fields, **fields_in_config(model)}.items()
             if any(_enums_in(field.annotation))
         }
         type.__setattr__(model, "__opgrid_enums__", cached)
@@ -361,7 +366,7 @@ def _members_as_values(given: Any, annotation: Any) -> Any:
 def _choices_of(model: type[Config]) -> dict[str, tuple[str, frozenset[Any]]]:
     """Fields that are one of several models: the field of these that tells which, and its values."""
     found: dict[str, tuple[str, frozenset[Any]]] = {}
-    for name, field in model.model_fields.items():
+    for name, field in {**model.model_fields, **fields_in_config(model)}.items():
         if isinstance(field.discriminator, str):
             tags: set[Any] = set()
             for kind in _kinds(field.annotation):

@@ -163,6 +163,46 @@ def test_every_problem_is_told_at_once_with_a_way_out() -> None:
     assert "'1'" in told["count"]
 
 
+class Aliased(Config):
+    size: int = pydantic.Field(alias="n")
+    unit: str = pydantic.Field(default="kg", alias="in")
+
+
+class AroundAliased(Config):
+    inner: Aliased
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"ops": {"weigh": {"config": {"inner": {"n": 3, "in": "lb"}}}}},
+        RunConfig(ops={"weigh": AroundAliased(inner=Aliased.model_validate({"n": 3, "in": "lb"}))}),
+        RunConfig(ops={"weigh": AroundAliased.model_validate({"inner": {"n": EnvVar.int("N_OF_IT"), "in": "lb"}})}),
+    ],
+)
+def test_fields_go_by_their_aliases_in_config(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("N_OF_IT", "3")
+
+    @op
+    def weigh(config: AroundAliased) -> str:
+        return f"{config.inner.size} {config.inner.unit}"
+
+    @job
+    def weighs() -> None:
+        weigh()
+
+    assert weighs.execute_in_process(run_config=config).output_for_node("weigh") == "3 lb"
+    with pytest.raises(InvalidConfigError, match=r"config:nn: there is no such field. Did you mean 'n'"):
+
+        @job(config={"ops": {"alias": {"config": {"n": 1, "nn": 2}}}})
+        def misnamed() -> None:
+            _take_aliased.alias("alias")()
+
+
+@op
+def _take_aliased(config: Aliased) -> None: ...
+
+
 def test_a_python_value_coerces_as_pydantic_does() -> None:
     assert Everything(text="x", count="4").count == 4  # type: ignore[arg-type]
 

@@ -497,3 +497,24 @@ def test_a_config_may_hold_what_a_resource_needs() -> None:
         use()
 
     assert uses.execute_in_process().output_for_node("use") == 5
+
+
+def test_fields_of_a_resource_go_by_their_aliases_in_config() -> None:
+    class Database(ConfigurableResource):
+        schema_: str = pydantic.Field(alias="schema")
+        name: str = "db"
+
+    @op
+    def tell(database: Database) -> str:
+        return f"{database.name}.{database.schema_}"
+
+    given = Database.model_validate({"schema": "main"})
+
+    @job(resource_defs={"database": given})
+    def tells() -> None:
+        tell()
+
+    assert tells.execute_in_process().output_for_node("tell") == "db.main"
+    config = {"resources": {"database": {"config": {"schema": "other"}}}}
+    assert tells.execute_in_process(run_config=config).output_for_node("tell") == "db.other"
+    assert given.process_config_and_initialize().schema_ == "main"
