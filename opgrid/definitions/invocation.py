@@ -147,10 +147,10 @@ def _read(resource: Any) -> Any:
 def _loaded(op: OpDefinition, given: Any) -> Any:
     """What the op is to get, with the variables that it refers to read: there is no later place for that."""
     field = op.config_field
-    if given is None and field is not None and isinstance(op.config_schema, type):
-        given = {}
     if field is None:
         return given
+    if given is None and (not field.is_required or field.fields()):
+        given = {} if field.is_required else field.default()
     if given is None:
         raise InvalidInvocationError(
             f"{op.described()} takes config: pass {op.signature.config}=..., or a context from "

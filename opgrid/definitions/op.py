@@ -315,7 +315,12 @@ def _config_of(given: Any, parameter: Any, what: str) -> Any:
         raise InvalidDefinitionError(
             f"{what} has both config_schema= and a config parameter: keep the parameter, its annotation is the schema."
         )
-    return Any if parameter.annotation is ABSENT else parameter.annotation
+    schema = Any if parameter.annotation is ABSENT else parameter.annotation
+    if parameter.default is ABSENT:
+        return schema
+    from opgrid.config import Field  # with pydantic, which not every job needs
+
+    return Field(schema, default_value=parameter.default)
 
 
 def _pool(pool: object, what: str) -> str | None:

@@ -124,6 +124,13 @@ def test_config_is_passed_or_comes_from_the_context() -> None:
     with pytest.raises(InvalidConfigError):
         sized(build_op_context())
 
+    @op
+    def counted(config: int) -> int:
+        return config
+
+    with pytest.raises(InvalidInvocationError, match=r"takes config: pass config=\.\.\."):
+        counted()  # type: ignore[call-arg]
+
 
 def test_resources_are_passed_or_come_from_the_context() -> None:
     assert stored(build_op_context(), store=Store(name="passed")) == "passed"

@@ -11,7 +11,7 @@ import pytest
 
 from opgrid import DynamicOut, DynamicOutput, In, Nothing, OpDefinition, Out, Output, RetryPolicy, job, op
 from opgrid.definitions.op import TypedOp
-from opgrid.errors import InvalidDefinitionError
+from opgrid.errors import InvalidConfigDefinitionError, InvalidDefinitionError
 
 
 class OpExecutionContext:
@@ -183,6 +183,27 @@ def test_a_config_parameter_is_no_input() -> None:
     assert list(f.ins) == ["a"]
     assert f.signature.config == "config"
     assert f.config_schema == dict[str, Any]
+
+
+def test_a_config_parameter_may_have_a_default() -> None:
+    @op
+    def f(config: int = 5) -> int:
+        return config
+
+    @job
+    def of_f() -> None:
+        f()
+
+    assert of_f.execute_in_process().output_for_node("f") == 5
+    assert of_f.execute_in_process(run_config={"ops": {"f": {"config": 6}}}).output_for_node("f") == 6
+    assert (f(), f(7)) == (5, 7)
+
+
+def test_the_default_of_a_config_parameter_has_to_fit() -> None:
+    with pytest.raises(InvalidConfigDefinitionError, match="expected int, got 'five'"):
+
+        @op
+        def f(config: int = "five") -> None: ...  # type: ignore[assignment]
 
 
 def test_required_resource_keys_are_no_string() -> None:
