@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Generic, TypeVar
 
 from opgrid.contracts.metadata import RawMetadata, check_metadata
 from opgrid.contracts.tags import tags_of
 from opgrid.definitions.names import check_mapping_key
-from opgrid.errors import OpGridError
+from opgrid.errors import InvalidDefinitionError, OpGridError
 
 T = TypeVar("T")
 
@@ -110,7 +111,7 @@ class Failure(OpGridError):
         allow_retries: bool | None = None,
     ) -> None:
         super().__init__(description, metadata, allow_retries)
-        self.description = description
+        self.description = None if description is None else str(description)  # an exception is given often enough
         self.metadata = check_metadata(metadata, "a Failure")
         self.allow_retries = True if allow_retries is None else allow_retries
 
@@ -123,6 +124,14 @@ class RetryRequested(OpGridError):
 
     def __init__(self, max_retries: int | None = 1, seconds_to_wait: float | None = None) -> None:
         super().__init__(max_retries, seconds_to_wait)
+        retries: object = max_retries
+        if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int)):
+            raise InvalidDefinitionError(f"RetryRequested(max_retries={max_retries!r}): it has to be a whole number.")
+        wait: object = seconds_to_wait
+        if wait is not None and (isinstance(wait, bool) or not isinstance(wait, int | float) or not isfinite(wait)):
+            raise InvalidDefinitionError(
+                f"RetryRequested(seconds_to_wait={seconds_to_wait!r}): it has to be a number of seconds."
+            )
         self.max_retries = 1 if max_retries is None else max_retries
         self.seconds_to_wait = seconds_to_wait
 

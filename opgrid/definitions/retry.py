@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from opgrid.contracts.structure import Backoff, Jitter, Retry
 from opgrid.errors import InvalidDefinitionError
@@ -41,7 +42,7 @@ class RetryPolicy:
                         f"RetryPolicy({name}={value.name}) has no delay that it could change: give delay= in seconds, "
                         "too."
                     )
-        elif isinstance(delay, bool) or not isinstance(delay, int | float) or delay < 0:
+        elif isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < inf:
             raise InvalidDefinitionError(
                 f"RetryPolicy(delay={self.delay!r}): it has to be a number of seconds from 0 on."
             )

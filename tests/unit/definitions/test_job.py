@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from typing import Any
 
@@ -332,7 +333,7 @@ def test_the_op_before_the_job() -> None:
 
 
 def test_a_policy_that_makes_no_sense() -> None:
-    for more in ({"backoff": Backoff.LINEAR}, {"jitter": Jitter.FULL}, {"max_retries": -1}, {"delay": -1.0}):
+    for more in ({"backoff": Backoff.LINEAR}, {"jitter": Jitter.FULL}, {"max_retries": -1}, {"delay": -1.0}, {"delay": math.nan}):
         with pytest.raises(InvalidDefinitionError):
             RetryPolicy(**more)  # type: ignore[arg-type]
 
@@ -355,6 +356,29 @@ def test_an_op_may_ask_for_a_retry() -> None:
     numbers.clear()
     asking.execute_in_process(run_config={"execution": {"config": {"retries": {"disabled": {}}}}}, raise_on_error=False)
     assert numbers == [0]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_retries": "2"}, {"max_retries": 1.5}, {"seconds_to_wait": "2"}, {"seconds_to_wait": float("nan")}]
+)
+def test_a_retry_that_nobody_can_grant_fails_the_step(wrong: dict[str, Any]) -> None:
+    @op
+    def asks() -> None:
+        raise RetryRequested(**wrong)
+
+    @job
+    def asking() -> None:
+        asks()
+
+    result = asking.execute_in_process(raise_on_error=False)
+    failure = result.failure_data_for_node("asks")
+    assert failure is not None
+    assert failure.error.cause is not None
+    assert f"RetryRequested({next(iter(wrong))}=" in failure.error.cause.message
+
+
+def test_a_failure_may_be_described_by_an_exception() -> None:
+    assert str(Failure(ValueError("no such row"))) == "no such row"  # type: ignore[arg-type]
 
 
 def test_a_failure_may_refuse_retries_and_carry_metadata() -> None:
