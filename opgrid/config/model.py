@@ -109,7 +109,9 @@ class ModelType(ConfigType):
         except pydantic.ValidationError as error:
             problems = error.errors(include_url=False)
             if any(map(_is_about_a_key, problems)):  # which is text in JSON, whatever it stands for
-                problems = [each for each in problems if not _is_about_a_key(each)] + self._keys_that_do_not_fit(without)
+                problems = [each for each in problems if not _is_about_a_key(each)] + self._keys_that_do_not_fit(
+                    without
+                )
             for problem in problems:
                 self._tell(problem, path, report, references)
         return plain

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from opgrid.config.env import is_reference, value_of
+from opgrid.config.env import is_reference, value_of, with_references
 from opgrid.config.report import Report
 from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, listed, nearest
 
@@ -211,6 +211,15 @@ class Field:
             if value is None and not isinstance(self.type, Noneable):
                 return None
         return self.type.load(value)
+
+    def read(self, given: Any, what: str) -> Any:
+        """What user code sees of config that no run config was checked with; None: nothing is given. ``what`` it is the
+        config of, for InvalidConfigError.
+        """
+        report = Report()
+        checked = self.check(ABSENT if given is None else with_references(given), "config", report)
+        report.raise_if_any(f"The config of {what} does not fit")
+        return None if checked is ABSENT else self.load(checked)
 
     def fields(self) -> Mapping[str, Field]:
         return self.type.fields()

@@ -75,8 +75,7 @@ class ConfigurableResourceFactory(Config):
     @contextmanager
     def process_config_and_initialize_cm(self) -> Iterator[Any]:
         definition = self.as_resource_definition(type(self).__name__)
-        field = definition.config_field
-        with definition.open(InitResourceContext(None if field is None else field.load(None))) as made:
+        with definition.open(InitResourceContext(definition.read_config(None))) as made:
             yield made
 
     @classmethod
@@ -248,8 +247,7 @@ def with_variables_read(given: Any) -> Any:
     """A resource that is used without a run; what refers to no variable is given back as it is."""
     if not isinstance(given, ConfigurableResourceFactory) or not holds_reference(given):
         return given
-    field = ConfigurableDefinition(given, type(given).__name__).config_field
-    read = {} if field is None else _values_of(field.load(None))
+    read = _values_of(ConfigurableDefinition(given, type(given).__name__).read_config(None))
     inner = {name: with_variables_read(each) for name, each in nested_of(given).items()}
     return given.model_copy(update={**read, **inner})
 
@@ -262,8 +260,7 @@ def _open_nested(inner: Any, name: str, context: InitResourceContext) -> Iterato
     if definition is None:
         yield inner
         return
-    field = definition.config_field
-    with definition.open(context.replace_config(None if field is None else field.load(None))) as made:
+    with definition.open(context.replace_config(definition.read_config(None))) as made:
         yield made
 
 

@@ -55,12 +55,16 @@ class LoggerDefinition:
         fn, schema = function_and_schema(config_or_config_fn, config_schema, "a logger")
 
         def made(context: InitLoggerContext) -> logging.Logger:
-            return self.logger_fn(InitLoggerContext(fn(context.logger_config), self, context.job_def, context.run_id))
+            return self(InitLoggerContext(fn(context.logger_config), self, context.job_def, context.run_id))
 
         return LoggerDefinition(made, schema, description or self.description)
 
-    def __call__(self, context: InitLoggerContext) -> logging.Logger:
-        return self.logger_fn(context)
+    def __call__(self, context: InitLoggerContext | None = None) -> logging.Logger:
+        """The logger itself, of config that no run config was checked with. Raises InvalidConfigError."""
+        given = InitLoggerContext() if context is None else context
+        field = self.config_field
+        config = given.logger_config if field is None else field.read(given.logger_config, "a logger")
+        return self.logger_fn(InitLoggerContext(config, self, given.job_def, given.run_id))
 
 
 @overload

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, ge
 from unittest.mock import MagicMock
 
 from opgrid.definitions.configured import function_and_schema
-from opgrid.errors import InvalidDefinitionError
+from opgrid.errors import (
+    InvalidConfigError,
+    InvalidDefinitionError,
+    InvalidInvocationError,
+    ResourceFunctionError,
+    listed,
+)
 
 if TYPE_CHECKING:
     from opgrid.config import ConfigField
@@ -90,7 +96,8 @@ class ResourceDefinition:
     def open(self, context: InitResourceContext) -> AbstractContextManager[Any]:
         """``with definition.open(context) as resource``; its end is the resource's."""
         if self.base is not None and self.config_fn is not None:
-            return self.base.open(context.replace_config(self.base._given(self.config_fn(context.resource_config))))
+            inner = self.config_fn(context.resource_config)
+            return self.base.open(context.replace_config(self.base.read_config(inner)))
         made = self.resource_fn(context) if _takes_context(self.resource_fn) else self.resource_fn()
         if inspect.isgenerator(made):
             return _from_generator(made)
@@ -103,20 +110,12 @@ class ResourceDefinition:
         """What the function of the resource gets, of what this definition gets: another where it was ``configured``."""
         if self.base is None or self.config_fn is None:
             return config
-        return self.base.innermost_config(self.base._given(self.config_fn(config)))
+        return self.base.innermost_config(self.base.read_config(self.config_fn(config)))
 
-    def _given(self, config: Any) -> Any:
-        """What ``configured`` gives, with the defaults of the schema. InvalidConfigError where it does not fit."""
+    def read_config(self, given: Any) -> Any:
+        """What its function sees, of config that no run config was checked with. Raises InvalidConfigError."""
         field = self.config_field
-        if field is None:
-            return config
-        from opgrid.config.report import Report
-        from opgrid.config.schema import ABSENT
-
-        report = Report()
-        checked = field.check(ABSENT if config is None else config, "config", report)
-        report.raise_if_any("What configured(...) gives a resource does not fit")
-        return field.load(None if checked is ABSENT else checked)
+        return given if field is None else field.read(given, "a resource")
 
     @property
     def takes_any_config(self) -> bool:
@@ -140,7 +139,15 @@ class ResourceDefinition:
 
     def __call__(self, context: InitResourceContext | None = None) -> Any:
         """The resource itself, for tests."""
+        if context is None and self.required_resource_keys:
+            raise InvalidInvocationError(
+                f"The function of a resource needs {listed(self.required_resource_keys)}: pass "
+                "build_init_resource_context(resources=...)."
+            )
         given = context if context is not None else InitResourceContext()
+        given = given.replace_config(self.read_config(given.resource_config))
+        if self.base is not None and self.config_fn is not None:
+            return self.base(given.replace_config(self.config_fn(given.resource_config)))
         return self.resource_fn(given) if _takes_context(self.resource_fn) else self.resource_fn()
 
     @staticmethod
@@ -310,9 +317,8 @@ def build_resources(
             definition = definitions[key]
             given = (resource_config or {}).get(key, {})
             raw = given.get("config") if isinstance(given, Mapping) else given
-            field = definition.config_field
             context = InitResourceContext(
-                raw if field is None else field.load(raw),
+                definition.read_config(raw),
                 SimpleNamespace(**{each: opened[each] for each in definition.required_resource_keys}),
                 resource_def=definition,
                 log=log_manager,

@@ -302,9 +302,10 @@ class _DirectAttempt(Attempt):
         self.opened = opened
         for key in in_order(frozenset(definitions), definitions, "the context"):
             definition = definitions[key]
-            raw, field = configs.get(key), definition.config_field
+            given = configs.get(key)
+            raw = given["config"] if isinstance(given, Mapping) and set(given) == {"config"} else given
             context = InitResourceContext(
-                resource_config=raw if field is None else field.load(raw),
+                resource_config=definition.read_config(raw),
                 resources=Resources(
                     {each: opened[each] for each in definition.required_resource_keys}, f"resource {key!r}"
                 ),

@@ -333,7 +333,13 @@ def test_the_op_before_the_job() -> None:
 
 
 def test_a_policy_that_makes_no_sense() -> None:
-    for more in ({"backoff": Backoff.LINEAR}, {"jitter": Jitter.FULL}, {"max_retries": -1}, {"delay": -1.0}, {"delay": math.nan}):
+    for more in (
+        {"backoff": Backoff.LINEAR},
+        {"jitter": Jitter.FULL},
+        {"max_retries": -1},
+        {"delay": -1.0},
+        {"delay": math.nan},
+    ):
         with pytest.raises(InvalidDefinitionError):
             RetryPolicy(**more)  # type: ignore[arg-type]
 

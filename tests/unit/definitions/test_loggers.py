@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from opgrid import (
+    Field,
     InitLoggerContext,
+    InvalidConfigError,
     OpExecutionContext,
     build_init_logger_context,
     colored_console_logger,
@@ -108,3 +110,14 @@ def test_colored_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_logger_is_a_function_to_a_test() -> None:
     made = keeping.logger_fn(build_init_logger_context({"level": "ERROR"}))
     assert made.level == logging.ERROR
+
+
+def test_a_logger_is_called_with_config_that_is_checked_and_filled_in() -> None:
+    @logger({"level": str, "name": Field(str, default_value="ours")})
+    def ours(context: InitLoggerContext) -> logging.Logger:
+        return logging.Logger(context.logger_config["name"], level=context.logger_config["level"])
+
+    for made in (ours(build_init_logger_context({"level": "ERROR"})), ours.configured({"level": "ERROR"})()):
+        assert (made.name, made.level) == ("ours", logging.ERROR)
+    with pytest.raises(InvalidConfigError, match="at config: this is required"):
+        ours()

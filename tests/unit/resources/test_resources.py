@@ -15,13 +15,16 @@ from opgrid import (
     ConfigurableResource,
     Definitions,
     EnvVar,
+    Field,
     InitResourceContext,
     InvalidConfigError,
     InvalidDefinitionError,
+    InvalidInvocationError,
     OpExecutionContext,
     ResourceDefinition,
     ResourceParam,
     build_init_resource_context,
+    build_op_context,
     build_resources,
     instance_for_test,
     job,
@@ -518,3 +521,59 @@ def test_fields_of_a_resource_go_by_their_aliases_in_config() -> None:
     config = {"resources": {"database": {"config": {"schema": "other"}}}}
     assert tells.execute_in_process(run_config=config).output_for_node("tell") == "db.other"
     assert given.process_config_and_initialize().schema_ == "main"
+
+
+@resource({"host": str, "port": Field(int, default_value=80)})
+def address(context: InitResourceContext) -> dict[str, Any]:
+    return dict(context.resource_config)
+
+
+def test_config_that_no_run_config_was_checked_with_is_checked_and_filled_in() -> None:
+    expected = {"host": "h", "port": 80}
+
+    @op(required_resource_keys={"address"})
+    def tell(context: OpExecutionContext) -> Any:
+        return context.resources.address
+
+    @job(resource_defs={"address": address.configured({"host": "h"})})
+    def tells() -> None:
+        tell()
+
+    assert tells.execute_in_process().output_for_node("tell") == expected
+    assert address(build_init_resource_context({"host": "h"})) == expected
+    assert address.configured({"host": "h"})() == expected
+    with build_resources({"address": address}, resource_config={"address": {"config": {"host": "h"}}}) as resources:
+        assert resources.address == expected
+    context = build_op_context({"address": address}, resources_config={"address": {"config": {"host": "h"}}})
+    assert tell(context) == expected
+
+
+def test_config_that_no_run_config_was_checked_with_has_to_fit() -> None:
+    wrong = address.configured({"host": 1})
+
+    @op(required_resource_keys={"address"})
+    def use(context: OpExecutionContext) -> None: ...
+
+    @job(resource_defs={"address": wrong})
+    def uses() -> None:
+        use()
+
+    for way in (
+        uses.execute_in_process,
+        wrong,
+        lambda: address(build_init_resource_context({"host": 1})),
+        lambda: build_resources({"address": wrong}).__enter__(),
+        lambda: build_op_context({"address": wrong}),
+    ):
+        with pytest.raises(InvalidConfigError, match="config:host: expected str, got 1"):
+            way()
+
+
+def test_a_resource_that_needs_others_is_not_called_without_them() -> None:
+    @resource(required_resource_keys={"server"})
+    def client(context: InitResourceContext) -> Any:
+        return context.resources.server
+
+    with pytest.raises(InvalidInvocationError, match=r"needs 'server'.*build_init_resource_context"):
+        client()
+    assert client(build_init_resource_context(resources={"server": "s"})) == "s"
