@@ -15,7 +15,7 @@ from opgrid.config.files import merged
 from opgrid.config.model import Config, ModelType, to_plain
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, ConfigType, Field
-from opgrid.definitions.resource import InitResourceContext, ResourceDefinition, is_resource_annotation
+from opgrid.definitions.resource import InitResourceContext, ResourceDefinition, is_dependency, is_resource_annotation
 from opgrid.errors import InvalidDefinitionError
 
 
@@ -230,7 +230,11 @@ def nested_of(given: ConfigurableResourceFactory) -> dict[str, Any]:
         marked = is_resource_annotation(field.annotation) or any(
             is_resource_annotation(each) for each in get_args(field.annotation)
         )
-        if isinstance(value, ConfigurableResourceFactory | ResourceDefinition) or (marked and value is not None):
+        if (
+            isinstance(value, ConfigurableResourceFactory | ResourceDefinition)
+            or (marked and value is not None)
+            or (is_dependency(field) and name in given.__dict__)
+        ):
             found[name] = value
     return found
 

@@ -247,7 +247,22 @@ def _values(context: InitResourceContext) -> dict[str, Any]:
 
 
 class _ResourceMarker:
-    """In the annotation of a parameter that is a resource and no input."""
+    """In the annotation of a parameter that is a resource and no input, or of a field that holds another resource."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_wrap_validator_function(_unless_it_is_still_to_be_made, handler(source))
+
+
+def _unless_it_is_still_to_be_made(given: Any, check: Callable[[Any], Any]) -> Any:
+    """What makes the resource may stand for it, whatever it makes."""
+    return (
+        given
+        if isinstance(given, ResourceDefinition) or hasattr(type(given), "as_resource_definition")
+        else check(given)
+    )
 
 
 if TYPE_CHECKING:
@@ -271,6 +286,11 @@ def is_resource_annotation(annotation: object) -> bool:
     module = sys.modules.get("opgrid.definitions.configurable")
     base = getattr(module, "ConfigurableResourceFactory", None)
     return base is not None and isinstance(annotation, type) and issubclass(annotation, base)
+
+
+def is_dependency(field: Any) -> bool:
+    """Whether a field of a resource is said to hold another resource, of whatever kind."""
+    return _ResourceMarker in field.metadata
 
 
 def wrap_resource(key: str, value: Any) -> ResourceDefinition:

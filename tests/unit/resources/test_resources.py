@@ -22,6 +22,7 @@ from opgrid import (
     InvalidInvocationError,
     OpExecutionContext,
     ResourceDefinition,
+    ResourceDependency,
     ResourceParam,
     build_init_resource_context,
     build_op_context,
@@ -521,6 +522,47 @@ def test_fields_of_a_resource_go_by_their_aliases_in_config() -> None:
     config = {"resources": {"database": {"config": {"schema": "other"}}}}
     assert tells.execute_in_process(run_config=config).output_for_node("tell") == "db.other"
     assert given.process_config_and_initialize().schema_ == "main"
+
+
+class Machine:
+    def __init__(self, power: int) -> None:
+        self.power = power
+
+
+@resource({"power": Field(int, default_value=3)})
+def machine(context: InitResourceContext) -> Iterator[Machine]:
+    happened.append("started")
+    yield Machine(context.resource_config["power"])
+    happened.append("stopped")
+
+
+class Workshop(ConfigurableResource):
+    machine: ResourceDependency[Machine | None] = None
+    name: ResourceDependency[str] = "shop"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "shop: none"),
+        ({"machine": Machine(4)}, "shop: 4"),
+        ({"machine": machine}, "shop: 3"),
+        ({"machine": machine.configured({"power": 5})}, "shop: 5"),
+        ({"name": ResourceDefinition.hardcoded_resource("mill")}, "mill: none"),
+    ],
+)
+def test_a_dependency_is_an_object_or_what_makes_it(given: dict[str, Any], expected: str) -> None:
+    @op
+    def tell(workshop: Workshop) -> str:
+        power = "none" if workshop.machine is None else str(workshop.machine.power)
+        return f"{workshop.name}: {power}"
+
+    @job(resource_defs={"workshop": Workshop(**given)})
+    def tells() -> None:
+        tell()
+
+    assert tells.execute_in_process().output_for_node("tell") == expected
+    assert happened in ([], ["started", "stopped"])
 
 
 @resource({"host": str, "port": Field(int, default_value=80)})
