@@ -47,8 +47,17 @@ class InitResourceContext:
         self.run_id = run_id
         self.run_tags = run_tags or {}
         self.log = log
-        self.instance = instance
+        self._instance = instance
         self.run = run
+
+    @property
+    def instance(self) -> Any:
+        """Found when it is asked for, where a function was given for it."""
+        return self._instance() if inspect.isfunction(self._instance) else self._instance
+
+    @property
+    def log_manager(self) -> Any:
+        return self.log
 
     def replace_config(self, config: Any) -> InitResourceContext:
         return InitResourceContext(
@@ -58,7 +67,7 @@ class InitResourceContext:
             run_id=self.run_id,
             run_tags=self.run_tags,
             log=self.log,
-            instance=self.instance,
+            instance=self._instance,
             run=self.run,
         )
 

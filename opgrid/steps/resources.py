@@ -121,7 +121,8 @@ def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: Exit
             run_id=scope.brief.run_id,
             run_tags=scope.brief.tags,
             log=attempt.log,
-            instance=None if scope.local is None else scope.local.instance,
+            instance=lambda: scope.instance,
+            run=attempt.context.run,
         )
         return stack.enter_context(definition.open(context))
     except Exception as error:

@@ -524,6 +524,28 @@ def test_fields_of_a_resource_go_by_their_aliases_in_config() -> None:
     assert given.process_config_and_initialize().schema_ == "main"
 
 
+def test_a_resource_knows_its_run_and_the_instance() -> None:
+    class Curious(ConfigurableResource):
+        _found: tuple[str, str, bool] = pydantic.PrivateAttr()
+
+        def setup_for_execution(self, context: InitResourceContext) -> None:
+            known = context.instance.get_run_by_id(context.run_id)
+            self._found = (context.run.job_name, context.run.tags["of"], known is not None)
+
+    @op
+    def use(curious: Curious) -> str:
+        return repr(curious._found)
+
+    @job(resource_defs={"curious": Curious()}, tags={"of": "tests"})
+    def uses() -> None:
+        use()
+
+    with instance_for_test() as instance:
+        with execute_job(uses, instance, executor="in_process") as result:
+            assert result.output_for_node("use") == "('uses', 'tests', True)"
+        assert uses.execute_in_process(instance=instance).output_for_node("use") == "('uses', 'tests', True)"
+
+
 class Machine:
     def __init__(self, power: int) -> None:
         self.power = power
