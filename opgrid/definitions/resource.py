@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_origin, overload
 from unittest.mock import MagicMock
@@ -336,7 +336,6 @@ def build_resources(
     event_loop: Any = None,
 ) -> Iterator[Any]:
     """Resources outside of a run: ``with build_resources({"server": Server()}) as resources: resources.server``."""
-    from contextlib import ExitStack
     from types import SimpleNamespace
 
     definitions = bind_resources(resources)
@@ -354,8 +353,18 @@ def build_resources(
                 instance=instance,
                 run=run,
             )
-            opened[key] = stack.enter_context(definition.open(context))
+            opened[key] = open_on(stack, key, definition, context)
         yield SimpleNamespace(**opened, _asdict=lambda: dict(opened))
+
+
+def open_on(stack: ExitStack, key: str, definition: ResourceDefinition, context: InitResourceContext) -> Any:
+    """Opened where no run does it. Raises ResourceFunctionError."""
+    try:
+        return stack.enter_context(definition.open(context))
+    except InvalidConfigError:
+        raise
+    except Exception as error:
+        raise ResourceFunctionError(f"Resource {key!r} could not be opened.") from error
 
 
 def ordered(definitions: Mapping[str, ResourceDefinition]) -> list[str]:

@@ -20,7 +20,7 @@ from opgrid.contracts.metadata import metadata_to_json
 from opgrid.contracts.tasks import PythonLogs, StepTask
 from opgrid.crash_points import reach
 from opgrid.definitions.events import Failure, RetryRequested
-from opgrid.errors import TypeCheckDidNotPass, UserCodeExecutionError
+from opgrid.errors import InvalidConfigError, ResourceFunctionError, TypeCheckDidNotPass, UserCodeExecutionError
 from opgrid.ids import node_of
 from opgrid.steps import attempts, interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
@@ -202,10 +202,13 @@ def _failed(task: StepTask, error: BaseException, seconds: float) -> StepFailed:
 
 
 def _users(error: BaseException) -> BaseException:
-    """What user code raised, without the error of ours that says where."""
-    if isinstance(error, UserCodeExecutionError) and error.__cause__ is not None:
-        return error.__cause__
-    return error
+    """What user code raised, without the error of ours that says where; that of a resource says which could not be had,
+    and stays, unless its config is to blame.
+    """
+    cause = error.__cause__
+    if isinstance(error, ResourceFunctionError) and not isinstance(cause, InvalidConfigError):
+        return error
+    return cause if isinstance(error, UserCodeExecutionError) and cause is not None else error
 
 
 def _without_our_frames(error: BaseException | None) -> None:

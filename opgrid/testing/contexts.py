@@ -24,7 +24,7 @@ from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.logger import InitLoggerContext
 from opgrid.definitions.op import OpDefinition
-from opgrid.definitions.resource import InitResourceContext, bind_resources
+from opgrid.definitions.resource import InitResourceContext, bind_resources, open_on
 from opgrid.definitions.types import resolve_type
 from opgrid.errors import InvalidInvocationError
 from opgrid.ids import NodePath, RunId, StepKey, step_key
@@ -314,7 +314,7 @@ class _DirectAttempt(Attempt):
                 log=self.log,
                 instance=self.scope.instance,
             )
-            opened[key] = self.stack.enter_context(definition.open(context))
+            opened[key] = open_on(self.stack, key, definition, context)
         self.__dict__["resources"] = Resources(opened, "the context")
 
     def add_metadata(self, metadata: Mapping[str, Any], output: str | None, mapping_key: str | None) -> None:

@@ -23,6 +23,7 @@ from opgrid import (
     OpExecutionContext,
     ResourceDefinition,
     ResourceDependency,
+    ResourceFunctionError,
     ResourceParam,
     build_init_resource_context,
     build_op_context,
@@ -246,6 +247,14 @@ def test_a_resource_that_cannot_be_opened_fails_the_step_and_says_why() -> None:
         assert failure is not None
         assert "not today" in repr(failure.error)
         assert "broken" in repr(failure.error)
+    for way in (
+        uses.execute_in_process,
+        lambda: build_op_context(resources={"broken": Broken()}),
+        lambda: build_resources({"broken": Broken()}).__enter__(),
+    ):
+        with pytest.raises(ResourceFunctionError, match="'broken' could not be opened") as told:
+            way()
+        assert isinstance(told.value.__cause__, ConnectionError)
 
 
 # ---- nesting -------------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ from opgrid.contracts.tasks import FromConfig, FromDefault, FromInputManager, Fr
 from opgrid.errors import (
     ExecutionInterruptedError,
     InvariantViolationError,
+    ResourceFunctionError,
     TypeCheckDidNotPass,
     UnknownResourceError,
 )
@@ -398,7 +399,9 @@ def test_a_resource_that_cannot_be_opened_fails_the_step(bench: BenchMaker) -> N
         assert event.error.kind == "ResourceFunctionError"
         assert "'broken'" in event.error.message
         assert b.sink.one(ResourceInitFailed).error is not None
-        assert isinstance(b.error("use"), OSError)
+        error = b.error("use")
+        assert isinstance(error, ResourceFunctionError)
+        assert isinstance(error.__cause__, OSError)
 
 
 class Server(ConfigurableResource):  # type: ignore[type-arg]
