@@ -20,17 +20,16 @@ class RunConfig:
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def to_config_dict(self) -> dict[str, Any]:
-        """The same as plain data: ``{"ops": {"crunch": {"config": {"size": 3}}}}``."""
-        found: dict[str, Any] = {}
-        for name in ("ops", "resources", "loggers"):
-            entries = getattr(self, name)
-            if entries:
-                found[name] = _entries(entries)
-        if self.execution:
-            found["execution"] = _plain(self.execution)
-        if self.inputs:
-            found["inputs"] = _plain(self.inputs)
-        return found
+        """The same as plain data: ``{"ops": {"crunch": {"config": {"size": 3}}}, ...}``. ``ops``, ``resources``,
+        ``loggers`` and ``execution`` are always there, so that more can be put into them.
+        """
+        found: dict[str, Any] = {name: _entries(getattr(self, name)) for name in ("ops", "resources", "loggers")}
+        found["execution"] = _plain(self.execution)
+        return {**found, "inputs": _plain(self.inputs)} if self.inputs else found
+
+    def given(self) -> dict[str, Any]:
+        """As plain data, without what is empty."""
+        return {name: section for name, section in self.to_config_dict().items() if section}
 
 
 def _entry(value: Any) -> Any:

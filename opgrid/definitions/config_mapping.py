@@ -49,7 +49,7 @@ class ConfigMapping:
             raise ConfigMappingFunctionError(
                 f"The config mapping of {where} raised {type(error).__name__}: {error} It was given {config!r}."
             ) from error
-        plain = found.to_config_dict() if hasattr(found, "to_config_dict") else found
+        plain = found.given() if hasattr(found, "to_config_dict") else found
         if not isinstance(plain, Mapping):
             raise ConfigMappingFunctionError(
                 f"The config mapping of {where} has to return a RunConfig or a dict, and returned {found!r}."
@@ -59,7 +59,7 @@ class ConfigMapping:
 
 def constant_mapping(config: Any) -> ConfigMapping:
     """A graph's config written into its definition: nothing is left to be given."""
-    plain = config.to_config_dict() if hasattr(config, "to_config_dict") else dict(config)
+    plain = config.given() if hasattr(config, "to_config_dict") else dict(config)
     return ConfigMapping(_Always(plain), {})
 
 

@@ -79,7 +79,7 @@ def as_plain(given: Any, what: str) -> dict[str, Any]:
     if given is None:
         return {}
     if hasattr(given, "to_config_dict"):
-        found: dict[str, Any] = with_references(given.to_config_dict())
+        found: dict[str, Any] = with_references(given.given())
         return found
     if not isinstance(given, Mapping):
         raise InvalidConfigError(f"{what} has to be a RunConfig or a dict, not {given!r}.")
@@ -89,7 +89,7 @@ def as_plain(given: Any, what: str) -> dict[str, Any]:
         key: value for key, value in given.items() if key in ("ops", "resources", "loggers", "execution", "inputs")
     }
     if any(_holds_objects(value) for value in known.values()):
-        plain = RunConfig(**known).to_config_dict()
+        plain = RunConfig(**known).given()
         return {**dict(given), **with_references(plain)}
     return dict(with_references(given))
 

@@ -255,6 +255,12 @@ def test_permissive_config_keeps_what_it_does_not_know() -> None:
         reads.execute_in_process(run_config={"ops": {"read": {"config": {"other": 1}}}})
 
 
+def test_a_run_config_as_a_dict_has_all_its_sections() -> None:
+    plain = RunConfig(ops={"look": Inner(depth=2)}).to_config_dict()
+    assert plain == {"ops": {"look": {"config": {"depth": 2}}}, "resources": {}, "loggers": {}, "execution": {}}
+    assert RunConfig(inputs={"n": 1}).to_config_dict()["inputs"] == {"n": 1}
+
+
 def test_a_run_config_object_says_the_same_as_a_mapping() -> None:
     seen.clear()
     config = RunConfig(ops={"look": Everything(text="x", color=Color.BLUE, inner=Inner(depth=2))})
