@@ -419,6 +419,7 @@ class JobDefinition:
         """Runs it here and now, with outputs in memory; gives an ExecuteInProcessResult."""
         from opgrid.doors import through
 
+        _check_input_names(self.graph, input_values, f"Job {self.name!r} ({self.graph.location})")
         result: ExecuteInProcessResult = through("execute_in_process")(
             self,
             run_config=run_config,
@@ -473,13 +474,17 @@ def _resources(given: Mapping[str, Any] | None, what: str) -> dict[str, Resource
 
 
 def _input_values(graph: GraphDefinition, given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+    _check_input_names(graph, given, what)
+    return {**graph.input_defaults, **(given or {})}
+
+
+def _check_input_names(graph: GraphDefinition, given: Mapping[str, Any] | None, what: str) -> None:
     for name in given or ():
         if name not in graph.ins:
             raise InvalidDefinitionError(
                 f"{what}: input_values has {name!r}, which is no input of the job.{nearest(name, graph.ins)} "
                 f"Its inputs are: {listed(list(graph.ins))}."
             )
-    return {**graph.input_defaults, **(given or {})}
 
 
 # ---- the decorator ---------------------------------------------------------------------------------------

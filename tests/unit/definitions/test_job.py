@@ -130,6 +130,8 @@ def test_top_level_inputs() -> None:
     assert takes.execute_in_process(run_config=config).output_value() == 3
     with pytest.raises(InvalidConfigError, match="'number'"):
         takes.execute_in_process(input_values={"more": 1})
+    with pytest.raises(InvalidDefinitionError, match="'nmber'.*Did you mean 'number'"):
+        takes.execute_in_process(input_values={"number": 1, "nmber": 1})
     with pytest.raises(InvalidDefinitionError, match="nmber"):
 
         @job(input_values={"nmber": 1})
