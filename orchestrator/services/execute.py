@@ -139,7 +139,8 @@ def execute_job(
     """Run a job on its own executor and wait for its end. ``with`` the result to read outputs.
 
     Workers load a ``reconstructable(job)`` by name; a plain job is pickled for them. ``reexecution_options`` repeat an
-    earlier run, with its config, tags and executor where none are given.
+    earlier run, with its config, tags and executor where none are given. ``raise_on_error`` re-raises what user code
+    raised where it ran in this process, and RunFailedError elsewhere.
     """
     if isinstance(job, ReconstructableJob):
         code, job = job.code, job.get_definition()
@@ -165,12 +166,13 @@ def execute_job(
         home = Path(closing.enter_context(TemporaryDirectory(prefix="opgrid-")))
     home = home or instance.require_home()
     events: list[AnyEvent] = []
-    drive_here(prepared, instance.store, home, instance.broker_url, watch=events.extend)
+    local = LocalRun(input_values=dict(prepared.job.input_values), capture=False)
+    drive_here(prepared, instance.store, home, instance.broker_url, watch=events.extend, local=local)
     run_id = prepared.brief.run_id
     scope = closing.enter_context(RunScope(prepared.brief, job, home=str(home), broker_url=instance.broker_url))
     result = JobExecutionResult(job, instance.record(run_id), events, scope.load, closing.close)
     if raise_on_error and not result.success:
-        _raise(result, LocalRun())
+        _raise(result, local)
     return result
 
 
@@ -182,6 +184,7 @@ def drive_here(
     *,
     watch: Watch | None = None,
     inbox: Inbox | None = None,
+    local: LocalRun | None = None,
 ) -> RunStatus:
     """Drive a prepared run in this process, on executors of its own."""
     brief = prepared.brief
@@ -193,7 +196,7 @@ def drive_here(
         job=prepared.job,
         broker_url=broker_url,
         stream=brief.stream,
-        local=LocalRun(input_values=dict(prepared.job.input_values), capture=False),
+        local=local or LocalRun(input_values=dict(prepared.job.input_values), capture=False),
     )
     try:
         return drive_new(prepared, executors, store, watch=watch, inbox=inbox)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from opgrid import (
+    Failure,
     InvariantViolationError,
     JobDefinition,
+    RunFailedError,
     build_reconstructable_job,
     execute_job,
     instance_for_test,
@@ -28,6 +30,16 @@ def one() -> int:
 @job
 def plain() -> None:
     one()
+
+
+@op
+def give_up() -> None:
+    raise Failure("no use")
+
+
+@job
+def failing() -> None:
+    give_up()
 
 
 def make_job() -> JobDefinition:
@@ -82,3 +94,11 @@ def test_a_job_that_is_made_with_arguments(tmp_path: Path, monkeypatch: pytest.M
     assert made.get_definition().name == "made_here"
     with instance_for_test() as instance, execute_job(made, instance, executor="multiprocess") as result:
         assert result.output_for_node("number_2") == 3
+
+
+def test_what_an_op_raised_comes_out_where_it_ran_in_this_process() -> None:
+    with instance_for_test() as instance:
+        with pytest.raises(Failure, match="no use"):
+            execute_job(reconstructable(failing), instance, executor="in_process", raise_on_error=True)
+        with pytest.raises(RunFailedError, match="no use"):
+            execute_job(reconstructable(failing), instance, executor="multiprocess", raise_on_error=True)
