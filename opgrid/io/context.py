@@ -157,13 +157,22 @@ class OutputContext(IOContext):
     reaches every reader in its ``context.ref.manifest``, and nothing else does.
     """
 
-    __slots__ = ("manifest",)
+    __slots__ = ("manifest", "output_metadata")
 
-    def __init__(self, port: str | Port, ref: OutputRef, around: Surroundings | None = None, **about: Any) -> None:
+    def __init__(
+        self,
+        port: str | Port,
+        ref: OutputRef,
+        around: Surroundings | None = None,
+        output_metadata: Mapping[str, Any] | None = None,
+        **about: Any,
+    ) -> None:
         """``about``: the fields of a :class:`Port` that is given by its name."""
         self._port = Port(port, **about) if isinstance(port, str) else port
         self.ref, self._around, self._added = ref, around, None
         self.manifest: Any = {}
+        #: What the op says of this value: ``Output(value, metadata={...})``; nothing where it is read.
+        self.output_metadata: Mapping[str, Any] = output_metadata or {}
 
     @property
     def run_id(self) -> str:
@@ -224,6 +233,10 @@ class InputContext(IOContext):
         self._writer = writer
         self.run_id = run_id
         self.step_key = step_key
+
+    @property
+    def has_input_name(self) -> bool:
+        return bool(self._port.name)
 
     @property
     def upstream_output(self) -> OutputContext | None:

@@ -16,7 +16,7 @@ from opgrid.contracts.events import (
     StepOutput,
 )
 from opgrid.contracts.facts import AssetMaterialization, AssetObservation, ExpectationResult
-from opgrid.contracts.metadata import metadata_to_json
+from opgrid.contracts.metadata import check_metadata, metadata_to_json
 from opgrid.contracts.tasks import OutputRef
 from opgrid.crash_points import reach
 from opgrid.definitions.events import DynamicOutput, Output
@@ -210,7 +210,7 @@ def _store(
         report, wrong = check(type, attempt, value, "output", name)
     all_metadata: Mapping[str, Any] = metadata or {}
     if attempt.added and (added := attempt.added.pop((name, mapping_key), None)):
-        all_metadata = {**all_metadata, **added}
+        all_metadata = {**all_metadata, **check_metadata(added, f"output {name!r}")}
     attempt.sink.emit(
         StepOutput(
             run_id=task.run_id,
@@ -226,16 +226,16 @@ def _store(
     if wrong is not None:
         raise wrong
     ref = OutputRef(task.run_id, task.step, name, mapping_key, task.attempt, attempt.claim)
-    attempt.refs.append(ref if out.type.is_nothing else _handled(attempt, ref, out, value))
+    attempt.refs.append(ref if out.type.is_nothing else _handled(attempt, ref, out, value, all_metadata))
     _remember(attempt, name, value, all_metadata, mapping_key)
 
 
-def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any) -> OutputRef:
+def _handled(attempt: Attempt, ref: OutputRef, out: Out, value: Any, about: Mapping[str, Any]) -> OutputRef:
     key = out.io_manager_key
     storer = manager(attempt, key)
     if storer is not attempt.scope.default_io and not isinstance(storer, IOManager):
         raise InvalidDefinitionError(f"Resource {key!r} only loads inputs: output {ref.output!r} needs an IOManager.")
-    context = OutputContext(attempt.node.writes[ref.output], ref, attempt)
+    context = OutputContext(attempt.node.writes[ref.output], ref, attempt, about)
     metadata: dict[str, Any] = {}
     try:
         handle: Any = storer.handle_output

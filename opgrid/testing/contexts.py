@@ -103,6 +103,7 @@ def build_output_context(
     job_name: str | None = None,
     instance: Any = None,
     version: str | None = None,
+    output_metadata: Mapping[str, Any] | None = None,
 ) -> OutputContext:
     """For calling ``handle_output`` of an IO manager directly. ``version`` is accepted and says nothing."""
     ref = OutputRef(
@@ -112,6 +113,7 @@ def build_output_context(
         ref.output,
         ref,
         _surroundings(resources, op_def, partition_key, job_name, instance),
+        output_metadata,
         type=resolve_type(type) if type is not None else None,
         config=config,
         definition_metadata=definition_metadata or metadata,

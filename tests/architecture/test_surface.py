@@ -224,7 +224,7 @@ SURFACE = {
     ),
     "build_output_context": (
         "step_key name definition_metadata run_id mapping_key config type resource_config resources op_def "
-        "partition_key metadata * instance version"
+        "partition_key metadata * instance version output_metadata"
     ),
     "build_reconstructable_job": (
         "reconstructor_module_name reconstructor_function_name reconstructable_args reconstructable_kwargs "

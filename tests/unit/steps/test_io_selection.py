@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -23,11 +24,13 @@ from opgrid import (
     InvalidDefinitionError,
     IOManager,
     Nothing,
+    OpExecutionContext,
     Out,
     Output,
     OutputContext,
     StringSource,
     UnmetExecutorRequirementsError,
+    build_output_context,
     execute_job,
     input_manager,
     instance_for_test,
@@ -104,6 +107,28 @@ def test_an_output_is_stored_and_loaded_by_its_manager() -> None:
     loaded = {event.input: event for event in result.all_events if isinstance(event, LoadedInput)}
     assert (loaded["b"].manager, loaded["b"].upstream_step) == ("special", "special")
     assert "special" in repr(loaded["b"].metadata)
+
+
+def test_a_manager_is_told_what_the_op_says_of_a_value() -> None:
+    class Curious(Named):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            said = {name: value.value for name, value in context.output_metadata.items()}
+            told.append((context.name, context.mapping_key, said))
+
+    @op(out={"a": Out(metadata={"kind": "s"}), "b": DynamicOut(), "c": Out()})
+    def says(context: OpExecutionContext) -> Iterator[Any]:
+        context.add_output_metadata({"more": 2}, output_name="a")
+        yield Output(1, "a", metadata={"rows": 1})
+        yield DynamicOutput(1, "x", output_name="b", metadata={"part": "x"})
+        yield Output(1, "c")
+
+    @job(resource_defs={"io_manager": Curious(name="curious")})
+    def tells() -> None:
+        says()
+
+    assert tells.execute_in_process().success
+    assert told == [("a", None, {"rows": 1, "more": 2}), ("b", "x", {"part": "x"}), ("c", None, {})]
+    assert build_output_context(output_metadata={"rows": 1}).output_metadata == {"rows": 1}
 
 
 def test_an_input_may_have_a_manager_of_its_own() -> None:
