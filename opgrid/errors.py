@@ -150,7 +150,7 @@ class UnknownName(OpGridError):
         return f"There is no {self.kind} {self.name!r}{place}.{nearest(self.name, self.known)}{known}{hint}"
 
 
-class UnknownJob(UnknownName):
+class UnknownJob(UnknownName, InvariantViolationError):
     """A code location has no job of that name."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opgrid.contracts.metadata import RawMetadata, check_metadata
+from opgrid.contracts.metadata import MetadataValue, RawMetadata, check_metadata
 from opgrid.contracts.tags import tags_of
 from opgrid.errors import InvalidDefinitionError
 
@@ -36,8 +37,19 @@ class AssetKey:
     def to_user_string(self) -> str:
         return "/".join(self.path)
 
+    def to_string(self) -> str:
+        """As JSON: ``["warehouse", "orders"]``."""
+        return json.dumps(self.path)
+
+    def to_python_identifier(self, suffix: str | None = None) -> str:
+        """``warehouse__orders``, for what has to have a name."""
+        return "__".join([*self.path, *([] if suffix is None else [suffix])]).replace("-", "_").replace(".", "_")
+
     def with_prefix(self, prefix: str | Sequence[str]) -> AssetKey:
         return AssetKey([*AssetKey(prefix).path, *self.path])
+
+    def has_prefix(self, prefix: Sequence[str]) -> bool:
+        return self.path[: len(prefix)] == list(prefix)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AssetKey) and self.path == other.path
@@ -67,6 +79,10 @@ class _AssetEvent:
         self.partition = partition
         self.tags = tags_of(tags, what)
 
+    @property
+    def label(self) -> str:
+        return self.asset_key.to_user_string()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.asset_key.to_user_string()!r})"
 
@@ -75,6 +91,14 @@ class AssetMaterialization(_AssetEvent):
     """A step has produced or changed something outside of opgrid."""
 
     __slots__ = ()
+
+    @staticmethod
+    def file(
+        path: str, description: str | None = None, asset_key: AssetKey | str | Sequence[str] | None = None
+    ) -> AssetMaterialization:
+        """A file was written; its key is its path, where none is given."""
+        key = asset_key or [part for part in path.split("/") if part]
+        return AssetMaterialization(key, description, {"path": MetadataValue.path(path)})
 
 
 class AssetObservation(_AssetEvent):

@@ -437,8 +437,9 @@ def test_a_bundle_finds_its_jobs() -> None:
     defs = Definitions(jobs=[first, two_steps])
     assert defs.get_job_def("first").name == "first"
     assert sorted(defs.job_names) == ["first", "two_steps"]
-    with pytest.raises(UnknownJob, match="'frst'.*'first'"):
+    with pytest.raises(UnknownJob, match="'frst'.*'first'") as told:
         defs.get_job_def("frst")
+    assert isinstance(told.value, InvariantViolationError), "what code that comes from Dagster catches"
 
     @job(name="first")
     def second() -> None:

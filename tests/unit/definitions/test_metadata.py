@@ -80,6 +80,24 @@ def _value(stored: Any) -> Any:
     return stored.value if isinstance(stored, MetadataValue) else stored["value"]
 
 
+def test_a_key_is_written_in_several_ways() -> None:
+    key = AssetKey(["ware-house", "orders"])
+    assert (key.to_user_string(), key.to_string()) == ("ware-house/orders", '["ware-house", "orders"]')
+    assert (key.to_python_identifier(), key.to_python_identifier("io")) == (
+        "ware_house__orders",
+        "ware_house__orders__io",
+    )
+    assert key.has_prefix(["ware-house"])
+    assert not key.has_prefix(["orders"])
+
+
+def test_a_file_that_was_written() -> None:
+    made = AssetMaterialization.file("/data/orders.csv", description="all of them")
+    assert (made.label, made.description) == ("data/orders.csv", "all of them")
+    assert made.metadata["path"].value == "/data/orders.csv"
+    assert AssetMaterialization.file("orders.csv", asset_key="orders").asset_key == AssetKey("orders")
+
+
 def test_metadata_of_every_kind_comes_back() -> None:
     result = telling.execute_in_process()
     (made,) = result.asset_materializations_for_node("tells")
