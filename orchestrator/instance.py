@@ -151,6 +151,8 @@ class Instance:
     def get_run_by_id(self, run_id: str) -> RunRecord | None:
         return self.store.run(run_id)
 
+    get_run_record_by_id = get_run_by_id
+
     def record(self, run_id: str) -> RunRecord:
         """Raises RunNotFoundError."""
         found = self.store.run(run_id)
@@ -159,9 +161,18 @@ class Instance:
             raise RunNotFoundError("run", run_id, known, "this installation", "See: opgrid run list")
         return found
 
-    def get_runs(self, filters: RunsFilter | None = None, limit: int | None = None) -> Sequence[RunRecord]:
-        """Newest first."""
-        return self.store.runs(filters, limit)
+    def has_run(self, run_id: str) -> bool:
+        return self.store.run(run_id) is not None
+
+    def get_runs(
+        self,
+        filters: RunsFilter | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        ascending: bool = False,
+    ) -> Sequence[RunRecord]:
+        """Newest first, or oldest; those behind the run with the id ``cursor``."""
+        return self.store.runs(filters, limit, cursor, ascending)
 
     get_run_records = get_runs
 
@@ -345,6 +356,12 @@ class Instance:
     ) -> list[tuple[int, AssetMaterialized]]:
         """(number, event) behind ``after``, of all runs, oldest first."""
         return self.store.materializations(tuple(AssetKey.of(asset_key).path), after)
+
+    def get_latest_materialization_event(self, asset_key: AssetKey) -> AnyEvent | None:
+        """The newest of all runs."""
+        wanted = EventRecordsFilter(EventType.ASSET_MATERIALIZATION, asset_key=asset_key)
+        found = self.get_event_records(wanted, limit=1)
+        return found[0].event_log_entry if found else None
 
     # ---- the service -----------------------------------------------------------------------------------------------
 

@@ -92,10 +92,15 @@ class MemoryStore:
         return [RunId(run_id) for run_id in reversed(self._runs) if run_id.startswith(prefix)][:limit]
 
     def runs(
-        self, wanted: RunsFilter | None = None, limit: int | None = None, cursor: str | None = None
+        self,
+        wanted: RunsFilter | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        ascending: bool = False,
     ) -> list[RunRecord]:
         with self._lock:
-            found = list(reversed(self._runs.values()))
+            found = list(self._runs.values())
+        found = found if ascending else found[::-1]
         if cursor is not None:
             found = found[next((place + 1 for place, run in enumerate(found) if run.run_id == cursor), len(found)) :]
         found = [run for run in found if wanted is None or _fits(run, wanted)]
@@ -289,7 +294,7 @@ def _fits(run: RunRecord, wanted: RunsFilter) -> bool:
         (not wanted.run_ids or run.run_id in wanted.run_ids)
         and (wanted.job_name is None or run.job == wanted.job_name)
         and (not wanted.statuses or run.status in wanted.statuses)
-        and wanted.tags.items() <= run.brief.tags.items()
+        and all(run.brief.tags.get(key) in values for key, values in wanted.values_of_tags().items())
         and wanted.snapshot_id in (None, run.snapshot)
         and not (wanted.exclude_subruns and BACKFILL_TAG in run.tags)
         and created_after < run.created < created_before

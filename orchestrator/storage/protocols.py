@@ -62,9 +62,13 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
         ...
 
     def runs(
-        self, wanted: RunsFilter | None = None, limit: int | None = None, cursor: str | None = None
+        self,
+        wanted: RunsFilter | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        ascending: bool = False,
     ) -> list[RunRecord]:
-        """Newest first; those older than the run with the id ``cursor``."""
+        """Newest first, or oldest; those behind the run with the id ``cursor``."""
         ...
 
     def count(self, wanted: RunsFilter | None = None) -> int:

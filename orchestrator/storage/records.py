@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
@@ -149,13 +149,17 @@ class RunsFilter:
     run_ids: tuple[str, ...] = ()
     job_name: str | None = None
     statuses: tuple[RunStatus, ...] = ()
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str | Sequence[str]] = field(default_factory=dict)  #: a list: one of these values
     snapshot_id: str | None = None
     updated_after: float | datetime | None = None
     updated_before: float | datetime | None = None
     created_after: float | datetime | None = None
     created_before: float | datetime | None = None
     exclude_subruns: bool | None = None  #: true: those of backfills do not count
+
+    def values_of_tags(self) -> dict[str, list[str]]:
+        """Of each tag, those that a run may have."""
+        return {key: [found] if isinstance(found, str) else list(found) for key, found in self.tags.items()}
 
     def times(self) -> tuple[float, float, float, float]:
         """Created after and before, updated after and before; without limits where none was given."""

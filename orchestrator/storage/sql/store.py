@@ -155,11 +155,17 @@ class SqlStore(EventLog, ServiceTables):
         return [RunId(row.run_id) for row in self._all(query.order_by(runs.c.id.desc()).limit(limit))]
 
     def runs(
-        self, wanted: RunsFilter | None = None, limit: int | None = None, cursor: str | None = None
+        self,
+        wanted: RunsFilter | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        ascending: bool = False,
     ) -> list[RunRecord]:
-        query = _chosen(select(runs), wanted or RunsFilter()).order_by(runs.c.id.desc()).limit(limit)
+        order = runs.c.id if ascending else runs.c.id.desc()
+        query = _chosen(select(runs), wanted or RunsFilter()).order_by(order).limit(limit)
         if cursor is not None:
-            query = query.where(runs.c.id < select(runs.c.id).where(runs.c.run_id == cursor).scalar_subquery())
+            last = select(runs.c.id).where(runs.c.run_id == cursor).scalar_subquery()
+            query = query.where(runs.c.id > last if ascending else runs.c.id < last)
         return [record_of(row) for row in self._all(query)]
 
     def count(self, wanted: RunsFilter | None = None) -> int:
@@ -264,8 +270,8 @@ def _chosen(query: Any, wanted: RunsFilter) -> Any:
         query = query.where(runs.c.status.in_([status.value for status in wanted.statuses]))
     if wanted.snapshot_id is not None:
         query = query.where(runs.c.snapshot == wanted.snapshot_id)
-    for key, value in wanted.tags.items():
-        tagged = select(run_tags.c.run).where(run_tags.c.key == key, run_tags.c.value == value)
+    for key, values in wanted.values_of_tags().items():
+        tagged = select(run_tags.c.run).where(run_tags.c.key == key, run_tags.c.value.in_(values))
         query = query.where(runs.c.id.in_(tagged))
     if wanted.exclude_subruns:
         of_backfills = exists().where(run_tags.c.run == runs.c.id, run_tags.c.key == BACKFILL_TAG)

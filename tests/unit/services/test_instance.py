@@ -6,11 +6,13 @@ import dataclasses
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from opgrid import (
+    AssetKey,
     AssetMaterialization,
     EventLogInvalidForRun,
     EventRecordsFilter,
@@ -19,6 +21,7 @@ from opgrid import (
     OpExecutionContext,
     RunsFilter,
     RunStatus,
+    instance_for_test,
     job,
     op,
 )
@@ -63,6 +66,35 @@ def test_a_run_in_numbers() -> None:
         assert instance.get_run_step_stats(result.run_id, ["fail"]) == steps[1:]
         with pytest.raises(RunNotFoundError, match="other"):
             instance.get_run_stats("other")
+
+
+def test_runs_are_read_page_by_page_from_either_end() -> None:
+    with instance_for_test() as instance:
+        run_ids = [nightly.execute_in_process(instance=instance, raise_on_error=False).run_id for _ in range(3)]
+
+        def read(**more: Any) -> list[int]:
+            return [run_ids.index(run.run_id) for run in instance.get_runs(**more)]
+
+        assert read() == [2, 1, 0]
+        assert read(cursor=run_ids[1]) == [0]
+        assert read(ascending=True, limit=2) == [0, 1]
+        assert read(ascending=True, cursor=run_ids[1]) == [2]
+        assert instance.has_run(run_ids[0])
+        assert not instance.has_run("other")
+        record = instance.get_run_record_by_id(run_ids[0])
+        assert record is not None
+        assert record.run.run_id == run_ids[0]
+
+
+def test_the_newest_materialization_of_an_asset() -> None:
+    with Instance.ephemeral() as instance:
+        assert instance.get_latest_materialization_event(AssetKey("table")) is None
+        for _ in range(2):
+            last = nightly.execute_in_process(instance=instance, raise_on_error=False).run_id
+        found = instance.get_latest_materialization_event(AssetKey("table"))
+        assert found is not None
+        assert (found.run_id, found.job_name) == (last, "nightly")
+        assert found.asset_materialization.asset_key == AssetKey("table")
 
 
 def test_an_instance_of_the_environment_needs_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,9 @@ def test_runs_are_listed_newest_first_by_what_is_asked(store: Store) -> None:
     assert listed(RunsFilter(tags={"team": "a"})) == ["r2", "r1"]
     assert listed(RunsFilter(tags={"team": "a"}), limit=1) == ["r2"]
     assert listed(RunsFilter(tags={"team": "a", "prio": "1"})) == ["r2"]
+    assert listed(RunsFilter(tags={"team": ["a", "b", "c"]})) == ["r3", "r2", "r1"]
+    assert listed(RunsFilter(tags={"team": ("c", "a"), "prio": ["1"]})) == ["r2"]
+    assert listed(RunsFilter(tags={"team": []})) == []
     assert listed(RunsFilter(run_ids=("r1", "r3"))) == ["r3", "r1"]
     assert listed(RunsFilter(run_ids=("r1", "r2"), job_name="hourly")) == ["r2"]
 
