@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from opgrid.errors import InvalidConfigError
+from opgrid.errors import InvalidConfigError, InvalidInvocationError
 
 
 class EnvVar(str):
@@ -16,21 +16,24 @@ class EnvVar(str):
 
     @property
     def env_var_name(self) -> str:
-        return str(self)
+        return str.__str__(self)
 
     def get_value(self, default: str | None = None) -> str | None:
         """Its value now, in this process."""
-        return os.environ.get(str(self), default)
+        return os.environ.get(self.env_var_name, default)
 
     def reference(self) -> dict[str, str]:
-        return {"env": str(self)}
+        return {"env": self.env_var_name}
 
     @classmethod
     def int(cls, name: str) -> IntEnvVar:
         return IntEnvVar(name)
 
+    def __str__(self) -> str:
+        raise _only_a_name(self)
+
     def __repr__(self) -> str:
-        return f"EnvVar({str(self)!r})"
+        return f"EnvVar({self.env_var_name!r})"
 
 
 class IntEnvVar(int):
@@ -50,8 +53,21 @@ class IntEnvVar(int):
     def reference(self) -> dict[str, str]:
         return {"env": self.env_var_name}
 
+    def __int__(self) -> int:
+        raise _only_a_name(self)
+
+    def __str__(self) -> str:
+        raise _only_a_name(self)
+
     def __repr__(self) -> str:
         return f"EnvVar.int({self.env_var_name!r})"
+
+
+def _only_a_name(variable: EnvVar | IntEnvVar) -> InvalidInvocationError:
+    return InvalidInvocationError(
+        f"{variable!r} names a variable of the process that runs the step; what it holds is not known here. Give it to "
+        "a Config or a resource as it is, or read it now: EnvVar(...).get_value()."
+    )
 
 
 def is_reference(value: object) -> bool:

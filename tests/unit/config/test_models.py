@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import pickle
 import re
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from opgrid import (
     IntSource,
     InvalidConfigDefinitionError,
     InvalidConfigError,
+    InvalidInvocationError,
     OpExecutionContext,
     PermissiveConfig,
     RunConfig,
@@ -512,3 +514,23 @@ def test_a_dict_may_hold_variables_as_objects(monkeypatch: pytest.MonkeyPatch) -
     config = {"port": EnvVar.int("OUR_PORT"), "host": EnvVar("OUR_HOST")}
     result = reads.execute_in_process(run_config={"ops": {"read": {"config": config}}})
     assert result.output_for_node("read") == {"port": 5432, "host": "here"}
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda: f"https://{EnvVar('HOST')}",
+        lambda: str(EnvVar("HOST")),
+        lambda: int(EnvVar.int("PORT")),
+        lambda: f"{EnvVar.int('PORT')}",
+    ],
+)
+def test_the_name_of_a_variable_does_not_pass_for_its_value(misuse: Any) -> None:
+    with pytest.raises(InvalidInvocationError, match=r"EnvVar.*names a variable.*get_value\(\)"):
+        misuse()
+
+
+def test_a_variable_can_be_looked_at_and_pickled() -> None:
+    for variable in (EnvVar("HOST"), EnvVar.int("PORT")):
+        again = pickle.loads(pickle.dumps(variable))
+        assert (repr(again), again.env_var_name) == (repr(variable), variable.env_var_name)
