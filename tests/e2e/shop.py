@@ -131,6 +131,7 @@ def say(context: OpExecutionContext, config: Said) -> None:
         context.log.info(text)
         print(text)
     told: dict[str, Any] = {f"said {number}": text for number, text in enumerate(config.texts)}
+    told["a key" + "_that_goes_on" * 8] = "its value"
     told["url"] = MetadataValue.url("javascript:window.hit=1")
     context.log_event(AssetMaterialization("said", metadata=told))
     raise Failure("".join(config.texts), metadata={str(number): text for number, text in enumerate(config.texts)})

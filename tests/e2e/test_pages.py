@@ -132,6 +132,17 @@ def test_a_narrow_axis_has_fewer_labels(page: Any, site: Site, service: Service)
     expect(labels.first).to_be_visible()
 
 
+def test_a_long_key_leaves_room_for_its_value(page: Any, site: Site, service: Service) -> None:
+    run_id = site.launch("labels")
+    service.ended(run_id)
+    page.goto(f"runs/{run_id}?step=say")
+    panel = page.get_by_role("complementary", name="Step say")
+    value = panel.get_by_text("its value")
+    expect(value).to_be_visible()
+    seen, room = value.bounding_box(), panel.bounding_box()
+    assert seen["x"] + seen["width"] <= room["x"] + room["width"]
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [
