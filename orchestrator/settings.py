@@ -73,7 +73,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if not path.exists():
             return {}
-        text = path.read_text()
+        text = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}. See OPGRID_HOME.") from error
     import yaml

@@ -13,12 +13,12 @@ from opgrid.errors import InvalidConfigError
 
 def config_from_files(config_files: Sequence[str]) -> dict[str, Any]:
     """Files or patterns; a pattern that finds nothing is an error."""
-    texts: list[tuple[str, str]] = []
+    texts: list[tuple[str, bytes]] = []
     for pattern in config_files:
         found = sorted(glob.glob(pattern)) or [pattern]
         for path in found:
             try:
-                with open(path, encoding="utf-8") as file:
+                with open(path, "rb") as file:
                     texts.append((path, file.read()))
             except OSError as error:
                 raise InvalidConfigError(f"The config file {path} cannot be read: {error.strerror}.") from error
@@ -32,7 +32,7 @@ def config_from_pkg_resources(pkg_resource_defs: Sequence[tuple[str, str]]) -> d
     parts = []
     for package, name in pkg_resource_defs:
         try:
-            text = files(package).joinpath(name).read_text(encoding="utf-8")
+            text = files(package).joinpath(name).read_bytes()
         except (OSError, ModuleNotFoundError) as error:
             raise InvalidConfigError(f"Package {package!r} has no config file {name!r}: {error}.") from error
         parts.append(_parsed(f"{package}/{name}", text))
@@ -61,7 +61,7 @@ def _lay_over(under: dict[str, Any], over: Mapping[str, Any]) -> None:
             under[key] = copy.deepcopy(dict(value)) if isinstance(value, Mapping) else value
 
 
-def _parsed(name: str, text: str) -> Mapping[str, Any]:
+def _parsed(name: str, text: str | bytes) -> Mapping[str, Any]:
     import yaml
 
     try:

@@ -51,7 +51,7 @@ def of_workspace(path: Path) -> list[Source]:
     import yaml
 
     try:
-        given = yaml.safe_load(path.read_text()) or {}
+        given = yaml.safe_load(path.read_bytes()) or {}
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
@@ -125,8 +125,8 @@ def _of_project(path: Path) -> list[Source]:
     if not path.exists():
         return []
     try:
-        given = tomllib.loads(path.read_text()).get("tool", {}).get("opgrid")
-    except tomllib.TOMLDecodeError as error:
+        given = tomllib.loads(path.read_bytes().decode()).get("tool", {}).get("opgrid")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
     if given is None:
         return []

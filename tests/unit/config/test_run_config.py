@@ -458,6 +458,9 @@ def test_documents_are_laid_over_each_other(tmp_path: Path) -> None:
         config_from_files([str(tmp_path / "none.yaml")])
     with pytest.raises(InvalidConfigError, match="not YAML"):
         config_from_yaml_strings(["ops: ["])
+    (tmp_path / "latin.yaml").write_bytes("ops: {}  # a café\n".encode("latin-1"))
+    with pytest.raises(InvalidConfigError, match=r"latin.yaml is not YAML"):
+        config_from_files([str(tmp_path / "latin.yaml")])
     with pytest.raises(InvalidConfigError, match="mapping at its top"):
         config_from_yaml_strings(["- 1"])
     with pytest.raises(InvalidConfigError, match="no config file"):

@@ -69,6 +69,17 @@ def test_what_is_wrong_is_told_with_the_file(tmp_path: Path, text: str, said: st
     assert str(path) in str(caught.value)
 
 
+def test_files_in_another_encoding_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("workspace.yaml").write_bytes("load_from: []  # a café\n".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"workspace.yaml is not YAML"):
+        sources(())
+    Path("workspace.yaml").unlink()
+    Path("pyproject.toml").write_bytes("[tool.opgrid]  # a café\n".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"pyproject.toml is not TOML"):
+        sources(())
+
+
 def test_two_of_one_name(tmp_path: Path) -> None:
     path = workspace(tmp_path, "load_from: [{python_file: a/jobs.py}, {python_file: b/jobs.py}]")
     with pytest.raises(SettingsError, match=r"Two code locations are named 'jobs.py'.*location_name"):

@@ -15,6 +15,12 @@ def load(tmp_path: Path, text: str) -> Settings:
     return Settings.load({"OPGRID_HOME": str(tmp_path)})
 
 
+def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "opgrid.yaml").write_bytes("web: {}  # a café\n".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"opgrid.yaml is not YAML"):
+        Settings.load({"OPGRID_HOME": str(tmp_path)})
+
+
 def test_limits_of_the_queue(tmp_path: Path) -> None:
     text = "concurrency: {runs: {max_concurrent_runs: 3, tag_concurrency_limits: [{key: db, limit: 1}]}}"
     runs = load(tmp_path, text).sections.concurrency.runs
