@@ -32,6 +32,7 @@ Parts = Sequence[tuple[str, str]]
 COORDINATOR: Final[Parts] = (
     ("site-packages/redis/", "Redis: client and waiting for it"),
     ("opgrid/broker/scripts", "Redis: client and waiting for it"),
+    ("opgrid/broker/protocol", "Redis: client and waiting for it"),
     ("opgrid/io/envelope", "messages and events: encoding, signing, checking"),
     ("opgrid/broker/messages", "messages and events: encoding, signing, checking"),
     ("opgrid/contracts/wire", "messages and events: encoding, signing, checking"),
@@ -48,6 +49,7 @@ WORKER: Final[Parts] = (
     ("benchmarks/bodies", "the op"),
     ("site-packages/redis/", "Redis: client and waiting for it"),
     ("opgrid/broker/scripts", "Redis: client and waiting for it"),
+    ("opgrid/broker/protocol", "Redis: client and waiting for it"),
     ("opgrid/io", "values: pickling, signing, keys"),
     ("opgrid/broker/messages", "messages and events: encoding, signing, checking"),
     ("opgrid/contracts/wire", "messages and events: encoding, signing, checking"),

@@ -23,7 +23,7 @@ from redis.exceptions import ResponseError
 
 from opgrid.broker.connection import reaching
 from opgrid.broker.messages import TASK, may_go_along, open_tasks, read_message, verify_dispatch
-from opgrid.broker.scripts import Handed, Protocol
+from opgrid.broker.protocol import Handed, Protocol
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable, PayloadRejected
 from opgrid.io.keys import KeyRing

@@ -21,7 +21,7 @@ from opgrid.broker.messages import (
     sign_tasks,
     verify_dispatch,
 )
-from opgrid.broker.scripts import RUN_TTL, Attempt, Protocol, Said
+from opgrid.broker.protocol import RUN_TTL, Attempt, Protocol, Said
 from opgrid.contracts.events import EngineNote, ErrorInfo, StepFailed
 from opgrid.contracts.tasks import Ended, RunBrief, StepTask
 from opgrid.contracts.wire import decode_brief, hash_of

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, get_args
 
 from opgrid.broker.messages import seal_events
-from opgrid.broker.scripts import Attempt, Protocol, Said
+from opgrid.broker.protocol import Attempt, Protocol, Said
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepSucceeded
 from opgrid.errors import BrokerUnreachable
 from opgrid.io.keys import KeyRing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from opgrid.broker.scripts import Attempt
+from opgrid.broker.protocol import Attempt
 from opgrid.contracts.tasks import StepTask
 from opgrid.ids import StepKey
 from worker.leases import Claim

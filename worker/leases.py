@@ -19,7 +19,7 @@ from typing import Final, Self
 
 import msgspec
 
-from opgrid.broker.scripts import Attempt
+from opgrid.broker.protocol import Attempt
 
 _SIZE: Final = 16 * 1024 * 1024  #: of which only what is written takes room
 _HEAD = struct.Struct("<IIII")  # version, length, checksum, unused

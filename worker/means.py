@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import Protocol
+from opgrid.broker.protocol import Protocol
 from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending
 from worker.along import Along

@@ -23,7 +23,7 @@ import msgspec
 
 from opgrid.broker.connection import reaching
 from opgrid.broker.messages import label, sign_tasks
-from opgrid.broker.scripts import RUN_TTL, Attempt, Said
+from opgrid.broker.protocol import RUN_TTL, Attempt, Said
 from opgrid.contracts.events import StepCanceled, StepSucceeded
 from opgrid.contracts.fusing import following
 from opgrid.contracts.tasks import StepTask

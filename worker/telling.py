@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from opgrid.broker.messages import seal_events, seal_returned
-from opgrid.broker.scripts import Exchanged, Exchanging, Finished, Said, Wanted
+from opgrid.broker.protocol import Exchanged, Exchanging, Finished, Said, Wanted
 from opgrid.contracts.events import AnyEvent, LossCause, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
 from opgrid.crash_points import reach

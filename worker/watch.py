@@ -29,7 +29,7 @@ from opgrid.broker.connection import reaching
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.presence import Presence, announce, withdraw
-from opgrid.broker.scripts import Beat, Protocol, Said
+from opgrid.broker.protocol import Beat, Protocol, Said
 from opgrid.contracts import wire
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
 from opgrid.errors import BrokerUnreachable

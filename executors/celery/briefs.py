@@ -9,7 +9,7 @@ import msgspec
 
 from opgrid.broker.connection import reaching
 from opgrid.broker.messages import encode_run
-from opgrid.broker.scripts import RUN_TTL, Protocol
+from opgrid.broker.protocol import RUN_TTL, Protocol
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.tasks import RunBrief
 from opgrid.contracts.wire import hash_of

@@ -32,7 +32,7 @@ from opgrid.broker.messages import (
     sign_tasks,
 )
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said, generation_of
+from opgrid.broker.protocol import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said, generation_of
 from opgrid.contracts.events import (
     EngineNote,
     ErrorInfo,

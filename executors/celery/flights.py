@@ -14,7 +14,7 @@ from typing import Final, cast, get_args
 
 from executors.celery.backlog import SOON, Line, Room, weight
 from opgrid.broker.keys import lease_field
-from opgrid.broker.scripts import Attempt
+from opgrid.broker.protocol import Attempt
 from opgrid.contracts.events import StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.contracts.told import Report

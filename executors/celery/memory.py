@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 from opgrid.broker.connection import evicts, reaching
-from opgrid.broker.scripts import Protocol
+from opgrid.broker.protocol import Protocol
 from opgrid.errors import BrokerUnreachable
 
 #: Of the memory that Redis may use, the share above which no steps are sent.

@@ -9,7 +9,7 @@ from typing import Final
 from opgrid.broker.connection import reaching
 from opgrid.broker.keys import DEFAULT_QUEUE
 from opgrid.broker.presence import alive, announce_backlog, others_serving
-from opgrid.broker.scripts import Protocol
+from opgrid.broker.protocol import Protocol
 from opgrid.contracts.events import EngineNote
 from opgrid.errors import listed
 from opgrid.ids import RunId

@@ -18,7 +18,7 @@ import msgspec
 from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of
 from executors.celery.flights import Flights
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import Attempt
+from opgrid.broker.protocol import Attempt
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import AnyEvent, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import JobRef, RunBrief, StepTask

@@ -19,7 +19,7 @@ import msgspec
 from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of
 from executors.celery.flights import Flight, Flights
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import Attempt
+from opgrid.broker.protocol import Attempt
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import (
     AnyEvent,

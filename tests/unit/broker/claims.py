@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opgrid.broker.scripts import Attempt, Protocol, Said, Wanted
+from opgrid.broker.protocol import Attempt, Protocol, Said, Wanted
 
 
 def claim(protocol: Protocol, at: Attempt, name: str, owner: str, started: bytes) -> Said:

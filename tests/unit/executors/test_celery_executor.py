@@ -14,7 +14,7 @@ import pytest
 
 from executors.celery.executor import CeleryExecutor
 from opgrid.broker.messages import seal_events, seal_returned
-from opgrid.broker.scripts import Attempt, Beat, Protocol, Said
+from opgrid.broker.protocol import Attempt, Beat, Protocol, Said
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup

@@ -4,7 +4,7 @@ import pytest
 
 from executors.celery.backlog import Line, Room
 from executors.celery.flights import Flight, Flights
-from opgrid.broker.scripts import Attempt
+from opgrid.broker.protocol import Attempt
 from opgrid.contracts.events import ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.ids import NodePath, RunId, StepKey

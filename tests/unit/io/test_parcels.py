@@ -12,7 +12,7 @@ import pytest
 
 from opgrid.broker.connection import connect
 from opgrid.broker.keys import Keys
-from opgrid.broker.scripts import Attempt, Finished, Outgoing, Protocol, Said, Wanted
+from opgrid.broker.protocol import Attempt, Finished, Outgoing, Protocol, Said, Wanted
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected
 from opgrid.ids import RunId, StepKey

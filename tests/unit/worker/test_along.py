@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from opgrid.broker.keys import Keys
-from opgrid.broker.scripts import Protocol
+from opgrid.broker.protocol import Protocol
 from opgrid.io.keys import KeyRing
 from worker.along import Along, words
 

@@ -20,7 +20,7 @@ from opgrid.broker.messages import (
     sign_tasks,
     verify_dispatch,
 )
-from opgrid.broker.scripts import Outgoing
+from opgrid.broker.protocol import Outgoing
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.tasks import Gathered, JobRef, OutputRef, RunBrief, StepTask, TaskInput
 from opgrid.errors import PayloadRejected

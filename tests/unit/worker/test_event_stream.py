@@ -10,7 +10,7 @@ import pytest
 
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import open_events
-from opgrid.broker.scripts import Attempt, Outgoing, Protocol, Said
+from opgrid.broker.protocol import Attempt, Outgoing, Protocol, Said
 from opgrid.contracts.events import AnyEvent, LogMessage, StepSucceeded
 from opgrid.contracts.told import unfolded
 from opgrid.errors import BrokerUnreachable

@@ -15,7 +15,7 @@ from opgrid import HookContext, JobDefinition, job, op, success_hook
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, label, open_events, open_returned, seal_events, sign_tasks
 from opgrid.broker.pace import Pace
-from opgrid.broker.scripts import ABOARD, Attempt, Exchanged, Exchanging, Outgoing, Protocol, Said
+from opgrid.broker.protocol import ABOARD, Attempt, Exchanged, Exchanging, Outgoing, Protocol, Said
 from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from opgrid.broker.keys import Keys
-from opgrid.broker.scripts import Protocol
+from opgrid.broker.protocol import Protocol
 from opgrid.io.keys import KeyRing
 from worker.leases import AFTER, Claim, Slot, slot_path
 from worker.settings import WorkerSettings

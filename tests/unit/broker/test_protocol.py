@@ -11,7 +11,7 @@ import pytest
 
 from executors.celery.flights import owner_of
 from opgrid.broker.keys import Keys, priority_step
-from opgrid.broker.scripts import ABOARD, Attempt, Beat, Finished, Handed, Living, Outgoing, Protocol, Said, Wanted
+from opgrid.broker.protocol import ABOARD, Attempt, Beat, Finished, Handed, Living, Outgoing, Protocol, Said, Wanted
 from opgrid.errors import BrokerUnreachable
 from opgrid.io.pending import Store
 from tests.unit.broker.claims import claim
