@@ -74,6 +74,21 @@ def job_for(wanted: JobRef, target: CodeTarget) -> JobDefinition:
     return job
 
 
+def by_value(job: object) -> bytes:
+    """A job for processes that cannot load it by its name. LoadError for one that holds what cannot be pickled."""
+    import cloudpickle
+
+    try:
+        pickled: bytes = cloudpickle.dumps(job, protocol=5)
+    except Exception as error:
+        raise LoadError(
+            f"Job {getattr(job, 'name', job)!r} cannot be pickled for the processes that run its steps: {error}. Give "
+            "them its name instead: put it at the top level of a module and pass reconstructable(job). Or make "
+            "what it holds where it is used, in the function of a resource for example."
+        ) from error
+    return pickled
+
+
 def _definitions(module: ModuleType, target: CodeTarget) -> Definitions:
     from opgrid.definitions.definitions import Definitions
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cloudpickle
 import msgspec
 
 from opgrid.broker.connection import reaching
@@ -17,6 +16,7 @@ from opgrid.errors import SettingsError
 from opgrid.ids import RunId
 from opgrid.io.envelope import seal
 from opgrid.io.keys import KeyRing
+from opgrid.loading import by_value
 
 _PURPOSE_JOB = "job"
 
@@ -34,7 +34,9 @@ class Briefs:
         self._setup, self._stream, self._protocol, self._ring = setup, stream, protocol, ring
         self._known: dict[RunId, Known] = {}
         self._unstored: dict[str, bytes] = {}  #: by hash
-        self._job: str | None = None  #: the hash of the job, when it travels by value
+        #: The job, when it travels by value, and its hash once it is stored.
+        self._pickled = by_value(setup.job) if setup.code is None and setup.job is not None else None
+        self._job: str | None = None
 
     def get(self, run_id: RunId) -> Known | None:
         return self._known.get(run_id)
@@ -94,9 +96,9 @@ class Briefs:
     def _stored_job(self) -> str:
         """A job that no worker can load by name travels pickled and signed, once."""
         if self._job is None:
-            if self._setup.job is None:
+            data = self._pickled
+            if data is None:
                 raise SettingsError("The Celery executor was given neither a code location nor a job.")
-            data = cloudpickle.dumps(self._setup.job, protocol=5)
             self._job = hash_of(data)
             with reaching(self._protocol.url):
                 sealed = seal(_PURPOSE_JOB, [data], self._ring)

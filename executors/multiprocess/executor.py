@@ -35,6 +35,7 @@ from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_events, encode_brief
 from opgrid.errors import SettingsError
 from opgrid.ids import NodePath, RunId, StepKey
+from opgrid.loading import by_value
 from opgrid.steps import attempts
 from opgrid.steps.bell import Bell
 from opgrid.zygote.nursery import Nursery, nursery
@@ -71,6 +72,7 @@ class MultiprocessExecutor(Executor):
 
     def __init__(self, setup: ExecutorSetup, max_concurrent: int | None = None, grace: float = GRACE) -> None:
         self._setup = setup
+        self._job = by_value(setup.job) if setup.code is None and setup.job is not None else None
         self._nursery = _nursery_of(setup)
         self._most = max_concurrent or os.cpu_count() or 1
         self._grace = grace
@@ -87,7 +89,6 @@ class MultiprocessExecutor(Executor):
         self._seconds: dict[NodePath, float] = {}  #: that a step of this node took last
         self._unwanted: set[tuple[RunId, StepKey, int]] = set()  #: canceled, and given to a process behind others
         self._claims = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(3)] for number in itertools.count())
-        self._job: bytes | None = None
         self._closed = False
 
     @classmethod
@@ -252,8 +253,8 @@ class MultiprocessExecutor(Executor):
         setup = self._setup
         told = frames.Setup(setup.home, setup.broker_url, setup.code, setup.one_host)
         try:
-            if setup.code is None:
-                frames.send(child.channel, frames.JOB, self._job_by_value())
+            if self._job is not None:
+                frames.send(child.channel, frames.JOB, self._job)
             frames.send(child.channel, frames.SETUP, _encode(told))
         except ConnectionError:
             pass  # it died already: its end is heard like any other
@@ -457,13 +458,6 @@ class MultiprocessExecutor(Executor):
         for child in self._children:
             alarms += _time_out(child), _held_up(child)
         return min(alarms, default=inf)
-
-    def _job_by_value(self) -> bytes:
-        if self._job is None:
-            import cloudpickle
-
-            self._job = cloudpickle.dumps(self._setup.job, protocol=5)
-        return self._job
 
 
 def _dismiss(child: Process) -> None:

@@ -18,6 +18,7 @@ from opgrid import Config, DynamicOut, DynamicOutput, execute_job, fleet_for_tes
 from opgrid.broker.connection import connect
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.contracts.events import EventType, StepLost, StepStarted, StepSucceeded
+from opgrid.errors import LoadError
 from opgrid.testing.fleet import Fleet
 
 pytestmark = pytest.mark.celery
@@ -151,6 +152,25 @@ def test_a_fleet_and_its_instance(tmp_path: Path) -> None:
         assert fleet.instance.get_runs_count() == 1
         assert set(started(tmp_path).values()) == {1}
     assert "OPGRID_BROKER_URL" not in os.environ
+
+
+@pytest.mark.parametrize("executor", ["celery", "multiprocess"])
+def test_a_job_that_cannot_travel_is_refused_before_it_runs(executor: str) -> None:
+    lock = threading.Lock()
+
+    @op
+    def locked() -> int:
+        with lock:
+            return 1
+
+    @job
+    def stays() -> None:
+        locked()
+
+    with fleet_for_test(workers=0) as fleet:
+        with pytest.raises(LoadError, match=r"'stays' cannot be pickled.*lock.*reconstructable"):
+            execute_job(stays, fleet.instance, executor=executor)
+        assert fleet.instance.get_runs_count() == 0
 
 
 def test_a_killed_worker_costs_attempts_and_nothing_else(tmp_path: Path) -> None:
