@@ -5,6 +5,7 @@ from __future__ import annotations
 import types as python_types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any as AnyValue
 from typing import Final, TypeAlias, get_args, get_origin, overload
 
@@ -341,6 +342,8 @@ def _sequence_of(label: str, python_type: type, part: Type) -> Type:
     def check(context: AnyValue, value: AnyValue) -> TypeCheck:
         if not isinstance(value, python_type):
             return _wrong_class(value, python_type)
+        if python_type is Sequence and not isinstance(value, list | tuple):
+            return GOOD  # it may make its items as they are asked for
         assert isinstance(value, Iterable)
         return _items_are(part, context, value, "Item")
 
@@ -494,6 +497,15 @@ def _of_class(given: type) -> Type:
     return PythonObjectType(given)
 
 
+#: How the type of a collection is made of those of its parts.
+_COLLECTIONS: Final[Mapping[AnyValue, Callable[..., Type]]] = {
+    list: partial(_sequence_of, "List", list),
+    set: partial(_sequence_of, "Set", set),
+    dict: _dict_of,
+    Sequence: partial(_sequence_of, "Sequence", Sequence),
+}
+
+
 def _of_generic(given: AnyValue, where: str) -> Type:
     origin, parts = get_origin(given), get_args(given)
     if origin is typing.Annotated:
@@ -506,13 +518,8 @@ def _of_generic(given: AnyValue, where: str) -> Type:
         if len(parts) == 2 and parts[1] is Ellipsis:
             return _sequence_of("Tuple", tuple, resolve_type(parts[0], where))
         return _tuple_of([resolve_type(part, where) for part in parts if part != ()])
-    inner = [resolve_type(part, where) for part in parts] if origin in (list, set, dict) else []
-    if origin is list:
-        return _sequence_of("List", list, *inner)
-    if origin is set:
-        return _sequence_of("Set", set, *inner)
-    if origin is dict:
-        return _dict_of(*inner)
+    if origin in _COLLECTIONS:
+        return _COLLECTIONS[origin](*[resolve_type(part, where) for part in parts] or [Any])
     if isinstance(origin, type) and origin.__name__ != "Callable":
         return PythonObjectType(origin, name=str(given).replace("typing.", ""))
     return Any

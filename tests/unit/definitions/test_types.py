@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import pytest
@@ -64,6 +65,9 @@ def taking(annotation: Any) -> Any:
         (dict[str, int], {"a": 1}, {1: 1}),
         (tuple[int, str], (1, "a"), ("a", 1)),
         (set[int], {1}, {"a"}),
+        (Sequence[int], [1], ["a"]),
+        (Sequence[int], (1, 2), 1),
+        (Sequence[int], range(3), {1: 2}),
         (Optional[int], None, "a"),  # noqa: UP045 (what users write)
         (int | None, 3, "a"),
         (Even, 2, 3),
@@ -75,6 +79,19 @@ def test_values_are_checked_on_both_sides(kind: Any, good: Any, bad: Any) -> Non
         run(make=making(bad, type=kind))
     with pytest.raises(TypeCheckDidNotPass, match="input 'value'"):
         run(make=making(bad), take=taking(kind))
+
+
+def test_a_sequence_is_written_in_run_config_as_a_list() -> None:
+    @op
+    def take(numbers: Sequence[int]) -> list[int]:
+        return list(numbers)
+
+    @job
+    def takes() -> None:
+        take()
+
+    config = {"ops": {"take": {"inputs": {"numbers": [1, {"value": 2}]}}}}
+    assert takes.execute_in_process(run_config=config).output_for_node("take") == [1, 2]
 
 
 def test_a_failed_check_names_what_was_expected_and_carries_its_metadata() -> None:
