@@ -274,6 +274,7 @@ def _tags(given: Mapping[str, str] | None) -> list[dict[str, str]]:
 
 def _said(error: urllib.error.HTTPError) -> str:
     try:
-        return str(json.load(error)["errors"][0]["message"])
+        with error:
+            return str(json.load(error)["errors"][0]["message"])
     except (OSError, ValueError, LookupError, TypeError, HTTPException):
         return ""

@@ -37,7 +37,8 @@ class Site:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return Answer(response.status, response.headers, response.read())
         except urllib.error.HTTPError as error:
-            return Answer(error.code, error.headers, error.read())
+            with error:
+                return Answer(error.code, error.headers, error.read())
 
     def ask(self, query: str, **headers: str) -> Answer:
         body = json.dumps({"query": query}).encode()

@@ -252,8 +252,9 @@ def test_the_web_is_healthy_and_asks_for_its_token(stack: dict[str, str]) -> Non
         with urllib.request.urlopen(urllib.request.Request(f"{stack['web']}/graphql", question, headers)) as answer:
             return json.load(answer)["data"]["fleet"]
 
-    with pytest.raises(urllib.error.HTTPError, match="401"):
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
         ask("wrong")
+    refused.value.close()
     _eventually(lambda: ask(stack["WEB_TOKEN"]))
     fleet = ask(stack["WEB_TOKEN"])
     assert [each["name"].partition("@")[0] for each in fleet["workers"]] == ["worker-1", "worker-2"]
