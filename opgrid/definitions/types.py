@@ -317,7 +317,7 @@ def _container_schema(python_type: type) -> Callable[[], AnyValue]:
     def schema() -> AnyValue:
         from opgrid.config.schema import Literally
 
-        return Literally(Mapping if python_type is dict else list)
+        return Literally(Mapping if python_type in (dict, Mapping) else list)
 
     return schema
 
@@ -350,14 +350,16 @@ def _sequence_of(label: str, python_type: type, part: Type) -> Type:
     return _container(f"[{part.name}]" if label == "List" else f"{label}[{part.name}]", python_type, check, [part])
 
 
-def _dict_of(key: Type, part: Type) -> Type:
+def _dict_of(key: Type, part: Type, label: str = "Dict", python_type: type = dict) -> Type:
     def check(context: AnyValue, value: AnyValue) -> TypeCheck:
+        if not isinstance(value, python_type):
+            return _wrong_class(value, python_type)
         if not isinstance(value, dict):
-            return _wrong_class(value, dict)
+            return GOOD  # it may make its items as they are asked for
         keys = _items_are(key, context, value, "Key")
         return _items_are(part, context, value.values(), "Value") if keys.success else keys
 
-    return _container(f"Dict[{key.name}, {part.name}]", dict, check, [key, part])
+    return _container(f"{label}[{key.name}, {part.name}]", python_type, check, [key, part])
 
 
 def _tuple_of(parts: Sequence[Type]) -> Type:
@@ -503,6 +505,7 @@ _COLLECTIONS: Final[Mapping[AnyValue, Callable[..., Type]]] = {
     set: partial(_sequence_of, "Set", set),
     dict: _dict_of,
     Sequence: partial(_sequence_of, "Sequence", Sequence),
+    Mapping: partial(_dict_of, label="Mapping", python_type=Mapping),
 }
 
 
@@ -518,8 +521,8 @@ def _of_generic(given: AnyValue, where: str) -> Type:
         if len(parts) == 2 and parts[1] is Ellipsis:
             return _sequence_of("Tuple", tuple, resolve_type(parts[0], where))
         return _tuple_of([resolve_type(part, where) for part in parts if part != ()])
-    if origin in _COLLECTIONS:
-        return _COLLECTIONS[origin](*[resolve_type(part, where) for part in parts] or [Any])
+    if origin in _COLLECTIONS and parts:
+        return _COLLECTIONS[origin](*[resolve_type(part, where) for part in parts])
     if isinstance(origin, type) and origin.__name__ != "Callable":
         return PythonObjectType(origin, name=str(given).replace("typing.", ""))
     return Any

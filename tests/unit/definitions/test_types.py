@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Optional
 
 import pytest
@@ -68,6 +69,8 @@ def taking(annotation: Any) -> Any:
         (Sequence[int], [1], ["a"]),
         (Sequence[int], (1, 2), 1),
         (Sequence[int], range(3), {1: 2}),
+        (Mapping[str, int], {"a": 1}, {"a": "b"}),
+        (Mapping[str, int], MappingProxyType({"a": 1}), [1]),
         (Optional[int], None, "a"),  # noqa: UP045 (what users write)
         (int | None, 3, "a"),
         (Even, 2, 3),
@@ -81,17 +84,17 @@ def test_values_are_checked_on_both_sides(kind: Any, good: Any, bad: Any) -> Non
         run(make=making(bad), take=taking(kind))
 
 
-def test_a_sequence_is_written_in_run_config_as_a_list() -> None:
+def test_sequences_and_mappings_are_written_in_run_config() -> None:
     @op
-    def take(numbers: Sequence[int]) -> list[int]:
-        return list(numbers)
+    def take(numbers: Sequence[int], names: Mapping[str, int]) -> list[Any]:
+        return [*numbers, dict(names)]
 
     @job
     def takes() -> None:
         take()
 
-    config = {"ops": {"take": {"inputs": {"numbers": [1, {"value": 2}]}}}}
-    assert takes.execute_in_process(run_config=config).output_for_node("take") == [1, 2]
+    config = {"ops": {"take": {"inputs": {"numbers": [1, {"value": 2}], "names": {"a": 3}}}}}
+    assert takes.execute_in_process(run_config=config).output_for_node("take") == [1, 2, {"a": 3}]
 
 
 def test_a_failed_check_names_what_was_expected_and_carries_its_metadata() -> None:
