@@ -11,6 +11,7 @@ from typing import Final
 
 from opgrid.contracts.events import ErrorInfo
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import OpGridError
 from opgrid.io.keys import KeyRing
 from orchestrator.locations.messages import Answer, Asked, Describe, Described, Failed, LocationInfo
 from orchestrator.locations.process import LocationBroken, LocationProcess
@@ -28,6 +29,10 @@ _MOST_ANSWERS: Final = 1000
 _MOST_GROWTH: Final = 512 * 2**20
 
 _Process = LocationProcess | RemoteProcess
+
+
+class LocationClosed(OpGridError):
+    """The service that asks a code location is about to end: there is no answer, and nothing is wrong with the code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,17 @@ class Location:
         return True
 
     def ask(self, asked: Asked, timeout: float, apart: bool = False) -> Answer:
-        """Raises LocationBroken for an answer that does not come. ``apart``: of a process that nobody else needs."""
+        """Raises LocationBroken for an answer that does not come; LocationClosed where ``close`` is why.
+        ``apart``: of a process that nobody else needs.
+        """
+        try:
+            return self._answer(asked, timeout, apart)
+        except LocationBroken:
+            if self._is_closed:
+                raise LocationClosed(f"The code location {self.name!r} is not asked any more.") from None
+            raise
+
+    def _answer(self, asked: Asked, timeout: float, apart: bool) -> Answer:
         process, version = self._take(apart)
         with self._lock:
             self._asked.add(process)

@@ -18,7 +18,7 @@ from opgrid.loading import load_job
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
 from orchestrator.storage.records import RunsFilter
-from orchestrator.storage.service_records import Tick, TickStatus
+from orchestrator.storage.service_records import Instigator, InstigatorKind, Tick, TickStatus
 from tests.integration.service import Service, until
 
 FILE = Path(__file__).with_name("automation_code.py")
@@ -97,6 +97,34 @@ def test_a_daemon_that_is_killed_launches_nothing_twice(service: Service) -> Non
     until(lambda: len(store.launched(origin)) == 20, 100, service.logs)
     runs = store.runs(RunsFilter(tags={"opgrid/sensor_name": "numbers"}))
     assert sorted(int(run.tags["opgrid/run_key"]) for run in runs) == list(range(1, 21))
+
+
+def test_a_tick_that_the_daemon_is_asked_to_stop_in_is_asked_again_by_the_next(service: Service) -> None:
+    code, begun = service.home / "thinks.py", service.home / "begun"
+    code.write_text(f"""
+import pathlib, time
+from opgrid import *
+@op
+def nothing(): ...
+@job
+def plain(): nothing()
+@schedule(job=plain, cron_schedule="* * * * *")
+def thinks(context):
+    if not pathlib.Path({str(begun)!r}).exists():
+        pathlib.Path({str(begun)!r}).touch()
+        time.sleep(1000)
+    return RunRequest()
+""")
+    store, schedule = service.store, InstigatorKind.SCHEDULE
+    store.set_instigator(Instigator("thinks.py", "thinks", schedule, running=True, since=time.time() - 61.0))
+    daemon = service.start("daemon", "run", "-f", str(code))
+    until(begun.exists, 100, service.logs)
+    daemon.terminate()
+    assert daemon.wait(30) == 0
+    assert list(store.ticks("thinks.py", "thinks")) == []
+    service.start("daemon", "run", "-f", str(code))
+    until(lambda: store.launched("schedule:thinks.py:thinks"), 100, service.logs)
+    assert {tick.status for tick in store.ticks("thinks.py", "thinks")} == {TickStatus.SUCCESS}
 
 
 def test_a_run_that_failed_is_run_again(service: Service) -> None:

@@ -13,7 +13,7 @@ import pytest
 from opgrid.contracts.tasks import CodeTarget
 from orchestrator.locations import location as module
 from orchestrator.locations.loader import Loader
-from orchestrator.locations.location import Location, Source
+from orchestrator.locations.location import Location, LocationClosed, Source
 from orchestrator.locations.messages import Evaluated, TickSchedule, TickSensor
 from orchestrator.locations.process import LocationBroken
 
@@ -234,3 +234,14 @@ def test_processes_that_nobody_needs_end_but_for_one(
     assert asked(location) == [first]
     location.retire()
     assert asked(location) == [first]
+
+
+def test_what_is_asked_when_it_is_closed_has_no_answer_and_nothing_is_wrong(make: Make, tmp_path: Path) -> None:
+    location = make("quick.py", QUICK_AND_SLOW, STARTED=str(tmp_path / "started"), GO_ON=str(tmp_path / "go-on"))
+    assert location.load()
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(location.ask, TickSensor("slow"), 60)
+        eventually((tmp_path / "started").exists)
+        location.close()
+        with pytest.raises(LocationClosed, match=r"quick\.py"):
+            held.result()
