@@ -16,13 +16,15 @@ from typing import Any, Final, NamedTuple
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import PayloadDamaged, PayloadRejected
-from opgrid.io.envelope import open_sealed, seal
+from opgrid.io.envelope import MAGIC, open_sealed, seal
 from opgrid.io.hashing import BESIDE, Hashing, blank, checksum_of, kind_for, kind_of
 from opgrid.io.keys import KeyRing
 from opgrid.io.pages import room
 from opgrid.io.serializers import Segment, Serializer, serializer
 
 PURPOSE: Final = "payload"
+#: How headers begin that were written before they had a checksum of their own.
+_BARE: Final = MAGIC + bytes([len(PURPOSE)]) + PURPOSE.encode()
 #: Buffers start where arrays of any dtype like to start.
 _ALIGN: Final = 64
 _PADDING: Final = bytes(_ALIGN)
@@ -120,7 +122,9 @@ def read_header(header: bytes, ref: OutputRef, ring: KeyRing) -> Header:
     """Raises PayloadRejected and PayloadDamaged."""
     sealed = header[_CRC.size :]
     if header[: _CRC.size] != _CRC.pack(zlib.crc32(sealed)):
-        raise PayloadDamaged(f"{_named(ref)}: what tells of the stored bytes was damaged")
+        if not header.startswith(_BARE):
+            raise PayloadDamaged(f"{_named(ref)}: what tells of the stored bytes was damaged")
+        sealed = header
     fields = open_sealed(sealed, PURPOSE, ring)
     wanted = _identity(ref)
     if fields[: len(wanted)] != wanted:

@@ -136,6 +136,13 @@ def test_dense_bytes_are_not_compressed_and_repetitive_ones_are() -> None:
     assert pack(plain(b"x" * 100_000, how), REF, RING, True).size < 1000
 
 
+def test_headers_of_versions_that_gave_them_no_checksum_are_read_and_their_signature_is_looked_at() -> None:
+    header, body = stored({"a": [1, 2]})
+    assert unpack(header[4:], body, REF, RING) == {"a": [1, 2]}
+    with pytest.raises(PayloadRejected, match="signature"):
+        unpack(header[4:-1] + b"?", body, REF, RING)
+
+
 @pytest.mark.parametrize("place", ["header", "body"])
 def test_a_flipped_bit_is_damage_and_nothing_is_unpickled(place: str) -> None:
     header, body = stored(Bomb())
