@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -80,7 +81,8 @@ def listening(host: str, port: int) -> socket.socket:
         made.bind((host, port))
     except OSError as error:
         made.close()
-        raise click.UsageError(f"Cannot listen at {host}:{port}: {error.strerror}. Choose another --port.") from error
+        option = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        raise click.UsageError(f"Cannot listen at {host}:{port}: {error.strerror}. Choose another {option}.") from error
     return made
 
 

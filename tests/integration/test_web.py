@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import click
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -19,6 +20,7 @@ from opgrid.contracts.events import RunStarted, RunSucceeded
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.api.pages import FOLDER
+from orchestrator.cli.web import listening as bound_at
 from tests.integration.service import Service, until
 from tests.integration.site import Site, start
 from tests.unit.api.conftest import CODE
@@ -187,6 +189,15 @@ def test_it_does_not_listen_to_strangers_without_tokens(service: Service) -> Non
     process = service.start("web", "-f", FILE, "-h", "0.0.0.0", "-p", "0")
     assert process.wait(100) == 2
     assert "Set OPGRID_WEB_TOKEN" in service.logs()
+
+
+def test_an_address_that_cannot_be_had_is_told_of_with_the_option_that_names_it() -> None:
+    with bound_at("127.0.0.1", 0) as taken:
+        taken.listen()
+        with pytest.raises(click.UsageError, match=r"Choose another --port\."):
+            bound_at("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(click.UsageError, match=r"Choose another --host\."):
+        bound_at("192.0.2.1", 0)  # for documents: nobody's
 
 
 def test_read_only_under_a_prefix(service: Service) -> None:
