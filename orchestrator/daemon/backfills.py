@@ -16,7 +16,7 @@ from opgrid.ids import RunId
 from orchestrator.daemon.retries import NUMBER_TAG, to_look_at
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import Evaluated, Failed, Prepare
-from orchestrator.locations.process import LocationBroken
+from orchestrator.locations.process import LocationAway, LocationBroken
 from orchestrator.services.submission import again, ready
 from orchestrator.storage.records import BACKFILL_TAG
 from orchestrator.storage.service_protocols import ServiceStore
@@ -160,7 +160,8 @@ class Backfills:
                 made = self._made(backfill, key, location)
             except LocationBroken as broken:
                 self._store_runs(backfill, progress, new)
-                progress.broken = 1 if new else progress.broken + 1
+                if not isinstance(broken, LocationAway):
+                    progress.broken = 1 if new else progress.broken + 1
                 problem = f"Partition {key!r} cannot be run: {broken}"
                 if progress.broken >= TRIES:
                     self._end(backfill, BackfillStatus.COMPLETED_FAILED, problem)

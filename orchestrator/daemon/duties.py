@@ -13,7 +13,7 @@ from typing import Final
 
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import OpGridError
-from orchestrator.daemon.evaluating import Asked, ask, commit
+from orchestrator.daemon.evaluating import Asked, ask, commit, has_broken, is_away
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import (
     Evaluated,
@@ -24,12 +24,12 @@ from orchestrator.locations.messages import (
     TickSchedule,
     TickSensor,
 )
-from orchestrator.locations.process import LocationBroken
 from orchestrator.services.ticks import cron_of, missed, next_tick
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import Instigator, InstigatorKind
 
 _LONGEST_REST: Final = 60.0
+_AGAIN: Final = 5.0  #: seconds after which a code server that was away is asked again
 _TRIES: Final = 3  #: times that a run status sensor may break its process over one run
 _AT_ONCE: Final = 25  #: runs that a run status sensor is asked about in one tick
 
@@ -108,7 +108,7 @@ class Duty:
     def _asked(self, location: Location, asked: Asked) -> Evaluated | Failed:
         """Remembers who broke the process that was asked: next time that leaves others theirs."""
         answer = ask(location, asked, self._timeout, (location.name, asked.name) in self._broken)
-        if _has_broken(answer):
+        if has_broken(answer):
             self._broken[location.name, asked.name] = self._clock()
         else:
             self._broken.pop((location.name, asked.name), None)
@@ -133,8 +133,8 @@ class Duty:
 
 
 class Scheduler(Duty):
-    """A tick that was missed is made up for: of a schedule whose runs are of partitions the last ``catch_up``, of
-    others the last one.
+    """A tick that was missed is made up for, also one for which a code server was away: of a schedule whose runs are of
+    partitions the last ``catch_up``, of others the last one.
     """
 
     kind = InstigatorKind.SCHEDULE
@@ -150,6 +150,7 @@ class Scheduler(Duty):
         super().__init__(store, locations, clock, timeout)
         self._catch_up = catch_up
         self._next: dict[Key, tuple[object, float]] = {}
+        self._away: dict[str, float] = {}  #: locations that nobody answered for, and when they are asked again
 
     def _all(self, location: Location) -> Sequence[ScheduleInfo]:
         return location.info.schedules
@@ -157,7 +158,9 @@ class Scheduler(Duty):
     def _due(self, location: Location, each: object, state: Instigator, now: float) -> Callable[[], None] | None:
         assert isinstance(each, ScheduleInfo)
         after = max(state.since or 0.0, state.ticked or 0.0)
-        due = self._when(location, each, after)
+        due, again = self._when(location, each, after), self._away.get(location.name, 0.0)
+        if now < again <= now + _AGAIN:  # else the clock was set back since
+            due = max(due, again)
         if now < due:
             self.next_at = min(self.next_at, due)
             return None
@@ -177,6 +180,12 @@ class Scheduler(Duty):
         for at in ticks:
             answer = self._asked(location, TickSchedule(state.name, at))
             now = self._clock()
+            if isinstance(answer, Failed) and is_away(answer):
+                if location.name not in self._away:
+                    _log.warning("Schedules of %s wait. %s", location.name, answer.error.message)
+                self._away[location.name] = now + _AGAIN
+                return
+            self._away.pop(location.name, None)
             after = dataclasses.replace(state, ticked=at, completed=now)
             if commit(self._store, state, after, answer, at, now) is None:
                 return
@@ -221,15 +230,17 @@ class Sensors(Duty):
     def _rest(self, location: Location, state: Instigator, answer: Evaluated | Failed) -> Evaluated | Failed:
         """A process that broke costs its location a start: who breaks one again and again is asked ever less."""
         key = location.name, state.name
-        if _has_broken(answer):
+        if has_broken(answer) or is_away(answer):
             self._rests[key] = min(_LONGEST_REST, self._rests.get(key, 1.0) * 2)
         else:
             self._rests.pop(key, None)
         return answer
 
     def _is_tried_again(self, location: Location, state: Instigator, number: int, answer: Evaluated | Failed) -> bool:
+        if is_away(answer):
+            return True
         key = location.name, state.name
-        if not _has_broken(answer):
+        if not has_broken(answer):
             self._tries.pop(key, None)
             return False
         last, times = self._tries.get(key, (number, 0))
@@ -248,15 +259,13 @@ class Sensors(Duty):
             changed = dataclasses.replace(state, cursor=str(number), ticked=at, completed=now)
             # The cursor moves behind a run that could not be evaluated, too: it would fail again and again.
             kept = state if self._is_tried_again(location, state, number, answer) else changed
-            if commit(self._store, state, changed, answer, at, now, failed=kept) is None or _has_broken(answer):
+            if commit(self._store, state, changed, answer, at, now, failed=kept) is None:
+                return
+            if has_broken(answer) or is_away(answer):
                 return
             state = changed
         if state.ticked != at:
             self._store.commit_tick(None, state, dataclasses.replace(state, ticked=at, completed=self._clock()))
-
-
-def _has_broken(answer: Evaluated | Failed) -> bool:
-    return isinstance(answer, Failed) and answer.error.kind == LocationBroken.__name__
 
 
 _EVENT: Final = {

@@ -26,7 +26,7 @@ from orchestrator.locations.messages import (
     TickSchedule,
     TickSensor,
 )
-from orchestrator.locations.process import LocationBroken
+from orchestrator.locations.process import LocationAway, LocationBroken
 from orchestrator.services.submission import ready
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import (
@@ -42,7 +42,7 @@ Asked = TickSchedule | TickSensor | TickRunStatus
 
 
 def ask(location: Location, asked: Asked, timeout: float, apart: bool = False) -> Evaluated | Failed:
-    """An answer that does not come is a failure like any other."""
+    """An answer that does not come is a failure like any other; see ``is_away``, ``has_broken``."""
     try:
         answer: Answer = location.ask(asked, timeout, apart)
     except LocationBroken as broken:
@@ -50,6 +50,16 @@ def ask(location: Location, asked: Asked, timeout: float, apart: bool = False) -
     if isinstance(answer, Evaluated | Failed):
         return answer
     return Failed(ErrorInfo("LocationBroken", f"The code location answered {type(answer).__name__}."))
+
+
+def is_away(answer: Evaluated | Failed) -> bool:
+    """Whether nobody was there to be asked."""
+    return isinstance(answer, Failed) and answer.error.kind == LocationAway.__name__
+
+
+def has_broken(answer: Evaluated | Failed) -> bool:
+    """Whether the process that was asked did not answer."""
+    return isinstance(answer, Failed) and answer.error.kind == LocationBroken.__name__
 
 
 def commit(

@@ -26,6 +26,10 @@ class LocationBroken(OpGridError):
     """The process of a code location does not answer."""
 
 
+class LocationAway(LocationBroken):
+    """Its code server cannot be reached: the code was not asked."""
+
+
 class LocationProcess:
     """Started at once, or LocationBroken is raised; the code is loaded with the first question. Used by one thread at a
     time.

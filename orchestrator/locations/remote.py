@@ -11,7 +11,7 @@ import msgspec
 
 from opgrid.io.keys import KeyRing
 from orchestrator.locations.messages import Answer, Asked, Failed, decode_answer, encode
-from orchestrator.locations.process import LocationBroken
+from orchestrator.locations.process import LocationAway, LocationBroken
 from orchestrator.locations.secure import Channel, NotTrusted
 
 _CONNECT: Final = 5.0  #: seconds
@@ -47,7 +47,7 @@ class RemoteProcess:
         return not readable  # nothing comes unasked but the end
 
     def ask(self, asked: Asked, timeout: float) -> Answer:
-        """Raises LocationBroken, after which this connection is gone."""
+        """Raises LocationAway, or LocationBroken, after which this connection is gone."""
         try:
             channel, connection = self._connected()
             connection.settimeout(timeout + _SLACK)
@@ -67,7 +67,10 @@ class RemoteProcess:
 
     def _connected(self) -> tuple[Channel, socket.socket]:
         if self._channel is None or self._socket is None:
-            self._socket = socket.create_connection(self._address, _CONNECT)
+            try:
+                self._socket = socket.create_connection(self._address, _CONNECT)
+            except OSError as error:
+                raise LocationAway(f"The code server at {self._address} cannot be reached: {error}.") from error
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._channel = Channel.of_client(self._socket, self._ring)
             self._channel.send(self.name.encode())

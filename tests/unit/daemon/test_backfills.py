@@ -19,7 +19,7 @@ from opgrid.errors import BackwardsRange, InvariantViolationError, UnknownPartit
 from opgrid.ids import RunId
 from orchestrator.daemon.backfills import Backfills
 from orchestrator.daemon.retries import Retries
-from orchestrator.locations.process import LocationBroken
+from orchestrator.locations.process import LocationAway, LocationBroken
 from orchestrator.sections import RunRetries
 from orchestrator.services import backfills
 from orchestrator.services.submission import again
@@ -337,6 +337,24 @@ def test_a_process_that_breaks_is_asked_again_and_not_for_ever(store: SqlStore) 
         assert len(store.launched(made.origin)) == (2 if times == 2 else 0)
         backfills.stop(store, found) if not found.status.is_final else None
         daemon.turn()
+
+
+def test_a_code_server_that_is_away_is_waited_for(store: SqlStore) -> None:
+    now, away = [1000.0], [True]
+
+    def mortal() -> None:
+        if away[0]:
+            raise LocationAway("The code server at 10.0.0.7:4000 cannot be reached: refused.")
+
+    made = ask(store, KEYS[:2])
+    daemon = duty(store, lambda: now[0], Here(store, CODE, mortal))
+    for _ in range(9):
+        daemon.turn()
+        assert "refused. It is tried again." in str(backfills.find(store, made.backfill_id).error)
+        now[0] += 11
+    away[0] = False
+    daemon.turn()
+    assert list(store.launched(made.origin)) == KEYS[:2]
 
 
 def test_choosing_from_many_partitions_takes_no_time() -> None:

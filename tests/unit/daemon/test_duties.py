@@ -30,7 +30,7 @@ from orchestrator.locations.messages import (
     SensorInfo,
     TickRunStatus,
 )
-from orchestrator.locations.process import LocationBroken
+from orchestrator.locations.process import LocationAway, LocationBroken
 from orchestrator.services import automation
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
@@ -218,6 +218,69 @@ def test_a_run_is_not_forgotten_where_the_process_broke_that_was_asked_about_it(
     assert [tick.reason for tick in reversed(store.ticks("here", "alert", 100)) if tick.reason] == [
         f"saw {name}" for name in seen
     ]
+
+
+class Away:
+    """A location whose code server is away, until ``there``."""
+
+    name, loaded, error = "here", 1.0, None
+    submit = Breaking.submit
+
+    def __init__(self) -> None:
+        self.info = LocationInfo(
+            self.name,
+            schedules=(ScheduleInfo("hourly", ("0 * * * *",), "UTC", running=True),),
+            sensors=(SensorInfo("alert", 0.0, running=True, run_status="FAILURE"),),
+        )
+        self.there = False
+        self.asked: list[object] = []
+
+    def ask(self, asked: Asked, timeout: float, apart: bool = False) -> Answer:
+        assert not apart  # nothing is wrong with who was asked
+        self.asked.append(getattr(asked, "at", None) or getattr(asked, "run_id", None))
+        if not self.there:
+            raise LocationAway("The code server at 10.0.0.7:4000 cannot be reached: refused.")
+        return Evaluated(skipped="seen")
+
+
+def test_a_schedule_waits_for_a_code_server_that_is_away(store: SqlStore) -> None:
+    location = Away()
+    several: Any = [location]
+    now = [1800.0]
+    made = Scheduler(store, several, lambda: now[0], 5.0)
+    made.turn([])
+    now[0] = 3600.0
+    for _ in range(3):
+        made.turn(store.instigators())
+        now[0] += 6.0
+    made.turn(store.instigators())
+    made.turn(store.instigators())  # and is not asked all the time
+    assert location.asked == [3600.0] * 4
+    assert made.next_at == now[0] + 5.0
+    assert store.ticks("here", "hourly", 10) == []
+    location.there = True
+    now[0] -= 15.0  # the clock is set back, which keeps it waiting no longer
+    made.turn(store.instigators())
+    (tick,) = store.ticks("here", "hourly", 10)
+    assert (tick.at, tick.status, tick.reason) == (3600.0, TickStatus.SKIPPED, "seen")
+
+
+def test_a_run_is_not_forgotten_where_a_code_server_is_away(store: SqlStore) -> None:
+    location = Away()
+    several: Any = [location]
+    now = [0.0]
+    made = Sensors(store, several, lambda: now[0], 5.0)
+    made.turn([])
+    for name in ("a", "b"):
+        failed(store, name)
+    for _ in range(9):
+        now[0] += 61.0
+        made.turn(store.instigators())
+    assert location.asked == ["a"] * 9
+    location.there = True
+    now[0] += 61.0
+    made.turn(store.instigators())
+    assert location.asked[9:] == ["a", "b"]
 
 
 @pytest.mark.parametrize("is_running", [False, True])

@@ -16,7 +16,7 @@ from opgrid.io.keys import KeyRing
 from orchestrator.locations.code_server import CodeServer
 from orchestrator.locations.location import Location, Source
 from orchestrator.locations.messages import Describe, Described, DescribeJob, Failed
-from orchestrator.locations.process import LocationBroken
+from orchestrator.locations.process import LocationAway, LocationBroken
 from orchestrator.locations.remote import Address, RemoteProcess
 from orchestrator.locations.secure import Channel, NotTrusted
 
@@ -141,7 +141,7 @@ def test_a_location_on_a_code_server(tmp_path: Path) -> None:
         with pytest.raises(LocationBroken, match="same OPGRID_SECRET_KEY"):
             stranger.ask(Describe(), 5)
     gone = RemoteProcess("far.py", address, ring)
-    with pytest.raises(LocationBroken, match="cannot be talked to"):
+    with pytest.raises(LocationAway, match="cannot be reached"):
         gone.ask(Describe(), 5)
 
 
