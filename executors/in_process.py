@@ -68,7 +68,6 @@ class InProcessExecutor(Executor):
         self._sink = _Sink(self._events)
         self._bell = Bell()
         self._announced: set[tuple[RunId, StepKey, int]] = set()  #: told to have started, and next to run
-        self._is_slow = True  #: the last step was: worth a turn of its own to tell that the next one has started
         self._seconds: dict[OpDefinition, float] = {}  #: that a step of this op took last
         self._woken = False
         self._threads: ThreadPoolExecutor | None = None
@@ -226,9 +225,8 @@ class InProcessExecutor(Executor):
         return _TOOK.get(node.op, inf) if seconds is None else seconds
 
     def _is_to_be_seen(self, entry: _Entry) -> bool:
-        """Whether it is worth a turn of its own to tell that this step starts."""
-        expected = self._expected(entry)
-        return self._is_slow if expected == inf else expected >= _SLOW
+        """Whether it is worth a turn of its own to tell that this step starts: of what has not run, nobody knows."""
+        return self._expected(entry) >= _SLOW
 
     def _started(self, brief: RunBrief, task: StepTask) -> RunScope | None:
         """None where the code cannot be had: the step has failed."""
@@ -249,9 +247,7 @@ class InProcessExecutor(Executor):
         else:
             with deadline(task.timeout):
                 ended = self._attempted(task, scope, started)
-        seconds = time.monotonic() - started
-        self._seconds[op] = seconds
-        self._is_slow = seconds >= _SLOW
+        self._seconds[op] = time.monotonic() - started
         return ended
 
     def _attempted(self, task: StepTask, scope: RunScope, started: float) -> Terminal:

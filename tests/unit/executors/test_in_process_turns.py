@@ -191,6 +191,24 @@ def test_a_step_that_is_not_known_to_be_quick_begins_when_those_before_it_are_re
 
 
 @pytest.mark.usefixtures("all_are_quick")
+def test_an_op_that_has_not_run_here_is_seen_to_start_behind_quick_ones_too() -> None:
+    """It may take hours."""
+
+    @op
+    def unknown(context: OpExecutionContext, number: int) -> int:
+        return look.compute_fn(context, number)
+
+    @job
+    def chained() -> None:
+        unknown(increment(increment(zero())))
+
+    SEEN.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_process, "_SLOW", 60.0)  # so that all others count as quick
+        assert chained.execute_in_process(instance=Instance(MemoryStore())).success
+    assert (StepStarted, "unknown") in SEEN[0]
+
+
 def test_an_op_that_was_quick_in_a_run_before_needs_no_turn_of_its_own() -> None:
     numbers = [op(name=f"number_{number}")(lambda: 1) for number in range(8)]
 
