@@ -115,7 +115,7 @@ class Living(NamedTuple):
     """What of a run lives on when it is released, and for how many seconds."""
 
     values: str  #: key of the set of the keys of its values
-    values_ttl: int
+    values_ttl: int  #: those that were to go sooner do
     brief: str = ""  #: hash
     brief_ttl: int = 0
 

@@ -353,7 +353,10 @@ local left, index = '0', KEYS[3]
 if index then
   local page = redis.call('SSCAN', index, 0, 'COUNT', 500)
   left = page[1]
-  for _, key in ipairs(page[2]) do redis.call('EXPIRE', key, ARGV[2]) end
+  for _, key in ipairs(page[2]) do
+    local stays = redis.call('TTL', key)
+    if stays < 0 or stays > tonumber(ARGV[2]) then redis.call('EXPIRE', key, ARGV[2]) end
+  end
   redis.call('EXPIRE', index, ARGV[2])
 end
 if KEYS[4] then redis.call('EXPIRE', KEYS[4], ARGV[3]) end

@@ -58,7 +58,7 @@ class RedisIOManager(ConfigurableIOManager):
     url: str | None = None
     serializer: str = "cloudpickle"
     compress: bool | None = None  #: whatever becomes smaller, nothing, or (None) what gets there sooner so
-    ttl: int | None = None  #: seconds
+    ttl: int | None = None  #: seconds, at most: values go with their run, too
     max_bytes: int | None = None
     spill_to: str | None = None  #: a folder that all workers share, or a URL of fsspec
     spill_above: int | None = None  #: bytes

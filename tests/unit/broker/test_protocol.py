@@ -420,6 +420,16 @@ def test_what_a_released_run_leaves_lives_for_its_time(protocol: Protocol) -> No
     assert 2000 < client.ttl(brief) <= 3000
 
 
+def test_what_was_to_go_before_the_time_of_a_released_run_does(protocol: Protocol) -> None:
+    client = protocol.client
+    for name, seconds in (("short", 100), ("long", 9000)):
+        client.set(name, b"x", ex=seconds)
+        client.sadd("index", name)
+    assert protocol.release(RUN, STREAM, [], Living("index", 6000))
+    assert client.ttl("short") <= 100
+    assert 5000 < client.ttl("long") <= 6000
+
+
 def test_a_worker_with_other_code_hands_back_until_patience_ends(protocol: Protocol) -> None:
     publish(protocol, FIRST)
     protocol.client.delete("queue")
