@@ -29,7 +29,7 @@ class Presence(msgspec.Struct, frozen=True):
     children: tuple[int, ...] = ()  #: process ids
     versions: tuple[str, ...] = ()  #: of the code, in the order of ``code``
     release: str = ""  #: of opgrid
-    speaks: int = 1  #: which version of the messages
+    speaks: int = 0  #: which version of the messages; 0: it does not tell, and is of before the first
 
     @property
     def understands(self) -> bool:

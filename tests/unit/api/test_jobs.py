@@ -10,7 +10,7 @@ import pytest
 
 from opgrid.broker.presence import Presence
 from opgrid.contracts.status import RunStatus
-from opgrid.contracts.wire import code_version
+from opgrid.contracts.wire import VERSION, code_version
 from opgrid.loading import load
 from orchestrator.coordinator.fleet import REPORT, FleetReport, QueueState
 from tests.unit.api.conftest import CODE, PLACE, Api
@@ -215,9 +215,9 @@ def test_workers_tell_the_version_of_their_code_and_queues_their_alarm(any_api: 
     assert ours == (code_version((job.name, job.structure_hash) for job in load(CODE).resolve_all_job_defs()),)
     now = time.time()
     workers = (
-        Presence("w1@a", ("opgrid",), 2, (PLACE,), (7, 8), ours),
-        Presence("w2@b", ("opgrid",), 2, (PLACE, "other.py"), (9,), ("0123456789ab", "ba9876543210")),
-        Presence("w3@old", ("opgrid",), 1, (PLACE,), release="0.0.1", speaks=0),
+        Presence("w1@a", ("opgrid",), 2, (PLACE,), (7, 8), ours, speaks=VERSION),
+        Presence("w2@b", ("opgrid",), 2, (PLACE, "other.py"), (9,), ("0123456789ab", "ba9876543210"), speaks=VERSION),
+        Presence("w3@old", ("opgrid",), 1, (PLACE,), release="0.0.1", speaks=VERSION - 1),
     )
     queues = (QueueState("gpu", 3, now - 60, 0), QueueState("opgrid", 0, None, 3))
     any_api.store.put_report(REPORT, msgspec.json.encode(FleetReport(now, workers, queues)), now)

@@ -63,7 +63,7 @@ def test_a_queue_is_known_that_only_a_run_goes_to(store: SqlStore, redis_url: st
 def test_what_coordinators_keep_back_counts_as_waiting(store: SqlStore, redis_url: str) -> None:
     keys = Keys.load()
     with connect(redis_url) as client:
-        announce(client, keys, Presence("w", ("q",), 2), 60)
+        announce(client, keys, Presence("w", ("q",), 2, speaks=VERSION), 60)
         announce(client, keys, Presence("newer", ("q",), 2, speaks=VERSION + 1), 60)
         client.lpush(keys.queue("q", 10), "message")
         announce_backlog(client, keys, "one", {"q": 40, "lonely": 2}, 60)

@@ -84,7 +84,7 @@ def test_nobody_has_looked_for_workers(store: SqlStore, run: RunRecord) -> None:
 
 
 def test_a_queue_that_nobody_serves_and_one_that_is_busy(store: SqlStore, run: RunRecord) -> None:
-    report(store, Presence("w1@here", ("opgrid",), 2))
+    report(store, Presence("w1@here", ("opgrid",), 2, speaks=VERSION))
     with store.turn() as turn:
         turn.append(
             run.run_id,
@@ -98,8 +98,12 @@ def test_a_queue_that_nobody_serves_and_one_that_is_busy(store: SqlStore, run: R
 
 def test_workers_of_another_version_serve_nothing(store: SqlStore, run: RunRecord) -> None:
     old = Presence("w1@here", ("opgrid", "gpu"), 2, release="0.0.9", speaks=VERSION - 1)
-    report(store, old, Presence("w2@here", ("opgrid",), 1, speaks=VERSION))
-    told = " Workers of another version of opgrid do, and get nothing of this one: 'w1@here (0.0.9)'."
+    mute = msgspec.json.decode(b'{"name": "w0@here", "queues": ["gpu"], "concurrency": 2}', type=Presence)
+    report(store, old, mute, Presence("w2@here", ("opgrid",), 1, speaks=VERSION))
+    told = (
+        " Workers of another version of opgrid do, and get nothing of this one: 'w0@here (an older one)', "
+        "'w1@here (0.0.9)'."
+    )
     assert why(store, run) == [
         f"1 step waits in the queue 'gpu', which no worker serves.{told} Start one with: opgrid worker start -q gpu",
         "3 steps wait in the queue 'opgrid': 0 of 1 processes of its workers are busy.",
