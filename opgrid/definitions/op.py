@@ -22,7 +22,7 @@ from opgrid.definitions.signature import (
     where,
     with_inputs_as_dict,
 )
-from opgrid.errors import InvalidDefinitionError, listed, nearest
+from opgrid.errors import InvalidConfigDefinitionError, InvalidDefinitionError, listed, nearest
 
 if TYPE_CHECKING:
     from opgrid.config import ConfigField
@@ -320,7 +320,10 @@ def _config_of(given: Any, parameter: Any, what: str) -> Any:
         return schema
     from opgrid.config import Field  # with pydantic, which not every job needs
 
-    return Field(schema, default_value=parameter.default)
+    try:
+        return Field(schema, default_value=parameter.default)
+    except InvalidConfigDefinitionError as error:
+        raise InvalidConfigDefinitionError(f"{what}, its parameter {parameter.name!r}: {error}") from error
 
 
 def _pool(pool: object, what: str) -> str | None:

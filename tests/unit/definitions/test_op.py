@@ -200,7 +200,7 @@ def test_a_config_parameter_may_have_a_default() -> None:
 
 
 def test_the_default_of_a_config_parameter_has_to_fit() -> None:
-    with pytest.raises(InvalidConfigDefinitionError, match="expected int, got 'five'"):
+    with pytest.raises(InvalidConfigDefinitionError, match=r"^Op 'f' .*'config'.*expected int, got 'five'"):
 
         @op
         def f(config: int = "five") -> None: ...  # type: ignore[assignment]
