@@ -509,7 +509,7 @@ class Enum(ConfigType):
     def check(self, value: Any, path: str, report: Report) -> Any:
         if isinstance(value, enum.Enum):
             value = value.name
-        if value not in self.values:
+        if not isinstance(value, Hashable) or value not in self.values:
             report.wrong(
                 path,
                 f"{value!r} is no {self.name}.{nearest(str(value), self.values)} There are: {listed(self.values)}.",

@@ -131,6 +131,7 @@ def test_what_fits_is_seen(schema: Any, config: Any, expected: Any, monkeypatch:
         (ScalarUnion(str, {"a": int}), {"a": "x"}, ":a", "expected int"),
         (ScalarUnion(str, {"a": int}), 1, "", "expected str"),
         (Enum.from_python_enum(Level), "MIDDLE", "", "'HIGH', 'LOW'"),
+        (Enum.from_python_enum(Level), ["HIGH"], "", "['HIGH'] is no Level"),
         (StringSource, {"env": 1}, "", "expected str"),
         (StringSource, None, "", "expected str"),
     ],
