@@ -38,7 +38,7 @@ def open_engine(url: str) -> Engine:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError) as error:
-        shown = re.sub(r"//[^/@]*@", "//***@", url)
+        shown = re.sub(r"password=[^&]*", "password=***", re.sub(r"//.*@", "//***@", url))
         raise SettingsError(
             f"OPGRID_DATABASE_URL is not a database URL: {shown!r}. "
             "Write sqlite:////path/to/file.db or postgresql://user@host/name."

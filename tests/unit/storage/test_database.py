@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import string
 import subprocess
@@ -105,7 +106,7 @@ def test_a_newer_database_is_left_alone(database_url: str) -> None:
     "url",
     [
         "postgresql://someone:hunter2@127.0.0.1:1/none?connect_timeout=2",
-        "postgresql://127.0.0.1:1/none?connect_timeout=2&user=someone&password=hunter2",
+        "postgresql://127.0.0.1:1/none?connect_timeout=2&user=someone&password=hunter2&sslpassword=hunter2",
         "sqlite:////proc/none/opgrid.db",
         "sqlite:////dev/null",
     ],
@@ -116,7 +117,7 @@ def test_a_database_out_of_reach_is_told_without_its_password(url: str) -> None:
     assert str(told.value).startswith(
         (
             "The folder /proc/none of",
-            f"The database {url.replace('&password=hunter2', '').replace('hunter2', '***')} cannot",
+            f"The database {re.sub('&(ssl)?password=hunter2', '', url).replace('hunter2', '***')} cannot",
         )
     )
     assert told.value.exit_code == 4
@@ -130,6 +131,8 @@ def test_a_database_out_of_reach_is_told_without_its_password(url: str) -> None:
         ("sqlite:///:memory:", "names none"),
         ("mysql://host/db", "'mysql'"),
         ("postgresql://someone:hunter2@host:port/db", "not a database URL"),
+        ("postgresql://someone:a/b@hunter2@host:port/db", "not a database URL"),
+        ("postgresql:/host/db?user=someone&password=hunter2", "not a database URL"),
         ("postgresql://someone:hunter2@host/db?prepare_threshold=soon", "prepare_threshold .* not 'soon'"),
     ],
 )
