@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import thread as pools
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import click
@@ -115,11 +118,25 @@ def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Call
         click.echo(json.dumps(summary(instance, record)))
     else:
         click.echo(_closing(instance, record), err=False)
-    if left := [each.name for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]:
+    if left := _threads_left():
         click.echo(f"Threads that its ops have started go on, and this command with them: {listed(left)}", err=True)
     if status is RunStatus.CANCELED and received:
         return 128 + received[0]
     return _EXIT.get(status, 1)
+
+
+def _threads_left() -> list[str]:
+    """Names of those for which Python waits at the end. Threads of a pool that wait for work end with it at once."""
+    frames = sys._current_frames()
+    return [
+        each.name
+        for each in threading.enumerate()
+        if not each.daemon and each is not threading.main_thread() and not _waits_for_work(frames.get(each.ident or 0))
+    ]
+
+
+def _waits_for_work(frame: FrameType | None) -> bool:
+    return frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) == (pools.__file__, "_worker")
 
 
 def summary(instance: Instance, record: RunRecord) -> dict[str, object]:

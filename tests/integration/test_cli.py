@@ -22,8 +22,10 @@ from orchestrator.storage.sql.store import SqlStore
 
 _CODE = {
     "jobs.py": """
+        import sys
         import threading
         import time
+        from concurrent.futures import ThreadPoolExecutor
         from pathlib import Path
         from opgrid import (
             Config, ConfigurableResource, Definitions, Failure, RetryPolicy, failure_hook, job,
@@ -113,8 +115,13 @@ _CODE = {
         def elsewhere():
             far()
 
+        pool = ThreadPoolExecutor(1)
+
         @op
         def lingers() -> None:
+            ident = pool.submit(threading.get_ident).result()
+            while sys._current_frames()[ident].f_code.co_name != "_worker":
+                time.sleep(0.001)
             threading.Thread(target=threading.main_thread().join, name="upload").start()
 
         @job
