@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.storage.service_protocols import ServiceStore
 
 _LOOK = 1.0  #: seconds between looks for changed code
+_PAUSE = 10.0  #: seconds until a worker is started again that has ended by itself more than once
 
 _log = logging.getLogger("opgrid.dev")
 
@@ -85,7 +87,7 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
                 _log.info("Code has changed: loading it anew.")
                 loader.reload()
                 worker.restart()
-            worker.look()
+            worker.look(time.monotonic())
         click.echo("Ending.")
 
 
@@ -119,17 +121,19 @@ class _Worker:
         self._concurrency = concurrency or os.cpu_count() or 1
         self._process: WorkerProcess | None = None
         self._served: list[Source] = []
+        self._again = 0.0  #: before then it is not started again: something may keep it from starting
         self._seen: set[str] = set()  #: runs that need none
 
-    def look(self) -> None:
+    def look(self, now: float) -> None:
         """Start it where it is needed, and again with the code that loads now, or when it has ended by itself."""
         if self._process is None:
             if self._loading() and (self._has_jobs() or self._has_runs()):
                 self._start()
         elif self._served != self._loading():
             self.restart()
-        elif (code := self._process.process.poll()) is not None:
-            _log.error("The worker has ended, with exit code %d. It is started again.", code)
+        elif (code := self._process.process.poll()) is not None and now >= self._again:
+            self._again = now + _PAUSE
+            _log.error("The worker has ended, with exit code %d: see %s. It is started again.", code, self._process.log)
             self.restart()
 
     def _loading(self) -> list[Source]:

@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,13 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.ids import RunId
 from opgrid.loading import load_job
+from orchestrator.cli.dev import _Worker
+from orchestrator.locations.location import Source
 from orchestrator.locations.workspace import of_workspace
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
+from orchestrator.settings import Settings
+from orchestrator.wiring import open_loader, open_store
 from tests.integration.service import Service, until
 
 pytestmark = pytest.mark.celery
@@ -121,11 +127,42 @@ def test_a_worker_that_dies_is_started_again(service: Service, tmp_path: Path) -
     code = CodeTarget(file=str(file), working_directory=str(file.parent))
     service.start("dev", "-f", str(file), "-d", str(file.parent), "-c", "1")
     assert service.ended(launched(service, code, "remote")) is RunStatus.SUCCESS
+    killed = []
     for pid in processes_of(tmp_path):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             if b"\0worker\0start\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+    assert killed
     assert service.ended(launched(service, code, "remote")) is RunStatus.SUCCESS
+
+
+def test_a_worker_that_does_not_start_is_tried_again_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPGRID_IO_MAX_BYTES", "1MB")
+    file = tmp_path / "devjobs.py"
+    file.write_text(CODE)
+    settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", broker_url="redis://127.0.0.1:1")
+    with ExitStack() as stack:
+        loader = open_loader(settings, [Source("devjobs", CodeTarget(file=str(file), working_directory=str(tmp_path)))])
+        stack.callback(loader.close)
+        assert loader.load(loader.locations[0])
+        worker = _Worker(settings, stack.enter_context(closing(open_store(settings))), loader, 1)
+        stack.callback(worker.stop)
+
+        def attempt(now: float) -> subprocess.Popen[bytes]:
+            worker.look(now)
+            assert worker._process is not None
+            worker._process.process.wait(100)
+            return worker._process.process
+
+        first, second = attempt(100), attempt(101)
+        assert first is not second and second.returncode == 2
+        assert attempt(102) is second and attempt(110) is second
+        assert attempt(111) is not second
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert told == [f"The worker has ended, with exit code 2: see {tmp_path / 'worker.log'}. It is started again."] * 2
 
 
 def test_code_that_does_not_load_is_told(service: Service, tmp_path: Path) -> None:
