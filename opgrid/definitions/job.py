@@ -98,7 +98,7 @@ class JobDefinition:
         if isinstance(config, Mapping):
             self.run_config = dict(config)
         elif hasattr(config, "to_config_dict"):
-            self.run_config = config.to_config_dict()
+            self.run_config = config.given()
         elif _is_a(config, "opgrid.definitions.config_mapping", "ConfigMapping"):
             self.config_mapping = config
         elif _is_a(config, "opgrid.definitions.partitioned_config", "PartitionedConfig"):

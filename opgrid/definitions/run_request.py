@@ -156,9 +156,8 @@ def plain_config(config: Any, what: str) -> dict[str, Any]:
     """Run config as a dict, whichever way the user wrote it."""
     if config is None:
         return {}
-    to_dict = getattr(config, "to_config_dict", None)
-    if to_dict is not None:
-        config = to_dict()
+    if hasattr(config, "to_config_dict"):
+        config = config.given()
     if not isinstance(config, Mapping):
         raise InvalidDefinitionError(f"The run config of {what} has to be a dict or a RunConfig, not {config!r}.")
     return dict(config)

@@ -131,6 +131,16 @@ def test_a_plain_schedule_asks_for_its_run() -> None:
     assert request.tags == {"team": "data", "opgrid/schedule_name": "nightly_schedule"}
 
 
+def test_a_run_config_asks_for_what_it_holds() -> None:
+    """Nothing else: an empty section is more than a job with a config mapping takes."""
+    given = RunConfig(ops={"work": 1})
+    plain = {"ops": {"work": {"config": 1}}}
+    made = ScheduleDefinition(job=nightly, cron_schedule="@daily", run_config_fn=lambda _: given)
+    assert [request.run_config for request in evaluated(made).run_requests] == [plain]
+    assert RunRequest(run_config=RunConfig()).run_config == {}
+    assert nightly.graph.to_job(config=RunConfig()).run_config == {}
+
+
 def test_functions_decide_at_each_tick() -> None:
     made = ScheduleDefinition(
         job=nightly,
