@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -339,20 +340,22 @@ def _annotations_with_enums(model: type[Config]) -> dict[str, Any]:
     return found
 
 
-def _enums_in(annotation: Any) -> Iterator[type[enum.Enum]]:
-    """Those that values are of, in whatever lists and dicts."""
-    if typing.get_origin(annotation) is typing.Literal:
+def _enums_in(annotation: Any, items: bool = True) -> Iterator[type[enum.Enum]]:
+    """Those that values are of; with ``items`` also those that are in whatever lists and dicts."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
         return
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         yield annotation
-    for kind in typing.get_args(annotation):
-        yield from _enums_in(kind)
+    if items or origin in (typing.Union, types.UnionType, typing.Annotated):
+        for kind in typing.get_args(annotation):
+            yield from _enums_in(kind, items)
 
 
 def _members_as_values(given: Any, annotation: Any) -> Any:
     """The values of the members that it names, in whatever lists and dicts."""
     if isinstance(given, str):
-        for kind in _enums_in(annotation):
+        for kind in _enums_in(annotation, items=False):
             if given in kind.__members__ and given not in {each.value for each in kind}:
                 return kind[given].value
         return given

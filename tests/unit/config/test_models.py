@@ -59,6 +59,7 @@ class Everything(Config):
     color: Color = Color.RED
     palette: list[Color] | None = None
     colors: dict[str, list[Color]] = {}
+    one_or_text: list[Color] | str = ""
     shade: Color = pydantic.Field(default=Color.RED, alias="tone")
     by_number: dict[int, str] = {}
     pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")] = Cat(meows=1)
@@ -114,6 +115,8 @@ def test_defaults_fill_what_is_not_given() -> None:
         ("color", "blue", Color.BLUE),
         ("palette", ["RED", "blue"], [Color.RED, Color.BLUE]),
         ("colors", {"RED": ["BLUE"]}, {"RED": [Color.BLUE]}),
+        ("one_or_text", "RED", "RED"),
+        ("one_or_text", ["RED"], [Color.RED]),
         ("by_number", {1: "one", "2": "two"}, {1: "one", 2: "two"}),
         ("pet", {"kind": "dog", "barks": 0.5}, Dog(barks=0.5)),
     ],
