@@ -6,8 +6,8 @@ import enum
 import json
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import pydantic
 import pydantic_core
@@ -18,6 +18,13 @@ from opgrid.config.env_in_models import holds_reference, let_references_wait
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, ConfigType, Field, Permissive, as_type
 from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, listed, nearest
+
+#: What JSON has no form for is a text or list in it, by the error of pydantic that a strict look at that gives.
+_WRITTEN_AS: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("tuple_type", "set_type", "frozen_set_type"), (list,)),
+    **dict.fromkeys(("date_type", "datetime_type", "time_type", "time_delta_type", "bytes_type"), (str,)),
+    "is_instance_of": (str, int, float),  # decimals
+}
 
 
 class Config(pydantic.BaseModel):
@@ -109,19 +116,20 @@ class ModelType(ConfigType):
             self.model.model_validate_json(json.dumps(without), strict=True)
         except pydantic.ValidationError as error:
             problems = error.errors(include_url=False)
-            if any(map(_is_about_a_key, problems)):  # which is text in JSON, whatever it stands for
-                problems = [each for each in problems if not _is_about_a_key(each)] + self._keys_that_do_not_fit(
-                    without
-                )
+            if of_form := [tuple(each["loc"]) for each in problems if _is_about_its_form(each)]:
+                problems = [each for each in problems if not _is_about_its_form(each)]
+                problems += self._what_does_not_fit_either(without, of_form)
             for problem in problems:
                 self._tell(problem, path, report, references)
         return plain
 
-    def _keys_that_do_not_fit(self, plain: Any) -> list[Any]:
+    def _what_does_not_fit_either(self, plain: Any, places: Sequence[tuple[str | int, ...]]) -> list[Any]:
+        """At these places, where a text or list of JSON may stand for what JSON does not have."""
         try:
             self.model.model_validate_json(json.dumps(plain))
         except pydantic.ValidationError as error:
-            return list(filter(_is_about_a_key, error.errors(include_url=False)))
+            found = error.errors(include_url=False)
+            return [each for each in found if any(each["loc"][: len(place)] == place for place in places)]
         return []
 
     def _tell(self, problem: Any, path: str, report: Report, references: set[tuple[str | int, ...]]) -> None:
@@ -273,8 +281,10 @@ def _where_it_is_used(problem: Any, plain: Any) -> str:
     return f"at {at}: {message}" + ("" if holds_reference(found) else f", got {problem['input']!r}")
 
 
-def _is_about_a_key(problem: Any) -> bool:
-    return bool(problem["loc"]) and problem["loc"][-1] == "[key]"
+def _is_about_its_form(problem: Any) -> bool:
+    """What it is about is written in JSON as something else."""
+    is_key = bool(problem["loc"]) and problem["loc"][-1] == "[key]"
+    return is_key or isinstance(problem["input"], _WRITTEN_AS.get(problem["type"], ()))
 
 
 def _is_item(reference: tuple[str | int, ...], around: tuple[str | int, ...]) -> bool:

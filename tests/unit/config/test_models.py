@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import pickle
 import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -62,6 +64,13 @@ class Everything(Config):
     one_or_text: list[Color] | str = ""
     shade: Color = pydantic.Field(default=Color.RED, alias="tone")
     by_number: dict[int, str] = {}
+    pair: tuple[int, str] = (0, "")
+    words: set[str] = set()
+    days: tuple[date, ...] = ()
+    at: datetime | None = None
+    wait: timedelta = timedelta()
+    price: Decimal = Decimal(0)
+    raw: bytes = b""
     pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")] = Cat(meows=1)
 
 
@@ -119,10 +128,25 @@ def test_defaults_fill_what_is_not_given() -> None:
         ("one_or_text", ["RED"], [Color.RED]),
         ("by_number", {1: "one", "2": "two"}, {1: "one", 2: "two"}),
         ("pet", {"kind": "dog", "barks": 0.5}, Dog(barks=0.5)),
+        ("pair", [1, "a"], (1, "a")),
+        ("words", ["a", "b"], {"a", "b"}),
+        ("days", ["2026-02-28"], (date(2026, 2, 28),)),
+        ("at", "2026-02-28T12:30:00", datetime(2026, 2, 28, 12, 30)),
+        ("wait", "PT90S", timedelta(seconds=90)),
+        ("price", "1.50", Decimal("1.50")),
+        ("price", 2, Decimal(2)),
+        ("raw", "abc", b"abc"),
     ],
 )
 def test_values_arrive_as_their_types(field: str, value: Any, expected: Any) -> None:
     assert getattr(given(text="x", **{field: value}), field) == expected
+
+
+def test_what_json_has_no_form_for_may_be_given_as_itself() -> None:
+    whole = Everything(text="x", pair=(1, "a"), words={"a"}, days=(date(2026, 2, 28),), price=Decimal("1.50"), raw=b"a")
+    seen.clear()
+    assert looks.execute_in_process(run_config=RunConfig(ops={"look": whole})).success
+    assert seen == [whole]
 
 
 def test_a_member_is_named_where_the_field_has_another_name_in_config() -> None:
@@ -148,6 +172,15 @@ def test_a_member_is_named_where_the_field_has_another_name_in_config() -> None:
         ({"text": "x", "palette": ["RED", "GREEN"]}, "palette[1]"),
         ({"text": "x", "by_number": {1: "one", "second": "two"}}, "by_number:second:[key]"),
         ({"text": "x", "by_number": {1: 1}}, "by_number:1"),
+        ({"text": "x", "pair": ["a", "a"]}, "pair[0]"),
+        ({"text": "x", "pair": [1]}, "pair[1]"),
+        ({"text": "x", "pair": "1a"}, "pair"),
+        ({"text": "x", "words": [1]}, "words[0]"),
+        ({"text": "x", "days": ["2026-02-28", "2026-02-30"]}, "days[1]"),
+        ({"text": "x", "at": 5}, "at"),
+        ({"text": "x", "at": "noon"}, "at"),
+        ({"text": "x", "price": "much"}, "price"),
+        ({"text": "x", "price": True}, "price"),
         ({"text": "x", "inner": 3}, "inner"),
         ({"text": "x", "pet": {"kind": "cow"}}, "pet"),
         ({"text": None}, "text"),
