@@ -32,6 +32,9 @@ class EnvVar(str):
     def __str__(self) -> str:
         raise _only_a_name(self)
 
+    def __format__(self, spec: str) -> str:
+        raise _only_a_name(self)
+
     def __repr__(self) -> str:
         return f"EnvVar({self.env_var_name!r})"
 
@@ -57,6 +60,9 @@ class IntEnvVar(int):
         raise _only_a_name(self)
 
     def __str__(self) -> str:
+        raise _only_a_name(self)
+
+    def __format__(self, spec: str) -> str:
         raise _only_a_name(self)
 
     def __repr__(self) -> str:

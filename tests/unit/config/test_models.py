@@ -559,6 +559,8 @@ def test_a_dict_may_hold_variables_as_objects(monkeypatch: pytest.MonkeyPatch) -
         lambda: str(EnvVar("HOST")),
         lambda: int(EnvVar.int("PORT")),
         lambda: f"{EnvVar.int('PORT')}",
+        lambda: f"{EnvVar('HOST'):>20}",
+        lambda: f"{EnvVar.int('PORT'):d}",
     ],
 )
 def test_the_name_of_a_variable_does_not_pass_for_its_value(misuse: Any) -> None:
