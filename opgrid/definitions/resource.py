@@ -104,9 +104,9 @@ class ResourceDefinition:
 
     def open(self, context: InitResourceContext) -> AbstractContextManager[Any]:
         """``with definition.open(context) as resource``; its end is the resource's."""
-        if self.base is not None and self.config_fn is not None:
-            inner = self.config_fn(context.resource_config)
-            return self.base.open(context.replace_config(self.base.read_config(inner)))
+        definition, config = self.innermost(context.resource_config)
+        if definition is not self:
+            return definition.open(context.replace_config(config))
         made = self.resource_fn(context) if _takes_context(self.resource_fn) else self.resource_fn()
         if inspect.isgenerator(made):
             return _from_generator(made)
@@ -115,11 +115,11 @@ class ResourceDefinition:
             return entered
         return nullcontext(made)
 
-    def innermost_config(self, config: Any) -> Any:
-        """What the function of the resource gets, of what this definition gets: another where it was ``configured``."""
+    def innermost(self, config: Any) -> tuple[ResourceDefinition, Any]:
+        """The definition that was not made by ``configured``, and what it gets where this one gets that config."""
         if self.base is None or self.config_fn is None:
-            return config
-        return self.base.innermost_config(self.base.read_config(self.config_fn(config)))
+            return self, config
+        return self.base.innermost(self.base.read_config(self.config_fn(config)))
 
     def read_config(self, given: Any) -> Any:
         """What its function sees, of config that no run config was checked with. Raises InvalidConfigError."""

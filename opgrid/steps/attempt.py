@@ -34,6 +34,7 @@ class Attempt:
         self.claim = claim
         self.process = forks.here()
         self.opened: Mapping[str, Any] = {}  #: resources by key
+        self.configs = scope.configs  #: what they were opened with
         self.stack: ExitStack | None = None  #: ends the resources that live as long as the step
         self.refs: list[OutputRef] = []
         self.yielded: dict[str, set[str] | None] = {}  #: output -> mapping keys, None for one that is not dynamic
@@ -116,12 +117,9 @@ class Attempt:
 
     def config_of(self, manager: str) -> Any:
         """What an IO manager was opened with, by its key, as plain data."""
-        given = self.scope.brief.config.resources.get(manager)
-        definition = self.scope.job.resource_defs.get(manager)
-        if definition is None:
-            return given
-        field = definition.config_field
-        config = definition.innermost_config(given if field is None else field.load(given))
+        if manager not in self.scope.job.resource_defs:
+            return self.scope.brief.config.resources.get(manager)
+        config = self.configs[manager]
         dump = getattr(config, "model_dump", None)
         return config if dump is None else dump()
 

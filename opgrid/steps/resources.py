@@ -81,6 +81,7 @@ def _open_missing(attempt: Attempt, keys: frozenset[str]) -> None:
     lasting = scope.lifetime == "run"
     opened = scope.opened if lasting else dict(attempt.opened)
     attempt.opened = opened
+    attempt.configs = scope.configs if lasting else dict(attempt.configs)
     missing = [key for key in in_order(keys, scope.job.resource_defs, f"step {attempt.whose}") if key not in opened]
     if not missing:
         return
@@ -112,8 +113,9 @@ def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: Exit
     try:
         config = scope.brief.config.resources.get(key)
         field = definition.config_field
+        innermost, attempt.configs[key] = definition.innermost(config if field is None else field.load(config))
         context = InitResourceContext(
-            resource_config=config if field is None else field.load(config),
+            resource_config=attempt.configs[key],
             resources=Resources(
                 {each: opened[each] for each in definition.required_resource_keys}, f"resource {key!r}"
             ),
@@ -124,7 +126,7 @@ def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: Exit
             instance=lambda: scope.instance,
             run=attempt.context.run,
         )
-        return stack.enter_context(definition.open(context))
+        return stack.enter_context(innermost.open(context))
     except Exception as error:
         if scope.lifetime == "run":
             scope.failed[key] = error

@@ -149,6 +149,7 @@ class RunScope:
         self.lifetime = lifetime
         self.local = local
         self.opened: dict[str, Any] = {}  #: resources that live as long as the run
+        self.configs: dict[str, Any] = {}  #: what they were opened with
         self.failed: dict[str, BaseException] = {}  #: those that could not be opened
         self.stack = ExitStack()
         self.lock = threading.RLock()  #: of what is opened once a run: async steps share a process

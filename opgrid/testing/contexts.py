@@ -255,6 +255,7 @@ class _DirectAttempt(Attempt):
             instance=instance,
             loggers=lambda: (),
             local=None,
+            configs={},
         )
         node = SimpleNamespace(
             path=name,

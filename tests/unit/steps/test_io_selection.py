@@ -213,6 +213,33 @@ def test_managers_are_told_the_config_that_they_were_opened_with(
     assert told == [seen] * 4
 
 
+def test_what_makes_the_config_of_a_manager_is_asked_when_that_is_opened() -> None:
+    class Store(IOManager):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            told.append(context.resource_config)
+
+        def load_input(self, context: InputContext) -> Any:
+            told.append(context.resource_config)
+
+    @io_manager(config_schema={"base": str})
+    def store(context: InitResourceContext) -> Store:
+        told.append(context.resource_config)
+        return Store()
+
+    asked = iter("abcdefgh")
+
+    @op
+    def show(a: Any) -> None: ...
+
+    @job(resource_defs={"io_manager": store.configured(lambda _: {"base": next(asked)}, {})})
+    def shows() -> None:
+        show(one())
+
+    assert shows.execute_in_process().success
+    assert told == [{"base": "a"}] * 3  # opened, writing and reading
+    assert next(asked) == "b"
+
+
 def test_a_configurable_manager_is_told_its_config_too() -> None:
     class Store(ConfigurableIOManager):
         base: str
