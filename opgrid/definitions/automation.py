@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from opgrid.definitions.annotations import signature_of
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.names import place_of
@@ -186,7 +187,7 @@ class EvaluationFunction:
         if given and self.context is None:
             args = tuple(each for each in args if each is not given[0])
             kwargs = {name: each for name, each in kwargs.items() if each is not given[0]}
-        bound = inspect.signature(self.fn).bind_partial(*args, **kwargs).arguments
+        bound = signature_of(self.fn).bind_partial(*args, **kwargs).arguments
         for name in self.resources:
             if name not in bound:
                 if not given:

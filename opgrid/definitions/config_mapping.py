@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
+from opgrid.definitions.annotations import signature_of
 from opgrid.definitions.names import place_of
 from opgrid.definitions.ports import ABSENT
 from opgrid.definitions.signature import parameters_of
@@ -99,9 +100,10 @@ def _annotated(fn: Callable[[Any], Any]) -> Any:
     if len(parameters) != 1:
         raise InvalidDefinitionError(f"The config mapping {fn.__name__!r} has to take one parameter, the outer config.")
     (only,) = parameters.values()
-    if only.annotation is ABSENT and fn.__annotations__:
+    (written,) = signature_of(fn).parameters.values()
+    if only.annotation is ABSENT and written.annotation is not written.empty:
         raise InvalidDefinitionError(
             f"The annotation of the config mapping {fn.__name__!r} cannot be resolved: "
-            f"{fn.__annotations__.get(only.name)!r} is not known at {place_of(fn)}."
+            f"{written.annotation!r} is not known at {place_of(fn)}."
         )
     return None if only.annotation is ABSENT else only.annotation

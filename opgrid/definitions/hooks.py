@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias, overload
 
+from opgrid.definitions.annotations import signature_of
 from opgrid.definitions.names import check_name, place_of
 from opgrid.errors import InvalidDefinitionError, InvalidInvocationError
 
@@ -118,7 +119,7 @@ def _hook(
 def _with_one_parameter(fn: Any, name: str, location: str) -> HookFn:
     if not callable(fn) or isinstance(fn, type):
         raise InvalidDefinitionError(f"A hook has to be made of a function, not of {fn!r}.")
-    parameters = inspect.signature(fn).parameters.values()
+    parameters = signature_of(fn).parameters.values()
     needed = [each.name for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
     if len(needed) > 1 or not any(each.kind not in (each.KEYWORD_ONLY, each.VAR_KEYWORD) for each in parameters):
         raise InvalidDefinitionError(

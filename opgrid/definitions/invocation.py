@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.config.env import with_references
+from opgrid.definitions.annotations import signature_of
 from opgrid.definitions.events import DynamicOutput, Output
 from opgrid.errors import (
     InvalidInvocationError,
@@ -79,7 +80,7 @@ def _looks_like_context(value: Any) -> bool:
 def _take_inputs(op: OpDefinition, args: list[Any], named: dict[str, Any], call: dict[str, Any]) -> None:
     positions = [*op.signature.inputs]
     if op.signature.config is not None or op.signature.resources:
-        positions = [name for name in inspect.signature(op.compute_fn).parameters if name != op.signature.context]
+        positions = [name for name in signature_of(op.compute_fn).parameters if name != op.signature.context]
     if len(args) > len(positions):
         raise InvalidInvocationError(
             f"{op.described()} takes {len(positions)} arguments ({listed(positions)}), but got {len(args)}."

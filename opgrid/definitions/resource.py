@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_origin, overload
 from unittest.mock import MagicMock
 
+from opgrid.definitions.annotations import signature_of
 from opgrid.definitions.configured import function_and_schema
 from opgrid.errors import (
     InvalidConfigError,
@@ -196,7 +197,7 @@ def _mock(_: InitResourceContext) -> Any:
 
 def _takes_context(fn: ResourceFn) -> bool:
     try:
-        parameters = inspect.signature(fn).parameters.values()
+        parameters = signature_of(fn).parameters.values()
     except (TypeError, ValueError):
         return True
     return any(

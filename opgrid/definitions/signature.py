@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
+from opgrid.definitions.annotations import signature_of
 from opgrid.definitions.events import DynamicOutput, Output
 from opgrid.definitions.names import check_name, place_of
 from opgrid.definitions.ports import ABSENT, DynamicOut, In, Out
@@ -107,7 +108,7 @@ def with_inputs_as_dict(shape: FunctionShape, declared: Mapping[str, In] | None)
 def parameters_of(function: Callable[..., Any], what: str) -> tuple[dict[str, Parameter], Any]:
     """Every parameter by name (variadic with stars, positional-only with ``/``), and the return annotation."""
     try:
-        signature = inspect.signature(function)
+        signature = signature_of(function)
     except (TypeError, ValueError) as error:
         raise InvalidDefinitionError(
             f"{what} has to be made of a function with a signature; {function!r} has none."
@@ -130,9 +131,16 @@ def parameters_of(function: Callable[..., Any], what: str) -> tuple[dict[str, Pa
 
 
 def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
-    """A postponed annotation made real, also when it names something local to the function that makes the op."""
-    if not isinstance(annotation, str):
-        return annotation
+    """A postponed annotation made real, also when it is in quotes besides."""
+    for _ in range(2):
+        if not isinstance(annotation, str):
+            break
+        annotation = _evaluated_text(annotation, function)
+    return annotation
+
+
+def _evaluated_text(annotation: str, function: Callable[..., Any]) -> Any:
+    """Also when it names something local to the function that makes the op."""
     inner = inspect.unwrap(function)
     namespace = getattr(inner, "__globals__", vars(builtins))
     try:

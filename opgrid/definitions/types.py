@@ -479,6 +479,7 @@ def resolve_type(given: AnyValue, where: str = "") -> Type:
         "typing",
         "typing_extensions",
         "collections.abc",
+        "annotationlib",  # where typing.ForwardRef is from Python 3.14 on
     ):
         return Any
     place = f" ({where})" if where else ""
