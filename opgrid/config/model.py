@@ -36,19 +36,6 @@ class Config(pydantic.BaseModel):
         extra="forbid", frozen=True, validate_default=False, ser_json_inf_nan="constants", populate_by_name=True
     )
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        super().__pydantic_init_subclass__(**options)
-        open_fields = [
-            field
-            for field in cls.model_fields.values()
-            if field.is_required() and type(None) in typing.get_args(field.annotation)
-        ]
-        for field in open_fields:
-            field.default = None
-        if open_fields:
-            cls.model_rebuild(force=True)
-
     @pydantic.model_validator(mode="before")
     @classmethod
     def _as_run_config_says_it(cls, data: Any) -> Any:
@@ -73,6 +60,11 @@ class Config(pydantic.BaseModel):
     def __get_pydantic_core_schema__(
         cls, source: Any, handler: pydantic.GetCoreSchemaHandler
     ) -> pydantic_core.CoreSchema:
+        if not cls.__pydantic_fields_complete__:  # another names this class, which names what had yet to come
+            cls.model_rebuild(raise_errors=False)
+        for field in cls.model_fields.values():
+            if field.is_required() and type(None) in typing.get_args(field.annotation):
+                field.default = None
         schema = handler(source)
         let_references_wait(schema, cls.__name__)
         return schema
@@ -416,6 +408,8 @@ def _field_of(field: Any) -> Field:
 
 
 def _name_of(annotation: Any) -> str:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return " | ".join("None" if each is type(None) else _name_of(each) for each in typing.get_args(annotation))
     return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
 
 

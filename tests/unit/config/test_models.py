@@ -26,6 +26,7 @@ from opgrid import (
     job,
     op,
 )
+from opgrid.config.model import ModelType
 
 
 class Color(enum.Enum):
@@ -572,3 +573,47 @@ def test_a_variable_can_be_looked_at_and_pickled() -> None:
     for variable in (EnvVar("HOST"), EnvVar.int("PORT")):
         again = pickle.loads(pickle.dumps(variable))
         assert (repr(again), again.env_var_name) == (repr(variable), variable.env_var_name)
+
+
+class Zoo(Config):
+    """Names what comes further down, which names what comes further down still."""
+
+    cages: list[Cage] = []
+    gate: Cage | None
+    paint: Paint | None
+
+
+class Cage(Config):
+    paint: Paint
+    spare: Paint | None
+    beside: Cage | None
+    zoo: Zoo | None
+
+
+class Paint(enum.Enum):
+    GREEN = "green"
+
+
+class Garden(Config):
+    size: int | str
+    trees: list[int | None] | None
+
+
+def test_classes_may_name_others_that_come_later() -> None:
+    @op
+    def visit(config: Zoo) -> Zoo:
+        return config
+
+    @job
+    def visits() -> None:
+        visit()
+
+    config = {"cages": [{"paint": "GREEN", "beside": {"paint": "green"}}], "gate": {"paint": "GREEN", "zoo": {}}}
+    green = Cage(paint=Paint.GREEN)
+    expected = Zoo(cages=[Cage(paint=Paint.GREEN, beside=green)], gate=Cage(paint=Paint.GREEN, zoo=Zoo()))
+    assert visits.execute_in_process({"ops": {"visit": {"config": config}}}).output_for_node("visit") == expected
+    assert (expected.paint, green.spare, green.zoo) == (None, None, None)
+
+
+def test_a_union_is_told_with_its_parts() -> None:
+    assert ModelType(Garden).shown() == "Garden {size: int | str, trees: list | None (optional)}"
