@@ -488,6 +488,13 @@ def test_threads_that_go_on_after_their_job_are_named(folder: Path) -> None:
     assert ended.stderr.endswith("Threads that its ops have started go on, and this command with them: 'upload'\n")
 
 
+@pytest.mark.celery
+def test_the_threads_of_a_fleet_of_its_own_are_not_named(folder: Path) -> None:
+    ended = execute(folder, "-j", "simple", "--executor", "celery")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+
+
 def test_what_user_code_raises_elsewhere_is_shown_too(folder: Path) -> None:
     ended = execute(folder, "-j", "tired", "--executor", "in_process", "--json")
     assert re.search(r"STEP_START +gives_up  attempt 2\n", ended.stderr), ended.stderr
