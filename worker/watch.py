@@ -452,20 +452,20 @@ def _signal_name(number: int) -> str:
 def main(argv: Sequence[str]) -> None:
     """``FOLDER DESCRIPTOR``: where the worker's children connect, and the socket that its parent process speaks on."""
     logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/watch] %(message)s")
-    folder, parent = Path(argv[0]), socket.socket(fileno=int(argv[1]))
-    (length,) = LENGTH.unpack(parent.recv(LENGTH.size, socket.MSG_WAITALL))
-    settings = msgspec.json.decode(parent.recv(length, socket.MSG_WAITALL), type=WorkerSettings)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # it ends after the worker, never before
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    (folder / SOCKET).unlink(missing_ok=True)
-    listener.bind(str(folder / SOCKET))
-    listener.listen(256)
-    ring = KeyRing.load(settings.home, create=False)
-    protocol = Protocol(settings.broker_url, Keys(settings.deployment), f"watch-{settings.name}")
-    parent.send(TICK)  # ready
-    with contextlib.closing(protocol):
-        Watch(settings, protocol, ring, folder, parent, listener).run()
+    folder = Path(argv[0])
+    with socket.socket(fileno=int(argv[1])) as parent, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        (length,) = LENGTH.unpack(parent.recv(LENGTH.size, socket.MSG_WAITALL))
+        settings = msgspec.json.decode(parent.recv(length, socket.MSG_WAITALL), type=WorkerSettings)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # it ends after the worker, never before
+        (folder / SOCKET).unlink(missing_ok=True)
+        listener.bind(str(folder / SOCKET))
+        listener.listen(256)
+        ring = KeyRing.load(settings.home, create=False)
+        protocol = Protocol(settings.broker_url, Keys(settings.deployment), f"watch-{settings.name}")
+        parent.send(TICK)  # ready
+        with contextlib.closing(protocol):
+            Watch(settings, protocol, ring, folder, parent, listener).run()
     shutil.rmtree(folder, ignore_errors=True)  # a worker that was killed has left it
 
 

@@ -183,7 +183,7 @@ class Nursery:
         """In a fork of this process, which has none."""
         self._lock = threading.Lock()
         if self._zygote is not None:
-            self._zygote.control.close()
+            self._zygote.forget()
             self._zygote = None
 
 
@@ -238,6 +238,12 @@ class _Zygote:
             file.write(_encode(modules))
             file.seek(0)
             self.ask(wanted, [file.fileno()])
+
+    def forget(self) -> None:
+        """In a fork of this process."""
+        self.control.close()
+        if self.process is not None:
+            self.process.returncode = 0  # Popen warns of one that nobody has waited for; who forked does
 
     def dismiss(self) -> None:
         """It goes when its last child has gone."""

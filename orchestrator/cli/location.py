@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import msgspec
 
@@ -22,9 +23,10 @@ def main(args: Sequence[str]) -> None:
     """``[file descriptor, name of the location, code target as JSON]``."""
     descriptor, name, code = args
     threading.Thread(target=_end_with, args=(os.getppid(),), name="opgrid-parent", daemon=True).start()
-    instance = functools.cache(lambda: Instance.of(Settings.load()))
     target = msgspec.json.decode(code, type=CodeTarget)
-    with socket.socket(fileno=int(descriptor)) as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(socket.socket(fileno=int(descriptor)))
+        instance = functools.cache(lambda: stack.enter_context(Instance.of(Settings.load())))
         serve(connection, Evaluator(name, target, instance))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def remote(): say()
 def local(): say()
 
 @sensor(job=local, minimum_interval_seconds=0, default_status=DefaultSensorStatus.RUNNING)
-def NAME(context): return RunRequest(run_key="once")
+def NAME(context): return RunRequest(run_key="once", tags={"earlier": str(len(context.instance.get_runs()))})
 """
 
 
@@ -71,6 +72,7 @@ def test_all_of_it_in_one_terminal(service: Service, tmp_path: Path) -> None:
     file.parent.mkdir()
     file.write_text(CODE.replace("NAME", "first"))
     code = CodeTarget(file=str(file), working_directory=str(file.parent))
+    service.environ["PYTHONWARNINGS"] = "default"
     dev = service.start("dev", "-f", str(file), "-d", str(file.parent), "-c", "1")
     until(lambda: service.store.launched("sensor:devjobs.py:first"), say=service.logs)
     (run_id,) = service.store.launched("sensor:devjobs.py:first").values()
@@ -84,6 +86,7 @@ def test_all_of_it_in_one_terminal(service: Service, tmp_path: Path) -> None:
     dev.send_signal(signal.SIGINT)
     assert dev.wait(29) == 0, service.logs()  # a worker that does not stop is killed after 30
     until(lambda: not processes_of(tmp_path), say=lambda: f"{processes_of(tmp_path)}")
+    assert not re.search("(Resource|Deprecation)Warning", service.logs())
 
 
 def launched(service: Service, code: CodeTarget, job: str) -> RunId:
