@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from multiprocessing import process
 from typing import Any, Final
 
 import billiard.pool
@@ -22,6 +23,8 @@ _GATHER_AT: Final = 256  #: events
 #: Tenths of a second that a child that has to end waits for its parent to read its last answer. A parent that drains
 #: may have stopped reading; nothing is lost by it, since steps report to their coordinator.
 _WAIT_TO_BE_HEARD: Final = 10
+#: This process, as the standard library sees it before it has children.
+_MAIN: Final = process.current_process()
 
 
 def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) -> None:
@@ -67,6 +70,7 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
     def on_fork(**_: object) -> None:
         billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _WAIT_TO_BE_HEARD
         os.setsid()  # killing a step kills what it started, and nothing else
+        _let_ops_start_processes()
         parent.connection.close()
         parent.adopted.close()
         child = Child(settings, code, ring, parent.folder, parent.speaking)
@@ -78,6 +82,16 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
 
     worker_process_init.connect(on_fork, weak=False)
     worker_ready.connect(on_ready, weak=False)
+
+
+def _let_ops_start_processes() -> None:
+    """Celery's pool is made of billiard, which has the standard library's ``multiprocessing`` take its child for a
+    daemon, and those may have no children. To that it is a process like others again: what a step has started ends
+    with it.
+    """
+    name = process.current_process().name
+    vars(process)["_current_process"] = _MAIN
+    _MAIN.name = name
 
 
 def hand_over_at_once(pool: Any, hub: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -72,6 +73,14 @@ def fail() -> None:
 @op
 def fail_for_good() -> None:
     raise Failure("never again", metadata={"cause": "test"}, allow_retries=False)
+
+
+@op
+def start_a_process() -> None:
+    started = multiprocessing.get_context("spawn").Process(target=os._exit, args=[3])
+    started.start()
+    started.join()
+    assert started.exitcode == 3
 
 
 @op
@@ -173,6 +182,7 @@ def contract() -> None:
     spread().map(add_one.alias("add_to_each"))
     fail()
     fail_for_good()
+    start_a_process()
     be_killed()
     leave()
     sleep_alone()

@@ -183,6 +183,9 @@ class ExecutorContract:
         assert not end.allow_retries
         assert "cause" in end.error.metadata
 
+    def test_ops_may_start_processes(self, run: Conversation) -> None:
+        assert isinstance(run.run("start_a_process"), StepSucceeded)
+
     def test_loss_costs_its_own_step_only(self, run: Conversation) -> None:
         if not run.executor.crosses_processes:
             pytest.skip("a step that kills this executor's process kills the test")
