@@ -30,6 +30,20 @@ class CodeMissing(LoadError):
         return f"This worker has no job {self.job!r} of {self.location or 'that location'} (it serves: {here})."
 
 
+class JobUnreadable(LoadError):
+    """A job that travelled by value, and needs what is not here."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def describe(self) -> str:
+        return (
+            f"This run's job came by value, and cannot be read here ({self.problem}). Workers need the modules that "
+            "its ops were imported from; or pass reconstructable(job), and have workers serve its file or module."
+        )
+
+
 class Code:
     """All code locations that this worker serves."""
 
@@ -75,9 +89,14 @@ class Code:
 
 @lru_cache(maxsize=16)
 def unpickled_job(sealed: bytes, ring: KeyRing) -> JobDefinition:
-    """A job that travelled by value. PayloadRejected before anything is unpickled that we did not sign."""
+    """A job that travelled by value. Raises JobUnreadable; PayloadRejected before anything is unpickled that we did not
+    sign.
+    """
     (data,) = open_sealed(sealed, PURPOSE_JOB, ring)
-    job = cloudpickle.loads(data)
+    try:
+        job = cloudpickle.loads(data)
+    except (Exception, SystemExit) as error:
+        raise JobUnreadable(f"{type(error).__name__}: {error}") from error
     if not isinstance(job, JobDefinition):
         raise PayloadRejected(f"a {type(job).__name__} came where a job should be")
     return job

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import pickle
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from opgrid.broker.keys import Keys, priority_step
 from opgrid.broker.messages import (
@@ -15,6 +19,7 @@ from opgrid.broker.messages import (
     Dispatch,
     encode_run,
     label,
+    open_events,
     open_tasks,
     read_message,
     sign_tasks,
@@ -22,13 +27,16 @@ from opgrid.broker.messages import (
 )
 from opgrid.broker.protocol import Outgoing
 from opgrid.contracts.config import ExecutorChoice
+from opgrid.contracts.events import EngineNote
 from opgrid.contracts.tasks import Gathered, JobRef, OutputRef, RunBrief, StepTask, TaskInput
+from opgrid.contracts.told import unfolded
 from opgrid.errors import PayloadRejected
 from opgrid.ids import NodePath, RunId, StepKey
+from opgrid.io.envelope import seal
 from opgrid.io.keys import KeyRing
 from worker.along import words
 from worker.child import Child
-from worker.code import Code
+from worker.code import PURPOSE_JOB, Code
 from worker.settings import WorkerSettings
 
 RING = KeyRing(b"a" * 32)
@@ -100,3 +108,23 @@ def test_long_steps_that_came_together_are_handed_back_one_by_one_and_whole(chil
         assert isinstance(stored, bytes)
         found.append(open_tasks(again, stored))
     assert found == [[tasks[1]], [tasks[0]]]
+
+
+def test_a_job_by_value_that_needs_what_is_not_here_is_handed_back_with_the_reason(child: Child) -> None:
+    """It could not be seen to wait for ever otherwise: the message was gone, and sent again, and so on."""
+    protocol = child.protocol
+    protocol.client.set(child.keys.job("v"), seal(PURPOSE_JOB, [pickle.dumps(Elsewhere())], RING))
+    content, data = encode_run(replace(RUN, job=JobRef("job", "hash", value="v")))
+    protocol.publish("r", "s", [Outgoing("", b"", [(TASK.step, TASK.attempt)])])
+    dispatch, _ = sign_tasks(content, [TASK], RING)
+    assert child.run(dispatch, "q", data.decode()) == "handed back: back"
+    ((_, fields),) = protocol.client.xrange(child.keys.events("s"))
+    (note,) = unfolded(open_events(fields[b"d"], RING))
+    assert isinstance(note, EngineNote)
+    assert "cannot be read here (ModuleNotFoundError: No module named 'of_who_launched_it')" in note.message
+    assert "reconstructable(job)" in note.message
+
+
+class Elsewhere:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, ("of_who_launched_it",)
