@@ -66,8 +66,10 @@ export function Workers() {
                           {worker.name}
                         </span>
                         {!worker.understands && (
-                          <div className="status bad" title="It gets nothing of what this service sends">
-                            <Icon name="warning" /> another version of opgrid{worker.release && `: ${worker.release}`}
+                          <div>
+                            <span className="status bad" title="It gets nothing of what this service sends">
+                              <Icon name="warning" /> another version of opgrid{worker.release && `: ${worker.release}`}
+                            </span>
                           </div>
                         )}
                         {worker.children.length > 0 && (
