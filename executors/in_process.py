@@ -26,7 +26,7 @@ from opgrid.definitions.op import OpDefinition
 from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
-from opgrid.steps import attempts, event_loop
+from opgrid.steps import event_loop, reports
 from opgrid.steps.bell import Bell
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import deadline, passed_on
@@ -94,7 +94,7 @@ class InProcessExecutor(Executor):
         if self._waiting and not self._announced and self._is_to_be_seen(self._waiting[0]):
             task = self._waiting[0].task
             self._announced.add(task.id)
-            self._events.append(attempts.started(task, os.getpid()))
+            self._events.append(reports.started(task, os.getpid()))
         elif self._waiting:
             with passed_on():
                 self._work()
@@ -114,7 +114,7 @@ class InProcessExecutor(Executor):
             task = entry.task
             if task.run_id == run_id and (task.step, task.attempt) in unwanted:
                 self._announced.discard(task.id)
-                self._events.append(attempts.canceled(task))
+                self._events.append(reports.canceled(task))
             else:
                 kept.append(entry)
         heapq.heapify(kept)
@@ -233,11 +233,11 @@ class InProcessExecutor(Executor):
         if self._announced and task.id in self._announced:
             self._announced.discard(task.id)
         else:
-            self._events.append(attempts.started(task, os.getpid()))
+            self._events.append(reports.started(task, os.getpid()))
         try:
             return self._scope(brief)
         except OpGridError as error:
-            self._events.append(attempts.unable(task, ErrorInfo.of(error)))
+            self._events.append(reports.unable(task, ErrorInfo.of(error)))
             return None
 
     def _run(self, task: StepTask, scope: RunScope, op: OpDefinition) -> Terminal:
@@ -255,7 +255,7 @@ class InProcessExecutor(Executor):
         try:
             if type(outcome.event) is StepCanceled and _is_over(task, started):
                 at = self._events.index(outcome.event)
-                self._events[at] = outcome.event = attempts.timed_out(task, time.monotonic() - started)
+                self._events[at] = outcome.event = reports.timed_out(task, time.monotonic() - started)
             outcome.run_hooks(self._sink)
         finally:
             outcome.close()
@@ -278,7 +278,7 @@ class InProcessExecutor(Executor):
             sink = _Sink(told)
             with run_step(task, scope, sink) as outcome:
                 if isinstance(outcome.event, StepCanceled) and _is_over(task, started):
-                    told[told.index(outcome.event)] = outcome.event = attempts.timed_out(
+                    told[told.index(outcome.event)] = outcome.event = reports.timed_out(
                         task, time.monotonic() - started
                     )
                 outcome.run_hooks(sink)

@@ -29,7 +29,7 @@ from opgrid.contracts.fusing import following
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import StepKey
-from opgrid.steps import attempts
+from opgrid.steps import reports
 from opgrid.steps.interrupts import deadline
 from opgrid.steps.runner import Outcome, run_step
 from opgrid.steps.scope import RunScope
@@ -398,7 +398,7 @@ class Ride:
                 seconds = time.monotonic() - self._begun
                 started.end_all()
                 if not canceled and task.timeout is not None and seconds >= task.timeout:
-                    event = outcome.event = attempts.timed_out(task, seconds)
+                    event = outcome.event = reports.timed_out(task, seconds)
         except Exception as error:  # ours: what user code raises is an outcome
             _log.exception("Step %s of run %s was given up.", task.step, task.run_id)
             event = self._telling.lost(task, f"its worker failed: {type(error).__name__}: {error}")

@@ -25,7 +25,7 @@ from opgrid.io.parcels import parcel_of
 from opgrid.io.pending import Store
 from opgrid.io.redis import RedisStore, keys_of
 from opgrid.io.selection import DEFAULT_KEY
-from opgrid.steps import attempts
+from opgrid.steps import reports
 from opgrid.steps.runner import Outcome
 from opgrid.steps.scope import RunScope
 from worker.chains import Chains
@@ -232,7 +232,7 @@ class Telling:
         return seal_events([self.start_of(item)], self._means.ring) if item.told else b""
 
     def start_of(self, item: Item) -> StepStarted:
-        return attempts.started(item.task, os.getpid(), item.claim, self._means.settings.name)
+        return reports.started(item.task, os.getpid(), item.claim, self._means.settings.name)
 
     def _accept(self, said: Sequence[Said]) -> None:
         ended, self.ended = self.ended[: len(said)], self.ended[len(said) :]

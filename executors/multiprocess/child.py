@@ -31,7 +31,7 @@ from opgrid.errors import LoadError, OpGridError
 from opgrid.ids import RunId, StepKey
 from opgrid.io import filesystem  # noqa: F401 (what keeps most values: processes are forked from one that has it)
 from opgrid.loading import check_packages, job_for, load
-from opgrid.steps import attempts
+from opgrid.steps import reports
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import interruptible, shielded
 from opgrid.steps.runner import Terminal, run_step
@@ -175,11 +175,11 @@ class Child:
     def _do(self, wanted: frames.Do) -> None:
         task, sink = wanted.task, _Sink(self._channel)
         if wanted.after is None:
-            sink.emit(attempts.started(task, os.getpid(), wanted.claim, _HOST))
+            sink.emit(reports.started(task, os.getpid(), wanted.claim, _HOST))
         try:
             scope = self._scope(task.run_id)
         except Exception as problem:
-            sink.emit(attempts.unable(task, ErrorInfo.of(problem)))
+            sink.emit(reports.unable(task, ErrorInfo.of(problem)))
             self._done(sink, None)
             return
         if wanted.after is not None:
@@ -201,7 +201,7 @@ class Child:
             if following is None:
                 return
             task, claim = following, frames.claim_of(first, place)
-            sink.emit(attempts.started(task, os.getpid(), claim, _HOST))
+            sink.emit(reports.started(task, os.getpid(), claim, _HOST))
 
     def _run(self, task: StepTask, claim: str, scope: RunScope, sink: _Sink) -> Terminal:
         op = scope.node(task.node).op

@@ -36,7 +36,7 @@ from opgrid.contracts.wire import decode_events, encode_brief
 from opgrid.errors import SettingsError
 from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.loading import by_value
-from opgrid.steps import attempts
+from opgrid.steps import reports
 from opgrid.steps.bell import Bell
 from opgrid.zygote.nursery import Nursery, nursery
 
@@ -154,7 +154,7 @@ class MultiprocessExecutor(Executor):
         for entry in self._waiting:
             task, hooks = entry.wanted.task, entry.wanted.after
             if hooks is None and task.run_id == run_id and (task.step, task.attempt) in unwanted:
-                self._events.append(attempts.canceled(task))
+                self._events.append(reports.canceled(task))
             else:
                 kept.append(entry)
         heapq.heapify(kept)
@@ -330,7 +330,7 @@ class MultiprocessExecutor(Executor):
             elif task is not None and isinstance(event, StepSucceeded):
                 self._seconds[task.node] = event.seconds
             if child.reason == "timed out" and task is not None and isinstance(event, StepCanceled):
-                self._events.append(attempts.timed_out(task, time.monotonic() - child.started, orphaned=True))
+                self._events.append(reports.timed_out(task, time.monotonic() - child.started, orphaned=True))
             else:
                 self._events.append(event)
 
@@ -375,7 +375,7 @@ class MultiprocessExecutor(Executor):
         task = entry.wanted.task
         if task.id in self._unwanted:
             self._unwanted.discard(task.id)
-            self._events.append(attempts.canceled(task))
+            self._events.append(reports.canceled(task))
         else:
             heapq.heappush(self._waiting, entry)
 
@@ -399,9 +399,9 @@ class MultiprocessExecutor(Executor):
         child.doing.popleft()
         self._requeue(child)
         if reason == "canceled" and not child.ended:
-            self._events.append(attempts.canceled(task))
+            self._events.append(reports.canceled(task))
         elif reason == "timed out" and not child.ended:
-            self._events.append(attempts.timed_out(task, seconds, orphaned=True))
+            self._events.append(reports.timed_out(task, seconds, orphaned=True))
         else:
             self._events.append(msgspec.structs.replace(_lost(task, child.pid, code), after_end=child.ended))
 
@@ -411,7 +411,7 @@ class MultiprocessExecutor(Executor):
         """
         if self._waiting:
             task = heapq.heappop(self._waiting).wanted.task
-            self._events.append(attempts.started(task, 0, worker=_HOST))
+            self._events.append(reports.started(task, 0, worker=_HOST))
             self._events.append(_lost(task, 0, code, "before it was ready"))
 
     def _forget(self, child: Process) -> int | None:
@@ -451,7 +451,7 @@ class MultiprocessExecutor(Executor):
         """A step that was thought to be quick tells that it began when it ends."""
         if not child.begun and not child.ended:
             child.begun = True
-            self._events.append(attempts.started(task, child.pid, child.claim, _HOST))
+            self._events.append(reports.started(task, child.pid, child.claim, _HOST))
 
     def _next_alarm(self) -> float:
         alarms = [child.kill_at for child in self._children if child.kill_at is not None]

@@ -22,7 +22,7 @@ from opgrid.crash_points import reach
 from opgrid.definitions.events import Failure, RetryRequested
 from opgrid.errors import InvalidConfigError, ResourceFunctionError, TypeCheckDidNotPass, UserCodeExecutionError
 from opgrid.ids import node_of
-from opgrid.steps import attempts, interrupts
+from opgrid.steps import interrupts, reports
 from opgrid.steps.attempt import CURRENT, Attempt
 from opgrid.steps.call import call_op
 from opgrid.steps.forks import end_copies
@@ -122,7 +122,7 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
     except BaseException as raised:  # whatever user code raises, its attempt has ended
         if interrupts.is_one(raised):
             error = raised
-            event = attempts.canceled(task)
+            event = reports.canceled(task)
         else:
             error = _users(raised)
             event = _failed(task, raised, time.monotonic() - started)

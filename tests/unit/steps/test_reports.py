@@ -10,7 +10,7 @@ import pytest
 from opgrid.contracts.events import ErrorInfo, StepEvent
 from opgrid.contracts.tasks import StepTask
 from opgrid.ids import NodePath, RunId, StepKey
-from opgrid.steps import attempts
+from opgrid.steps import reports
 
 TASK = StepTask(RunId("r"), StepKey("g.a"), NodePath("g.a"), op="a", attempt=3, timeout=2.0)
 
@@ -18,10 +18,10 @@ TASK = StepTask(RunId("r"), StepKey("g.a"), NodePath("g.a"), op="a", attempt=3, 
 @pytest.mark.parametrize(
     "tell",
     [
-        lambda: attempts.started(TASK, 7, "c", "w"),
-        lambda: attempts.canceled(TASK),
-        lambda: attempts.unable(TASK, ErrorInfo("LoadError", "no such module")),
-        lambda: attempts.timed_out(TASK, 2.5),
+        lambda: reports.started(TASK, 7, "c", "w"),
+        lambda: reports.canceled(TASK),
+        lambda: reports.unable(TASK, ErrorInfo("LoadError", "no such module")),
+        lambda: reports.timed_out(TASK, 2.5),
     ],
 )
 def test_which_attempt_it_was_and_when(tell: Callable[[], StepEvent], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_which_attempt_it_was_and_when(tell: Callable[[], StepEvent], monkeypatc
 
 
 def test_what_could_not_be_run_is_not_tried_again_and_what_took_too_long_may_be() -> None:
-    assert not attempts.unable(TASK, ErrorInfo("LoadError", "no such module")).allow_retries
-    late = attempts.timed_out(TASK, 2.5)
+    assert not reports.unable(TASK, ErrorInfo("LoadError", "no such module")).allow_retries
+    late = reports.timed_out(TASK, 2.5)
     assert late.allow_retries and late.timed_out and late.seconds == 2.5
     assert late.error.message == "Step 'g.a' was stopped after 2.5 s: its timeout is 2 s."
