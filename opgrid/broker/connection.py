@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -51,6 +51,8 @@ class BrokerAddress:
         user = unquote(parts.username) if parts.username else query.pop("username", None)
         password = unquote(parts.password) if parts.password else query.pop("password", None)
         try:
+            if _cut_short(parts):
+                raise ValueError("/, ? and # in a name or password are written %2F, %3F and %23")
             if parts.scheme in ("unix", "redis+socket", "redis+unix", "socket"):
                 database = int(query.pop("virtual_host", query.pop("db", "0")).lstrip("/") or 0)
                 place = unquote(parts.path)
@@ -97,6 +99,16 @@ class BrokerAddress:
         if self.password is None:
             return f"{quote(self.username, safe='')}@" if self.username else ""
         return f"{quote(self.username or '', safe='')}:{quote(self.password, safe='')}@"
+
+
+def _cut_short(parts: SplitResult) -> bool:
+    """Whether the place of the server seems to have ended within the password."""
+    parameter = parts.query.partition("@")[0]
+    return (
+        "@" in parts.fragment
+        or (parts.scheme in ("redis", "rediss") and "@" in parts.path)
+        or ("@" in parts.query and "=" not in parameter)
+    )
 
 
 def hide_password(url: str) -> str:

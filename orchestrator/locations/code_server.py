@@ -18,13 +18,14 @@ import msgspec
 from opgrid.contracts.events import ErrorInfo
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
-from orchestrator.locations.messages import Answer, Failed, decode_asked, encode
+from orchestrator.locations.messages import Answer, Describe, Failed, decode_asked, encode
 from orchestrator.locations.process import LocationBroken, LocationProcess
 from orchestrator.locations.secure import Channel, NotTrusted
 
 _GREETING: Final = 5.0  #: seconds
 _MOST: Final = 64  #: connections at a time
 _LOOK: Final = 0.5
+_LOADING: Final = 120.0  #: seconds that the first look at the code may take
 
 _log = logging.getLogger("opgrid.code")
 
@@ -39,6 +40,7 @@ class CodeServer:
         self._open: set[socket.socket] = set()
 
     def run(self) -> None:
+        threading.Thread(target=self._try, daemon=True).start()
         self._bound.listen(_MOST)
         self._bound.settimeout(_LOOK)
         with self._bound:
@@ -60,6 +62,20 @@ class CodeServer:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def _try(self) -> None:
+        """Loads the code once, for who reads the log: those who connect, maybe days later, are told themselves."""
+        try:
+            process = LocationProcess(self._code.location, self._code, self._environ)
+            try:
+                answer = process.ask(Describe(), _LOADING)
+            finally:
+                process.kill()
+        except LocationBroken as broken:
+            _log.warning("The code cannot be loaded: %s", broken)
+            return
+        if isinstance(answer, Failed):
+            _log.warning("The code cannot be loaded: %s: %s", answer.error.kind, answer.error.message)
 
     def _serve(self, connection: socket.socket, address: tuple[str, int]) -> None:
         try:

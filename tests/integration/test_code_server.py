@@ -51,3 +51,15 @@ def test_sensors_and_chains_of_code_that_is_elsewhere(tmp_path: Path, database_u
         assert run.tags["opgrid/upstream_run_id"] == loaded
     finally:
         service.close()
+
+
+def test_code_that_cannot_be_loaded_is_told_where_it_is_served(tmp_path: Path, database_url: str) -> None:
+    KeyRing.load(str(tmp_path))
+    service = Service(tmp_path, database_url, None)
+    try:
+        service.start("code-server", "start", "-f", str(tmp_path / "missing.py"), "--port", "0")
+        log = service.last_log
+        until(lambda: f"cannot be loaded: LoadError: There is no file {tmp_path}/missing.py" in log.read_text())
+        assert "is at" in log.read_text()  # it may be there later: each connection loads it anew
+    finally:
+        service.close()

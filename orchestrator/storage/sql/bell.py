@@ -37,12 +37,16 @@ class Bell(Protocol):
 def bell_of(engine: Engine) -> Bell:
     if engine.dialect.name == "postgresql":
         return _Notifications(engine)
-    database = engine.url.database
-    return _Pipe(Path(f"{database}-bell")) if database and hasattr(os, "mkfifo") else _Silence()
+    if not engine.url.database or not hasattr(os, "mkfifo"):
+        return _Silence()
+    database = Path(engine.url.database)
+    return _Pipe(database.with_name(f".{database.name}-bell"))
 
 
 class _Pipe:
-    """A named pipe beside the database file: all who use that are on one machine."""
+    """A named pipe beside the database file: all who use that are on one machine. Its name begins with a dot, for who
+    copies ``opgrid.db*`` would wait at it for ever.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

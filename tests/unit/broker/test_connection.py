@@ -48,6 +48,14 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         BrokerAddress.parse(url)
 
 
+@pytest.mark.parametrize("mark", ["/", "?", "#"])
+def test_a_password_that_is_not_escaped_is_not_shown_in_the_error(mark: str) -> None:
+    with pytest.raises(SettingsError, match="%2F") as refused:
+        BrokerAddress.parse(f"redis://:one{mark}two@host:6379/0")
+    assert "one" not in str(refused.value) and "two" not in str(refused.value)
+    assert BrokerAddress.parse("redis://host/1?password=a@b").password == "a@b"
+
+
 def test_passwords_are_not_shown() -> None:
     assert hide_password("redis://me:pw@host/1") == "redis://me:***@host/1"
     assert hide_password("redis://host/1") == "redis://host/1"

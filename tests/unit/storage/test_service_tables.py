@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -366,6 +369,13 @@ def test_many_who_take_the_last_slot_of_a_pool_at_once(store: SqlStore, database
             store.free_slots([slot for taken in granted for slot in taken])
     for each in stores:
         each.close()
+
+
+def test_who_copies_the_files_of_a_database_does_not_meet_the_pipe(tmp_path: Path) -> None:
+    with closing(SqlStore(f"sqlite:///{tmp_path}/opgrid.db")) as store:
+        store.wait_for_bell(0.0)
+        assert not [each for each in glob.glob(f"{tmp_path}/*") if not os.path.isfile(each)]
+        assert any(each.is_fifo() for each in tmp_path.iterdir())
 
 
 def test_who_waits_for_runs_is_told_by_other_processes(store: SqlStore, database_url: str) -> None:
