@@ -68,6 +68,11 @@ class Scalar(ConfigType):
     def check(self, value: Any, path: str, report: Report) -> Any:
         if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
             report.wrong(path, f"expected {self.name}, got {value!r} ({type(value).__name__}).")
+        elif float in self.kinds and type(value) is int:
+            try:
+                float(value)
+            except OverflowError:
+                report.wrong(path, f"expected {self.name}, got an int of {value.bit_length()} bits: it is too large.")
         return value
 
     def load(self, value: Any) -> Any:
@@ -83,8 +88,21 @@ class Scalar(ConfigType):
         return self._example
 
 
+def _check_keys(value: Any, path: str, report: Report) -> None:
+    """Of what no schema describes: run config is kept as JSON, which has keys of text only."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                report.wrong(f"{path}:{key}", f"a key in config is text, this one is {key!r}: write {str(key)!r}.")
+            _check_keys(each, f"{path}:{key}", report)
+    elif isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            _check_keys(each, f"{path}[{number}]", report)
+
+
 class AnyType(ConfigType):
     def check(self, value: Any, path: str, report: Report) -> Any:
+        _check_keys(value, path, report)
         return value
 
     def shown(self) -> str:
@@ -309,6 +327,11 @@ class Permissive(Shape):
 
     def _undefined(self, key: str, path: str, report: Report) -> None:
         pass
+
+    def check(self, value: Any, path: str, report: Report) -> Any:
+        if isinstance(value, Mapping):
+            _check_keys(self._more(value), path, report)
+        return super().check(value, path, report)
 
     def _more(self, value: Mapping[str, Any]) -> dict[str, Any]:
         return {key: each for key, each in value.items() if key not in self._fields}
