@@ -79,7 +79,7 @@ def backfill_and_show(
         raise InvariantViolationError(f"Job {name!r} has no partitions, so that there is nothing to backfill.")
     with _opened() as (settings, store):
         keys = [str(key) for key in job.partitions_def.get_partition_keys(None, Instance(store, settings.home))]
-        last = backfills.last_runs(store, name, keys)
+        last = backfills.last_runs(store, source.name, name, keys)
         only = clauses_of([partitions]) if partitions else ()
         wanted = backfills.chosen(keys, only=only, start=start, end=end, last=last, missing=missing, failed=failed)
         parents = {key: last[key].run_id for key in wanted if key in last and last[key].status is RunStatus.FAILURE}

@@ -24,6 +24,7 @@ def run() -> None:
 @run.command("list")
 @click.option("--limit", type=click.IntRange(1), default=25, show_default=True)
 @click.option("-j", "--job", "job", help="Only runs of this job.")
+@click.option("-l", "--location", "location", help="Only runs of this code location.")
 @click.option(
     "--status",
     "statuses",
@@ -32,7 +33,7 @@ def run() -> None:
     help="Only runs of this status; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
-def list_runs(limit: int, job: str | None, statuses: Sequence[str], as_json: bool) -> None:
+def list_runs(limit: int, job: str | None, location: str | None, statuses: Sequence[str], as_json: bool) -> None:
     """Runs, newest first."""
     from orchestrator.cli.driving import seconds, summary
     from orchestrator.instance import Instance
@@ -40,7 +41,7 @@ def list_runs(limit: int, job: str | None, statuses: Sequence[str], as_json: boo
     from orchestrator.storage.records import RunsFilter
 
     with Instance.of(Settings.load()) as instance:
-        wanted = RunsFilter(job_name=job, statuses=tuple(RunStatus(status) for status in statuses))
+        wanted = RunsFilter(job_name=job, location=location, statuses=tuple(RunStatus(each) for each in statuses))
         found = instance.get_runs(wanted, limit)
         if as_json:
             click.echo(json.dumps([summary(instance, record) for record in found]))
@@ -49,7 +50,7 @@ def list_runs(limit: int, job: str | None, statuses: Sequence[str], as_json: boo
             created = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
             took = "" if seconds(record) is None else f"{seconds(record):.2f} s"
             click.echo(f"{record.run_id}  {record.status.value:<11}  {created}  {took:>10}  {record.job}")
-        if not found and (job or statuses):
+        if not found and (job or location or statuses):
             click.echo("There are no such runs.", err=True)
         elif not found:
             click.echo("There are no runs yet. Start one with: opgrid job execute -f FILE -j JOB", err=True)

@@ -27,11 +27,11 @@ class LastRun(NamedTuple):
         return self.status in _FAILED
 
 
-def last_runs(store: ServiceStore, job: str, keys: Sequence[str]) -> dict[str, LastRun]:
+def last_runs(store: ServiceStore, location: str, job: str, keys: Sequence[str]) -> dict[str, LastRun]:
     """The latest run of each partition of a job, also one that was for several; those that never ran are missing."""
-    last = {key: LastRun(*found) for key, found in store.last_by_tag(job, PARTITION_TAG).items()}
+    last = {key: LastRun(*found) for key, found in store.last_by_tag(location, job, PARTITION_TAG).items()}
     places = {key: place for place, key in enumerate(keys)}
-    for text, found in store.last_by_tag(job, PARTITION_RANGE_TAG).items():
+    for text, found in store.last_by_tag(location, job, PARTITION_RANGE_TAG).items():
         span, run = PartitionKeyRange.parse(text), LastRun(*found)
         if span is None or span.start not in places or span.end not in places:
             continue

@@ -293,6 +293,7 @@ def _fits(run: RunRecord, wanted: RunsFilter) -> bool:
     return (
         (not wanted.run_ids or run.run_id in wanted.run_ids)
         and (wanted.job_name is None or run.job == wanted.job_name)
+        and (wanted.location is None or run.location in ("", wanted.location))
         and (not wanted.statuses or run.status in wanted.statuses)
         and all(run.brief.tags.get(key) in values for key, values in wanted.values_of_tags().items())
         and wanted.snapshot_id in (None, run.snapshot)

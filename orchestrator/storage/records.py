@@ -156,6 +156,7 @@ class RunsFilter:
     created_after: float | datetime | None = None
     created_before: float | datetime | None = None
     exclude_subruns: bool | None = None  #: true: those of backfills do not count
+    location: str | None = None  #: code location; those of before that was kept count everywhere
 
     def values_of_tags(self) -> dict[str, list[str]]:
         """Of each tag, those that a run may have."""

@@ -222,8 +222,8 @@ class ServiceStore(Store, Protocol):
         """Stored plans and snapshots, those that are there."""
         ...
 
-    def last_runs(self, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
-        """Of each of these jobs the latest, newest first; those that never ran are missing."""
+    def last_runs(self, location: str, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
+        """Of each of these jobs of a code location the latest, newest first; those that never ran are missing."""
         ...
 
     def steps_of(self, run_ids: Sequence[RunId]) -> dict[RunId, list[StepRecord]]:
@@ -258,7 +258,7 @@ class ServiceStore(Store, Protocol):
         """Of all runs, the longest first."""
         ...
 
-    def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus, int]]:
+    def last_by_tag(self, location: str, job: str, key: str) -> dict[str, tuple[RunId, RunStatus, int]]:
         """For each value of a tag the latest run of a job that has it, with its number: higher ones are later."""
         ...
 

@@ -320,7 +320,7 @@ def _options(
     given = params.partition_names or ()
     if not (given or params.all_partitions or params.range_start or params.range_end):
         raise InvariantViolationError("Say which partitions: partitionNames, a range, or allPartitions.")
-    last = backfills.last_runs(backend.store, job, answer.keys)
+    last = backfills.last_runs(backend.store, location.name, job, answer.keys)
     keys = backfills.chosen(
         answer.keys,
         only=given,

@@ -562,18 +562,23 @@ class RunsFilterInput:
     created_after: float | None = None
     created_before: float | None = None
     mode: str | None = None
+    repository_location_name: str | None = None
 
     def record(self) -> RunsFilter:
+        tags: dict[str, list[str]] = {}
+        for tag in self.tags or ():
+            tags.setdefault(tag.key, []).append(tag.value)
         return RunsFilter(
-            tuple(each for each in self.run_ids or () if each is not None),
-            self.job_name or self.pipeline_name,
-            tuple(self.statuses or ()),
-            {tag.key: tag.value for tag in self.tags or ()},
-            self.snapshot_id,
-            self.created_after,
-            self.created_before,
-            self.updated_after,
-            self.updated_before,
+            run_ids=tuple(each for each in self.run_ids or () if each is not None),
+            job_name=self.job_name or self.pipeline_name,
+            statuses=tuple(self.statuses or ()),
+            tags=tags,
+            snapshot_id=self.snapshot_id,
+            updated_after=self.updated_after,
+            updated_before=self.updated_before,
+            created_after=self.created_after,
+            created_before=self.created_before,
+            location=self.repository_location_name,
         )
 
 

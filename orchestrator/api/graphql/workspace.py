@@ -60,13 +60,13 @@ class Mode:
 class LastRuns:
     """The latest runs of jobs that are shown together, read for all of them at once."""
 
-    def __init__(self, backend: Backend, jobs: Sequence[str]) -> None:
-        self._backend, self._jobs = backend, jobs
+    def __init__(self, backend: Backend, location: str, jobs: Sequence[str]) -> None:
+        self._backend, self._location, self._jobs = backend, location, jobs
         self._read: dict[int, dict[str, list[Run]]] = {}
 
     def of(self, job: str, limit: int) -> list[Run]:
         if limit not in self._read:
-            found = self._backend.store.last_runs(self._jobs, limit)
+            found = self._backend.store.last_runs(self._location, self._jobs, limit)
             runs = iter(runs_of(self._backend, [record for records in found.values() for record in records]))
             self._read[limit] = {name: [next(runs) for _ in records] for name, records in found.items()}
         return self._read[limit].get(job, [])
@@ -109,7 +109,7 @@ class Pipeline:
     def runs(self, cursor: str | None = None, limit: int | None = None) -> list[Run]:
         if cursor is None:
             return self.latest.of(self.info_.name, page(limit))
-        wanted = RunsFilter(job_name=self.info_.name)
+        wanted = RunsFilter(job_name=self.info_.name, location=self.location.name)
         return runs_of(self.backend, self.backend.store.runs(wanted, page(limit), cursor))
 
     @strawberry.field
@@ -421,7 +421,7 @@ ShutdownRepositoryLocationMutationResult = Annotated[
 
 def jobs_of(backend: Backend, location: Location) -> list[Job]:
     jobs = sorted(location.info.jobs, key=lambda each: each.name)
-    latest = LastRuns(backend, [job.name for job in jobs])
+    latest = LastRuns(backend, location.name, [job.name for job in jobs])
     return [Job(location=location, info_=job, backend=backend, latest=latest) for job in jobs]
 
 
@@ -527,7 +527,7 @@ class WorkspaceQueries:
             location, job = backend.job(params.repository_location_name, params.name)
         except NoSuchJob as error:
             return no_job(params, error)
-        return Job(location=location, info_=job, backend=backend, latest=LastRuns(backend, [job.name]))
+        return Job(location=location, info_=job, backend=backend, latest=LastRuns(backend, location.name, [job.name]))
 
     @strawberry.field
     def run_config_schema_or_error(
@@ -583,7 +583,7 @@ class WorkspaceQueries:
             return PythonError.of(ErrorInfo.of(error))
         if not isinstance(answer, Keys):
             return PythonError(message=getattr(getattr(answer, "error", None), "message", "It gave no partitions."))
-        states = last_runs(backend.store, job.name, answer.keys)
+        states = last_runs(backend.store, location.name, job.name, answer.keys)
         return JobPartitions(
             keys=list(answer.keys), states=Json({key: [run.run_id, run.status.value] for key, run in states.items()})
         )

@@ -529,8 +529,9 @@ class ServiceTables(Database):
         query = select(contents).where(contents.c.hash.in_(sorted(set(hashes))))
         return {row.hash: row.body for row in self._all(query)}
 
-    def last_runs(self, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
-        each = [select(runs).where(runs.c.job == job).order_by(runs.c.id.desc()) for job in jobs]
+    def last_runs(self, location: str, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
+        of_job = select(runs).where(of_location(location)).order_by(runs.c.id.desc())
+        each = [of_job.where(runs.c.job == job) for job in jobs]
         found: dict[str, list[RunRecord]] = {}
         for row in self._first_of(each, limit):
             found.setdefault(row.job, []).append(record_of(row))
@@ -556,9 +557,10 @@ class ServiceTables(Database):
         query = select(steps).where(steps.c.run_id.in_(going), steps.c.status == StepStatus.RUNNING.value)
         return [(RunId(row.run_id), _step(row)) for row in self._all(query.order_by(steps.c.started).limit(limit))]
 
-    def last_by_tag(self, job: str, key: str) -> dict[str, tuple[RunId, RunStatus, int]]:
+    def last_by_tag(self, location: str, job: str, key: str) -> dict[str, tuple[RunId, RunStatus, int]]:
         newest = select(func.max(run_tags.c.run).label("run"), run_tags.c.value)
-        newest = newest.join(runs, runs.c.id == run_tags.c.run).where(run_tags.c.key == key, runs.c.job == job)
+        newest = newest.join(runs, runs.c.id == run_tags.c.run)
+        newest = newest.where(run_tags.c.key == key, runs.c.job == job, of_location(location))
         last = newest.group_by(run_tags.c.value).subquery()
         query = select(last.c.value, runs.c.run_id, runs.c.status, runs.c.id).join(runs, runs.c.id == last.c.run)
         return {row.value: (RunId(row.run_id), RunStatus(row.status), row.id) for row in self._all(query)}
@@ -649,6 +651,11 @@ class ServiceTables(Database):
         for row in self._all(query.order_by(slots.c.since, slots.c.step)):
             found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
         return found
+
+
+def of_location(name: str) -> Any:
+    """Runs of before that was kept are of each."""
+    return or_(runs.c.location == name, runs.c.location.is_(None))
 
 
 def _latest(origins: Sequence[str]) -> Any:

@@ -28,7 +28,7 @@ from orchestrator.storage.records import (
 from orchestrator.storage.service_records import Pulse
 from orchestrator.storage.sql.clock import is_over
 from orchestrator.storage.sql.log import EventLog, forget_events
-from orchestrator.storage.sql.service import ServiceTables
+from orchestrator.storage.sql.service import ServiceTables, of_location
 from orchestrator.storage.sql.tables import (
     audit,
     backfills,
@@ -266,6 +266,8 @@ def _chosen(query: Any, wanted: RunsFilter) -> Any:
         query = query.where(runs.c.run_id.in_(wanted.run_ids))
     if wanted.job_name is not None:
         query = query.where(runs.c.job == wanted.job_name)
+    if wanted.location is not None:
+        query = query.where(of_location(wanted.location))
     if wanted.statuses:
         query = query.where(runs.c.status.in_([status.value for status in wanted.statuses]))
     if wanted.snapshot_id is not None:

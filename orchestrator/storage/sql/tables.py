@@ -54,6 +54,7 @@ runs = Table(
     Column("shard", String(255)),
     Column("cancel", Text),
     Column("retagged", Integer, nullable=False, server_default="0"),
+    Column("location", String(255)),
     Index("runs_by_status", "status", "id"),
     Index("runs_by_job", "job", "id"),
     Index("runs_by_shard", "shard", "status"),

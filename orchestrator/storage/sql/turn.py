@@ -70,6 +70,7 @@ class SqlTurn:
                 "owner_expires": owner_expires,
                 "epoch": 0 if owner is None else 1,
                 "shard": record.brief.stream,
+                "location": record.location or None,
             }
         )
         root = record.root_run_id

@@ -67,6 +67,25 @@ def test_what_is_launched_is_queued_with_its_tags_and_config(any_api: Api) -> No
     assert row["whyWaiting"].startswith("No orchestrator runs.")
 
 
+def test_runs_are_found_by_location_and_by_when_they_were_created_or_updated(any_api: Api) -> None:
+    run_id = any_api.launch(executionMetadata={"tags": [{"key": "who", "value": "me"}]})
+    made = any_api.store.run(run_id)
+    assert made is not None
+    between = made.created + 10.0
+    with any_api.store.turn() as turn:
+        turn.set_status(RunId(run_id), RunStatus.STARTED, made.created + 20.0)
+
+    def found(**wanted: Any) -> bool:
+        return bool(any_api(ROWS, filter=wanted)["runsOrError"]["results"])
+
+    assert found(createdBefore=between) and not found(createdAfter=between)
+    assert found(updatedAfter=between) and not found(updatedBefore=between)
+    assert found(jobName="adding", repositoryLocationName=PLACE)
+    assert not found(jobName="adding", repositoryLocationName="elsewhere.py")
+    tags = [{"key": "who", "value": "you"}, {"key": "who", "value": "me"}]
+    assert found(tags=tags) and not found(tags=tags[:1])
+
+
 def test_config_that_does_not_fit_comes_back_with_each_path(api: Api) -> None:
     params = {"selector": SELECTOR, "runConfigData": {"ops": {"numbers": {"config": {"n": "x", "m": 1}}}}}
     answer = api(LAUNCH, params=params)["launchRun"]

@@ -369,7 +369,7 @@ def test_which_partitions(store: SqlStore) -> None:
     duty(store).turn()
     for key, run_id in store.launched(made.origin).items():
         end(store, run_id, RunStatus.FAILURE if key == "k00002" else RunStatus.SUCCESS)
-    last = backfills.last_runs(store, "many", KEYS)
+    last = backfills.last_runs(store, CODE.location, "many", KEYS)
     keys = KEYS[:6]
     assert backfills.chosen(keys) == keys
     assert backfills.chosen(keys, only=["k00003", "k00001"]) == ["k00001", "k00003"]
@@ -420,7 +420,7 @@ def test_a_run_for_several_partitions_counts_for_each_of_them(store: SqlStore) -
     assert run.tags["opgrid/partition_range"] == "s3...s5"
     end(store, launched["s0...s1"], RunStatus.FAILURE)
     end(store, launched["s3...s5"], RunStatus.SUCCESS)
-    last = backfills.last_runs(store, "same", keys)
+    last = backfills.last_runs(store, CODE.location, "same", keys)
     assert {key: each.status.value for key, each in last.items()} == {
         **dict.fromkeys(["s0", "s1"], "FAILURE"),
         **dict.fromkeys(["s3", "s4", "s5"], "SUCCESS"),
@@ -430,7 +430,15 @@ def test_a_run_for_several_partitions_counts_for_each_of_them(store: SqlStore) -
     daemon.turn()
     daemon.turn()
     end(store, store.launched(single.origin)["s1"], RunStatus.SUCCESS)
-    assert backfills.chosen(keys, last=backfills.last_runs(store, "same", keys), failed=True) == ["s0"]
+    assert backfills.chosen(keys, last=backfills.last_runs(store, CODE.location, "same", keys), failed=True) == ["s0"]
+
+
+def test_partitions_of_a_job_with_the_same_name_elsewhere_do_not_count(store: SqlStore) -> None:
+    made = ask(store, ["k00001"])
+    duty(store).turn()
+    end(store, store.launched(made.origin)["k00001"], RunStatus.SUCCESS)
+    assert list(backfills.last_runs(store, CODE.location, "many", KEYS)) == ["k00001"]
+    assert not backfills.last_runs(store, "elsewhere.py", "many", KEYS)
 
 
 def test_a_key_that_is_too_long_to_launch_by_is_refused(store: SqlStore) -> None:

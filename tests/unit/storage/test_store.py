@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import (
+    LOCATION_TAG,
     EventRecordsFilter,
     EventsFilter,
     Lease,
@@ -161,6 +163,24 @@ def test_runs_are_listed_newest_first_by_what_is_asked(store: Store) -> None:
     assert listed(RunsFilter(tags={"team": []})) == []
     assert listed(RunsFilter(run_ids=("r1", "r3"))) == ["r3", "r1"]
     assert listed(RunsFilter(run_ids=("r1", "r2"), job_name="hourly")) == ["r2"]
+
+
+def test_runs_are_of_a_code_location_by_its_name_in_the_service(store: Store) -> None:
+    for run_id, place in ("plain", "jobs.py"), ("unnamed", ""), ("other", "others.py"):
+        made = record(run_id)
+        brief = msgspec.structs.replace(made.brief, job=JobRef("nightly", "structure-hash", place))
+        create(store, dataclasses.replace(made, brief=brief))
+    create(store, record("renamed", **{LOCATION_TAG: "others.py"}))
+
+    def of(location: str | None) -> list[str]:
+        return [run.run_id for run in store.runs(RunsFilter(job_name="nightly", location=location))]
+
+    assert of("jobs.py") == ["unnamed", "plain"]  # which location it is of is not known
+    assert of("others.py") == ["renamed", "other", "unnamed"]
+    assert of(None) == ["renamed", "other", "unnamed", "plain"]
+    if isinstance(store, SqlStore):
+        found = store.last_runs("others.py", ["nightly", "never"], 2)
+        assert {job: [run.run_id for run in runs] for job, runs in found.items()} == {"nightly": ["renamed", "other"]}
 
 
 def test_runs_are_found_by_their_times(store: Store) -> None:

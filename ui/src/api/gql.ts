@@ -213,6 +213,7 @@ export type RunsFilter = {
   jobName?: string | null | undefined;
   mode?: string | null | undefined;
   pipelineName?: string | null | undefined;
+  repositoryLocationName?: string | null | undefined;
   runIds?: Array<string | null | undefined> | null | undefined;
   snapshotId?: string | null | undefined;
   statuses?: Array<RunStatus> | null | undefined;

@@ -1,10 +1,13 @@
-/** The filter of the runs list as text: `status:FAILURE job:census tag:team=a id:1f3b`. It lives in the URL. */
+/** The filter of the runs list as text: `status:FAILURE job:census location:eu.py tag:team=a id:1f3b`. It lives in the URL. */
 import type { RunStatus, RunsFilter } from "../api/gql";
 import { RUN_STATUSES } from "./status";
 
-export type Token = { kind: "status" | "job" | "tag" | "id" | "after" | "before"; value: string };
+const KINDS = ["status", "job", "location", "tag", "id", "after", "before"] as const;
 
-const KINDS = ["status", "job", "tag", "id", "after", "before"] as const;
+export type Token = { kind: (typeof KINDS)[number]; value: string };
+
+/** Of these, one at a time. */
+const SINGLE: ReadonlySet<string> = new Set(["job", "location"]);
 
 /** What cannot be read is left out. */
 export function parse(text: string): Token[] {
@@ -23,7 +26,7 @@ export function write(tokens: Token[]): string {
 
 const quoted = (value: string): string => `"${value.replace(/["\\]/g, "\\$&")}"`;
 
-/** Several statuses or ids are any of them; of all else, everything has to hold. */
+/** Several statuses, ids, or values of a tag are any of them; of all else, everything has to hold. */
 export function filterOf(tokens: Token[]): RunsFilter {
   const filter: RunsFilter = {};
   for (const { kind, value } of tokens) {
@@ -32,6 +35,7 @@ export function filterOf(tokens: Token[]): RunsFilter {
       if ((RUN_STATUSES as readonly string[]).includes(status))
         filter.statuses = [...(filter.statuses ?? []), status as RunStatus];
     } else if (kind === "job") filter.jobName = value;
+    else if (kind === "location") filter.repositoryLocationName = value;
     else if (kind === "id") filter.runIds = [...(filter.runIds ?? []), value];
     else if (kind === "tag") {
       const [key = "", ...rest] = value.split("=");
@@ -44,10 +48,10 @@ export function filterOf(tokens: Token[]): RunsFilter {
   return filter;
 }
 
-/** With a token more; a job replaces the one before. */
+/** With a token more; a job or a location replaces the one before. */
 export function withToken(tokens: Token[], token: Token): Token[] {
   const kept = tokens.filter(
-    (each) => !(each.kind === token.kind && (token.kind === "job" || each.value === token.value)),
+    (each) => !(each.kind === token.kind && (SINGLE.has(token.kind) || each.value === token.value)),
   );
   return [...kept, token];
 }

@@ -67,6 +67,7 @@ describe("the filter of runs", () => {
       tags: [{ key: "k", value: "v=w" }],
       runIds: ["1"],
     });
+    expect(filterOf(parse("job:a location:eu.py"))).toEqual({ jobName: "a", repositoryLocationName: "eu.py" });
     expect(filterOf(parse("after:2026-01-01T00:00:00Z before:never"))).toEqual({ createdAfter: 1767225600 });
   });
   it("has one job at most", () => {

@@ -8,6 +8,7 @@ import { JobGraph, type Structure } from "../components/JobGraph";
 import { type JobData, Launchpad } from "../components/Launchpad";
 import { Partitions } from "../components/Partitions";
 import { RunTable } from "../components/RunTable";
+import { filterOf, type Token, write } from "../lib/filter";
 
 const TABS = ["graph", "launchpad", "runs", "partitions", "about"];
 
@@ -73,7 +74,7 @@ export default function JobPage({ location, job: name, tab }: { location: string
           <Launchpad key={job.structureHash} job={job as unknown as JobData} fromRun={search.get("run")} />
         </Tabs.Panel>
         <Tabs.Panel value="runs">
-          <JobRuns job={name} />
+          <JobRuns location={location} job={name} />
         </Tabs.Panel>
         {job.isPartitioned && (
           <Tabs.Panel value="partitions">
@@ -90,15 +91,18 @@ export default function JobPage({ location, job: name, tab }: { location: string
   );
 }
 
-function JobRuns({ job }: { job: string }) {
-  const { data, error } = useLive(RunsPageDocument, { filter: { jobName: job }, limit: 50, cursor: null }, ["RUNS"], {
-    every: 700,
-  });
+function JobRuns({ location, job }: { location: string; job: string }) {
+  const tokens: Token[] = [
+    { kind: "job", value: job },
+    { kind: "location", value: location },
+  ];
+  const wanted = { filter: filterOf(tokens), limit: 50, cursor: null };
+  const { data, error } = useLive(RunsPageDocument, wanted, ["RUNS"], { every: 700 });
   if (data?.runsOrError.__typename !== "Runs") return <Waiting error={error} />;
   return (
     <div className="panel">
       <header>
-        <Link href={`/runs?q=${encodeURIComponent(`job:${job}`)}`}>
+        <Link href={`/runs?q=${encodeURIComponent(write(tokens))}`}>
           {data.runsOrError.count === 1 ? "1 run" : `All ${data.runsOrError.count} runs`}
         </Link>
       </header>
