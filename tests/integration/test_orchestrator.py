@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url
@@ -35,6 +37,7 @@ from orchestrator.coordinator.shards import SHARDS
 from orchestrator.instance import Instance
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import again, cancel, is_driven, queued, why_queued
+from orchestrator.storage.sql.store import SqlStore
 from tests.integration.service import CODE, Service, spoil_log, until
 
 pytestmark = pytest.mark.celery
@@ -65,7 +68,7 @@ def worker(service: Service, redis_url: str) -> Iterator[None]:
     made.stop()
 
 
-def both(mark: Path, first: float = 0.0, second: float = 0.0, gate: Path | None = None) -> dict[str, object]:
+def both(mark: Path, first: float = 0.0, second: float = 0.0, gate: Path | None = None) -> dict[str, Any]:
     """``gate``: a file without which the first of them does not end."""
     return {
         "ops": {
@@ -153,6 +156,43 @@ def test_a_step_outlives_redis_and_its_orchestrator_together(
     assert service.ended(run) is RunStatus.SUCCESS
     assert mark.read_text().split() == ["first", "second"]
     assert not [event for event in service.store.read(run) if isinstance(event, StepLost)]
+
+
+def test_a_database_of_before_goes_on_where_redis_is_emptied(redis_url: str, tmp_path: Path) -> None:
+    KeyRing.load(str(tmp_path))
+    database, copy = tmp_path / "opgrid.db", tmp_path / "copy.db"
+    mark, gate = tmp_path / "mark", tmp_path / "gate"
+    service = Service(tmp_path, f"sqlite:///{database}", redis_url)
+    worker = start_worker(redis_url, CODE, str(tmp_path), concurrency=1, log=tmp_path / "worker.log")
+    try:
+        stopped = service.start("orchestrator")
+        config = both(mark)
+        config["ops"]["second"]["config"]["gate"] = str(gate)
+        run = service.launch("two", "celery", run_config=config)
+        until(lambda: mark.exists() and "second" in mark.read_text(), say=service.logs)
+        with closing(sqlite3.connect(database)) as live:
+            live.execute("VACUUM INTO ?", (str(copy),))
+        gate.touch()
+        assert service.ended(run) is RunStatus.SUCCESS
+        after = service.launch("two", "celery")
+        assert service.ended(after) is RunStatus.SUCCESS
+        stopped.terminate()
+        assert stopped.wait(60) == 0
+        service.store.close()
+        for each in tmp_path.glob("opgrid.db*"):
+            each.unlink()
+        copy.rename(database)
+        with connect(redis_url) as client:
+            client.flushdb()
+        service.store = SqlStore(f"sqlite:///{database}")
+        assert [each.run_id for each in service.store.runs()] == [run]
+        service.start("orchestrator")
+        assert service.ended(run) is RunStatus.SUCCESS
+        assert mark.read_text().split().count("second") == 2
+        assert service.ended(service.launch("two", "celery")) is RunStatus.SUCCESS
+    finally:
+        service.close()
+        worker.stop()
 
 
 def test_a_service_that_is_stopped_leaves_its_runs_to_the_next(service: Service, worker: None, tmp_path: Path) -> None:
