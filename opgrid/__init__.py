@@ -378,9 +378,13 @@ if TYPE_CHECKING:
         JobExecutionResult,
     )
     from orchestrator.storage.records import (
+        AssetRecordsFilter,
+        EventLogRecord,
         EventRecordsFilter,
+        EventRecordsResult,
         RunRecord,
         RunsFilter,
+        RunStatusChangeRecordsFilter,
     )
     from orchestrator.storage.records import (
         RunRecord as Run,
@@ -616,6 +620,10 @@ __all__ = [  # noqa: RUF022 (grouped)
     "RunRecord",
     "RunsFilter",
     "EventRecordsFilter",
+    "AssetRecordsFilter",
+    "RunStatusChangeRecordsFilter",
+    "EventLogRecord",
+    "EventRecordsResult",
     # testing
     "build_op_context",
     "build_hook_context",
@@ -1007,6 +1015,10 @@ _DOORS = {
     "RunRecord": "run_record",
     "RunsFilter": "runs_filter",
     "EventRecordsFilter": "event_records_filter",
+    "AssetRecordsFilter": "asset_records_filter",
+    "RunStatusChangeRecordsFilter": "run_status_change_records_filter",
+    "EventLogRecord": "event_log_record",
+    "EventRecordsResult": "event_records_result",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

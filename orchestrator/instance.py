@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -28,13 +29,16 @@ from orchestrator.settings import Settings
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import (
+    AssetRecordsFilter,
     EventLogConnection,
     EventLogRecord,
     EventRecordsFilter,
+    EventRecordsResult,
     EventsFilter,
     RunRecord,
     RunsFilter,
     RunStats,
+    RunStatusChangeRecordsFilter,
     StepRecord,
 )
 from orchestrator.storage.service_protocols import ServiceStore
@@ -363,6 +367,69 @@ class Instance:
         found = self.get_event_records(wanted, limit=1)
         return found[0].event_log_entry if found else None
 
+    def fetch_materializations(
+        self,
+        records_filter: AssetKey | AssetRecordsFilter,
+        limit: int,
+        cursor: str | None = None,
+        ascending: bool = False,
+    ) -> EventRecordsResult:
+        """Of all runs, newest first or oldest; those behind the ``cursor`` that the last call gave."""
+        return self._fetch(_of_asset(records_filter, EventType.ASSET_MATERIALIZATION), limit, cursor, ascending)
+
+    def fetch_observations(
+        self,
+        records_filter: AssetKey | AssetRecordsFilter,
+        limit: int,
+        cursor: str | None = None,
+        ascending: bool = False,
+    ) -> EventRecordsResult:
+        """As ``fetch_materializations``."""
+        return self._fetch(_of_asset(records_filter, EventType.ASSET_OBSERVATION), limit, cursor, ascending)
+
+    def fetch_run_status_changes(
+        self,
+        records_filter: EventType | RunStatusChangeRecordsFilter,
+        limit: int,
+        cursor: str | None = None,
+        ascending: bool = False,
+    ) -> EventRecordsResult:
+        """The events by which runs changed their status, as ``fetch_materializations``. Raises
+        InvariantViolationError for a type of events that are none.
+        """
+        wanted = (
+            RunStatusChangeRecordsFilter(records_filter) if isinstance(records_filter, EventType) else records_filter
+        )
+        return self._fetch(wanted.events(), limit, cursor, ascending, wanted.job_names)
+
+    def _fetch(
+        self,
+        wanted: EventRecordsFilter,
+        limit: int,
+        cursor: str | None,
+        ascending: bool,
+        jobs: Collection[str] | None = None,
+    ) -> EventRecordsResult:
+        found = list[EventLogRecord]()
+        at = cursor
+        while len(found) <= limit:
+            some = self.get_event_records(_behind(wanted, at, ascending), limit + 1, ascending)
+            found += [each for each in some if jobs is None or each.event_log_entry.job_name in jobs]
+            if len(some) <= limit:
+                break
+            at = str(some[-1].storage_id)
+        records = found[:limit]
+        return EventRecordsResult(
+            records, str(records[-1].storage_id) if records else cursor or "", len(found) > len(records)
+        )
+
+    def has_asset_key(self, asset_key: AssetKey) -> bool:
+        """Whether an op has materialized or observed it."""
+        return any(
+            self.get_event_records(EventRecordsFilter(kind, asset_key), limit=1)
+            for kind in (EventType.ASSET_MATERIALIZATION, EventType.ASSET_OBSERVATION)
+        )
+
     # ---- the service -----------------------------------------------------------------------------------------------
 
     def get_backfills(self, status: BackfillStatus | None = None, limit: int | None = None) -> list[Backfill]:
@@ -401,6 +468,22 @@ class Instance:
     def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
         """Nothing happens where there is none."""
         self.store.delete_dynamic_partitions(partitions_def_name, [partition_key])
+
+
+def _of_asset(wanted: AssetKey | AssetRecordsFilter, event_type: EventType) -> EventRecordsFilter:
+    return (AssetRecordsFilter(wanted) if isinstance(wanted, AssetKey) else wanted).events(event_type)
+
+
+def _behind(wanted: EventRecordsFilter, cursor: str | None, ascending: bool) -> EventRecordsFilter:
+    """Raises InvariantViolationError for what is no cursor."""
+    if not cursor:
+        return wanted
+    if not cursor.isdecimal():
+        raise InvariantViolationError(f"{cursor!r} is no cursor. Give the one that the last call gave.")
+    at, after, before = int(cursor), wanted.after_cursor, wanted.before_cursor
+    if ascending:
+        return dataclasses.replace(wanted, after_cursor=at if after is None else max(at, after))
+    return dataclasses.replace(wanted, before_cursor=at if before is None else min(at, before))
 
 
 def _types(of_type: EventType | Collection[EventType] | None) -> tuple[EventType, ...]:

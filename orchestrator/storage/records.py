@@ -9,11 +9,11 @@ from math import inf
 from typing import Any, NamedTuple
 
 from opgrid.contracts.events import AnyEvent, EventType
-from opgrid.contracts.facts import AssetKey, AssetMaterialization
+from opgrid.contracts.facts import AssetKey, AssetMaterialization, AssetObservation
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief
 from opgrid.contracts.wire import encode_event
-from opgrid.errors import OpGridError
+from opgrid.errors import InvariantViolationError, OpGridError
 from opgrid.ids import RunId, StepKey
 
 #: By this tag re-executions are found, though they do not show it: the id of the first run in the row.
@@ -231,6 +231,60 @@ class EventRecordsFilter:
         return _seconds(self.after_timestamp, -inf), _seconds(self.before_timestamp, inf)
 
 
+@dataclass(frozen=True, slots=True)
+class AssetRecordsFilter:
+    """Which materializations or observations of an asset; as ``EventRecordsFilter``."""
+
+    asset_key: AssetKey
+    asset_partitions: Sequence[str] | None = None
+    after_timestamp: float | datetime | None = None
+    before_timestamp: float | datetime | None = None
+    after_storage_id: int | None = None
+    before_storage_id: int | None = None
+    storage_ids: Sequence[int] | None = None
+
+    def events(self, event_type: EventType) -> EventRecordsFilter:
+        return EventRecordsFilter(
+            event_type,
+            self.asset_key,
+            self.asset_partitions,
+            self.after_storage_id,
+            self.before_storage_id,
+            self.after_timestamp,
+            self.before_timestamp,
+            self.storage_ids,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatusChangeRecordsFilter:
+    """Which changes of the status of runs; as ``EventRecordsFilter``. Raises InvariantViolationError for a type of
+    events that are none.
+    """
+
+    event_type: EventType
+    after_timestamp: float | datetime | None = None
+    before_timestamp: float | datetime | None = None
+    after_storage_id: int | None = None
+    before_storage_id: int | None = None
+    storage_ids: Sequence[int] | None = None
+    job_names: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.event_type.value.startswith("PIPELINE_"):
+            raise InvariantViolationError(f"{self.event_type} is no change of a run's status.")
+
+    def events(self) -> EventRecordsFilter:
+        return EventRecordsFilter(
+            self.event_type,
+            after_cursor=self.after_storage_id,
+            before_cursor=self.before_storage_id,
+            after_timestamp=self.after_timestamp,
+            before_timestamp=self.before_timestamp,
+            storage_ids=self.storage_ids,
+        )
+
+
 class EventLogRecord(NamedTuple):
     """An event of some run, as it is stored; ``storage_id`` grows with each."""
 
@@ -258,12 +312,28 @@ class EventLogRecord(NamedTuple):
     def asset_materialization(self) -> AssetMaterialization | None:
         return self.event_log_entry.asset_materialization
 
+    @property
+    def asset_observation(self) -> AssetObservation | None:
+        return self.event_log_entry.asset_observation
+
+    @property
+    def event_type(self) -> EventType:
+        return self.event_log_entry.TYPE
+
 
 class EventLogConnection(NamedTuple):
     """Some events of a run; ``cursor`` is where the next begin."""
 
     records: list[EventLogRecord]
     cursor: int
+    has_more: bool
+
+
+class EventRecordsResult(NamedTuple):
+    """Some events of all runs; ``cursor`` is where the next begin."""
+
+    records: list[EventLogRecord]
+    cursor: str
     has_more: bool
 
 

@@ -42,6 +42,14 @@ SURFACE = {
     "Event": "",
     "EventLogEntry": "",
     "EventLogInvalidForRun": "run_id",
+    "AssetRecordsFilter": (
+        "asset_key asset_partitions after_timestamp before_timestamp after_storage_id before_storage_id storage_ids"
+    ),
+    "RunStatusChangeRecordsFilter": (
+        "event_type after_timestamp before_timestamp after_storage_id before_storage_id storage_ids job_names"
+    ),
+    "EventLogRecord": "storage_id event_log_entry",
+    "EventRecordsResult": "records cursor has_more",
     "EventRecordsFilter": (
         "event_type asset_key asset_partitions after_cursor before_cursor after_timestamp before_timestamp storage_ids"
     ),

@@ -261,17 +261,21 @@ class SqlStore(EventLog, ServiceTables):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
 
 
+def _is_what_it_says(wanted: RunsFilter) -> Iterator[Any]:
+    if wanted.job_name is not None:
+        yield runs.c.job == wanted.job_name
+    if wanted.snapshot_id is not None:
+        yield runs.c.snapshot == wanted.snapshot_id
+    if wanted.location is not None:
+        yield of_location(wanted.location)
+
+
 def _chosen(query: Any, wanted: RunsFilter) -> Any:
     if wanted.run_ids:
         query = query.where(runs.c.run_id.in_(wanted.run_ids))
-    if wanted.job_name is not None:
-        query = query.where(runs.c.job == wanted.job_name)
-    if wanted.location is not None:
-        query = query.where(of_location(wanted.location))
     if wanted.statuses:
         query = query.where(runs.c.status.in_([status.value for status in wanted.statuses]))
-    if wanted.snapshot_id is not None:
-        query = query.where(runs.c.snapshot == wanted.snapshot_id)
+    query = query.where(*_is_what_it_says(wanted))
     for key, values in wanted.values_of_tags().items():
         tagged = select(run_tags.c.run).where(run_tags.c.key == key, run_tags.c.value.in_(values))
         query = query.where(runs.c.id.in_(tagged))

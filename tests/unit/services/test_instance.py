@@ -14,6 +14,8 @@ import pytest
 from opgrid import (
     AssetKey,
     AssetMaterialization,
+    AssetObservation,
+    AssetRecordsFilter,
     EventLogInvalidForRun,
     EventRecordsFilter,
     HomeNotSetError,
@@ -21,6 +23,7 @@ from opgrid import (
     OpExecutionContext,
     RunsFilter,
     RunStatus,
+    RunStatusChangeRecordsFilter,
     instance_for_test,
     job,
     op,
@@ -298,3 +301,52 @@ def test_a_log_that_cannot_be_read_says_where_and_what_to_do(tmp_path: Path) -> 
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
         instance.delete_run(result.run_id)
         assert instance.all_logs(result.run_id) == []
+
+
+@op
+def observe(context: OpExecutionContext) -> None:
+    context.log_event(AssetObservation("table", partition="p1"))
+
+
+@job
+def looking() -> None:
+    observe()
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+def test_what_was_made_and_how_runs_went_is_fetched_page_by_page(ascending: bool) -> None:
+    with Instance.ephemeral() as instance:
+        ids = [nightly.execute_in_process(instance=instance, raise_on_error=False).run_id for _ in range(3)]
+        ids = ids if ascending else ids[::-1]
+        first = instance.fetch_materializations(AssetKey("table"), 2, ascending=ascending)
+        assert ([each.run_id for each in first.records], first.has_more) == (ids[:2], True)
+        rest = instance.fetch_materializations(AssetKey("table"), 2, first.cursor, ascending)
+        assert ([each.run_id for each in rest.records], rest.has_more) == (ids[2:], False)
+        assert rest.records[0].event_type is EventType.ASSET_MATERIALIZATION
+        end = instance.fetch_materializations(AssetKey("table"), 2, rest.cursor, ascending)
+        assert end == ([], rest.cursor, False)
+        middle = first.records[1].storage_id
+        only = AssetRecordsFilter(AssetKey("table"), before_storage_id=middle + 1, after_storage_id=middle - 1)
+        assert [each.storage_id for each in instance.fetch_materializations(only, 5).records] == [middle]
+        with pytest.raises(InvariantViolationError, match="no cursor"):
+            instance.fetch_materializations(only, 5, "a")
+
+
+def test_changes_of_status_are_fetched_of_some_jobs() -> None:
+    with Instance.ephemeral() as instance:
+        seen = [looking.execute_in_process(instance=instance).run_id for _ in range(3)]
+        failed = nightly.execute_in_process(instance=instance, raise_on_error=False).run_id
+        changes = instance.fetch_run_status_changes(EventType.RUN_FAILURE, 5)
+        assert [each.run_id for each in changes.records] == [failed]
+        several = [nightly.execute_in_process(instance=instance, raise_on_error=False).run_id for _ in range(2)]
+        started = RunStatusChangeRecordsFilter(EventType.RUN_START, job_names=["looking"])
+        last = instance.fetch_run_status_changes(started, 1)  # the newest are all of another job
+        assert ([each.run_id for each in last.records], last.has_more) == (seen[2:], True)
+        rest = instance.fetch_run_status_changes(started, 5, last.cursor)
+        assert ([each.run_id for each in rest.records], rest.has_more) == ([seen[1], seen[0]], False)
+        assert several[0] not in {each.run_id for each in rest.records}
+        with pytest.raises(InvariantViolationError, match="no change of a run's status"):
+            instance.fetch_run_status_changes(EventType.STEP_START, 1)
+        (looked, *_) = instance.fetch_observations(AssetRecordsFilter(AssetKey("table"), ["p1"]), 1).records
+        assert looked.asset_observation is not None and looked.partition_key == "p1"
+        assert instance.has_asset_key(AssetKey("table")) and not instance.has_asset_key(AssetKey("chair"))
