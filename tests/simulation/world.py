@@ -7,24 +7,16 @@ Coordinators run on threads that pass one baton: exactly one of them, or the wor
 from __future__ import annotations
 
 import random
-import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import patch
 
 import msgspec
 
-from executors.celery.backlog import Backlog, Line, Parcel, Waiting, each_of
-from executors.celery.flights import Flight, Flights
-from opgrid.broker.pace import Pace
-from opgrid.broker.protocol import Attempt
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import (
     AnyEvent,
-    ErrorInfo,
-    LossCause,
     RunCanceled,
     StepCanceled,
     StepDispatched,
@@ -33,39 +25,24 @@ from opgrid.contracts.events import (
     StepStarted,
     StepSucceeded,
 )
-from opgrid.contracts.executor import Executor, Polled, Position
-from opgrid.contracts.fusing import out_with
-from opgrid.contracts.status import RunStatus, StepStatus
-from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
-from opgrid.errors import ExecutorUnavailable
-from opgrid.ids import RunId, StepKey
-from orchestrator.coordinator.ownership import ShardLog
+from opgrid.contracts.status import StepStatus
+from opgrid.contracts.tasks import OutputRef, StepTask
+from opgrid.ids import StepKey
 from orchestrator.engine import parts
-from orchestrator.engine.clock import SteadyClock
-from orchestrator.engine.inbox import Inbox
-from orchestrator.engine.loop import drive
-from orchestrator.engine.pools import Slot
-from orchestrator.engine.recovery import replay, resume
+from orchestrator.engine.recovery import replay
 from orchestrator.planner.compile import compile
 from orchestrator.planner.plan import Plan
-from orchestrator.storage.records import LeaseLost
 from tests.property.runs import RUN, Case, Outcome, draw, expected
-from tests.simulation.redis import Claim, Redis, Returned
+from tests.simulation.coordinator import NAME, Coordinator, Database
+from tests.simulation.redis import Redis, Returned
 from tests.simulation.rides import Item, Violated, Worker, inputs_of
 from tests.unit.engine.fakes import brief
 from tests.unit.engine.jobs import snapshot
 
-LINE = Line("q")
-TTL = 8.0
 LONGEST = 6000  #: turns of a world
 CALM = 2500  #: from here on nothing goes wrong any more
 #: Steps of each process once the run is over.
 AFTERWARDS = 40
-NAME = "sim"
-
-
-class Crash(BaseException):
-    """The coordinator's process ends here."""
 
 
 class Users(Case):
@@ -75,444 +52,6 @@ class Users(Case):
         found = super().outcome(place)
         attempts = tuple(each for each in found.attempts if each in ("ok", "fail", "fatal")) or ("ok",)
         return Outcome(attempts, found.keys)
-
-
-class Database:
-    """The log of the run, and the epoch of who may write to it."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.events: list[AnyEvent] = []
-        self.statuses: list[RunStatus] = []
-        self.positions: dict[str, Position] = {}
-        self.epoch = 0
-        self.owner: Coordinator | None = None
-
-
-class Tables:
-    """The database as one coordinator reaches it: what a store is to ``ShardLog``. A transaction holds the row of its
-    lease, so that nobody takes over in the midst of it.
-    """
-
-    def __init__(self, database: Database, coordinator: Coordinator, epoch: int) -> None:
-        self._db, self._coordinator, self._epoch = database, coordinator, epoch
-        self._fence: int | None = None
-        self._held: list[Any] = []
-
-    @contextmanager
-    def turn(self) -> Iterator[Tables]:
-        self._coordinator.point("before a turn")
-        self._held, self._fence = [], None
-        yield self
-        if self._fence not in (None, self._db.epoch) and self._db.world.mutant != "no epoch":
-            raise LeaseLost("its shard")
-        for act in self._held:
-            act()
-        self._coordinator.point("after a turn")
-
-    def only_of_holder(self, name: str, epoch: int) -> None:
-        self._fence = epoch
-
-    def append(self, run_id: RunId, events: Sequence[AnyEvent]) -> None:
-        given = list(events)
-        self._held.append(lambda: self._db.world.recorded(given, self._epoch))
-
-    def set_status(self, run_id: RunId, status: RunStatus, at: float) -> None:
-        self._held.append(lambda: self._db.statuses.append(status))
-
-    def free_slots(self, slots: Sequence[Slot]) -> None:
-        """There are no pools."""
-
-    def set_position(self, stream: str, position: Position) -> None:
-        self._held.append(lambda: self._db.positions.__setitem__(stream, position))
-
-    def read(self, run_id: RunId) -> list[AnyEvent]:
-        return list(self._db.events)
-
-    def position(self, stream: str) -> Position:
-        return self._db.positions.get(stream, "")
-
-
-class Remote(Executor):
-    """As ``CeleryExecutor``, with the same rules for leases, lost messages and a Redis that forgot."""
-
-    fuses = True
-    sooner_alone = 0.016
-
-    def __init__(self, coordinator: Coordinator) -> None:
-        self.coordinator, self.world = coordinator, coordinator.world
-        coordinator.executor = self
-        self.flights, self.backlog, self.pace = Flights(TTL), Backlog(), Pace()
-        self.returned: list[tuple[StepKey, int]] = []  #: by workers, and still to be taken back
-        self.over: dict[StepKey, int] = {}  #: attempts that had ended when they were submitted
-        self.begun: set[int] = set()  #: orders of messages of which something was claimed
-        self.position = 0
-        self.generation = self.world.redis.generation
-        self.all_is_told = self.is_submitting = self.has_inherited = False
-        self.told_of: set[tuple[StepKey, int]] = set()  #: what was out then
-        self.brief: RunBrief | None = None
-        self.next_look = self.next_search = 0.0
-        self.blind = False
-
-    @contextmanager
-    def _reaching(self) -> Iterator[Redis]:
-        """The call may fail, before or after it has done its work."""
-        self.coordinator.point("before a call")
-        if not self.world.is_up or self.world.chance() < self.world.trouble / 3:
-            raise ExecutorUnavailable("down")
-        yield self.world.redis
-        if self.world.chance() < self.world.trouble / 3:
-            raise ExecutorUnavailable("the answer was lost")
-        self.coordinator.point("after a call")
-
-    def expects(self, job: str, op: str) -> float | None:
-        return self.world.expected if self.world.knows else None
-
-    def submit(self, run: RunBrief, tasks: Sequence[StepTask]) -> None:
-        self.brief, self.is_submitting = run, True
-        travelling = []
-        beside = {mate.step for task in tasks for mate in out_with(task)[1:]}
-        for task in tasks:
-            self.world.submitted(task)
-            if task.step in beside:
-                continue
-            known = self.flights.get(task.run_id, task.step)
-            self.pace.learn((run.job.name, task.op or task.node), self.world.expected)
-            if known is not None and known.at.attempt == task.attempt:
-                known.task = task
-            elif self.flights.is_aboard(task):
-                travelling.append(task)
-            else:
-                self.backlog.put(Waiting(run, "", task, LINE, self.world.now))
-        if travelling:
-            self._follow(travelling)
-        self._dispatch()
-        if not self.all_is_told:
-            self._tell_what_waits()
-        self.is_submitting = False
-
-    def _follow(self, tasks: Sequence[StepTask]) -> None:
-        with self._reaching() as redis:
-            said = [redis.fence(task.step, task.attempt) for task in tasks]
-        for task, is_open in zip(tasks, said, strict=True):
-            if not is_open:
-                self.over[task.step] = task.attempt
-            else:
-                self.world.sends(task, self.coordinator)
-                self.flights.departs(_at(task), task, LINE, self.world.now)
-
-    def _dispatch(self) -> None:
-        slots, now = self.world.slots, self.world.now
-        while parcels := self.backlog.parcels(LINE, self.flights.room(LINE, slots, now), self.pace):
-            self._publish(parcels)
-
-    def _publish(self, parcels: Sequence[Parcel]) -> None:
-        messages = [tuple(each.task for each in parcel) for parcel in parcels]
-        mates = [(m.step, m.attempt) for message in messages for task in message for m in task.then if m.after]
-        try:
-            with self._reaching() as redis:
-                for task in (each for message in messages for first in message for each in out_with(first)):
-                    self.world.sends(task, self.coordinator)
-                if self.world.mutant == "a run that is over can be sent":
-                    redis.is_over = False
-                answers = iter(redis.publish(messages, parcels[0][0].again))
-                redis.aboard(mates)
-        except ExecutorUnavailable:
-            for parcel in reversed(parcels):
-                self.backlog.put_back(parcel)
-            self.world.nobody_knows()
-            raise
-        for parcel in parcels:
-            order, seconds = self.flights.new_order(), each_of(parcel, self.pace)
-            for waiting, task in [(each, task) for each in parcel for task in out_with(each.task)]:
-                if not next(answers):
-                    self.over[task.step] = task.attempt
-                    for mate in task.then:
-                        self.flights.drifts(RUN, mate.step)
-                    continue
-                flight = self.flights.departs(_at(task), task, waiting.line, self.world.now, order, seconds)
-                flight.since = waiting.since
-                self.flights.delay(flight, waiting.resent, self.world.now)
-
-    def poll(self, timeout: float) -> Polled:
-        until = self.world.now + timeout
-        while True:
-            events: list[AnyEvent] = []
-            try:
-                self._keep_up()
-                events = self._read()
-                self._see_again()
-                self._take_back()
-                self._dispatch()
-                if not self.all_is_told and not self.is_submitting:
-                    self._tell_that_all_is_told(self.generation)
-            except ExecutorUnavailable:
-                self.blind = True
-                if self.world.mutant == "what was read before a call failed is forgotten":
-                    events = []
-            if events or self.world.now >= until or self.coordinator.woken:
-                self.coordinator.woken = False
-                return Polled(events, f"{self.generation}/{self.position}")
-            self.coordinator.point("waiting", waits=True)
-
-    def _tell_that_all_is_told(self, generation: int) -> None:
-        with self._reaching() as redis:
-            redis.told = generation
-        self.all_is_told = True
-        self.told_of = self.out()
-
-    def out(self) -> set[tuple[StepKey, int]]:
-        waiting = {(each.task.step, each.task.attempt) for each in self.backlog.of_run(RUN)}
-        return waiting | {(StepKey(flight.at.step), flight.at.attempt) for flight in self.flights}
-
-    def _tell_what_waits(self) -> None:
-        waiting = [each for each in self.backlog.of_run(RUN) if each.again or self.has_inherited]
-        if waiting and self.world.mutant != "what waits is not told to the next Redis":
-            with self._reaching() as redis:
-                redis.aboard([(each.task.step, each.task.attempt) for each in waiting])
-
-    def _see_again(self) -> None:
-        if self.blind:
-            self.blind = False
-            self.flights.blind(self.world.now)
-
-    def _read(self) -> list[AnyEvent]:
-        with self._reaching() as redis:
-            fresh = [(number, entry) for number, entry in redis.stream if number > self.position]
-        if self.over and self.world.chance() < self.world.trouble / 3:  # Redis is slow, and somebody has rung
-            if self.world.mutant != "a read that was broken off has found nothing":
-                return []
-            fresh = []
-        events: list[AnyEvent] = []
-        for number, entry in fresh:
-            self.position = max(self.position, number)
-            if isinstance(entry, Returned):
-                self.returned += entry.steps
-            else:
-                events.append(entry)
-        for event in events:
-            flight = self.flights.handle(event, self.world.now)
-            if flight is not None and isinstance(event, StepLost) and not event.gone:
-                back = [(RUN, step, attempt) for step, attempt in self.returned]
-                self.returned += [(step, attempt) for _, step, attempt in self.flights.left_behind(flight, back)]
-            if isinstance(event, StepSucceeded | StepFailed | StepLost | StepCanceled):
-                self.over.pop(event.step, None)
-        if self.world.mutant != "an end that came too early counts":
-            why = "its end had come before it was known to be out"
-            events += [_lost(self.world, step, attempt, why) for step, attempt in self.over.items()]
-        self.over.clear()
-        return events
-
-    def _take_back(self) -> None:
-        for step, _ in self.returned:
-            self.flights.comes_back(RUN, step)
-        flights = [(self.flights.get(RUN, step), attempt) for step, attempt in dict.fromkeys(self.returned)]
-        self._back_to_backlog([each for each, attempt in flights if each and each.at.attempt == attempt])
-        self.returned.clear()
-
-    def _keep_up(self) -> None:
-        now = self.world.now
-        if now >= self.next_look:
-            self.next_look = now + TTL / 8
-            self._look(now)
-        if now >= self.next_search and self.world.mutant != "nothing is sent again":
-            self.next_search = now + TTL * 5 / 8
-            with self._reaching() as redis:
-                waiting = {"q": len(redis.queue)}
-            lost = self.flights.lost(waiting, now)
-            if self.world.mutant == "the rest of a batch is lost with its message":
-                lost = [flight for flight in lost if flight.order not in self.begun]
-            self._back_to_backlog(lost, resent=1)
-        self.begun |= {flight.order for flight in self.flights if flight.claimed}
-
-    def _back_to_backlog(self, flights: Sequence[Flight], resent: int = 0) -> None:
-        stopped = [(StepKey(each.at.step), each.at.attempt) for each in flights if self.flights.is_stopped(each)]
-        if stopped:
-            self._stop(stopped)
-        for flight in reversed([each for each in flights if not self.flights.is_stopped(each)]):
-            self.flights.returns(flight)
-            if flight.task is None or self.brief is None:
-                continue
-            task, times = flight.task, flight.resent + resent
-            if len(out_with(task)) > 1:
-                task = msgspec.structs.replace(task, then=())
-            self.backlog.put_back([Waiting(self.brief, "", task, flight.line, flight.since, True, times)])
-
-    def _look(self, now: float) -> None:
-        with self._reaching() as redis:
-            generation = redis.generation
-            leases = {_field(step): lease.text for step, lease in redis.leases.items()}
-        if generation != self.generation and self.world.mutant != "nobody notices a wipe":
-            self._start_over(generation, now)
-            return
-        if self.world.mutant != "an outage counts as silence":
-            self._see_again()
-        for flight in self.flights.look(leases, now):
-            step, attempt = StepKey(flight.at.step), flight.at.attempt
-            if not flight.lease:
-                self._back_to_backlog([flight])
-                continue
-            if not flight.started:
-                claim = Claim(step, attempt, flight.lease.split(b" ")[1].decode())
-                with self._reaching() as redis:
-                    redis.exchange([], [claim], Returned(((step, attempt),)), [])
-                continue
-            event = _lost(self.world, step, attempt, "silent")
-            with self._reaching() as redis:
-                is_open = redis.expire(step, attempt, flight.lease, event)
-            flight.seen = now
-            if not is_open and flight.refused:
-                self.over[step] = attempt
-                self.flights.returns(flight)
-            flight.refused = not is_open
-
-    def _start_over(self, generation: int, now: float) -> None:
-        with self._reaching() as redis:
-            flights = list(self.flights)
-            for flight in flights:
-                redis.fence(StepKey(flight.at.step), flight.at.attempt)
-        self._tell_what_waits()
-        with self._reaching() as redis:
-            redis.aboard([(step, 1) for step in self.flights.aboard(RUN)])
-        self.cancel(RUN, self.flights.stops(RUN))
-        self._back_to_backlog([each for each in flights if not each.claimed and not self.flights.is_stopped(each)])
-        if self.all_is_told:
-            self._tell_that_all_is_told(generation)
-        self.position, self.generation = 0, generation
-        self.flights.blind(now, extra=TTL * 3 / 4)
-
-    def acknowledge(self, position: Position) -> None:
-        """Trimming is left out: a stream that is too long is read, one that is too short never is."""
-
-    def resume_at(self, position: Position) -> None:
-        generation, _, place = position.partition("/")
-        self.position = int(place or 0) if generation == str(self.generation) else 0
-
-    def recover(self, run: RunBrief) -> frozenset[tuple[StepKey, int]] | None:
-        self.brief, self.has_inherited = run, True
-        with self._reaching() as redis:
-            fences = dict(redis.fences)
-            self.all_is_told = redis.knowing == self.generation
-        for step, fence in fences.items():
-            if fence.aboard:
-                self.flights.drifts(RUN, step)
-            elif not fence.ended and self.flights.get(RUN, step) is None:
-                self.flights.departs(Attempt(RUN, "s", step, fence.attempt), None, LINE, self.world.now)
-        return frozenset((step, fence.attempt) for step, fence in fences.items())
-
-    def may_go_on(self, run: RunBrief, begun: Collection[tuple[StepKey, int]]) -> frozenset[tuple[StepKey, int]]:
-        if self.world.mutant == "what had begun is lost with Redis":
-            return frozenset()
-        with self._reaching() as redis:
-            for step, attempt in begun:
-                redis.fence(step, attempt)
-        for step, attempt in begun:
-            self.flights.goes_on(Attempt(RUN, "s", step, attempt), LINE, self.world.now, TTL * 3 / 4)
-        return frozenset(begun)
-
-    def cancel(self, run_id: RunId, steps: Sequence[tuple[StepKey, int]]) -> None:
-        self._stop(steps)
-        if steps:
-            self.world.canceled_at_wipe = self.world.wipes
-
-    def _stop(self, steps: Sequence[tuple[StepKey, int]]) -> None:
-        self.backlog.withdraw(RUN, {step for step, _ in steps})
-        mates = [(mate, 1) for mate in sorted(self.flights.mates(RUN, {step for step, _ in steps}))]
-        if self.world.mutant != "a step that comes back has not heard that it is canceled":
-            for step, attempt in [*steps, *mates]:
-                self.flights.stop(RUN, step, attempt)
-        with self._reaching() as redis:
-            now = self.world.now
-            events = [
-                StepCanceled(run_id=RUN, at=now, step=step, attempt=attempt) for step, attempt in [*steps, *mates]
-            ]
-            running = [event for event in events if redis.cancel(event.step, event.attempt, event)]
-        for at in [*steps, *mates]:
-            self.world.stopped[at] = self.world.wipes
-        for event in running:
-            known = self.flights.get(RUN, event.step)
-            if known is None or known.at.attempt != event.attempt:
-                self.flights.departs(Attempt(RUN, "s", event.step, event.attempt), None, LINE, now)
-
-    def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
-        return False
-
-    def release(self, run_id: RunId) -> None:
-        self.backlog.forget(run_id)
-        self.flights.forget(run_id)
-        with self._reaching() as redis:
-            redis.release()
-            self.world.released_at_wipe = self.world.wipes
-
-
-class Coordinator:
-    """A process that drives the run, until it crashes, loses its lease, or the run is over."""
-
-    def __init__(self, world: World, number: int) -> None:
-        self.world, self.number = world, number
-        self.go, self.back = threading.Semaphore(0), threading.Semaphore(0)
-        self.is_waiting = self.woken = self.is_gone = False
-        self.doomed = False
-        self.frozen_until = 0.0
-        self.off = 0.0  #: of its wall clock
-        self.problem: BaseException | None = None
-        self.executor: Remote | None = None
-        self.inbox = Inbox()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def step(self) -> None:
-        """Let it go on to its next point."""
-        self.go.release()
-        self.back.acquire()
-
-    def point(self, where: str, waits: bool = False) -> None:
-        """Others may do something here, and this process may end here."""
-        self.is_waiting = waits
-        self.back.release()
-        self.go.acquire()
-        if self.doomed:
-            raise Crash(where)
-
-    def wall(self) -> float:
-        return self.world.now + self.off
-
-    def _run(self) -> None:
-        self.go.acquire()
-        try:
-            if not self.doomed:
-                self._drive()
-        except (Crash, LeaseLost):
-            pass
-        except BaseException as problem:
-            self.problem = problem
-        self.is_gone = True
-        self.back.release()
-
-    def _drive(self) -> None:
-        world, db = self.world, self.world.database
-        db.epoch += 1
-        db.owner = self
-        log = ShardLog(Tables(db, self, db.epoch), "s", db.epoch)  # type: ignore[arg-type]
-        clock = SteadyClock(self.wall, lambda: world.now)
-        while True:
-            executor = Remote(self)
-            try:
-                run = resume(world.brief, world.plan, log.read(RUN), {NAME: executor}, clock())
-                break
-            except ExecutorUnavailable:
-                self.point("cannot resume", waits=True)
-        if world.mutant == "nothing is recovered":
-            run.orders.clear()
-            run.first.clear()
-            run.out.clear()
-        if world.mutant == "a takeover knows no tasks":
-            run.out.clear()
-        if world.mutant == "what a takeover finds decided is not recorded":
-            run.untold.clear()
-        if world.cancel_at is not None and world.cancel_asked:
-            self.inbox.request_cancel(RUN, "enough")
-        drive([run], {NAME: executor}, log, clock=clock, stream="s", inbox=self.inbox)
 
 
 class World:
@@ -882,17 +421,5 @@ def _without_hooks(step: Any) -> Any:
     return dataclasses.replace(step, hooks=())
 
 
-def _lost(world: World, step: str, attempt: int, reason: str) -> StepLost:
-    return StepLost(run_id=RUN, at=world.now, step=StepKey(step), attempt=attempt, cause=LossCause(reason))
-
-
 def _is_verdict(event: AnyEvent) -> bool:
     return isinstance(event, StepFailed) and event.error.kind in ("PoisonStep", "OutputGone")
-
-
-def _at(task: StepTask) -> Attempt:
-    return Attempt(task.run_id, "s", task.step, task.attempt)
-
-
-def _field(step: str) -> bytes:
-    return Attempt(RUN, "s", step, 1).field.encode()
