@@ -14,6 +14,7 @@ from opgrid.errors import InvariantViolationError
 from opgrid.steps import forks
 
 if TYPE_CHECKING:
+    from opgrid.definitions.composition import Node as Invocation
     from opgrid.definitions.op import OpDefinition
     from opgrid.steps.context import OpExecutionContext
     from opgrid.steps.logs import StepLogger
@@ -56,6 +57,10 @@ class Attempt:
     @property
     def op_def(self) -> OpDefinition:
         return self.node.op
+
+    @property
+    def invocation(self) -> Invocation:
+        return self.scope.job.node(self.task.node).node
 
     @property
     def run_tags(self) -> Mapping[str, str]:

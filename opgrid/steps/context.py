@@ -12,6 +12,7 @@ from opgrid.steps import interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
 
 if TYPE_CHECKING:
+    from opgrid.definitions.composition import Node
     from opgrid.definitions.hooks import HookDefinition
     from opgrid.definitions.job import JobDefinition
     from opgrid.definitions.op import OpDefinition
@@ -65,8 +66,9 @@ class StepContext:
         return self._attempt.scope.job
 
     @property
-    def op(self) -> OpDefinition:
-        return self._attempt.node.op
+    def op(self) -> Node:
+        """This invocation of the op: its ``name`` is the alias, its ``definition`` the op."""
+        return self._attempt.invocation
 
     @property
     def op_def(self) -> OpDefinition:

@@ -21,6 +21,7 @@ from opgrid.contracts.config import ExecutorChoice, NodeConfig
 from opgrid.contracts.events import AnyEvent, LogMessage
 from opgrid.contracts.facts import AssetMaterialization, AssetObservation, ExpectationResult
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask
+from opgrid.definitions.composition import Node as Invocation
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.logger import InitLoggerContext
 from opgrid.definitions.op import OpDefinition
@@ -282,6 +283,10 @@ class _DirectAttempt(Attempt):
         if found is None:
             raise InvalidInvocationError("The context was built for no op: pass op= when you build it.")
         return found
+
+    @property
+    def invocation(self) -> Invocation:
+        return Invocation(self.op_def.name, self.op_def, {}, {}, frozenset(), None)
 
     def bind(self, op: OpDefinition) -> None:
         node: Any = self.node

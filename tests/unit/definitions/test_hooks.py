@@ -11,8 +11,11 @@ from opgrid import (
     HookContext,
     HookDefinition,
     InvalidDefinitionError,
+    InvalidInvocationError,
+    OpExecutionContext,
     RetryPolicy,
     build_hook_context,
+    build_op_context,
     failure_hook,
     graph,
     job,
@@ -153,6 +156,38 @@ def test_what_a_hook_sees() -> None:
     assert (name, config, outputs, store) == ("fine", {"level": 3}, {"result": 3}, "a store")
     assert (job_name, has_run, hook_name) == ("looked_at", True, "looks")
     assert EventType.LOG_MESSAGE in [event.TYPE for event in result.all_events]
+
+
+def test_the_op_of_a_context_is_its_invocation() -> None:
+    @success_hook(name="names", required_resource_keys=set())
+    def names(context: HookContext) -> None:
+        seen.append(("hook", context.op.name, context.op.definition.name, context.op.tags))
+
+    @op(tags={"of": "op"})
+    def told(context: OpExecutionContext) -> None:
+        seen.append(("op", context.op.name, context.op_def.name))
+
+    @graph
+    def inner() -> None:
+        told.tag({"at": "place"}).alias("renamed").with_hooks({names})()
+
+    @job
+    def outer() -> None:
+        inner()
+        told()
+
+    outer.execute_in_process()
+    told(build_op_context())
+    names(build_hook_context(op=told))
+    assert seen == [
+        ("op", "renamed", "told"),
+        ("hook", "renamed", "told", {"of": "op", "at": "place"}),
+        ("op", "told", "told"),
+        ("op", "told", "told"),
+        ("hook", "told", "told", {"of": "op"}),
+    ]
+    with pytest.raises(InvalidInvocationError, match="op="):
+        _ = build_hook_context().op
 
 
 def test_what_no_hook_can_be_made_of() -> None:
