@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final, Self
 
@@ -110,11 +110,16 @@ class MultiprocessExecutor(Executor):
         for task in tasks:
             if (task.step, task.attempt) not in seen:
                 seen.add((task.step, task.attempt))
-                self._queue(run, frames.Do(task))
+                entry = self._entry(run, frames.Do(task))
+                child = next((each for each in self._children if task.id in each.mates), None)
+                if child is None:
+                    heapq.heappush(self._waiting, entry)
+                else:  # until it goes on with it, or leaves it to others
+                    child.held.append(entry)
         self._dispatch()
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
-        self._queue(run, frames.Do(task, after=frames.After(error)))
+        heapq.heappush(self._waiting, self._entry(run, frames.Do(task, after=frames.After(error))))
         self._dispatch()
         return True
 
@@ -160,9 +165,8 @@ class MultiprocessExecutor(Executor):
         heapq.heapify(kept)
         self._waiting = kept
         for child in self._children:
-            behind = [entry.wanted.task for entry in itertools.islice(child.doing, 1, None)]
-            behind = [task for task in behind if task.run_id == run_id and (task.step, task.attempt) in unwanted]
-            self._unwanted.update(task.id for task in behind)
+            behind = _of(run_id, unwanted, itertools.islice(child.doing, 1, None))
+            self._unwanted.update(task.id for task in (*behind, *_of(run_id, unwanted, child.held)))
             task_ = child.task
             if task_ is not None and not child.ended and task_.run_id == run_id and child.crew & unwanted:
                 self._stop(child, "canceled")
@@ -217,8 +221,8 @@ class MultiprocessExecutor(Executor):
         for _ in range(foreseen - len(self._children)):
             self._start()
 
-    def _queue(self, run: RunBrief, wanted: frames.Do) -> None:
-        heapq.heappush(self._waiting, Entry(-wanted.task.priority, next(self._order), run, wanted, inf))
+    def _entry(self, run: RunBrief, wanted: frames.Do) -> Entry:
+        return Entry(-wanted.task.priority, next(self._order), run, wanted, inf)
 
     def _next_batch(self, child: Process) -> list[Entry]:
         """What comes first, with as much of what follows in the same run as is known to be quick, and a fair share of
@@ -339,6 +343,10 @@ class MultiprocessExecutor(Executor):
         if following is not None:
             self._seen.setdefault(following.run_id, set()).add((following.step, following.attempt))
             child.begin(following)
+            child.held = [entry for entry in child.held if entry.wanted.task.id != following.id]
+            if following.id in self._unwanted:
+                self._unwanted.discard(following.id)
+                self._stop(child, "canceled")
         elif child.interrupted:  # its signal may still be on the way, so that it gets no other step
             child.doing.popleft()
             child.hang_up()
@@ -348,6 +356,7 @@ class MultiprocessExecutor(Executor):
             self._unwanted.discard(child.doing.popleft().wanted.task.id)
             child.reason = child.kill_at = None  # it was too late to stop it
             child.begin(None)
+            self._let_go(child)
             if child.task is not None and child.task.id in self._unwanted:
                 self._stop(child, "canceled")
 
@@ -383,6 +392,13 @@ class MultiprocessExecutor(Executor):
         """What a process that is gone had not begun."""
         while child.doing:
             self._line_up(child.doing.popleft())
+        self._let_go(child)
+
+    def _let_go(self, child: Process) -> None:
+        """What it might have gone on with, and does not."""
+        held, child.held = child.held, []
+        for entry in held:
+            self._line_up(entry)
 
     def _bury(self, child: Process) -> None:
         task, reason = child.task, child.reason
@@ -458,6 +474,11 @@ class MultiprocessExecutor(Executor):
         for child in self._children:
             alarms += _time_out(child), _held_up(child)
         return min(alarms, default=inf)
+
+
+def _of(run_id: RunId, steps: set[tuple[StepKey, int]], entries: Iterable[Entry]) -> list[StepTask]:
+    tasks = [entry.wanted.task for entry in entries]
+    return [task for task in tasks if task.run_id == run_id and (task.step, task.attempt) in steps]
 
 
 def _dismiss(child: Process) -> None:

@@ -54,6 +54,8 @@ class Process:
         self.doing: deque[Entry] = deque()  #: what it was given and has not done; the first is what it does
         self.task: StepTask | None = None  #: that it does: that of the first, or another of its crew
         self.crew: set[tuple[StepKey, int]] = set()  #: what it has done of the first
+        self.mates: set[tuple[RunId, StepKey, int]] = set()  #: what it may go on with after that, and has not begun
+        self.held: list[Entry] = []  #: such of these as are ready by now
         self.begun = False  #: the task's start is known
         self.ended = False  #: the task's outcome is known, its hooks are not done
         self.started = 0.0  #: of the task, monotonic
@@ -97,6 +99,9 @@ class Process:
         if task is None:
             self.crew.clear()
             task = self.doing[0].wanted.task if self.doing else None
+            self.mates = set() if task is None else {mate.id for mate in task.then}
+        else:
+            self.mates.discard(task.id)
         self.task, self.begun, self.started = task, False, time.monotonic()
         self.ended = bool(self.doing) and self.doing[0].wanted.after is not None
         if task is not None:

@@ -35,6 +35,14 @@ def console(context: HookContext) -> None:
 
 
 @success_hook
+def linger(context: HookContext) -> None:
+    """Until there is a file ``hooks-go-on``."""
+    until = time.monotonic() + 60
+    while not Path(context.run_tags[FOLDER], "hooks-go-on").exists() and time.monotonic() < until:
+        time.sleep(0.005)
+
+
+@success_hook
 def die(context: HookContext) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -193,6 +201,7 @@ def contract() -> None:
     count()
     pause()
     vary()
+    vary.alias("celebrated").with_hooks({linger})()
     five.alias("mourned").with_hooks({die})()
 
 

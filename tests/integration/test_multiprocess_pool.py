@@ -294,6 +294,44 @@ def test_a_chain_stays_in_its_process_and_each_step_runs_once(run: Conversation)
     assert len({event.claim for event in starts}) == 3
 
 
+def crew(run: Conversation, leader: str, *keys: str) -> tuple[StepTask, list[StepTask]]:
+    """A step, and steps of ``vary`` that travel with it; these are submitted, too, once it has succeeded."""
+    mates = [run.task("vary", step=f"vary[{key}]", after=(StepKey(leader),)) for key in keys]
+    first = run.start(leader, then=tuple(mates))
+    assert isinstance(run.end_of(first), StepSucceeded)
+    run.submit(*(run.task("vary", step=mate.step) for mate in mates))
+    return first, mates
+
+
+def test_what_travels_with_a_step_runs_once(run: Conversation, tmp_path: Path) -> None:
+    first, mates = crew(run, "vary", "1", "2")
+    assert all(isinstance(run.end_of(mate), StepSucceeded) for mate in mates)
+    run.run("five")  # behind whatever else there is to do
+    assert sorted(begun(tmp_path)) == sorted(each.step for each in (first, *mates))
+
+
+def test_what_travels_with_a_step_whose_hooks_take_their_time_runs_once(run: Conversation, tmp_path: Path) -> None:
+    first, mates = crew(run, "celebrated", "1")
+    (tmp_path / "hooks-go-on").touch()
+    assert all(isinstance(run.end_of(mate), StepSucceeded) for mate in mates)
+    run.run("five")
+    assert begun(tmp_path) == [each.step for each in (first, *mates)]
+
+
+def test_what_travels_with_one_that_dies_goes_to_another_process(run: Conversation, tmp_path: Path) -> None:
+    first, (killed, other) = crew(run, "vary", "killed", "1")
+    assert isinstance(run.end_of(killed), StepLost)
+    assert isinstance(run.end_of(other), StepSucceeded)
+    assert begun(tmp_path) == [each.step for each in (first, killed, other)]
+
+
+def test_what_travels_with_a_step_can_be_canceled(run: Conversation, tmp_path: Path) -> None:
+    _, mates = crew(run, "vary", "long", "1")
+    run.executor.cancel(run.brief.run_id, [(mate.step, mate.attempt) for mate in mates])
+    assert all(isinstance(run.end_of(mate), StepCanceled) for mate in mates)
+    assert mates[1].step not in begun(tmp_path)
+
+
 def test_a_step_of_a_chain_that_dies_is_the_one_that_is_lost(run: Conversation) -> None:
     killed = run.task("be_killed", step="be_killed", after=(StepKey("five"),))
     leader = run.start("five", then=(killed,))
