@@ -74,7 +74,7 @@ def tags_of(tags: Mapping[str, object] | None, what: str) -> dict[str, str]:
     for key, value in tags.items():
         if not isinstance(key, str):
             raise InvalidDefinitionError(f"A tag of {what} has the key {key!r}; keys have to be strings.")
-        if not _KEY.match(key):
+        if not _KEY.match(key) and not key.startswith(_OF_DIMENSIONS):
             warnings.warn(
                 f"The tag {key!r} of {what}: keys should be at most 63 letters, digits, '.', '_' and '-', "
                 f"with an optional prefix of the same kind before one '/'.",

@@ -133,6 +133,9 @@ def test_several_dimensions() -> None:
     assert again.output_for_node("keys") == {"region": "us", "day": "2024-01-02"}
     with pytest.raises(UnknownPartitionError):
         regional.execute_in_process(partition_key="2024-01-02|asia")
+    request = regional.run_request_for_partition("2024-01-02|us")
+    assert request.tags is not None
+    assert request.tags["opgrid/partition/region"] == "us"
 
 
 def test_partitions_that_the_instance_knows() -> None:
