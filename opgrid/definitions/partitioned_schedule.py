@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from opgrid.definitions.cron import Cron
 from opgrid.definitions.partitioned_config import partitioned_config_of
 from opgrid.definitions.partitions import (
     MultiPartitionKey,
@@ -34,7 +36,8 @@ def build_schedule_from_partitioned_job(
     owners: Sequence[str] | None = None,
 ) -> ScheduleDefinition:
     """Ticks when a window ends, or later by what is given, and runs the last partition there is then; its key is the
-    run key.
+    run key. A tick at which there is no other last partition than at the tick before is skipped: the window that has
+    ended is excluded, or after the end.
 
     Partitions that are not in time need ``cron_schedule``, and are all run at each tick.
 
@@ -60,12 +63,17 @@ def build_schedule_from_partitioned_job(
         )
 
     def asked(context: ScheduleEvaluationContext) -> list[RunRequest] | SkipReason:
-        keys = _due(partitions, context)
+        now = context.scheduled_execution_time
+        last = None if timed is None else timed.get_last_partition_key(now)
+        keys = _due(partitions, context, last)
         if not keys:
             return SkipReason(f"{partitions.describe()} has no partition yet")
+        before = None if timed is None else _tick_before(timed.cron if cron_schedule is None else made.cron, now)
+        if timed is not None and before is not None and timed.get_last_partition_key(before) == last:
+            return SkipReason(f"No partition has come since the tick before: the last one is still {last!r}")
         return [RunRequest(run_key=key, partition_key=key) for key in keys]
 
-    return ScheduleDefinition(
+    made = ScheduleDefinition(
         name if name is not None else f"{job.name}_schedule",
         cron_schedule=cron_schedule
         if cron_schedule is not None
@@ -81,6 +89,7 @@ def build_schedule_from_partitioned_job(
         metadata=metadata,
         owners=owners,
     )
+    return made
 
 
 def _in_time(partitions: PartitionsDefinition) -> TimeWindowPartitionsDefinition | None:
@@ -98,13 +107,20 @@ def _in_time(partitions: PartitionsDefinition) -> TimeWindowPartitionsDefinition
     return None
 
 
-def _due(partitions: PartitionsDefinition, context: ScheduleEvaluationContext) -> Sequence[str]:
-    """As of the time of the tick: a tick that comes late runs what it would have run in time."""
+def _tick_before(cron: Cron, now: datetime) -> datetime | None:
+    """Before that of ``now``, or before the last one where there is none now."""
+    tick = cron.before(now, inclusive=True)
+    return None if tick is None else cron.before(tick)
+
+
+def _due(partitions: PartitionsDefinition, context: ScheduleEvaluationContext, last: str | None) -> Sequence[str]:
+    """As of the time of the tick: a tick that comes late runs what it would have run in time. ``last``: the last window
+    there is then.
+    """
     now, store = context.scheduled_execution_time, context.optional_instance
     timed = _in_time(partitions)
     if timed is None:
         return partitions.get_partition_keys(now, store)
-    last = timed.get_last_partition_key(now)
     if last is None or partitions is timed:
         return [] if last is None else [last]
     assert isinstance(partitions, MultiPartitionsDefinition)

@@ -13,7 +13,7 @@ from opgrid.errors import InvalidDefinitionError
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run to launch. Of one sensor or schedule, a ``run_key`` is launched once and never again.
+    """A run to launch. Of one sensor, a ``run_key`` is launched once and never again; of a schedule, once a tick.
 
     yield RunRequest(run_key="orders.csv", run_config={"ops": {"load": {"config": {"file": "orders.csv"}}}})
     """

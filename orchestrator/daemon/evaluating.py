@@ -99,12 +99,14 @@ def commit(
 
 
 def _new(state: Instigator, run: ReadyRun, at: float, number: int, before: Collection[str]) -> NewRun:
-    """A schedule launches once a tick, also where it gives no key; a sensor once a key, if it gives one. ``before``:
-    keys that were launched, where some may be there that are kept as they were given, though they are long.
+    """A schedule launches once a tick and key, also where it gives none; a sensor once a key, if it gives one.
+    ``before``: keys that were launched, where some may be there that are kept as they were given, though they are long.
     """
     key = run.run_key
-    if key is None:
-        key = f"{at:.0f}/{number}" if state.kind is InstigatorKind.SCHEDULE else uuid.uuid4().hex
+    if state.kind is InstigatorKind.SCHEDULE:
+        key = f"{at:.0f}/{number if key is None else key}"
+    elif key is None:
+        key = uuid.uuid4().hex
     return ready(run, state.origin, key if key in before else _shortened(key))
 
 

@@ -14,7 +14,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from opgrid import Definitions, RunRequest, SensorEvaluationContext, SensorResult, job, op, sensor
+from opgrid import (
+    DefaultScheduleStatus,
+    Definitions,
+    RunRequest,
+    SensorEvaluationContext,
+    SensorResult,
+    StaticPartitionsDefinition,
+    build_schedule_from_partitioned_job,
+    job,
+    op,
+    sensor,
+)
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief
@@ -383,7 +394,16 @@ def nul_cursor(context: SensorEvaluationContext) -> SensorResult:
     return SensorResult([RunRequest()], cursor="a\0b")
 
 
-defs = Definitions(jobs=[loading], sensors=[long_keys, long_tag, nul_cursor])
+@job(partitions_def=StaticPartitionsDefinition(["eu", "us"]))
+def by_region() -> None:
+    loads()
+
+
+every_region = build_schedule_from_partitioned_job(
+    by_region, cron_schedule="@hourly", default_status=DefaultScheduleStatus.RUNNING
+)
+
+defs = Definitions(jobs=[loading], sensors=[long_keys, long_tag, nul_cursor], schedules=[every_region])
 
 
 def ticked(store: SqlStore, name: str, times: int = 2) -> list[Tick]:
@@ -398,6 +418,18 @@ def ticked(store: SqlStore, name: str, times: int = 2) -> list[Tick]:
         now[0] += 61.0
         sensors.turn(store.instigators())
     return store.ticks(location.name, name)
+
+
+def test_a_schedule_launches_its_keys_at_each_tick(store: SqlStore) -> None:
+    several: Any = [Here(store, CodeTarget(module=__name__))]
+    now = [1_709_640_000.0]
+    scheduler = Scheduler(store, several, lambda: now[0])
+    for _ in range(3):
+        scheduler.turn(store.instigators())
+        now[0] += 3600.0
+    ticks = store.ticks(several[0].name, every_region.name)
+    assert [(tick.status, len(tick.run_ids)) for tick in ticks] == [(TickStatus.SUCCESS, 2)] * 2
+    assert sorted(run.tags["opgrid/run_key"] for run in store.runs()) == ["eu", "eu", "us", "us"]
 
 
 def test_a_long_key_launches_once(database_url: str) -> None:

@@ -12,16 +12,19 @@ import pytest
 
 from opgrid import (
     ConfigurableResource,
+    DailyPartitionsDefinition,
     DefaultScheduleStatus,
     Definitions,
     InvalidDefinitionError,
     InvalidInvocationError,
     InvariantViolationError,
+    MultiPartitionsDefinition,
     RunConfig,
     RunRequest,
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
+    StaticPartitionsDefinition,
     build_schedule_context,
     build_schedule_from_partitioned_job,
     daily_partitioned_config,
@@ -278,3 +281,25 @@ def test_partitions_that_are_no_windows_take_an_expression() -> None:
         build_schedule_from_partitioned_job(_partitioned(config))
     made = build_schedule_from_partitioned_job(_partitioned(config), cron_schedule="0 0 * * *")
     assert [each.partition_key for each in evaluated(made).run_requests] == ["a", "b"]
+
+
+def test_a_window_is_run_once_also_where_none_ends_at_a_tick() -> None:
+    workdays = DailyPartitionsDefinition("2024-03-01", end_date="2024-03-07", exclusions=["0 0 * * 0,6"])
+    for partitions, keys in (
+        (workdays, [["2024-03-01"], [], [], ["2024-03-04"], ["2024-03-05"], ["2024-03-06"], [], []]),
+        (
+            MultiPartitionsDefinition({"day": workdays, "place": StaticPartitionsDefinition(["a"])}),
+            [["2024-03-01|a"], [], [], ["2024-03-04|a"], ["2024-03-05|a"], ["2024-03-06|a"], [], []],
+        ),
+    ):
+
+        @job(partitions_def=partitions)
+        def by_window() -> None:
+            work()
+
+        made = build_schedule_from_partitioned_job(by_window)
+        ticks = [evaluated(made, datetime(2024, 3, day, tzinfo=UTC)) for day in range(2, 10)]
+        assert [[each.partition_key for each in tick.run_requests] for tick in ticks] == keys
+        at_noon = [evaluated(made, datetime(2024, 3, day, 12, tzinfo=UTC)) for day in range(2, 10)]
+        assert at_noon == ticks  # as a test may ask it, or a preview
+        assert "still '2024-03-01'" in str(ticks[1].skip_message)
