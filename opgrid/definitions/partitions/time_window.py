@@ -126,7 +126,7 @@ class TimeWindowPartitionsDefinition(PartitionsDefinition):
         )
 
     def _parsed(self, text: str) -> datetime | None:
-        for fmt in (self.fmt, f"{self.fmt}%z"):
+        for fmt in (self.fmt,) if "%z" in self.fmt else (self.fmt, f"{self.fmt}%z"):
             try:
                 found = datetime.strptime(text, fmt)
             except ValueError:

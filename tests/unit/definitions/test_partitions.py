@@ -179,6 +179,15 @@ def test_unknown_day(key: str, says: str) -> None:
     assert "2024-01-04" in str(raised.value)
 
 
+def test_keys_that_have_an_offset() -> None:
+    partitions = DailyPartitionsDefinition(datetime(2024, 1, 1), fmt="%Y-%m-%dT%H:%M%z", timezone="Europe/Berlin")
+    now = utc(2024, 1, 3)
+    assert partitions.get_partition_keys(now) == ["2024-01-01T00:00+0100", "2024-01-02T00:00+0100"]
+    assert partitions.has_partition_key("2024-01-02T00:00+0100", now)
+    with pytest.raises(UnknownPartitionError, match="Keys are in the format"):
+        partitions.validate_partition_key("2024-01-02", now)
+
+
 def test_unknown_week_names_the_nearest() -> None:
     with pytest.raises(UnknownPartitionError, match="Did you mean '2024-01-07'"):
         WeeklyPartitionsDefinition("2024-01-01").validate_partition_key("2024-01-08", utc(2024, 3, 1))
