@@ -12,7 +12,6 @@ from opgrid.definitions.partitions import (
     MultiPartitionKey,
     MultiPartitionsDefinition,
     PartitionsDefinition,
-    StaticPartitionsDefinition,
     TimeWindowPartitionsDefinition,
 )
 from opgrid.definitions.run_request import RunRequest, SkipReason
@@ -99,10 +98,7 @@ def _in_time(partitions: PartitionsDefinition) -> TimeWindowPartitionsDefinition
         timed = [
             each for each in partitions.partitions_defs.values() if isinstance(each, TimeWindowPartitionsDefinition)
         ]
-        if len(timed) == 1 and all(
-            each is timed[0] or isinstance(each, StaticPartitionsDefinition)
-            for each in partitions.partitions_defs.values()
-        ):
+        if len(timed) == 1:
             return timed[0]
     return None
 

@@ -15,6 +15,7 @@ from opgrid import (
     DailyPartitionsDefinition,
     DefaultScheduleStatus,
     Definitions,
+    DynamicPartitionsDefinition,
     InvalidDefinitionError,
     InvalidInvocationError,
     InvariantViolationError,
@@ -29,6 +30,7 @@ from opgrid import (
     build_schedule_from_partitioned_job,
     daily_partitioned_config,
     hourly_partitioned_config,
+    instance_for_test,
     job,
     monthly_partitioned_config,
     op,
@@ -303,3 +305,19 @@ def test_a_window_is_run_once_also_where_none_ends_at_a_tick() -> None:
         at_noon = [evaluated(made, datetime(2024, 3, day, 12, tzinfo=UTC)) for day in range(2, 10)]
         assert at_noon == ticks  # as a test may ask it, or a preview
         assert "still '2024-03-01'" in str(ticks[1].skip_message)
+
+
+def test_a_window_is_run_for_each_key_that_the_instance_knows_then() -> None:
+    days, places = DailyPartitionsDefinition("2024-03-01"), DynamicPartitionsDefinition(name="places")
+
+    @job(partitions_def=MultiPartitionsDefinition({"day": days, "place": places}))
+    def by_window() -> None:
+        work()
+
+    made = build_schedule_from_partitioned_job(by_window, hour_of_day=12)
+    assert made.cron_schedule == "0 12 * * *"
+    with instance_for_test() as instance:
+        assert "no partition yet" in str(evaluated(made, instance=instance).skip_message)
+        instance.add_dynamic_partitions("places", ["a", "b"])
+        keys = [each.partition_key for each in evaluated(made, instance=instance).run_requests]
+    assert keys == ["2024-03-04|a", "2024-03-04|b"]
