@@ -227,11 +227,6 @@ class SensorDefinition:
         cursor = self._cursor_of(result, context)
         partitions = tuple(result.dynamic_partitions_requests or ())
         requests = list(result.run_requests or ())
-        without_key = [each for each in requests if each.run_key is None and each.partition_key is None]
-        if len(requests) > 1 and len(without_key) > 1 and self._repeats(without_key):
-            raise InvariantViolationError(
-                f"{self._what} asked for the same run several times. Give each RunRequest a run_key, or ask once."
-            )
         store = _WithRequests(context.optional_instance, partitions) if partitions else context.optional_instance
         before, context.optional_instance = context.optional_instance, store
         try:
@@ -246,14 +241,6 @@ class SensorDefinition:
             reason = result.skip_reason.skip_message if isinstance(result.skip_reason, SkipReason) else None
             reason = reason or _EMPTY
         return Evaluation(complete_ones, reason, cursor, partitions, tuple(result.asset_events))
-
-    def _repeats(self, requests: Sequence[RunRequest]) -> bool:
-        seen: list[RunRequest] = []
-        for each in requests:
-            if each in seen:
-                return True
-            seen.append(each)
-        return False
 
     def _result(self, returned: Any) -> SensorResult:
         if inspect.isgenerator(returned) or isinstance(returned, list | tuple):

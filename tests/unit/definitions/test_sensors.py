@@ -185,7 +185,6 @@ def test_nothing_to_do_has_a_reason(returned: Any, message: str) -> None:
         (3, "gave 3"),
         ([RunRequest("a"), SkipReason("b")], "SkipReason together with something else"),
         ([SensorResult(), RunRequest("a")], "SensorResult together with something else"),
-        ([RunRequest(), RunRequest()], "the same run several times"),
     ],
 )
 def test_what_a_sensor_may_not_give(returned: Any, said: str) -> None:
@@ -195,6 +194,15 @@ def test_what_a_sensor_may_not_give(returned: Any, said: str) -> None:
 
     with pytest.raises(InvariantViolationError, match=said):
         evaluated(wrong)
+
+
+def test_the_same_run_may_be_asked_for_twice() -> None:
+    @sensor(job=load)
+    def messages(context: SensorEvaluationContext) -> Iterator[RunRequest]:
+        for _ in range(2):
+            yield RunRequest()
+
+    assert [each.job_name for each in evaluated(messages).run_requests] == ["load", "load"]
 
 
 def test_of_several_jobs_one_is_chosen() -> None:
