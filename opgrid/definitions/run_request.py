@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -65,11 +65,11 @@ class _PartitionsRequest:
             raise InvalidDefinitionError(
                 f"{what} has the name {self.partitions_def_name!r}: it has to be that of a DynamicPartitionsDefinition."
             )
-        if isinstance(self.partition_keys, str) or not all(map(_is_text, self.partition_keys)):
-            raise InvalidDefinitionError(
-                f"{what} has the keys {self.partition_keys!r}: they have to be a list of strings."
-            )
-        object.__setattr__(self, "partition_keys", tuple(self.partition_keys))
+        keys: object = self.partition_keys
+        several = tuple(keys) if isinstance(keys, Iterable) and not isinstance(keys, str) else None
+        if several is None or not all(map(_is_text, several)):
+            raise InvalidDefinitionError(f"{what} has the keys {keys!r}: they have to be a list of strings.")
+        object.__setattr__(self, "partition_keys", several)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ class SensorResult:
     asset_events: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
+        for name in ("run_requests", "dynamic_partitions_requests"):
+            object.__setattr__(self, name, _several(getattr(self, name), name))
         if self.run_requests and self.skip_reason is not None:
             raise InvalidDefinitionError("A SensorResult has both run requests and a skip reason: give one of them.")
         for each in self.run_requests or ():
@@ -146,6 +148,15 @@ class Evaluation:
     cursor: str | None = None  #: of a sensor, to be kept when the tick succeeded
     dynamic_partitions_requests: tuple[DynamicPartitionsRequest, ...] = ()
     asset_events: tuple[Any, ...] = field(default=())
+
+
+def _several(given: object, name: str) -> Sequence[Any] | None:
+    """As it is, where it can be looked at twice."""
+    if given is None or (isinstance(given, Sequence) and not isinstance(given, str)):
+        return given
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        return tuple(given)
+    raise InvalidDefinitionError(f"The {name} of a SensorResult are {given!r}: they have to be a list.")
 
 
 def _is_text(given: object) -> bool:

@@ -196,6 +196,18 @@ def test_what_a_sensor_may_not_give(returned: Any, said: str) -> None:
         evaluated(wrong)
 
 
+def test_a_result_may_be_made_of_generators() -> None:
+    files = DynamicPartitionsDefinition(name="files")
+    found = SensorResult(
+        (RunRequest(run_key=key) for key in "ab"),
+        dynamic_partitions_requests=(files.build_add_request(key for key in "ab") for _ in range(1)),
+    )
+    assert [each.run_key for each in found.run_requests or ()] == ["a", "b"]
+    assert [each.partition_keys for each in found.dynamic_partitions_requests or ()] == [("a", "b")]
+    with pytest.raises(InvalidDefinitionError, match="have to be a list"):
+        SensorResult(RunRequest())
+
+
 def test_the_same_run_may_be_asked_for_twice() -> None:
     @sensor(job=load)
     def messages(context: SensorEvaluationContext) -> Iterator[RunRequest]:
