@@ -191,6 +191,10 @@ class DirectOpContext(OpExecutionContext):
             stack.close()
 
     @property
+    def has_partition_key_range(self) -> bool:
+        return cast(_DirectAttempt, self._attempt).given_range is not None or super().has_partition_key_range
+
+    @property
     def partition_key_range(self) -> Any:
         given = cast(_DirectAttempt, self._attempt).given_range
         return given if given is not None else super().partition_key_range

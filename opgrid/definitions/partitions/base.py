@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from opgrid.definitions.names import LONGEST_PARTITION_KEY, check_length
 from opgrid.errors import BackwardsRange, InvalidDefinitionError, UnknownPartitionError, nearest
@@ -26,8 +25,7 @@ class DynamicPartitionsStore(Protocol):
     def get_dynamic_partitions(self, partitions_def_name: str) -> Sequence[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionKeyRange:
+class PartitionKeyRange(NamedTuple):
     """All keys from ``start`` to ``end``, both included; as text ``start...end``."""
 
     start: str

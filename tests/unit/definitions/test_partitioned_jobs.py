@@ -18,8 +18,10 @@ from opgrid import (
     MultiPartitionsDefinition,
     OpExecutionContext,
     PartitionedConfig,
+    PartitionKeyRange,
     StaticPartitionsDefinition,
     UnknownPartitionError,
+    build_op_context,
     daily_partitioned_config,
     dynamic_partitioned_config,
     instance_for_test,
@@ -111,6 +113,25 @@ def test_the_context_knows_key_and_window() -> None:
         "start": "2024-03-31T00:00:00+01:00",
         "end": "2024-04-01T00:00:00+02:00",
     }
+
+
+def test_windows_and_ranges_are_pairs() -> None:
+    @op
+    def hours(context: OpExecutionContext) -> float:
+        start, end = context.partition_time_window
+        first, last = context.partition_key_range
+        assert (first, last) == (context.partition_key, context.partition_key)
+        return float((end - start).total_seconds() / 3600)
+
+    @job(partitions_def=DailyPartitionsDefinition("2024-03-01"))
+    def windows() -> None:
+        hours()
+
+    assert windows.execute_in_process(partition_key="2024-03-31").output_for_node("hours") == 24
+
+    with build_op_context(partition_key_range=PartitionKeyRange("a", "c")) as context:
+        assert (context.has_partition_key, context.has_partition_key_range) == (False, True)
+        assert context.partition_key_range == ("a", "c")
 
 
 def test_several_dimensions() -> None:
