@@ -62,7 +62,6 @@ def backfill_and_show(
     single_run: bool,
 ) -> int:
     """Ask for a backfill; returns the exit code."""
-    from opgrid.contracts.status import RunStatus
     from opgrid.definitions.partitions.base import in_ranges
     from opgrid.errors import InvariantViolationError
     from opgrid.loading import load_job
@@ -82,11 +81,9 @@ def backfill_and_show(
         last = backfills.last_runs(store, source.name, name, keys)
         only = clauses_of([partitions]) if partitions else ()
         wanted = backfills.chosen(keys, only=only, start=start, end=end, last=last, missing=missing, failed=failed)
-        parents = {key: last[key].run_id for key in wanted if key in last and last[key].status is RunStatus.FAILURE}
-        options = BackfillOptions(
-            tags_of(tags), title, None, tuple(clauses_of(selection)), executor, at_once, parents if from_failure else {}
-        )
-        asked = in_ranges(wanted, keys) if single_run else wanted
+        asked, parents = backfills.from_failure(wanted, keys, last) if from_failure else (wanted, {})
+        options = BackfillOptions(tags_of(tags), title, None, tuple(clauses_of(selection)), executor, at_once, parents)
+        asked = in_ranges(wanted, keys) if single_run else asked
         if single_run and wanted:
             job.validate_partition_key(asked[0])
             if options.run_config is None:

@@ -21,6 +21,7 @@ class LastRun(NamedTuple):
     run_id: RunId
     status: RunStatus
     number: int = 0  #: higher ones are later
+    span: str | None = None  #: of one for several partitions, as text
 
     @property
     def has_failed(self) -> bool:
@@ -37,7 +38,7 @@ def last_runs(store: ServiceStore, location: str, job: str, keys: Sequence[str])
             continue
         for key in keys[places[span.start] : places[span.end] + 1]:
             if key not in last or last[key].number < run.number:
-                last[key] = run
+                last[key] = run._replace(span=text)
     return last
 
 
@@ -72,6 +73,33 @@ def chosen(
     if failed:
         return [key for key in wanted if key in runs and runs[key].has_failed]
     return wanted
+
+
+def from_failure(
+    wanted: Sequence[str], keys: Sequence[str], last: Mapping[str, LastRun]
+) -> tuple[list[str], dict[str, RunId]]:
+    """What to ask for so that those of ``wanted`` whose ``last`` run failed go on from there, and from which run each
+    does. One for several partitions goes on once, for all of them; where not all are wanted, or some were run since,
+    those that are wanted start anew.
+    """
+    parents = {key: last[key] for key in wanted if key in last and last[key].has_failed}
+    whole = {
+        each for each in set(parents.values()) if all(parents.get(key) == each for key in _within(each.span, keys))
+    }
+    asked: dict[str, RunId | None] = {}
+    for key in wanted:
+        parent = parents.get(key)
+        if parent in whole:
+            asked[parent.span or key] = parent.run_id
+        else:
+            asked[key] = None
+    return list(asked), {key: run_id for key, run_id in asked.items() if run_id is not None}
+
+
+def _within(span: str | None, keys: Sequence[str]) -> Sequence[str]:
+    """The keys of a range, both ends of which are there."""
+    found = PartitionKeyRange.parse(span or "")
+    return keys[keys.index(found.start) : keys.index(found.end) + 1] if found is not None else ()
 
 
 def request(

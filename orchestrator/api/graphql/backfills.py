@@ -330,7 +330,9 @@ def _options(
         missing=bool(params.missing),
         failed=bool(params.failed),
     )
-    parents = {key: last[key].run_id for key in keys if params.from_failure and key in last and last[key].has_failed}
+    parents: dict[str, RunId] = {}
+    if params.from_failure:
+        keys, parents = backfills.from_failure(keys, answer.keys, last)
     if params.single_run:
         if params.from_failure:
             raise InvariantViolationError("singleRun and fromFailure do not go together: one run has one parent.")

@@ -444,3 +444,33 @@ def test_partitions_of_a_job_with_the_same_name_elsewhere_do_not_count(store: Sq
 def test_a_key_that_is_too_long_to_launch_by_is_refused(store: SqlStore) -> None:
     with pytest.raises(InvariantViolationError, match="has 256 characters; in a backfill it may have 255"):
         backfills.request(store, "here", "many", ["short", "x" * 256], BackfillOptions())
+
+
+def test_a_run_for_several_partitions_goes_on_once(store: SqlStore) -> None:
+    keys = [f"s{number}" for number in range(6)]
+    ranges = backfills.request(store, CODE.location, "same", ["s0...s1", "s2...s4", "s5"], BackfillOptions())
+    daemon = duty(store)
+    daemon.turn()
+    runs = store.launched(ranges.origin)
+    for run_id in runs.values():
+        end(store, run_id, RunStatus.FAILURE)
+    once = backfills.request(store, CODE.location, "same", ["s3"], BackfillOptions())
+    daemon.turn()
+    end(store, store.launched(once.origin)["s3"], RunStatus.SUCCESS)
+
+    last = backfills.last_runs(store, "same", keys)
+    wanted = backfills.chosen(keys, last=last, failed=True)
+    assert wanted == ["s0", "s1", "s2", "s4", "s5"]
+    asked, parents = backfills.from_failure(wanted, keys, last)
+    assert asked == ["s0...s1", "s2", "s4", "s5"]  # of the second range one has succeeded since
+    assert parents == {"s0...s1": runs["s0...s1"], "s5": runs["s5"]}
+    assert backfills.from_failure(["s1"], keys, last) == (["s1"], {})
+
+    repeated = backfills.request(store, CODE.location, "same", asked, BackfillOptions(parents=parents))
+    daemon.turn()
+    made = {run.run_id: run for run in store.runs()}
+    found = [made[run_id] for run_id in store.launched(repeated.origin).values()]
+    about = [
+        (run.tags.get("opgrid/partition_range") or run.tags["opgrid/partition"], run.parent_run_id) for run in found
+    ]
+    assert about == [("s0...s1", runs["s0...s1"]), ("s2", None), ("s4", None), ("s5", runs["s5"])]
