@@ -20,6 +20,7 @@ from orchestrator.api.access import Role
 from orchestrator.api.backend import Backend, NoSuchJob
 from orchestrator.api.graphql.errors import (
     BackfillNotFoundError,
+    InvalidSubsetError,
     PartitionSetNotFoundError,
     PythonError,
     RunConfigValidationInvalid,
@@ -274,7 +275,12 @@ PartitionBackfillOrError = Annotated[
 ]
 PartitionBackfillsOrError = Annotated[PartitionBackfills | PythonError, strawberry.union("PartitionBackfillsOrError")]
 LaunchBackfillResult = Annotated[
-    LaunchBackfillSuccess | PartitionSetNotFoundError | RunConfigValidationInvalid | UnauthorizedError | PythonError,
+    LaunchBackfillSuccess
+    | PartitionSetNotFoundError
+    | RunConfigValidationInvalid
+    | InvalidSubsetError
+    | UnauthorizedError
+    | PythonError,
     strawberry.union("LaunchBackfillResult"),
 ]
 CancelBackfillResult = Annotated[

@@ -147,6 +147,13 @@ def test_a_backfill_that_cannot_be_says_why(api: Api, given: dict[str, Any], sai
     assert api.store.backfills() == []
 
 
+def test_a_backfill_of_ops_that_are_not_there_says_so(api: Api) -> None:
+    given = {"partitionNames": ["2026-01-01"], "reexecutionSteps": ["nope"]}
+    answer = api(BACKFILL, params=of_daily(**given))["launchPartitionBackfill"]
+    assert answer["__typename"] == "InvalidSubsetError" and "nope" in answer["message"]
+    assert api.store.backfills() == []
+
+
 SCHEDULE = {"repositoryLocationName": PLACE, "scheduleName": "hourly"}
 SENSOR = {"repositoryLocationName": PLACE, "sensorName": "watching"}
 

@@ -613,6 +613,7 @@ export type BackfillMutationVariables = Exact<{
 
 
 export type BackfillMutation = { launchPartitionBackfill:
+    | { __typename: 'InvalidSubsetError', message: string }
     | { __typename: 'LaunchBackfillSuccess', backfillId: string }
     | { __typename: 'PartitionSetNotFoundError', message: string }
     | { __typename: 'PythonError', message: string }
