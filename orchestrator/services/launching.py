@@ -19,6 +19,7 @@ from opgrid.contracts.tasks import CodeTarget, JobRef, PythonLogs, RunBrief
 from opgrid.contracts.wire import hash_of
 from opgrid.definitions.executor import ExecutorRequirement
 from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.partitioned_config import partition_tags
 from opgrid.errors import (
     InvalidConfigError,
     InvalidSubsetError,
@@ -109,6 +110,8 @@ def prepare(request: Request) -> Prepared:
         run_config = run_config or job.get_run_config_for_partition_key(request.partition_key)
         tags.update(job.get_tags_for_partition_key(request.partition_key))
     tags.update(request.tags)
+    if request.partition_key is not None and job.partitions_def is not None:  # it is for no other, whatever they say
+        tags.update(partition_tags(job.partitions_def, request.partition_key, job.name))
     check_new_run(tags)
     op_selection = _selection(request)
     try:

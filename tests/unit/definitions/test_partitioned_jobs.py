@@ -115,6 +115,26 @@ def test_the_context_knows_key_and_window() -> None:
     }
 
 
+def test_tags_of_a_launch_name_no_other_partition() -> None:
+    @op
+    def key(context: OpExecutionContext) -> str:
+        return context.partition_key
+
+    config = PartitionedConfig(
+        StaticPartitionsDefinition(["a", "b"]),
+        run_config_for_partition_key_fn=lambda _: {},
+        tags_for_partition_key_fn=lambda _: {"team": "north", "opgrid/partition": "b"},
+    )
+
+    @job(config=config)
+    def tagged() -> None:
+        key()
+
+    result = tagged.execute_in_process(partition_key="a", tags={"team": "south", "opgrid/partition": "b"})
+    assert result.output_for_node("key") == "a"
+    assert result.run.brief.tags["team"] == "south"
+
+
 def test_windows_and_ranges_are_pairs() -> None:
     @op
     def hours(context: OpExecutionContext) -> float:
