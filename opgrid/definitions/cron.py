@@ -24,6 +24,17 @@ NICKNAMES: Final = {
     "@hourly": "0 * * * *",
 }
 
+_MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+#: The first and last number of each field, and its numbers by name.
+_FIELDS: Final[tuple[tuple[int, int, dict[str, int]], ...]] = (
+    (0, 59, {}),
+    (0, 23, {}),
+    (1, 31, {}),
+    (1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
+    (0, 6, {name: number for number, name in enumerate(_DAYS)}),
+)
+
 _MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
 #: Nothing in this time means that there is nothing at all; cronsim has the same limit.
@@ -141,7 +152,7 @@ def _checked(expression: object, what: str) -> str:
 
 def _check_ticks(text: str, what: str) -> None:
     try:
-        first = next(CronSim(text, datetime(2000, 1, 1)), None)
+        first = next(_parsed(text, datetime(2000, 1, 1)), None)
     except CronSimError as error:
         wrong = str(error).removeprefix("Bad ")
         raise InvalidDefinitionError(
@@ -168,7 +179,7 @@ def _ticks(expression: str, first: datetime, zone: ZoneInfo) -> Iterator[datetim
 
 @lru_cache(256)
 def _follows_clock(expression: str) -> bool:
-    parsed = CronSim(expression, datetime(2000, 1, 1))
+    parsed = _parsed(expression, datetime(2000, 1, 1))
     return any(field.startswith("*") for field in expression.split()[:2]) or len(parsed.hours) == 24
 
 
@@ -203,7 +214,32 @@ def _by_clock(expression: str, first: datetime, zone: ZoneInfo) -> Iterator[date
 
 def _walls(expression: str, first: datetime) -> Iterator[datetime]:
     """What a clock without changes would show at the ticks."""
-    return iter(CronSim(expression, first - timedelta(seconds=1)))
+    return iter(_parsed(expression, first - timedelta(seconds=1)))
+
+
+def _parsed(expression: str, start: datetime) -> CronSim:
+    return CronSim(_written_out(expression), start)
+
+
+@lru_cache(256)
+def _written_out(expression: str) -> str:
+    """Ranges that go on at the beginning, such as ``22-2`` and ``SAT-SUN``, as lists, and ``?`` as ``*``: cronsim knows
+    neither.
+    """
+    fields = expression.upper().split()
+    for day in (2, 4):
+        fields[day] = "*" if fields[day] == "?" else fields[day]
+    terms = ([_term(each, *of) for each in text.split(",")] for text, of in zip(fields, _FIELDS, strict=True))
+    return " ".join(",".join(each) for each in terms)
+
+
+def _term(term: str, low: int, high: int, names: dict[str, int]) -> str:
+    span, _, step = term.partition("/")
+    start, _, end = (int(each) if each.isdecimal() else names.get(each) for each in span.partition("-"))
+    every = int(step) if step.isdecimal() else 0 if step else 1
+    if start is None or end is None or not low <= end < start <= high or not every:
+        return term
+    return ",".join(str(each) for each in [*range(start, high + 1), *range(low, end + 1)][::every])
 
 
 def _first_moment(wall: datetime, zone: ZoneInfo) -> datetime:

@@ -75,6 +75,7 @@ def test_what_a_schedule_is_made_of() -> None:
     [
         ({"cron_schedule": "61 * * * *"}, "61"),
         ({"cron_schedule": "* * * *"}, "five|5"),
+        ({"cron_schedule": "0 22-2/0 * * *"}, "the hour is not valid"),
         ({"cron_schedule": "nonsense"}, "nonsense"),
         ({"cron_schedule": []}, "cron"),
         ({"cron_schedule": "0 6 * * *", "execution_timezone": "Mars/Olympus"}, "Mars/Olympus"),
@@ -235,6 +236,22 @@ def test_a_schedule_is_called_as_the_function_that_it_is() -> None:
         direct(build_schedule_context())
     with pytest.raises(InvalidInvocationError, match="evaluate_tick"):
         ScheduleDefinition(job=nightly, cron_schedule="@daily")()
+
+
+@pytest.mark.parametrize(
+    ("cron", "same"),
+    [
+        ("0 0 * * sat-sun", "0 0 * * 0,6"),
+        ("0 0 * * FRI-MON/2", "0 0 * * 5,0"),
+        ("15 22-2,12 * * *", "15 0-2,12,22,23 * * *"),
+        ("0 0 ? nov-feb ?", "0 0 * 11,12,1,2 *"),
+        ("0 0 28-3 * 1-5", "0 0 28-31,1-3 * 1-5"),
+    ],
+)
+def test_ranges_may_go_on_at_the_beginning(cron: str, same: str) -> None:
+    made = ScheduleDefinition(job=nightly, cron_schedule=cron)
+    assert made.cron_schedule == cron
+    assert ticks(made, 40) == ticks(ScheduleDefinition(job=nightly, cron_schedule=same), 40)
 
 
 # ---- of partitioned jobs -------------------------------------------------------------------------------------------
