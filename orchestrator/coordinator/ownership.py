@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +16,12 @@ from opgrid.contracts.events import AnyEvent, RunCanceled, RunCanceling, RunFail
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
 from opgrid.errors import DatabaseUnreachable, OpGridError
-from opgrid.ids import RunId
+from opgrid.ids import RunId, StepKey
+from orchestrator.engine.gates import Gate
 from orchestrator.engine.inbox import Inbox
-from orchestrator.engine.log import RunLog, Turn
-from orchestrator.storage.protocols import Store
+from orchestrator.engine.log import Turn
+from orchestrator.engine.pools import Slot
+from orchestrator.storage.protocols import Fence, FencedTurn, Store
 from orchestrator.storage.records import Lease
 
 #: Seconds that others wait for an owner on another machine who no longer renews.
@@ -45,7 +47,7 @@ class RunIsDriven(OpGridError):
 
 
 @contextmanager
-def driving(store: Store, run_id: RunId, inbox: Inbox | None = None, lease: Lease | None = None) -> Iterator[RunLog]:
+def driving(store: Store, run_id: RunId, inbox: Inbox | None = None, lease: Lease | None = None) -> Iterator[FencedLog]:
     """The log to write while this process drives the run. ``inbox`` is told when somebody asks for the run's end;
     ``lease`` is this process's, where it has one. Raises RunIsDriven.
     """
@@ -101,9 +103,12 @@ class FencedLog:
     def turn(self) -> Iterator[Turn]:
         with self._store.turn() as turn:
             yield turn
-            turn.only_of_owner(self._run_id, self._epoch)
+            self.only(turn)
             ends = turn.ends(self._run_id)
         self.is_closed = self.is_closed or ends
+
+    def only(self, turn: FencedTurn) -> None:
+        turn.only_of_owner(self._run_id, self._epoch)
 
     def read(self, run_id: RunId) -> Iterable[AnyEvent]:
         return self._store.read(run_id)
@@ -122,15 +127,39 @@ class ShardLog:
     def turn(self) -> Iterator[Turn]:
         with self._store.turn() as turn:
             yield turn
-            turn.only_of_holder(self._shard, self._epoch)
+            self.only(turn)
             reach("turn before")
         reach("turn after")
+
+    def only(self, turn: FencedTurn) -> None:
+        turn.only_of_holder(self._shard, self._epoch)
 
     def read(self, run_id: RunId) -> Iterable[AnyEvent]:
         return self._store.read(run_id)
 
     def position(self, stream: str) -> str:
         return self._store.position(stream)
+
+
+class FencedHolding:
+    """What steps may have to wait for, of runs that this process drives: who drives them no more takes no slots for
+    them, which nobody would free, and frees none.
+    """
+
+    def __init__(self, store: Store, only: Fence) -> None:
+        self._store, self._only = store, only
+
+    def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
+        return self._store.take_slots(wanted, self._only)
+
+    def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
+        self._store.keep_slots(run_id, steps, self._only)
+
+    def open_gates(self, gates: Sequence[Gate]) -> list[Gate]:
+        return self._store.open_gates(gates)
+
+    def decide(self, run_id: RunId, step: StepKey, approved: bool, who: str, note: str) -> bool:
+        return self._store.decide(run_id, step, approved, who, note)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun, ValueRefused
 from opgrid.ids import RunId
-from orchestrator.coordinator.ownership import LEASE, ShardLog, end_refused, is_dead, this_process
+from orchestrator.coordinator.ownership import LEASE, FencedHolding, ShardLog, end_refused, is_dead, this_process
 from orchestrator.coordinator.queue import NO_POOLS, RunPools
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
@@ -208,7 +208,8 @@ class Shard:
             log = ShardLog(self._store, self.name, self.lease.epoch)
             runs = self._taken_over(executors)
             reach("resumed")
-            drive(runs, executors, log, inbox=self._inbox, stream=self.name, pools=self._store)
+            pools = FencedHolding(self._store, log.only)
+            drive(runs, executors, log, inbox=self._inbox, stream=self.name, pools=pools)
         finally:
             executor.close()
 

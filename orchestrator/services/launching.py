@@ -32,7 +32,7 @@ from opgrid.ids import RunId, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
-from orchestrator.coordinator.ownership import LEASE, driving, end_refused, this_process
+from orchestrator.coordinator.ownership import LEASE, FencedHolding, driving, end_refused, this_process
 from orchestrator.coordinator.patience import PatientLog, PatientPools
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
@@ -256,7 +256,8 @@ def drive_new(
     inbox = inbox or Inbox()
     try:
         with driving(store, run.run_id, inbox, lease) as log:
-            patient, stream, pools = PatientLog(log), prepared.brief.stream, PatientPools(store)
+            patient, stream = PatientLog(log), prepared.brief.stream
+            pools = PatientPools(FencedHolding(store, log.only))
             return drive([run], executors, patient, watch=watch, inbox=inbox, stream=stream, pools=pools)[run.run_id]
     except ValueRefused as error:
         end_refused(store, run.run_id, str(error))

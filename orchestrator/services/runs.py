@@ -8,7 +8,7 @@ from pathlib import Path
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError, ValueRefused
 from opgrid.loading import job_for
-from orchestrator.coordinator.ownership import driving, end_refused
+from orchestrator.coordinator.ownership import FencedHolding, driving, end_refused
 from orchestrator.coordinator.patience import PatientLog, PatientPools
 from orchestrator.coordinator.shards import within
 from orchestrator.engine.inbox import Inbox
@@ -65,7 +65,7 @@ def resume_run(
             )
             try:
                 run = resume(brief, plan, store.read(record.run_id), executors, time.time())
-                pools = PatientPools(store)
+                pools = PatientPools(FencedHolding(store, log.only))
                 ended = drive(
                     [run], executors, PatientLog(log), watch=watch, inbox=inbox, stream=brief.stream, pools=pools
                 )

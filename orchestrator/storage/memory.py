@@ -216,11 +216,11 @@ class MemoryStore:
             self._events.pop(run_id, None)
             self._leases.pop(run_id, None)
 
-    def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
+    def take_slots(self, wanted: Sequence[Slot], only: object = None) -> set[Slot]:
         """All: limits are set for those who share a database."""
         return set(wanted)
 
-    def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
+    def keep_slots(self, run_id: RunId, steps: Collection[StepKey], only: object = None) -> None:
         """Nothing is counted."""
 
     def open_gates(self, gates: Sequence[Gate]) -> list[Gate]:

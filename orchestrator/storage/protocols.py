@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
-from opgrid.ids import RunId
+from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import GateStore
 from orchestrator.engine.log import RunLog, Turn
-from orchestrator.engine.pools import PoolStore
+from orchestrator.engine.pools import PoolStore, Slot
 from orchestrator.storage.records import (
     EventLogRecord,
     EventRecordsFilter,
@@ -39,6 +39,10 @@ class FencedTurn(Turn, Protocol):
         ...
 
 
+#: Names the lease that a turn is fenced by.
+Fence = Callable[[FencedTurn], None]
+
+
 class Store(RunLog, PoolStore, GateStore, Protocol):
     @property
     def crosses_processes(self) -> bool:
@@ -46,6 +50,14 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
         ...
 
     def turn(self) -> AbstractContextManager[FencedTurn]: ...
+
+    def take_slots(self, wanted: Sequence[Slot], only: Fence | None = None) -> set[Slot]:
+        """Refused with LeaseLost, as a turn is that is fenced so."""
+        ...
+
+    def keep_slots(self, run_id: RunId, steps: Collection[StepKey], only: Fence | None = None) -> None:
+        """The same."""
+        ...
 
     def create_run(self, record: RunRecord, plan: bytes, snapshot: bytes, first: Sequence[AnyEvent] = ()) -> None:
         """All of it or nothing. Raises RunAlreadyExists."""

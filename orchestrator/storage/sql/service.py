@@ -28,6 +28,7 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import Slot
+from orchestrator.storage.protocols import Fence
 from orchestrator.storage.records import ROOT_TAG, Lease, RunRecord, StepRecord
 from orchestrator.storage.service_records import (
     RETRY,
@@ -596,12 +597,13 @@ class ServiceTables(Database):
             else:
                 self._statements.upsert_pool(connection, {"name": name, "slots": slots})
 
-    def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
+    def take_slots(self, wanted: Sequence[Slot], only: Fence | None = None) -> set[Slot]:
         """Those that there was room for, in this order, or that were taken before. A pool without a limit has room."""
         if self.pooling.granularity == "run":
             return set(wanted)
         granted: set[Slot] = set()
         with self._writing() as connection:
+            self._check(connection, only)
             names = sorted({slot.pool for slot in wanted})
             room = self._limits_of(connection, names)
             used = select(slots.c.pool, slots.c.run_id, slots.c.step).where(slots.c.pool.in_(names))
@@ -639,10 +641,18 @@ class ServiceTables(Database):
         with self._writing() as connection:
             self._statements.free_slot(connection, *({"of": slot.run_id, "whose": slot.step} for slot in given))
 
-    def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
+    def keep_slots(self, run_id: RunId, steps: Collection[StepKey], only: Fence | None = None) -> None:
         """Free those of all other steps of the run."""
         with self._writing() as connection:
+            self._check(connection, only)
             connection.execute(delete(slots).where(slots.c.run_id == run_id, slots.c.step.not_in(list(steps))))
+
+    def _check(self, connection: Connection, only: Fence | None) -> None:
+        """The lease is held until the transaction ends."""
+        if only is not None:
+            turn = SqlTurn(connection, self._statements)
+            only(turn)
+            turn.write()
 
     def used_slots(self) -> dict[str, list[Slot]]:
         """By pool, of runs that go on; oldest first."""

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import update
 
 from opgrid import job, op
-from opgrid.contracts.events import RunFailed, RunStarted
+from opgrid.contracts.events import EngineNote, RunFailed, RunStarted
 from opgrid.contracts.executor import Executor, Polled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
@@ -24,7 +24,7 @@ from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.ownership import LEASE
 from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
-from orchestrator.coordinator.shards import SHARDS, all_shards, shard_of
+from orchestrator.coordinator.shards import SHARDS, Shard, all_shards, shard_of
 from orchestrator.coordinator.shards import _plans as plans
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare
@@ -368,3 +368,27 @@ def test_a_run_whose_plan_cannot_be_read_holds_up_no_other_of_its_shard(store: S
         eventually(lambda: store.run(ids[0]).status is RunStatus.FAILURE)  # type: ignore[union-attr]
     (failed,) = [event for event in store.read(ids[0]) if isinstance(event, RunFailed)]
     assert "plan" in (failed.reason or "")
+
+
+def test_a_shard_that_another_holds_by_now_takes_no_slot_for_a_step_that_waits(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    store.set_pool("db", 0)
+    code = CodeTarget(module=__name__)
+    (run_id,) = store.launch([queued(prepare(Request(plain, executor="celery", code=code)))])
+    store.dequeue([run_id], 1.0)
+    name, taken = shard_of(run_id), list[RunId]()
+    lease = store.hold(name, "frozen", LEASE)
+    assert lease is not None
+    shard = Shard(name, store, lease, lambda shard: Nowhere(taken))
+    try:
+        eventually(lambda: any(isinstance(event, EngineNote) for event in store.read(run_id)))
+        store.let_go(name, "frozen")
+        assert store.hold(name, "next", LEASE)
+        store.set_pool("db", 1)
+        eventually(lambda: not shard.alive)
+    finally:
+        shard.stop()
+        shard.join()
+    assert store.used_slots() == {}
+    assert taken == []
+    store.close()

@@ -15,7 +15,7 @@ from opgrid.contracts.events import EngineNote, StepCanceled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.ids import RunId, StepKey
-from orchestrator.coordinator.ownership import ShardLog
+from orchestrator.coordinator.ownership import FencedHolding, FencedLog, ShardLog, this_process
 from orchestrator.engine.pools import Slot
 from orchestrator.instance import Instance
 from orchestrator.services.submission import cancel
@@ -29,8 +29,8 @@ def slot(step: str, run: str = "r", pool: str = "db") -> Slot:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ServiceStore]:
-    made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+def store(database_url: str) -> Iterator[ServiceStore]:
+    made = SqlStore(database_url)
     for run in ("r", "other"):
         brief = RunBrief(RunId(run), JobRef("job", "h"), ExecutorChoice("celery"))
         made.create_run(RunRecord(RunId(run), "job", RunStatus.STARTED, brief, "p", "s"), b"p", b"s")
@@ -76,6 +76,27 @@ def test_who_drives_a_run_no_more_frees_none_of_its_slots(store: ServiceStore) -
     with now.turn() as turn:
         turn.free_slots([slot("a"), slot("b")])
     assert store.used_slots() == {}
+
+
+def test_who_drives_a_run_no_more_takes_none_for_it_and_keeps_none(store: ServiceStore) -> None:
+    store.set_pool("db", 2)
+    lease, run_lease = store.hold("shard", "frozen", 10.0), store.take_lease(RunId("r"), "frozen", 10.0)
+    assert lease is not None and run_lease is not None
+    logs = ShardLog(store, "shard", lease.epoch), FencedLog(store, RunId("r"), run_lease.epoch)
+    of_shard, of_run = (FencedHolding(store, log.only) for log in logs)
+    assert of_shard.take_slots([slot("a")]) == {slot("a")}
+    assert of_run.take_slots([slot("b")]) == {slot("b")}
+    of_run.keep_slots(RunId("r"), [StepKey("b")])
+    store.let_go("shard", "frozen")
+    store.drop_lease(RunId("r"), "frozen")
+    assert store.hold("shard", "next", 10.0)
+    assert store.take_lease(RunId("r"), "next", 10.0)
+    for late in (of_shard, of_run):
+        with pytest.raises(LeaseLost):
+            late.take_slots([slot("c")])
+        with pytest.raises(LeaseLost):
+            late.keep_slots(RunId("r"), [])
+    assert store.used_slots() == {"db": [slot("b")]}
 
 
 INSIDE: list[str] = []
@@ -154,3 +175,29 @@ def test_a_run_that_waits_for_a_pool_can_be_canceled() -> None:
         cancel(store, found, "enough")
         thread.join(20)
         assert statuses == [RunStatus.CANCELED]
+
+
+def test_who_has_lost_a_run_that_waits_for_a_pool_takes_no_slot_for_it() -> None:
+    run_id = RunId("22222222-2222-4222-8222-222222222222")
+    with Instance.local_temp() as instance:
+        store: ServiceStore = instance.store  # type: ignore[assignment]
+        store.set_pool("db", 0)
+        stopped: list[str] = []
+
+        def run() -> None:
+            with pytest.raises(LeaseLost) as lost:
+                execute_job(fan, instance, run_id=run_id)
+            stopped.append(str(lost.value))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        until = time.monotonic() + 20
+        while not any(isinstance(event, EngineNote) for event in store.read(run_id)):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        store.drop_lease(run_id, this_process())
+        assert store.take_lease(run_id, "next", 10.0)
+        store.set_pool("db", 1)
+        thread.join(20)
+        assert stopped == [f"Run {run_id} is driven by another process now; this one stops."]
+        assert store.used_slots() == {}
