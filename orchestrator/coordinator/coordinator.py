@@ -34,7 +34,8 @@ from orchestrator.coordinator.shards import (
     within,
 )
 from orchestrator.engine.loop import LiveRun
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.protocols import FencedTurn
+from orchestrator.storage.records import LeaseLost, RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
 from orchestrator.storage.service_records import OpenRun
 
@@ -82,6 +83,7 @@ class Coordinator:
         self._pools: dict[RunId, frozenset[str]] = {}  #: that runs need, where pools hold back whole runs
         self._shards: dict[str, Shard] = {}
         self._held: dict[str, float] = {}  #: until when a lease may be acted on, monotonic
+        self._epoch_of_queue = 0
         self._begun: set[RunId] = set()
         self._killed: set[RunId] = set()  #: runs whose process did not end them when they were canceled
         self._asked: set[RunId] = set()
@@ -207,6 +209,8 @@ class Coordinator:
             if name not in self._held:
                 _log.info("%s is ours.", name)
             self._held[name] = now + LEASE - 2
+            if name == _QUEUE:
+                self._epoch_of_queue = lease.epoch
             if name == _QUEUE or self._make_executor is None:
                 continue
             shard = self._shards.get(name)
@@ -258,13 +262,22 @@ class Coordinator:
             self._turns,
         )
         started: set[RunId] = set()
-        for start in range(0, len(choice.start), _AT_ONCE):
-            for run_id in self._store.dequeue(choice.start[start : start + _AT_ONCE], time.time()):
-                self._turns[self._records[run_id].job] = next(self._number)
-                started.add(run_id)
+        try:
+            for start in range(0, len(choice.start), _AT_ONCE):
+                some = choice.start[start : start + _AT_ONCE]
+                for run_id in self._store.dequeue(some, time.time(), self._only_of_queue):
+                    self._turns[self._records[run_id].job] = next(self._number)
+                    started.add(run_id)
+            self._chosen = of_now  # it is looked at again when any of that has changed
+        except LeaseLost as error:  # who dequeues now counts others as going
+            _log.warning("%s", error)
+            self._held.pop(_QUEUE)
+            self._renew_at, self._chosen = 0.0, None
         self._are_queued = len(started) < len(queued)
-        self._chosen = of_now  # it is looked at again when any of that has changed
         return [row._replace(status=RunStatus.STARTING) if row.run_id in started else row for row in rows]
+
+    def _only_of_queue(self, turn: FencedTurn) -> None:
+        turn.only_of_holder(_QUEUE, self._epoch_of_queue)
 
     def _run_pools(self, run_ids: list[RunId]) -> RunPools:
         if self._store.pooling.granularity == "run":

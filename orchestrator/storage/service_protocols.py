@@ -11,7 +11,7 @@ from opgrid.definitions.run_request import DynamicPartitionsRequest
 from opgrid.ids import RunId
 from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import PoolSettings, Slot
-from orchestrator.storage.protocols import Store
+from orchestrator.storage.protocols import Fence, Store
 from orchestrator.storage.records import Lease, RunRecord, StepRecord
 from orchestrator.storage.service_records import (
     AuditEntry,
@@ -45,8 +45,10 @@ class ServiceStore(Store, Protocol):
         """In any order, without those that are gone."""
         ...
 
-    def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
-        """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
+    def dequeue(self, run_ids: Sequence[RunId], at: float, only: Fence | None = None) -> list[RunId]:
+        """QUEUED to STARTING, all of them or none; gives those that were still QUEUED. Refused as a turn that is fenced
+        so.
+        """
         ...
 
     def enqueue(self, run_id: RunId, at: float) -> bool:

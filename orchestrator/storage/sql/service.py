@@ -161,7 +161,7 @@ class ServiceTables(Database):
         rows = self._read_all(self._statements.these_runs, _as_json(run_ids)) if run_ids else []
         return [record_of_columns(row) for row in rows]
 
-    def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
+    def dequeue(self, run_ids: Sequence[RunId], at: float, only: Fence | None = None) -> list[RunId]:
         """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
         reach("dequeue before")
         with self._writing() as connection:
@@ -172,6 +172,8 @@ class ServiceTables(Database):
             for run_id in moved:
                 turn.append(run_id, [RunDequeued(run_id=run_id, at=at), RunStarting(run_id=run_id, at=at)])
                 turn.set_status(run_id, RunStatus.STARTING, at)
+            if only is not None:
+                only(turn)
             turn.write()
         reach("dequeue after")
         return moved

@@ -29,6 +29,7 @@ from orchestrator.coordinator.shards import _plans as plans
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued
+from orchestrator.storage.protocols import Fence
 from orchestrator.storage.sql.store import SqlStore
 from orchestrator.storage.sql.tables import contents
 from orchestrator.storage.sql.turn import SqlTurn
@@ -85,10 +86,30 @@ class Flaky:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def dequeue(self, run_ids: Sequence[RunId], at: float) -> list[RunId]:
+    def dequeue(self, run_ids: Sequence[RunId], at: float, only: Fence) -> list[RunId]:
         if self._errors:
             raise self._errors.pop(0)
-        return self._store.dequeue(run_ids, at)
+        return self._store.dequeue(run_ids, at, only)
+
+
+class Overtaken:
+    """A store whose process is frozen as it is about to dequeue for the first time: another one has taken its place
+    when it goes on.
+    """
+
+    def __init__(self, store: SqlStore, instead: RunId) -> None:
+        self._store, self._instead, self.is_over = store, instead, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def dequeue(self, run_ids: Sequence[RunId], at: float, only: Fence) -> list[RunId]:
+        if not self.is_over:
+            self.is_over = True
+            self._store.let_go("queue", self._store.held()["queue"].owner)
+            assert self._store.hold("queue", "elsewhere:1:1", LEASE)
+            self._store.dequeue([self._instead], at)
+        return self._store.dequeue(run_ids, at, only)
 
 
 class Deaf:
@@ -206,6 +227,21 @@ def test_it_is_tried_again_after_a_failure(store: SqlStore, error: Exception) ->
     run_id = launch(store)
     with running(Flaky(store, error)) as started:
         eventually(lambda: started.runs == [run_id])
+
+
+def test_who_dequeues_no_more_starts_nothing_beside_what_the_next_one_starts(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqlStore(database_url)
+    first, second = launch(store), launch(store)
+    overtaken = Overtaken(store, instead=second)
+    with running(overtaken, QueueLimits(1)) as started:
+        eventually(lambda: "queue is driven by another process now; this one stops." in caplog.messages)
+        assert store.statuses([first, second]) == {first: RunStatus.QUEUED, second: RunStatus.STARTING}
+        store.end_run(second, RunStatus.SUCCESS, [], time.time())
+        store.let_go("queue", "elsewhere:1:1")
+        eventually(lambda: first in started.runs)  # it stands by, and takes over again
+    store.close()
 
 
 def test_runs_that_are_started_together_cost_each_shard_one_transaction(store: SqlStore) -> None:
