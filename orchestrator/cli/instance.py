@@ -82,30 +82,32 @@ def concurrency() -> None:
 @click.option("--all", "every", is_flag=True, help="All pools.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def get(pool: str | None, every: bool, as_json: bool) -> None:
-    """The limit of a pool, and which steps use it."""
+    """The limit of a pool, and which steps use it, or which runs."""
+    from orchestrator.services.pools import all_pools
+
     if pool is None and not every:
         raise click.UsageError("Name a pool, or give --all.")
     with _opened() as (_, store):
-        limits, used = store.pools(), store.used_slots()
+        found = all_pools(store)
         if pool is not None:
-            _check_pool(pool, {*limits, *used})
-        names = sorted({*limits, *used}) if pool is None else [pool]
-        rows = [
-            {
-                "pool": name,
-                "limit": limits.get(name),
-                "used": [{"run_id": slot.run_id, "step": slot.step} for slot in used.get(name, ())],
-            }
-            for name in names
-        ]
+            _check_pool(pool, [each.name for each in found])
+        shown = [each for each in found if pool in (None, each.name)]
         if as_json:
+            rows = [
+                {
+                    "pool": each.name,
+                    "limit": each.limit,
+                    "used": [{"run_id": slot.run_id, "step": slot.step or None} for slot in each.used],
+                }
+                for each in shown
+            ]
             click.echo(json.dumps(rows))
             return
-        for name in names:
-            limit = limits.get(name)
-            click.echo(f"{name}: {len(used.get(name, ()))} in use, limit {'none' if limit is None else limit}")
-            for slot in used.get(name, ()):
-                click.echo(f"    {slot.step} of run {slot.run_id}")
+        for each in shown:
+            limit = "none" if each.limit is None else f"{each.limit}{' (default_limit)' if each.is_default else ''}"
+            click.echo(f"{each.name}: {len(each.used)} in use, limit {limit}")
+            for slot in each.used:
+                click.echo(f"    {slot.step} of run {slot.run_id}" if slot.step else f"    run {slot.run_id}")
 
 
 @concurrency.command("set")
@@ -123,8 +125,10 @@ def set_limit(pool: str, limit: int) -> None:
 @click.argument("pool")
 def delete(pool: str) -> None:
     """Take the limit of a pool away."""
+    from orchestrator.services.pools import all_pools
+
     with _opened() as (_, store):
-        _check_pool(pool, {*store.pools(), *store.used_slots()})
+        _check_pool(pool, [each.name for each in all_pools(store)])
         with audited(store, "deleteConcurrencyLimit", pool):
             store.set_pool(pool, None)
         click.echo(f"The pool {pool!r} has no limit.")

@@ -21,6 +21,7 @@ from orchestrator.api.graphql.scalars import yaml_of
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.ownership import is_dead
 from orchestrator.coordinator.shards import all_shards
+from orchestrator.services.pools import Pool, all_pools
 from orchestrator.storage.records import RunsFilter
 from orchestrator.storage.service_records import AuditEntry
 
@@ -51,11 +52,14 @@ class ClaimedConcurrencySlot:
 
 @strawberry.type
 class ConcurrencyKeyInfo:
-    """A pool. ``slot_count`` 0 with ``has_limit`` false: it holds nothing up."""
+    """A pool. ``slot_count`` 0 with ``has_limit`` false: it holds nothing up. Slots of whole runs have an empty
+    ``step_key``.
+    """
 
     concurrency_key: str
     slot_count: int
     has_limit: bool
+    using_default_limit: bool
     claimed_slots: list[ClaimedConcurrencySlot]
 
     @strawberry.field
@@ -178,7 +182,8 @@ class Instance:
         for each in _pools(self.backend):
             if each.concurrency_key == concurrency_key:
                 return each
-        return ConcurrencyKeyInfo(concurrency_key=concurrency_key, slot_count=0, has_limit=False, claimed_slots=[])
+        otherwise = self.backend.store.pooling.default_limit
+        return _pool_info(Pool(concurrency_key, otherwise, otherwise is not None, ()))
 
     @strawberry.field
     def pool_config(self) -> PoolConfig:
@@ -246,18 +251,17 @@ def _duties(backend: Backend) -> list[DaemonStatus]:
 
 
 def _pools(backend: Backend) -> list[ConcurrencyKeyInfo]:
-    limits, used = backend.store.pools(), backend.store.used_slots()
-    return [
-        ConcurrencyKeyInfo(
-            concurrency_key=name,
-            slot_count=limits.get(name, 0),
-            has_limit=name in limits,
-            claimed_slots=[
-                ClaimedConcurrencySlot(run_id=slot.run_id, step_key=slot.step) for slot in used.get(name, ())
-            ],
-        )
-        for name in sorted({*limits, *used})
-    ]
+    return [_pool_info(pool) for pool in all_pools(backend.store)]
+
+
+def _pool_info(pool: Pool) -> ConcurrencyKeyInfo:
+    return ConcurrencyKeyInfo(
+        concurrency_key=pool.name,
+        slot_count=pool.limit or 0,
+        has_limit=pool.limit is not None,
+        using_default_limit=pool.is_default,
+        claimed_slots=[ClaimedConcurrencySlot(run_id=slot.run_id, step_key=slot.step) for slot in pool.used],
+    )
 
 
 def _outdated(worker: Presence, ours: dict[str, str]) -> list[str]:

@@ -11,8 +11,11 @@ import pytest
 from opgrid.broker.presence import Presence
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.wire import VERSION, code_version
+from opgrid.ids import RunId, StepKey
 from opgrid.loading import load
 from orchestrator.coordinator.fleet import REPORT, FleetReport, QueueState
+from orchestrator.engine.pools import PoolSettings, Slot
+from orchestrator.storage.sql.store import SqlStore
 from tests.unit.api.conftest import CODE, PLACE, Api
 from tests.unit.api.test_runs import SELECTOR, drive
 from worker.code import Code
@@ -215,6 +218,29 @@ def test_pools_are_limited_and_daemons_are_missed(any_api: Api) -> None:
     assert found["fleet"] is None
     assert any_api('mutation { deleteConcurrencyLimit(concurrencyKey: "db") }')["deleteConcurrencyLimit"] is True
     assert any_api.store.pools() == {}
+
+
+def test_pools_without_a_limit_of_their_own_show_that_of_all(any_api: Api) -> None:
+    assert isinstance(any_api.store, SqlStore)
+    any_api.store.pooling = PoolSettings(default_limit=3)
+    any_api.store.set_pool("db", 2)
+    run_id = RunId(any_api.launch())
+    any_api.store.take_slots([Slot("api", run_id, StepKey("adds"))])
+    shown = "concurrencyKey slotCount hasLimit usingDefaultLimit limit activeSlotCount claimedSlots { runId stepKey }"
+    of_api, of_db = any_api(f"{{ instance {{ concurrencyLimits {{ {shown} }} }} }}")["instance"]["concurrencyLimits"]
+    assert of_api == {
+        "concurrencyKey": "api",
+        "slotCount": 3,
+        "hasLimit": True,
+        "usingDefaultLimit": True,
+        "limit": 3,
+        "activeSlotCount": 1,
+        "claimedSlots": [{"runId": run_id, "stepKey": "adds"}],
+    }
+    assert (of_db["slotCount"], of_db["usingDefaultLimit"]) == (2, False)
+    query = f'{{ instance {{ concurrencyLimit(concurrencyKey: "new") {{ {shown} }} }} }}'
+    of_new = any_api(query)["instance"]["concurrencyLimit"]
+    assert (of_new["limit"], of_new["usingDefaultLimit"]) == (3, True)
 
 
 def test_workers_tell_the_version_of_their_code_and_queues_their_alarm(any_api: Api) -> None:

@@ -209,26 +209,31 @@ function Pools({ data, refetch }: { data: DeploymentQuery; refetch: () => void }
             {data.instance.concurrencyLimits.map((pool) => (
               <tr key={pool.concurrencyKey}>
                 <td>{pool.concurrencyKey}</td>
-                <td>{pool.hasLimit ? pool.slotCount : "no limit"}</td>
+                <td>
+                  {pool.hasLimit ? pool.slotCount : "no limit"}
+                  {pool.usingDefaultLimit && " (default_limit)"}
+                </td>
                 <td>
                   {pool.claimedSlots.length}{" "}
                   {pool.claimedSlots.slice(0, 5).map((slot) => (
                     <span key={slot.runId + slot.stepKey} style={{ marginRight: 8 }}>
                       <RunLink id={slot.runId} /> {slot.stepKey}{" "}
-                      <Button
-                        size="compact-xs"
-                        variant="default"
-                        disabled={!may}
-                        aria-label={`Free the slot of ${slot.stepKey}`}
-                        onClick={async () => {
-                          await client
-                            .mutation(FreeSlotsDocument, { runId: slot.runId, stepKey: slot.stepKey })
-                            .toPromise();
-                          refetch();
-                        }}
-                      >
-                        free
-                      </Button>
+                      {slot.stepKey !== "" && (
+                        <Button
+                          size="compact-xs"
+                          variant="default"
+                          disabled={!may}
+                          aria-label={`Free the slot of ${slot.stepKey}`}
+                          onClick={async () => {
+                            await client
+                              .mutation(FreeSlotsDocument, { runId: slot.runId, stepKey: slot.stepKey })
+                              .toPromise();
+                            refetch();
+                          }}
+                        >
+                          free
+                        </Button>
+                      )}
                     </span>
                   ))}
                 </td>
@@ -236,7 +241,7 @@ function Pools({ data, refetch }: { data: DeploymentQuery; refetch: () => void }
                   <Button
                     size="compact-xs"
                     variant="default"
-                    disabled={!may || !pool.hasLimit}
+                    disabled={!may || !pool.hasLimit || pool.usingDefaultLimit}
                     onClick={async () => {
                       await client.mutation(DeletePoolDocument, { key: pool.concurrencyKey }).toPromise();
                       refetch();
