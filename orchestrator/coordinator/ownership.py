@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from orchestrator.engine.gates import Gate
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.log import Turn
 from orchestrator.engine.pools import Slot
-from orchestrator.storage.protocols import Fence, FencedTurn, Store
+from orchestrator.storage.protocols import FencedTurn, Store, Taker
 from orchestrator.storage.records import Lease
 
 #: Seconds that others wait for an owner on another machine who no longer renews.
@@ -110,6 +110,10 @@ class FencedLog:
     def only(self, turn: FencedTurn) -> None:
         turn.only_of_owner(self._run_id, self._epoch)
 
+    @property
+    def taker(self) -> Taker:
+        return Taker(self._run_id, self.only)
+
     def read(self, run_id: RunId) -> Iterable[AnyEvent]:
         return self._store.read(run_id)
 
@@ -134,6 +138,10 @@ class ShardLog:
     def only(self, turn: FencedTurn) -> None:
         turn.only_of_holder(self._shard, self._epoch)
 
+    @property
+    def taker(self) -> Taker:
+        return Taker(self._shard, self.only)
+
     def read(self, run_id: RunId) -> Iterable[AnyEvent]:
         return self._store.read(run_id)
 
@@ -146,14 +154,14 @@ class FencedHolding:
     them, which nobody would free, and frees none.
     """
 
-    def __init__(self, store: Store, only: Fence) -> None:
-        self._store, self._only = store, only
+    def __init__(self, store: Store, taker: Taker) -> None:
+        self._store, self._taker = store, taker
 
-    def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
-        return self._store.take_slots(wanted, self._only)
+    def take_slots(self, wanted: Mapping[Slot, int]) -> set[Slot]:
+        return self._store.take_slots(wanted, self._taker)
 
     def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:
-        self._store.keep_slots(run_id, steps, self._only)
+        self._store.keep_slots(run_id, steps, self._taker.only)
 
     def open_gates(self, gates: Sequence[Gate]) -> list[Gate]:
         return self._store.open_gates(gates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -121,7 +121,7 @@ class PatientPools:
     def __init__(self, store: Holding) -> None:
         self._store = store
 
-    def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
+    def take_slots(self, wanted: Mapping[Slot, int]) -> set[Slot]:
         return patiently(lambda: self._store.take_slots(wanted))
 
     def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:

@@ -208,7 +208,7 @@ class Shard:
             log = ShardLog(self._store, self.name, self.lease.epoch)
             runs = self._taken_over(executors)
             reach("resumed")
-            pools = FencedHolding(self._store, log.only)
+            pools = FencedHolding(self._store, log.taker)
             drive(runs, executors, log, inbox=self._inbox, stream=self.name, pools=pools)
         finally:
             executor.close()

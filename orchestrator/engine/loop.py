@@ -481,14 +481,15 @@ class _Driver:
             self._freed = kept
         elif not self._pooled or self._clock() < self._look_for_slots:
             return
-        wanted = sorted(self._pooled, key=lambda slot: -self._pooled[slot][1].priority)
+        priorities = {slot: task.priority for slot, (_, task) in self._pooled.items()}
+        wanted = dict(sorted(priorities.items(), key=lambda entry: -entry[1]))
         granted = self._pools.take_slots(wanted)
         self._freed += [self._pooled.pop(slot) for slot in wanted if slot in granted]
         self._look_for_slots = self._clock() + LOOK_AGAIN
         for slot in self._pooled:
             if (slot.run_id, slot.pool) not in self._said:
                 self._said.add((slot.run_id, slot.pool))
-                text = f"Steps wait for the pool {slot.pool!r}: all of its slots are in use."
+                text = f"Steps wait for the pool {slot.pool!r}: all of its slots are in use, or for others."
                 self._next.append(EngineNote(run_id=slot.run_id, at=self._clock(), message=text, step=slot.step))
 
     def _admitted(self, run: LiveRun, tasks: list[StepTask]) -> list[StepTask]:

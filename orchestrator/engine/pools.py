@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -31,8 +31,10 @@ class Slot(NamedTuple):
 class PoolStore(Protocol):
     """Durable: slots outlive who took them, and are free once their run has ended."""
 
-    def take_slots(self, wanted: Sequence[Slot]) -> set[Slot]:
-        """Those that there was room for, in this order, or that were taken before."""
+    def take_slots(self, wanted: Mapping[Slot, int]) -> set[Slot]:
+        """Those that there was room for, or that were taken before. ``wanted``: their priorities; they are asked for in
+        this order, and others who wait with a higher one come first.
+        """
         ...
 
     def keep_slots(self, run_id: RunId, steps: Collection[StepKey]) -> None:

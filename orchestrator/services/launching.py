@@ -257,7 +257,7 @@ def drive_new(
     try:
         with driving(store, run.run_id, inbox, lease) as log:
             patient, stream = PatientLog(log), prepared.brief.stream
-            pools = PatientPools(FencedHolding(store, log.only))
+            pools = PatientPools(FencedHolding(store, log.taker))
             return drive([run], executors, patient, watch=watch, inbox=inbox, stream=stream, pools=pools)[run.run_id]
     except ValueRefused as error:
         end_refused(store, run.run_id, str(error))

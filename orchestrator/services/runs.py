@@ -65,7 +65,7 @@ def resume_run(
             )
             try:
                 run = resume(brief, plan, store.read(record.run_id), executors, time.time())
-                pools = PatientPools(FencedHolding(store, log.only))
+                pools = PatientPools(FencedHolding(store, log.taker))
                 ended = drive(
                     [run], executors, PatientLog(log), watch=watch, inbox=inbox, stream=brief.stream, pools=pools
                 )

@@ -216,7 +216,7 @@ class MemoryStore:
             self._events.pop(run_id, None)
             self._leases.pop(run_id, None)
 
-    def take_slots(self, wanted: Sequence[Slot], only: object = None) -> set[Slot]:
+    def take_slots(self, wanted: Mapping[Slot, int], by: object = None) -> set[Slot]:
         """All: limits are set for those who share a database."""
         return set(wanted)
 

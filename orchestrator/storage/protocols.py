@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
@@ -43,6 +43,13 @@ class FencedTurn(Turn, Protocol):
 Fence = Callable[[FencedTurn], None]
 
 
+class Taker(NamedTuple):
+    """Who drives runs and takes slots for them."""
+
+    name: str  #: of what it has the lease of: a shard, or a run
+    only: Fence
+
+
 class Store(RunLog, PoolStore, GateStore, Protocol):
     @property
     def crosses_processes(self) -> bool:
@@ -51,7 +58,7 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
 
     def turn(self) -> AbstractContextManager[FencedTurn]: ...
 
-    def take_slots(self, wanted: Sequence[Slot], only: Fence | None = None) -> set[Slot]:
+    def take_slots(self, wanted: Mapping[Slot, int], by: Taker | None = None) -> set[Slot]:
         """Refused with LeaseLost, as a turn is that is fenced so."""
         ...
 

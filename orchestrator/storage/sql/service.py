@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import Slot
-from orchestrator.storage.protocols import Fence
+from orchestrator.storage.protocols import Fence, Taker
 from orchestrator.storage.records import ROOT_TAG, Lease, RunRecord, StepRecord
 from orchestrator.storage.service_records import (
     RETRY,
@@ -45,6 +46,7 @@ from orchestrator.storage.service_records import (
 )
 from orchestrator.storage.sql.clock import is_over
 from orchestrator.storage.sql.database import Database
+from orchestrator.storage.sql.lines import Lines
 from orchestrator.storage.sql.statements import insert_for
 from orchestrator.storage.sql.tables import (
     audit,
@@ -599,28 +601,27 @@ class ServiceTables(Database):
             else:
                 self._statements.upsert_pool(connection, {"name": name, "slots": slots})
 
-    def take_slots(self, wanted: Sequence[Slot], only: Fence | None = None) -> set[Slot]:
+    def take_slots(self, wanted: Mapping[Slot, int], by: Taker | None = None) -> set[Slot]:
         """Those that there was room for, in this order, or that were taken before. A pool without a limit has room."""
         if self.pooling.granularity == "run":
             return set(wanted)
-        granted: set[Slot] = set()
         with self._writing() as connection:
-            self._check(connection, only)
+            self._check(connection, by.only if by is not None else None)
             names = sorted({slot.pool for slot in wanted})
-            room = self._limits_of(connection, names)
+            limits = self._limits_of(connection, names)
             used = select(slots.c.pool, slots.c.run_id, slots.c.step).where(slots.c.pool.in_(names))
             used = used.join(runs, runs.c.run_id == slots.c.run_id).where(runs.c.status.in_(_OPEN))
             taken = {Slot(row.pool, RunId(row.run_id), StepKey(row.step)) for row in connection.execute(used)}
-            for slot in taken:
-                if slot.pool in room:
-                    room[slot.pool] -= 1
-            for slot in wanted:
-                if slot in taken:
-                    granted.add(slot)
-                elif room.get(slot.pool, 1) > 0:
-                    granted.add(slot)
-                    if slot.pool in room:
-                        room[slot.pool] -= 1
+            in_use = Counter(slot.pool for slot in taken)
+            room = {pool: limit - in_use[pool] for pool, limit in limits.items()}
+            asked = {slot: priority for slot, priority in wanted.items() if slot.pool in room and slot not in taken}
+            refused: set[Slot] = set()
+            if room:
+                line = Lines(
+                    connection, list(room), by.name if by is not None else "", self._clock_of_leases(connection)
+                )
+                refused = asked.keys() - line.served(asked, room)
+            granted = wanted.keys() - refused
             new = [slot for slot in granted if slot not in taken]
             if new:
                 now = time.time()

@@ -205,6 +205,18 @@ slots = Table(
     Index("slots_by_pool", "pool"),
 )
 
+#: Who waits for slots of pools: shards, and runs that have a process each.
+lines = Table(
+    "lines",
+    metadata,
+    Column("pool", String(255), primary_key=True),
+    Column("whose", String(128), primary_key=True),
+    Column("priority", Integer, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+
 #: Steps that wait for somebody to approve them, and what was decided.
 gates = Table(
     "gates",

@@ -225,7 +225,7 @@ def test_pools_without_a_limit_of_their_own_show_that_of_all(any_api: Api) -> No
     any_api.store.pooling = PoolSettings(default_limit=3)
     any_api.store.set_pool("db", 2)
     run_id = RunId(any_api.launch())
-    any_api.store.take_slots([Slot("api", run_id, StepKey("adds"))])
+    any_api.store.take_slots(dict.fromkeys([Slot("api", run_id, StepKey("adds"))], 0))
     shown = "concurrencyKey slotCount hasLimit usingDefaultLimit limit activeSlotCount claimedSlots { runId stepKey }"
     of_api, of_db = any_api(f"{{ instance {{ concurrencyLimits {{ {shown} }} }} }}")["instance"]["concurrencyLimits"]
     assert of_api == {

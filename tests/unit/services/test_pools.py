@@ -56,7 +56,7 @@ def test_a_pool_without_a_limit_of_its_own_has_that_of_all(tmp_path: Path) -> No
     with opened(tmp_path, PoolSettings(default_limit=3)) as store:
         slot = Slot("api", started(store), StepKey("calls"))
         store.set_pool("db", 2)
-        store.take_slots([slot])
+        store.take_slots(dict.fromkeys([slot], 0))
         assert all_pools(store) == [Pool("api", 3, True, [slot]), Pool("db", 2, False, ())]
     with opened(tmp_path, PoolSettings()) as store:
         assert all_pools(store) == [Pool("api", None, False, [slot]), Pool("db", 2, False, ())]
@@ -79,7 +79,7 @@ def test_the_command_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with opened(tmp_path, PoolSettings(granularity)) as store:
         store.set_pool("db", 2)
         run_id = started(store)
-        store.take_slots([Slot("api", run_id, StepKey("calls"))])
+        store.take_slots(dict.fromkeys([Slot("api", run_id, StepKey("calls"))], 0))
 
     def get(*args: str) -> str:
         ended = CliRunner().invoke(instance, ["concurrency", "get", *args], catch_exceptions=False)

@@ -113,7 +113,7 @@ def test_workers_of_another_version_serve_nothing(store: SqlStore, run: RunRecor
 def test_a_pool_that_is_full(store: SqlStore, run: RunRecord) -> None:
     report(store, error="The broker does not answer: nobody is there")
     store.set_pool("db", 1)
-    assert store.take_slots([Slot("db", run.run_id, StepKey("write_1"))])
+    assert store.take_slots(dict.fromkeys([Slot("db", run.run_id, StepKey("write_1"))], 0))
     said = why(store, run)
     assert said[0] == "1 step waits for the pool 'db': 1 of its slots are in use."
     assert said[1].endswith("The broker does not answer: nobody is there")
