@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -19,6 +19,9 @@ from orchestrator.storage.sql.engine import open_engine, reading, refused, unrea
 from orchestrator.storage.sql.migrate import upgrade
 from orchestrator.storage.sql.statements import Prepared, Row, statements_for
 
+#: What PostgreSQL says of a statement that writes in a session that may not.
+_ONLY_READS: Final = "25006"
+
 
 @contextmanager
 def _replaced(connection: Connection) -> Iterator[None]:
@@ -27,6 +30,19 @@ def _replaced(connection: Connection) -> Iterator[None]:
         yield
     except DBAPIError as error:
         connection.invalidate(error)
+        raise
+
+
+@contextmanager
+def _writable(connection: Connection) -> Iterator[None]:
+    """Replaced, where PostgreSQL lets it only read: its session may stay so when others may write again, or when
+    another server has taken the place of this one.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _ONLY_READS:
+            connection.invalidate(error)
         raise
 
 
@@ -62,7 +78,7 @@ class Database:
     def _writing(self, rings: bool = False) -> Iterator[Connection]:
         """``rings``: who starts queued runs has something to see when this is done."""
         try:
-            with self._engine.begin() as connection:
+            with self._engine.begin() as connection, _writable(connection):
                 yield connection
                 if rings:
                     self._bell.before_commit(connection)

@@ -20,7 +20,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.compact import LONG
@@ -29,6 +29,7 @@ from opgrid.contracts.wire import decode_events, encode_event
 from opgrid.errors import DatabaseUnreachable, DatabaseUnusable, EventLogInvalidForRun, SettingsError, ValueRefused
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.records import EventsFilter
+from orchestrator.storage.service_records import AuditEntry
 from orchestrator.storage.sql.engine import open_engine
 from orchestrator.storage.sql.log import MOST
 from orchestrator.storage.sql.migrate import FOLDER, HEAD, upgrade, version_of
@@ -417,6 +418,32 @@ def cut_all(url: str) -> None:
         mine = "pid <> pg_backend_pid() AND datname = current_database() AND backend_type = 'client backend'"
         cut = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {mine}"
         assert len(other.exec_driver_sql(cut).all()) > 1
+    engine.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("in_a_turn", [False, True])
+def test_who_could_only_read_for_a_while_writes_again(postgres_url: str, in_a_turn: bool) -> None:
+    def write(store: SqlStore) -> None:
+        if in_a_turn:
+            with store.turn() as turn:
+                turn.append(RunId("r"), [LogMessage(run_id=RunId("r"), at=1.0, message="one")])
+        else:
+            store.add_audit(AuditEntry(1.0, "somebody", "does", "something", "done"))
+
+    SqlStore(postgres_url).close()
+    engine = open_engine(postgres_url)
+    only_read = f"ALTER DATABASE {make_url(postgres_url).database} SET default_transaction_read_only"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"{only_read} = on")
+        connection.commit()
+    with closing(SqlStore(postgres_url)) as store:
+        with pytest.raises(DatabaseUnreachable, match="read-only"):
+            write(store)
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"{only_read} = off")
+            connection.commit()
+        write(store)
     engine.dispose()
 
 
