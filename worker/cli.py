@@ -13,12 +13,13 @@ import click
 import msgspec
 
 from opgrid.broker.connection import BrokerAddress, broker_url, check, connect, reaching
+from opgrid.broker.environment import lease_ttl
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.presence import is_alive
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError, SettingsError
 from opgrid.io.redis import RedisStore
-from worker.settings import WorkerSettings, default_name, lease_ttl
+from worker.settings import WorkerSettings, default_name
 
 
 @click.group()

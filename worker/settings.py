@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 
+from opgrid.broker.environment import DEFAULT_LEASE_TTL
 from opgrid.broker.keys import DEFAULT_QUEUE
 from opgrid.contracts.tasks import CodeTarget
-from opgrid.errors import SettingsError
-
-DEFAULT_LEASE_TTL: Final = 8.0
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,18 +42,6 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def longest_silence(self) -> float:
         """Of the worker's parent process, until nobody beats for it any more."""
         return self.lease_ttl / 2
-
-
-def lease_ttl(environ: Mapping[str, str] = os.environ) -> float:
-    """``OPGRID_LEASE_TTL`` in seconds."""
-    text = environ.get("OPGRID_LEASE_TTL") or str(DEFAULT_LEASE_TTL)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.2 <= seconds <= 3600:
-        raise SettingsError(f"OPGRID_LEASE_TTL is {text!r}; it is a number of seconds, 0.2 to 3600.")
-    return seconds
 
 
 def default_name() -> str:

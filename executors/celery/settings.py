@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from opgrid.broker.connection import BrokerAddress
+from opgrid.broker.environment import DEFAULT_LEASE_TTL, lease_ttl, whole_number
 from opgrid.broker.keys import DEFAULT_QUEUE
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.errors import SettingsError
@@ -21,7 +22,7 @@ class CelerySettings(msgspec.Struct, frozen=True, kw_only=True):
     queue: str = DEFAULT_QUEUE  #: of steps that name none
     priority: int = 0  #: of steps that name none
     start_timeout: float = 4.0  #: seconds that a step waits for a worker until the run says so
-    lease_ttl: float = 8.0  #: seconds of silence after which a worker counts as dead
+    lease_ttl: float = DEFAULT_LEASE_TTL  #: seconds of silence after which a worker counts as dead
     outage_grace: float = 60.0  #: seconds that a broker may be away before the run loop is told
     retention: int = _DAY  #: seconds that outputs stay after the end of their run
 
@@ -37,8 +38,8 @@ class CelerySettings(msgspec.Struct, frozen=True, kw_only=True):
             )
         known = {
             "broker_url": BrokerAddress.parse(url).celery_url,
-            "lease_ttl": environ.get("OPGRID_LEASE_TTL") or 8.0,
-            "retention": environ.get("OPGRID_IO_RETENTION") or _DAY,
+            "lease_ttl": lease_ttl(environ),
+            "retention": whole_number("OPGRID_IO_RETENTION", _DAY, environ, least=0),
         }
         known |= {name: value for name, value in config.items() if name in cls.__struct_fields__}
         try:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
+from opgrid.broker.environment import whole_number
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import OutputGone, PayloadDamaged, PayloadRejected, SettingsError
 from opgrid.io.context import InputContext, IOContext, OutputContext
@@ -80,12 +81,12 @@ class RedisStore(IOManager):
     ) -> None:
         self.url = url
         self.spill_to = spill_to or os.environ.get("OPGRID_IO_SPILL_TO") or None
-        self.spill_above = spill_above or _setting("OPGRID_IO_SPILL_ABOVE", SPILL_ABOVE)
+        self.spill_above = spill_above or whole_number("OPGRID_IO_SPILL_ABOVE", SPILL_ABOVE)
         self.serializer = serializer
         self.compress = compress
-        self.ttl = ttl or _setting("OPGRID_IO_TTL", TTL)
-        self.max_bytes = max_bytes or _setting("OPGRID_IO_MAX_BYTES", LARGEST)
-        self.patience = _setting("OPGRID_IO_PATIENCE", PATIENCE)
+        self.ttl = ttl or whole_number("OPGRID_IO_TTL", TTL)
+        self.max_bytes = max_bytes or whole_number("OPGRID_IO_MAX_BYTES", LARGEST)
+        self.patience = whole_number("OPGRID_IO_PATIENCE", PATIENCE)
         self._nearby = nearby()
         self._recent = _Recent()
         self._parcels = Parcels()
@@ -519,7 +520,7 @@ def _gathered(client: redis.Redis, key: str, begin: bytes, names: Sequence[str],
 def nearby() -> Nearby | None:
     """What OPGRID_IO_NEARBY says, else where Linux has memory that processes share."""
     folder = os.environ.get("OPGRID_IO_NEARBY") or (FOLDER if os.path.isdir(os.path.dirname(FOLDER)) else OFF)
-    return None if folder == OFF else Nearby(Path(folder), _setting("OPGRID_IO_NEARBY_BYTES", MOST))
+    return None if folder == OFF else Nearby(Path(folder), whole_number("OPGRID_IO_NEARBY_BYTES", MOST))
 
 
 @lru_cache(maxsize=8)
@@ -535,16 +536,3 @@ def _is_here(url: str) -> bool:
     from opgrid.broker.connection import BrokerAddress
 
     return BrokerAddress.parse(url).is_here
-
-
-def _setting(name: str, default: int) -> int:
-    text = os.environ.get(name)
-    if not text:
-        return default
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value <= 0:
-        raise SettingsError(f"{name} is {text!r}: it has to be a whole number above 0.")
-    return value
