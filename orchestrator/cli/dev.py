@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from opgrid.errors import DatabaseUnreachable
+from opgrid.errors import DatabaseUnreachable, OpGridError
 from orchestrator.cli.orchestrator import log_to_stderr, stop_on_signals
 from orchestrator.cli.target import codes_options
 
@@ -72,8 +72,9 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
         daemon = open_daemon(settings, store, loader)
         worker = _Worker(settings, store, loader, concurrency)
         stack.callback(worker.stop)
+        faults: list[OpGridError] = []
         for name, service in (("orchestrator", coordinator), ("daemon", daemon)):
-            thread = threading.Thread(target=_to_the_end, args=[service.run, stopped], name=f"opgrid-{name}")
+            thread = threading.Thread(target=_to_the_end, args=[service.run, stopped, faults], name=f"opgrid-{name}")
             thread.start()
             stack.callback(thread.join)
             stack.callback(service.stop)
@@ -88,6 +89,8 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
                 loader.reload()
                 worker.restart()
             worker.look(time.monotonic())
+        if faults:
+            raise faults[0]
         click.echo("Ending.")
 
 
@@ -103,10 +106,12 @@ def _with_broker(settings: Settings) -> Iterator[Settings]:
         yield replace(settings, broker_url=redis.url)
 
 
-def _to_the_end(run: Callable[[], None], stopped: threading.Event) -> None:
+def _to_the_end(run: Callable[[], None], stopped: threading.Event, faults: list[OpGridError]) -> None:
     """Where one part ends, for whatever reason, all of it does."""
     try:
         run()
+    except OpGridError as error:
+        faults.append(error)
     finally:
         stopped.set()
 

@@ -141,7 +141,7 @@ class Coordinator:
                     self._store.ring_bell()
 
     def run(self) -> None:
-        """Until ``stop``."""
+        """Until ``stop``. Raises SettingsError where this process cannot drive runs as it is set up."""
         away = False
         if self._fleet is not None:
             self._fleet.start(lambda: self._holds(_QUEUE))
@@ -149,6 +149,7 @@ class Coordinator:
         listener.start()
         try:
             while self._wait():
+                self._check()
                 try:
                     self._turn()
                     if away:
@@ -163,8 +164,15 @@ class Coordinator:
                     _log.exception("A turn failed, and is tried again.")
                     self._stopped.wait(1.0)
         finally:
+            self.stop()
             self._close()
             listener.join()
+
+    def _check(self) -> None:
+        """Before another lease is taken, or one of these kept. Raises SettingsError."""
+        for shard in self._shards.values():
+            if shard.fault is not None:
+                raise shard.fault
 
     def _turn(self) -> None:
         now = time.monotonic()

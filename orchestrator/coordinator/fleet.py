@@ -75,8 +75,9 @@ class Fleet:
         self._stopped = threading.Event()
 
     def start(self, wanted: Callable[[], bool]) -> None:
-        """Looks while ``wanted`` says so: one process of several is enough."""
-        threading.Thread(target=self._run, args=[wanted], name="opgrid-fleet", daemon=True).start()
+        """Looks while ``wanted`` says so: one process of several is enough. Raises SettingsError."""
+        client = connect(self._url)
+        threading.Thread(target=self._run, args=[client, wanted], name="opgrid-fleet", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -119,8 +120,7 @@ class Fleet:
             self._since.pop(name, None)
         return QueueState(name, waiting, self._since.get(name), workers)
 
-    def _run(self, wanted: Callable[[], bool]) -> None:
-        client = connect(self._url)
+    def _run(self, client: redis.Redis, wanted: Callable[[], bool]) -> None:
         try:
             while not self._stopped.wait(EVERY):
                 if wanted():

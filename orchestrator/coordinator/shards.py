@@ -16,7 +16,7 @@ import msgspec
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
-from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun, ValueRefused
+from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun, SettingsError, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.coordinator.ownership import LEASE, FencedHolding, ShardLog, end_refused, is_dead, this_process
 from orchestrator.coordinator.queue import NO_POOLS, RunPools
@@ -116,7 +116,8 @@ def is_remote(record: RunRecord, plan: Plan) -> bool:
 
 class Shard:
     """A shard that this process holds: a thread drives its Celery runs. What goes wrong with the broker or the
-    database is waited for; when the lease is lost, ``alive`` turns False.
+    database is waited for; when the lease is lost, ``alive`` turns False, and where the settings of this process keep
+    it from driving any run, ``fault`` says why.
     """
 
     def __init__(
@@ -137,6 +138,8 @@ class Shard:
         self._driven: set[RunId] = set()
         self._refused: dict[RunId, str] = {}  #: runs that are to fail, for the database does not take what they say
         self._inbox = Inbox(open=True, on_end=self._has_ended)
+        self.fault: SettingsError | None = None
+        self._has_driven = False  #: or could
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"opgrid-{name}", daemon=True)
         self._thread.start()
@@ -200,7 +203,15 @@ class Shard:
             del self._refused[run_id]
 
     def _drive(self) -> None:
-        executor = self._make_executor(self.name)
+        try:
+            executor = self._make_executor(self.name)
+        except SettingsError as error:
+            if self._has_driven:
+                raise  # they are in order: somebody has changed the broker's
+            self.fault = error
+            self._stopped.set()
+            return
+        self._has_driven = True
         try:
             self._fail_refused(executor)
             executors = {CELERY: executor}

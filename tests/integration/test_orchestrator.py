@@ -309,6 +309,32 @@ def test_runs_on_celery_fail_where_there_is_no_broker(tmp_path: Path) -> None:
         service.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPGRID_BROKER_URL", "amqp://localhost"),
+        ("OPGRID_LEASE_TTL", "8s"),
+        ("OPGRID_IO_RETENTION", "1d"),
+        ("OPGRID_SECRET_KEY", "short"),
+    ],
+)
+@pytest.mark.parametrize("command", [("orchestrator",), ("dev", "-f", str(CODE.file), "-p", "0")], ids=["alone", "dev"])
+def test_settings_that_cannot_be_used_end_it_with_the_reason(
+    tmp_path: Path, redis_url: str, command: tuple[str, ...], name: str, value: str
+) -> None:
+    service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", redis_url)
+    try:
+        service.environ[name] = value
+        assert service.start(*command).wait(100) == 2
+        *_, last = service.last_log.read_text().splitlines()
+        assert last.startswith("Error: ")
+        assert value in last or name in last
+        assert "Traceback" not in service.last_log.read_text()
+        assert service.store.held() == {}
+    finally:
+        service.close()
+
+
 def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
     service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
     try:
