@@ -7,9 +7,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Final
+
+from billiard.common import TERM_SIGNAL
 
 from opgrid.steps.interrupts import forget, interruptible
 from worker.leases import Slot
@@ -49,6 +51,18 @@ class Stoppable:
     def asked(self) -> bool:
         """The step that runs now must stop."""
         return bool(self.claim) and self.slot.stop_asked() == self.claim
+
+
+@contextmanager
+def lost_when_ended() -> Iterator[None]:
+    """What Celery ends its children with ends the process at once: its steps are lost, and run elsewhere. Celery's own
+    handler raises SystemExit, which would be the op's failure.
+    """
+    before = signal.signal(TERM_SIGNAL, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(TERM_SIGNAL, before)
 
 
 class Started:

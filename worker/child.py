@@ -32,7 +32,7 @@ from opgrid.io.pending import Pending
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.scope import RunScope
 from worker.along import Along
-from worker.cancellation import Stoppable
+from worker.cancellation import Stoppable, lost_when_ended
 from worker.code import Code, CodeMissing, unpickled_job
 from worker.event_stream import EventStream, Flusher
 from worker.leases import Slot, slot_path
@@ -93,6 +93,10 @@ class Child:
 
         ``brief_along``: the brief of their run, where it came with the message.
         """
+        with lost_when_ended():
+            return self._run(dispatch, queue, brief_along)
+
+    def _run(self, dispatch: Dispatch, queue: str, brief_along: object) -> str:
         try:
             verify_dispatch(dispatch, self.ring)
             brief, tasks = self._open(dispatch, brief_along)

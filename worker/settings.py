@@ -28,7 +28,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_grace: float = 60.0  #: seconds that a finished step waits for a Redis that does not answer
     code_patience: float = 60.0  #: seconds until a step fails that no worker has the code for
     watchdog_seconds: float = 30.0  #: without taking one of the messages that wait, until the worker ends; 0: for ever
-    drain_seconds: float = 20.0  #: how long SIGTERM waits for running steps before they are handed back
+    drain_seconds: float = 20.0  #: how long SIGQUIT waits for running steps before they are lost
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None  #: MiB
     autoscale: tuple[int, int] | None = None  #: (most, least) processes

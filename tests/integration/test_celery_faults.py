@@ -235,6 +235,18 @@ def test_a_worker_that_is_told_to_stop_lets_its_step_end(run: Conversation, work
     assert there.process.wait(60) == 0
 
 
+@pytest.mark.parametrize("silence", [NEVER])
+def test_a_step_of_a_worker_that_is_told_to_stop_at_once_is_lost(run: Conversation, worker: StartWorker) -> None:
+    there = worker()
+    task = run.start("sleep_alone")
+    run.wait(task, StepStarted)
+    there.process.send_signal(signal.SIGQUIT)
+    eventually(lambda: "Soft Shutdown" in (there.log.read_text() if there.log else ""))
+    there.process.send_signal(signal.SIGQUIT)  # it does not wait for its steps any more
+    assert isinstance(run.end_of(task), StepLost)
+    there.process.wait(60)
+
+
 def test_a_worker_that_takes_no_messages_ends_and_another_runs_its_steps(
     run: Conversation, worker: StartWorker, tmp_path: Path
 ) -> None:
