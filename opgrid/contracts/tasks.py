@@ -144,3 +144,4 @@ class RunBrief(msgspec.Struct, frozen=True, omit_defaults=True):
     stream: str = ""  #: where remote workers report: the shard that drives the run
     created: float = 0.0  #: Unix seconds: tells it from another run that had its id; 0: not known
     python_logs: PythonLogs = PythonLogs()
+    notices: tuple[str, ...] = ()  #: what of its config was ignored, in words, for its log

@@ -195,7 +195,9 @@ class _Driver:
             out = [task.task.step for task in run.orders if isinstance(task, Launch)]
             self._pools.keep_slots(run.run_id, [*out, *machine.out()])
         if machine.status is RunStatus.NOT_STARTED:
-            self._next.append(RunStarted(run_id=run.run_id, at=self._clock()))
+            now = self._clock()
+            self._next.append(RunStarted(run_id=run.run_id, at=now))
+            self._next.extend(EngineNote(run_id=run.run_id, at=now, message=text) for text in run.brief.notices)
         self._next.extend(run.first)
         if run.untold:
             self._later.put(run, run.untold)

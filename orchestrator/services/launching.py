@@ -150,6 +150,7 @@ def prepare(request: Request) -> Prepared:
         stream=run_id,
         created=time.time(),
         python_logs=request.python_logs,
+        notices=resolution.notices,
     )
     return Prepared(brief, plan, snapshot, job, request.code)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from opgrid import job, op
-from opgrid.contracts.events import RunCanceled, RunCanceling
+from opgrid import Instance, execute_job, job, op
+from opgrid.contracts.events import EngineNote, RunCanceled, RunCanceling
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.planner.routing import BadTag
@@ -81,3 +81,20 @@ def test_a_run_that_is_canceled_before_its_first_turn_starts_nothing(
     finally:
         close_all(executors)
         store.close()
+
+
+@job(config={"execution": {"config": {"multiprocess": {"max_concurrent": 2}}}})
+def limited() -> None:
+    notes()
+
+
+@pytest.mark.parametrize(("executor", "is_told"), [("in_process", True), (None, False)])
+def test_config_that_a_job_brings_for_another_executor_is_ignored_with_a_notice(
+    executor: str | None, is_told: bool
+) -> None:
+    with Instance.local_temp() as instance, execute_job(limited, instance, executor=executor) as result:
+        assert result.success
+        said = [event.message for event in result.all_events if isinstance(event, EngineNote)]
+    assert (
+        "The job's own execution config is for another executor than 'in_process': it is ignored." in said
+    ) is is_told
