@@ -11,13 +11,12 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Final
 
-from billiard.common import TERM_SIGNAL
-
 from opgrid.steps.interrupts import forget, interruptible
 from worker.leases import Slot
 
 #: Not SIGTERM: with that, Celery ends its children.
 STOP_SIGNAL: Final = signal.SIGUSR2
+_ENDING: Final = signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM
 _CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -55,14 +54,15 @@ class Stoppable:
 
 @contextmanager
 def lost_when_ended() -> Iterator[None]:
-    """What Celery ends its children with ends the process at once: its steps are lost, and run elsewhere. Celery's own
-    handler raises SystemExit, which would be the op's failure.
+    """Signals by which Celery, a supervisor or a person tells processes to end, end this one at once: its steps are
+    lost, and run elsewhere. Celery's own handler raises SystemExit, which would be the op's failure.
     """
-    before = signal.signal(TERM_SIGNAL, signal.SIG_DFL)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _ENDING}
     try:
         yield
     finally:
-        signal.signal(TERM_SIGNAL, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Started:

@@ -159,6 +159,22 @@ def test_a_killed_child_is_told_before_its_lease_ends_and_its_worker_goes_on(
     assert isinstance(run.run("five", attempt=2), StepSucceeded)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("silence", [NEVER])
+def test_a_child_that_is_told_to_end_has_lost_its_step_which_has_not_failed(
+    run: Conversation, worker: StartWorker, number: signal.Signals
+) -> None:
+    """As by ``celery control terminate``, or by a supervisor that tells every process of a service to end."""
+    worker()
+    task = run.start("sleep_alone")
+    started = run.wait(task, StepStarted)
+    os.kill(started.pid, number)
+    end = run.end_of(task)
+    assert isinstance(end, StepLost)
+    assert end.cause.pid == started.pid
+    assert isinstance(run.run("five", attempt=2), StepSucceeded)
+
+
 @pytest.mark.parametrize("silence", [NEVER])
 def test_a_killed_worker_is_told_before_its_leases_end_and_leaves_nobody_behind(
     run: Conversation, worker: StartWorker, tmp_path: Path
