@@ -34,7 +34,7 @@ from opgrid.contracts.executor import Executor, ExecutorSetup, Polled
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.wire import decode_events, encode_brief
 from opgrid.errors import SettingsError
-from opgrid.ids import NodePath, RunId, StepKey
+from opgrid.ids import RunId, StepKey
 from opgrid.loading import by_value
 from opgrid.steps import reports
 from opgrid.steps.bell import Bell
@@ -86,7 +86,7 @@ class MultiprocessExecutor(Executor):
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._children: set[Process] = set()
         self._foreseen: dict[RunId, int] = {}  #: processes that runs will have something to do for, once there is one
-        self._seconds: dict[NodePath, float] = {}  #: that a step of this node took last
+        self._seconds: dict[tuple[str, str], float] = {}  #: that a step of this job and op took last
         self._unwanted: set[tuple[RunId, StepKey, int]] = set()  #: canceled, and given to a process behind others
         self._claims = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(3)] for number in itertools.count())
         self._closed = False
@@ -244,7 +244,7 @@ class MultiprocessExecutor(Executor):
         """Seconds, as they are known by now."""
         task = entry.wanted.task
         alone = entry.wanted.after is not None or task.timeout is not None
-        return inf if alone else self._seconds.get(task.node, inf) + _OVERHEAD
+        return inf if alone else self._seconds.get(_kind_of(entry.run, task), inf) + _OVERHEAD
 
     def _all_have_more(self) -> bool:
         """Each process that there may be is busy with one thing and has another to go on with."""
@@ -332,7 +332,7 @@ class MultiprocessExecutor(Executor):
                     continue
                 child.begun, child.started = True, time.monotonic()
             elif task is not None and isinstance(event, StepSucceeded):
-                self._seconds[task.node] = event.seconds
+                self._seconds[_kind_of(child.doing[0].run, task)] = event.seconds
             if child.reason == "timed out" and task is not None and isinstance(event, StepCanceled):
                 self._events.append(reports.timed_out(task, time.monotonic() - child.started, orphaned=True))
             else:
@@ -474,6 +474,11 @@ class MultiprocessExecutor(Executor):
         for child in self._children:
             alarms += _time_out(child), _held_up(child)
         return min(alarms, default=inf)
+
+
+def _kind_of(run: RunBrief, task: StepTask) -> tuple[str, str]:
+    """Steps of one kind are expected to take equally long."""
+    return run.job.name, task.op or task.node
 
 
 def _of(run_id: RunId, steps: set[tuple[StepKey, int]], entries: Iterable[Entry]) -> list[StepTask]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from executors.multiprocess import MultiprocessExecutor
+from executors.multiprocess import MultiprocessExecutor, frames
 from executors.multiprocess.process import Process
 from opgrid.contracts.events import HookCompleted, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
@@ -247,6 +248,24 @@ def test_steps_behind_one_that_turns_out_long_go_to_another_process(run: Convers
     assert sorted(begun(tmp_path)) == sorted(["vary[first]", long.step, *(task.step for task in others)])
 
 
+def test_steps_of_one_op_are_given_together_whatever_their_names(
+    one: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.run("five", op="five")
+    orders: list[bytes] = []
+    send = frames.send
+
+    def sent(to: socket.socket, kind: bytes, payload: bytes = b"") -> None:
+        orders.extend([payload] if kind == frames.DO else [])
+        send(to, kind, payload)
+
+    monkeypatch.setattr(frames, "send", sent)
+    tasks = [one.task(node, op="five") for node in ("other_five", "third_five")]
+    one.submit(*tasks)
+    assert all(isinstance(one.end_of(task), StepSucceeded) for task in tasks)
+    assert len(orders) == 1
+
+
 def test_a_process_that_dies_costs_no_other_step_that_it_was_given(one: Conversation, tmp_path: Path) -> None:
     before, killed, *behind = vary(one, "before", "killed", "1", "2", "3")
     assert isinstance(one.end_of(killed), StepLost)
@@ -342,7 +361,7 @@ def test_a_step_of_a_chain_that_dies_is_the_one_that_is_lost(run: Conversation) 
 PARENT = """
 import sys
 from pathlib import Path
-from executors.multiprocess import MultiprocessExecutor
+from executors.multiprocess import MultiprocessExecutor, frames
 from opgrid.contracts.events import StepStarted
 from opgrid.testing.executors import Conversation, contract_setup
 folder = Path(sys.argv[1])
