@@ -28,7 +28,8 @@ _STOP_SIZE: Final = 64
 _RUN = struct.Struct("<d56s")  # since when, which claim
 _RUN_AT: Final = _STOP_AT + _STOP_SIZE
 _DATA_AT: Final = _RUN_AT + _RUN.size
-#: Before the claim of a step that has ended, while what follows is done: its hooks run, its resources are closed.
+#: Before the claim of a step that has ended, while that is told and what follows is done: its hooks run, its resources
+#: are closed.
 AFTER: Final = "~"
 
 

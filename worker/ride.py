@@ -402,9 +402,10 @@ class Ride:
         except Exception as error:  # ours: what user code raises is an outcome
             _log.exception("Step %s of run %s was given up.", task.step, task.run_id)
             event = self._telling.lost(task, f"its worker failed: {type(error).__name__}: {error}")
-        means.slot.begin("", 0.0)
+        lingers = outcome is not None and outcome.lingers
+        means.slot.begin(AFTER + item.claim if lingers else "", self._begun)  # it may die once this was accepted
         with self._lock:
-            self._end(item, event, stream, outcome)
+            self._end(item, event, stream, outcome if lingers else None)
             concluding, self._telling.concluded = self._telling.concluded, []
             if not concluding:
                 self._running = self._stream = None
@@ -418,15 +419,15 @@ class Ride:
                     self._running = self._stream = None
 
     def _end(self, item: Item, event: Terminal, stream: EventStream, outcome: Outcome | None) -> None:
+        """``outcome``: where something is to be done once this was accepted."""
         if isinstance(event, StepSucceeded):
             self._means.pace.learn(item.kind, event.seconds)
             event = self._chains.succeeds(item, event)
         else:
             self._chains.fails(item)
-        lingers = outcome is not None and outcome.lingers
         now = time.monotonic()
-        self._telling.end(item, event, stream, outcome if lingers else None, now)
-        if lingers or not isinstance(event, StepSucceeded) or self._means.pending.is_half_full:
+        self._telling.end(item, event, stream, outcome, now)
+        if outcome is not None or not isinstance(event, StepSucceeded) or self._means.pending.is_half_full:
             self._tell()
         elif self._window:
             self._tell_by_the_way(now)

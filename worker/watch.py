@@ -101,7 +101,7 @@ class Death:
 
     @property
     def left_off(self) -> list[Claim]:
-        """What had ended, and whose hooks may not have run."""
+        """What had ended, whether that was heard or not, and whose hooks may not have run."""
         return [claim for claim in self.claims if AFTER + claim.claim == self.running]
 
 
@@ -292,8 +292,12 @@ class Watch:
             )
 
     def _tell_of_hooks(self, death: Death, claim: Claim) -> None:
-        """The end of the step stands; whoever waits for its hooks is told that nobody runs them."""
-        lost = msgspec.structs.replace(self._lost(death, claim), after_end=True)
+        """The end of the step stands, and whoever waits for its hooks is told that nobody runs them; unless the end was
+        not heard: then the attempt is lost.
+        """
+        lost = self._lost(death, claim)
+        self.protocol.finish(claim.at, claim.claim, seal_events([lost], self.ring))
+        lost = msgspec.structs.replace(lost, after_end=True)
         self.protocol.append(claim.stream, seal_events([lost], self.ring))
         self.beats.pop(claim.claim, None)
 

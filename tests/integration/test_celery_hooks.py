@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opgrid import HookContext, OpExecutionContext, execute_job, failure_hook, fleet_for_test, job, op, success_hook
-from opgrid.contracts.events import HookCompleted, HookErrored, StepFailed, StepSucceeded
+from opgrid.contracts.events import HookCompleted, HookErrored, StepFailed, StepLost, StepSucceeded
 
 pytestmark = pytest.mark.celery
 
@@ -43,6 +43,16 @@ def lives() -> int:
     return 1
 
 
+@success_hook
+def cheer(context: HookContext) -> None:
+    write(context, "cheered", context.step_key)
+
+
+@job(hooks={cheer})
+def cheered() -> None:
+    lives()
+
+
 @job
 def mortal() -> None:
     dies.with_hooks({mourn})()
@@ -67,4 +77,20 @@ def test_hooks_of_steps_whose_process_died_run_elsewhere_once(folder: Path) -> N
     assert sorted(event.step for event in events if isinstance(event, HookCompleted)) == ["dies", "lives"]
     (line,) = (folder / "mourned").read_text().splitlines()
     assert line.startswith("dies PoisonStep")
+    assert (folder / "cheered").read_text() == "lives\n"
+
+
+@pytest.mark.parametrize(("point", "losses"), [("outputs stored", 1), ("finish before", 1), ("finish after", 0)])
+def test_hooks_of_a_step_whose_process_dies_about_when_it_ends_run_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, point: str, losses: int
+) -> None:
+    crash = folder / "crash"
+    crash.write_text(f"{point} 1")
+    monkeypatch.setenv("OPGRID_CRASH_AT", str(crash))
+    with fleet_for_test() as fleet, execute_job(cheered, fleet.instance, executor="celery") as result:
+        events = result.all_events
+    assert not crash.exists()
+    assert sum(isinstance(event, StepLost) and not event.after_end for event in events) == losses
+    assert [event.step for event in events if isinstance(event, StepSucceeded)] == ["lives"]
+    assert [type(event) for event in events if isinstance(event, HookCompleted | HookErrored)] == [HookCompleted]
     assert (folder / "cheered").read_text() == "lives\n"
