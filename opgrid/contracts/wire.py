@@ -37,9 +37,14 @@ def encode_legibly(value: object) -> bytes:
         return _encode(_legible(msgspec.to_builtins(value, enc_hook=repr)))
 
 
+def legible(text: str) -> str:
+    """With what is no text written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _legible(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return legible(value)
     if isinstance(value, dict):
         return {_key(key): _legible(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

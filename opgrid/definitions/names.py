@@ -106,7 +106,13 @@ def check_storable(text: str, what: str, most: int | None = None) -> None:
     """Raises InvalidDefinitionError for what not every database stores; ``most``: bytes that it may have."""
     if "\0" in text:
         raise InvalidDefinitionError(f"{what} has a NUL character in it, which PostgreSQL cannot store: leave it out.")
-    size = len(text.encode(errors="surrogatepass"))
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidDefinitionError(
+            f"{what} is not all text: there are bytes in it that are not UTF-8, as there may be in the name of a file. "
+            "Use os.fsencode(...).hex(), or ascii(...)."
+        ) from None
     if most is not None and size > most:
         raise InvalidDefinitionError(f"{what} has {size} bytes, and may have {most}: take a part of it, or a digest.")
 

@@ -10,6 +10,7 @@ import msgspec
 
 from opgrid.contracts.events import ErrorInfo
 from opgrid.contracts.tasks import CodeTarget, RunBrief
+from opgrid.contracts.wire import encode_legibly
 
 # ---- what is in a location
 
@@ -179,7 +180,8 @@ _answer = msgspec.json.Decoder(Answer)
 
 
 def encode(message: Asked | Answer) -> bytes:
-    return _encode(message)
+    """As JSON; an error is told also where there is in it what is no text."""
+    return encode_legibly(message) if isinstance(message, Failed) else _encode(message)
 
 
 def decode_asked(data: bytes) -> Asked:
@@ -195,7 +197,7 @@ def decode_answer(data: bytes) -> Answer:
 
 
 def send(to: socket.socket, message: Asked | Answer) -> None:
-    data = _encode(message)
+    data = encode(message)
     to.sendall(_LENGTH.pack(len(data)) + data)
 
 

@@ -6,10 +6,13 @@ import logging
 import socket
 from collections.abc import Callable
 
+import msgspec
+
 from opgrid.config.report import ConfigProblem
 from opgrid.contracts.events import ErrorInfo
+from opgrid.contracts.wire import legible
 from opgrid.errors import InvalidConfigError
-from orchestrator.locations.messages import Answer, Asked, Failed, Problem, receive_asked, send
+from orchestrator.locations.messages import Answer, Asked, Evaluated, Failed, Problem, receive_asked, send
 
 #: Answers one question; what it raises is the answer, too.
 Handler = Callable[[Asked], Answer]
@@ -17,11 +20,16 @@ Handler = Callable[[Asked], Answer]
 
 def serve(connection: socket.socket, handle: Handler) -> None:
     """Until the other side has gone."""
+    for kind in ("schedule", "sensor"):  # all that they log is told, and nothing of ours but warnings
+        logging.getLogger(f"opgrid.{kind}").setLevel(logging.DEBUG)
     while (asked := receive_asked(connection)) is not None:
         log = _Log()
         logging.getLogger("opgrid").addHandler(log)
         try:
             answer = handle(asked)
+            if isinstance(answer, Evaluated):
+                skipped = None if answer.skipped is None else legible(answer.skipped)
+                answer = msgspec.structs.replace(answer, skipped=skipped, log=tuple(log.lines))
         except KeyboardInterrupt:
             return
         except BaseException as error:  # user code may raise anything, SystemExit too
@@ -47,5 +55,9 @@ class _Log(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if len(self.lines) < 500:
-            self.lines.append(f"{record.levelname}: {record.getMessage()}"[:2000])
+        if len(self.lines) >= 500:
+            return
+        try:
+            self.lines.append(legible(f"{record.levelname}: {record.getMessage()}")[:2000])
+        except Exception:  # a line that does not fit its arguments is told on stderr, as logging does
+            self.handleError(record)

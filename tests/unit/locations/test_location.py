@@ -14,7 +14,7 @@ from opgrid.contracts.tasks import CodeTarget
 from orchestrator.locations import location as module
 from orchestrator.locations.loader import Loader
 from orchestrator.locations.location import Location, LocationClosed, Source
-from orchestrator.locations.messages import Evaluated, TickSchedule, TickSensor
+from orchestrator.locations.messages import Evaluated, Failed, TickSchedule, TickSensor
 from orchestrator.locations.process import LocationBroken
 
 JOBS = """
@@ -35,6 +35,28 @@ def looks(context):
 @schedule(job=plain, cron_schedule="@daily")
 def daily(context):
     return SkipReason(f"{context.repository_def.get_schedule_def('daily').name}")
+"""
+
+SAYS = """
+from opgrid import *
+@op
+def nothing(): ...
+@job
+def plain(): nothing()
+@sensor(job=plain)
+def logs(context):
+    context.log.debug("one")
+    context.log.info("%s of %s", "two", 3)
+    context.log.info("%s of %s", "two")
+    context.log.warning("a name: \\udcff")
+    return SkipReason("skipped \\udcff")
+@sensor(job=plain)
+def raises(context):
+    context.log.info("about to raise")
+    raise ValueError("not \\udcff")
+@sensor(job=plain)
+def keeps(context):
+    context.update_cursor("a name: \\udcff")
 """
 
 Make = Callable[..., Location]
@@ -68,6 +90,21 @@ def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_what_schedules_and_sensors_log_is_in_their_answer(make: Make) -> None:
+    location = make("says.py", SAYS)
+    assert location.load(), location.error
+    told = location.ask(TickSensor("logs"), 30)
+    assert isinstance(told, Evaluated)
+    assert told.log == ("DEBUG: one", "INFO: two of 3", "WARNING: a name: \\udcff")
+    assert told.skipped == "skipped \\udcff"
+    failed = location.ask(TickSensor("raises"), 30)
+    assert isinstance(failed, Failed)
+    assert (failed.log, failed.error.message) == (("INFO: about to raise",), "not \\udcff")
+    refused = location.ask(TickSensor("keeps"), 30)
+    assert isinstance(refused, Failed)
+    assert "not all text" in refused.error.message
 
 
 def test_a_process_that_has_answered_often_is_replaced(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
