@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from opgrid.errors import InvalidConfigError, InvalidInvocationError
+
+_EXACT: Final = frozenset({str, int, float, bool, type(None)})
 
 
 class EnvVar(str):
@@ -84,7 +87,11 @@ def is_reference(value: object) -> bool:
 
 
 def with_references(value: Any) -> Any:
-    """What Python code gives as config, with the references of its EnvVars in their places."""
+    """What Python code gives as config, with the references of its EnvVars in their places; what is a kind of text or
+    number, such as a MultiPartitionKey or a float of numpy, is just that.
+    """
+    if type(value) in _EXACT:
+        return value
     if isinstance(value, IntEnvVar):
         return {**value.reference(), "as": "int"}
     if isinstance(value, EnvVar):
@@ -93,7 +100,13 @@ def with_references(value: Any) -> Any:
         return {key: with_references(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [with_references(each) for each in value]
-    return value
+    if isinstance(value, enum.Enum):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    return float(value) if isinstance(value, float) else value
 
 
 def value_of(reference: Mapping[str, str], path: str = "config") -> str:

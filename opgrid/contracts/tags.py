@@ -81,7 +81,7 @@ def tags_of(tags: Mapping[str, object] | None, what: str) -> dict[str, str]:
                 DeprecationWarning,
                 stacklevel=4,
             )
-        found[key] = value if isinstance(value, str) else _json(key, value, what)
+        found[key] = str.__str__(value) if isinstance(value, str) else _json(key, value, what)  # no MultiPartitionKey
     return found
 
 

@@ -34,6 +34,7 @@ class RunRequest:
             if value is not None and not isinstance(value, str):
                 raise InvalidDefinitionError(f"{what} has {name}={value!r}: it has to be a string. Use str(...).")
         if self.run_key is not None:
+            object.__setattr__(self, "run_key", str.__str__(self.run_key))  # it may be a MultiPartitionKey
             check_storable(self.run_key, f"The run_key {self.run_key[:40]!r} of a RunRequest", LONGEST_VALUE)
         if self.asset_selection is not None or self.stale_assets_only or self.asset_check_keys is not None:
             raise InvalidDefinitionError(f"{what} selects assets; opgrid runs jobs of ops. Name a job with job_name=.")

@@ -15,6 +15,7 @@ from typing import Any
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.executor import Executor, ExecutorSetup
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.tags import tags_of
 from opgrid.contracts.tasks import CodeTarget, JobRef, PythonLogs, RunBrief
 from opgrid.contracts.wire import hash_of
 from opgrid.definitions.executor import ExecutorRequirement
@@ -109,7 +110,7 @@ def prepare(request: Request) -> Prepared:
         job.validate_partition_key(request.partition_key, dynamic_partitions_store=request.partitions)
         run_config = run_config or job.get_run_config_for_partition_key(request.partition_key)
         tags.update(job.get_tags_for_partition_key(request.partition_key))
-    tags.update(request.tags)
+    tags.update(tags_of(request.tags, f"a run of job {job.name!r}"))
     if request.partition_key is not None and job.partitions_def is not None:  # it is for no other, whatever they say
         tags.update(partition_tags(job.partitions_def, request.partition_key, job.name))
     check_new_run(tags)

@@ -15,8 +15,10 @@ import msgspec
 import pytest
 
 from opgrid import (
+    DailyPartitionsDefinition,
     DefaultScheduleStatus,
     Definitions,
+    MultiPartitionsDefinition,
     RunRequest,
     SensorEvaluationContext,
     SensorResult,
@@ -399,11 +401,21 @@ def by_region() -> None:
     loads()
 
 
+@job(
+    partitions_def=MultiPartitionsDefinition(
+        {"day": DailyPartitionsDefinition("2024-03-01"), "region": StaticPartitionsDefinition(["eu", "us"])}
+    )
+)
+def by_day_and_region() -> None:
+    loads()
+
+
+every_day = build_schedule_from_partitioned_job(by_day_and_region, default_status=DefaultScheduleStatus.RUNNING)
 every_region = build_schedule_from_partitioned_job(
     by_region, cron_schedule="@hourly", default_status=DefaultScheduleStatus.RUNNING
 )
 
-defs = Definitions(jobs=[loading], sensors=[long_keys, long_tag, nul_cursor], schedules=[every_region])
+defs = Definitions(jobs=[loading], sensors=[long_keys, long_tag, nul_cursor], schedules=[every_day, every_region])
 
 
 def ticked(store: SqlStore, name: str, times: int = 2) -> list[Tick]:
@@ -430,6 +442,11 @@ def test_a_schedule_launches_its_keys_at_each_tick(store: SqlStore) -> None:
     ticks = store.ticks(several[0].name, every_region.name)
     assert [(tick.status, len(tick.run_ids)) for tick in ticks] == [(TickStatus.SUCCESS, 2)] * 2
     assert sorted(run.tags["opgrid/run_key"] for run in store.runs()) == ["eu", "eu", "us", "us"]
+    now[0] += 12 * 3600.0
+    scheduler.turn(store.instigators())
+    (tick,) = store.ticks(several[0].name, every_day.name)
+    runs = [run for run in store.runs() if run.run_id in tick.run_ids]
+    assert sorted(run.tags["opgrid/run_key"] for run in runs) == ["2024-03-05|eu", "2024-03-05|us"]
 
 
 def test_a_long_key_launches_once(database_url: str) -> None:

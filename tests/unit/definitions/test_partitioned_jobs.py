@@ -27,6 +27,7 @@ from opgrid import (
     instance_for_test,
     job,
     op,
+    partitioned_config,
     static_partitioned_config,
 )
 
@@ -133,6 +134,35 @@ def test_tags_of_a_launch_name_no_other_partition() -> None:
     result = tagged.execute_in_process(partition_key="a", tags={"team": "south", "opgrid/partition": "b"})
     assert result.output_for_node("key") == "a"
     assert result.run.brief.tags["team"] == "south"
+
+
+def test_keys_of_several_dimensions_may_stand_wherever_text_may() -> None:
+    """They are a kind of text; there are others, and kinds of numbers, such as those of numpy."""
+    places = MultiPartitionsDefinition(
+        {"day": DailyPartitionsDefinition("2024-01-01"), "region": StaticPartitionsDefinition(["eu", "us"])}
+    )
+
+    class Kind(float): ...
+
+    class Given(Config):
+        key: str
+        more: dict[str, Any] = {}
+
+    @op
+    def shown(context: OpExecutionContext, config: Given) -> list[Any]:
+        return [config.key, config.more, context.run.tags["about"], context.run.tags["number"]]
+
+    @partitioned_config(places)
+    def by_key(key: str) -> dict[str, Any]:
+        return {"ops": {"shown": {"config": {"key": key, "more": {"key": key, "number": Kind(0.5)}}}}}
+
+    @job(config=by_key)
+    def regional() -> None:
+        shown()
+
+    key = MultiPartitionKey({"day": "2024-01-02", "region": "us"})
+    result = regional.execute_in_process(partition_key=key, tags={"about": key, "number": 1})
+    assert result.output_for_node("shown") == [str(key), {"key": str(key), "number": 0.5}, str(key), "1"]
 
 
 def test_windows_and_ranges_are_pairs() -> None:
