@@ -57,12 +57,15 @@ class Children:
 
     def _start(self, run_id: RunId, nursery: Nursery | None) -> None:
         """In a session of its own: ending it ends all that its ops have started, and Ctrl-C is not for it."""
-        self._log_of(run_id).parent.mkdir(parents=True, exist_ok=True)
-        with self._log_of(run_id).open("ab") as log:
-            forked = None
-            if nursery is not None:
-                forked = nursery.birth(_DOOR, [run_id], output=(log.fileno(), log.fileno()), asks=True)
-            self._running[run_id] = forked or self._from_nothing(run_id, log)
+        try:
+            with self._output_of(run_id) as log:
+                forked = None
+                if nursery is not None:
+                    forked = nursery.birth(_DOOR, [run_id], output=(log.fileno(), log.fileno()), asks=True)
+                self._running[run_id] = forked or self._from_nothing(run_id, log)
+        except OSError as error:
+            del self._starts[run_id], self._codes[run_id]
+            raise CannotStart(f"A process cannot be started: {error.strerror}.") from error
 
     def _from_nothing(self, run_id: RunId, log: IO[bytes]) -> subprocess.Popen[bytes]:
         python = self._codes[run_id].python or sys.executable
@@ -148,6 +151,16 @@ class Children:
         with contextlib.suppress(OSError):
             if not path.stat().st_size:
                 path.unlink()
+
+    def _output_of(self, run_id: RunId) -> IO[bytes]:
+        """Where that cannot be written, as with a full disk, the run goes on without; others are not to wait for it."""
+        path = self._log_of(run_id)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("ab")
+        except OSError as error:
+            _log.warning("What the process of run %s writes is lost: %s", run_id, error)
+            return Path(os.devnull).open("ab")
 
     def _log_of(self, run_id: RunId) -> Path:
         return log_of(self._home, run_id)

@@ -433,6 +433,14 @@ def test_a_run_whose_log_cannot_be_read_fails_and_holds_up_no_other(
     assert "cannot be read" in service.logs()
 
 
+def test_a_run_whose_output_cannot_be_kept_goes_on_and_holds_up_no_other(service: Service, worker: None) -> None:
+    (service.home / "logs").write_text("Here is no room for files.")
+    service.start("orchestrator")
+    runs = [service.launch("two", executor) for executor in ("in_process", "celery")]
+    assert [service.ended(run) for run in runs] == [RunStatus.SUCCESS] * 2
+    assert f"What the process of run {runs[0]} writes is lost" in service.logs()
+
+
 def configured(service: Service, text: str) -> None:
     (service.home / "opgrid.yaml").write_text(text)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import resource
 import threading
 import time
 from collections import Counter
@@ -316,6 +318,22 @@ def test_a_process_that_cannot_be_started_fails_its_run(store: SqlStore, tmp_pat
         thread.join()
     *_, last = store.read(run_id)
     assert "/nowhere/python cannot be started" in str(last)
+
+
+def test_a_run_fails_for_which_no_file_can_be_opened(store: SqlStore, tmp_path: Path) -> None:
+    from orchestrator.coordinator.children import CannotStart, Children
+
+    most, hardest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    children = Children(store, tmp_path, {})
+    next_file = os.open(os.devnull, os.O_RDONLY)
+    os.close(next_file)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_file, hardest))
+    try:
+        with pytest.raises(CannotStart, match="Too many open files"):
+            children.start(RunId("run"), CodeTarget(module=__name__))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hardest))
+    assert "run" not in children
 
 
 def test_who_hears_the_bell_looks_seldom_and_who_does_not_more_often(store: SqlStore) -> None:
