@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class CancelRun(NamedTuple):
     run_id: RunId | None  #: None: all runs
     reason: str
+    is_timeout: bool = False  #: its time is over
 
 
 class AddRuns(NamedTuple):
@@ -47,6 +48,11 @@ class Inbox:
 
     def request_cancel(self, run_id: RunId, reason: str = "") -> None:
         self._post(CancelRun(run_id, reason))
+
+    def time_is_over(self, run_id: RunId, reason: str) -> None:
+        """Of a run that may be inside user code on the loop's own thread, which it is got out of."""
+        self._post(CancelRun(run_id, reason, is_timeout=True))
+        self.interrupt()
 
     def request_cancel_all(self, reason: str = "") -> None:
         self._post(CancelRun(None, reason))

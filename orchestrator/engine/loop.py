@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, Self, assert_never, get_args
@@ -164,6 +165,7 @@ class _Driver:
         self._outboxes = {name: Outbox(name, executor) for name, executor in executors.items()}
         self._out: dict[str, set[tuple[RunId, StepKey, int]]] = {name: set() for name in executors}
         self._timers: list[tuple[float, int, AnyEvent]] = []
+        self._alarms: dict[RunId, threading.Timer] = {}
         self._order = itertools.count()
         self._next: list[AnyEvent] = []  #: to be taken at the next turn
         self._unheard: list[Heard] = []  #: the same, of what executors tell
@@ -235,6 +237,8 @@ class _Driver:
         return self._results
 
     def close(self) -> None:
+        for alarm in self._alarms.values():
+            alarm.cancel()
         self._ears.close()
 
     # ---- one turn
@@ -275,10 +279,12 @@ class _Driver:
         events: list[AnyEvent] = []
         for request in self._inbox.take():
             match request:
-                case CancelRun(run_id, reason):
+                case CancelRun(run_id, reason, is_timeout):
                     now = self._clock()
                     wanted = [run_id] if run_id is not None else list(self._live)
-                    events.extend(RunCanceling(run_id=each, at=now, reason=reason) for each in wanted)
+                    events.extend(
+                        RunCanceling(run_id=each, at=now, reason=reason, is_timeout=is_timeout) for each in wanted
+                    )
                 case AddRuns(runs):
                     for run in runs:
                         self.join(run)
@@ -398,6 +404,7 @@ class _Driver:
                     stops.setdefault(run.run_id, (run, []))[1].append(command)
                 case WakeAt(due, event):
                     heapq.heappush(self._timers, (due, next(self._order), event))
+                    self._set_alarm(run, event, due - now)
                 case RunHook(task, hooks, error):
                     name = run.executor_of(task.executor)
                     self._outboxes[name].put(Hooks(run.brief, task, hooks, error))
@@ -463,7 +470,18 @@ class _Driver:
         self._stop(run, [Cancel(step.key, step.attempt, step.spec.executor) for step in steps], self._clock())
         self._finish(run)
 
+    def _set_alarm(self, run: LiveRun, event: AnyEvent, seconds: float) -> None:
+        """For the end of the time of a run whose steps may keep this thread from looking at its timers."""
+        if type(event) is not RunCanceling or all(self._executors[name].crosses_processes for name in run.executors):
+            return
+        told = run.run_id, event.reason
+        alarm = self._alarms[run.run_id] = threading.Timer(max(seconds, 0.0), self._inbox.time_is_over, told)
+        alarm.daemon = True
+        alarm.start()
+
     def _over(self, run: LiveRun) -> None:
+        if (alarm := self._alarms.pop(run.run_id, None)) is not None:
+            alarm.cancel()
         self._results[run.run_id] = run.machine.status
         if self._inbox.open and len(self._results) > _REMEMBERED:
             del self._results[next(iter(self._results))]

@@ -478,13 +478,15 @@ def test_a_canceled_run_whose_op_hears_nothing_ends(service: Service, tmp_path: 
 def test_the_usual_limit_of_time(service: Service, worker: None, tmp_path: Path, executor: str) -> None:
     configured(service, "run_monitoring: {max_runtime_seconds: 2}")
     service.start("orchestrator")
-    late = service.launch("two", executor, run_config=both(tmp_path / "late", 20.0))
+    late = service.launch("two", executor, run_config=both(tmp_path / "late", gate=tmp_path / "never"))
     allowed = service.launch(
         "two", executor, run_config=both(tmp_path / "allowed", 2.0), tags={"opgrid/max_runtime": "60"}
     )
     assert service.ended(late) is RunStatus.FAILURE
     (failed,) = [event for event in service.store.read(late) if isinstance(event, RunFailed)]
     assert "limit of 2 s" in failed.reason
+    ends = [event for event in service.store.read(late) if isinstance(event, StepCanceled | StepLost)]
+    assert [(type(event), event.step) for event in ends] == [(StepCanceled, "first")]
     assert service.ended(allowed) is RunStatus.SUCCESS
 
 
