@@ -138,7 +138,7 @@ def _refused(task: StepTask, gate: Gate, now: float) -> StepFailed:
 
 
 def _seconds(text: str | None) -> float | None:
-    """None for what is no number; definitions have checked it."""
+    """None for what is no number, as in plans that were made before it was checked."""
     try:
         return None if text is None else float(text)
     except ValueError:

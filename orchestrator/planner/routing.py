@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
+from opgrid.contracts.structure import APPROVAL_TIMEOUT_TAG
 from opgrid.errors import InvalidDefinitionError
 
 QUEUE = ("opgrid/queue", "dagster-celery/queue")
@@ -15,6 +16,7 @@ TIMEOUT = ("opgrid/timeout",)
 FUSE = ("opgrid/fuse",)
 START_TIMEOUT = ("opgrid/start_timeout",)
 RECOMPUTE = ("opgrid/recompute",)
+APPROVAL_TIMEOUT = (APPROVAL_TIMEOUT_TAG,)
 MAX_RUNTIME = ("opgrid/max_runtime", "dagster/max_runtime")
 MAX_RETRIES = ("opgrid/max_retries", "dagster/max_retries")
 RETRY_STRATEGY = ("opgrid/retry_strategy", "dagster/retry_strategy")
@@ -46,6 +48,7 @@ class Routing(NamedTuple):
 
 def of_step(tags: Mapping[str, str], step: str) -> Routing:
     where = f"step {step!r}"
+    _read(tags, APPROVAL_TIMEOUT, _seconds, "a number of seconds above 0", where)  # the loop reads it from the tags
     return Routing(
         _text(tags, QUEUE),
         _read(tags, PRIORITY, int, "a whole number", where) or 0,

@@ -341,7 +341,10 @@ class TestSettings:
         spec = steps(job([op("f", tags=tags)], call("f")), tags={"dagster-celery/run_priority": "5"})["f"]
         assert (spec.queue, spec.priority) == ("q", 3)
 
-    @pytest.mark.parametrize(("tag", "value"), [("opgrid/priority", "high"), ("opgrid/timeout", "-1")])
+    @pytest.mark.parametrize(
+        ("tag", "value"),
+        [("opgrid/priority", "high"), ("opgrid/timeout", "-1"), ("opgrid/approval_timeout", "5m")],
+    )
     def test_a_tag_that_cannot_be_read_is_named(self, tag: str, value: str) -> None:
         with pytest.raises(BadTag, match=rf"The tag '{tag}' of step 'f' is '{value}'; it must be a"):
             compile(snapshot(job([op("f", tags={tag: value})], call("f"))))
