@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from opgrid.errors import SettingsError, nearest
+from opgrid.errors import SettingsError, listed, nearest
 from orchestrator.coordinator.monitoring import RunMonitoring
 from orchestrator.coordinator.queue import QueueLimits
 from orchestrator.engine.pools import PoolSettings
@@ -87,10 +87,12 @@ def sections(given: dict[str, Any], path: Path) -> Sections:
 
 
 def _check(given: Any, kind: Any, path: str, place: str) -> None:
-    """Unknown keys, with the nearest that there is: the decoder would only say that one is unknown."""
+    """Unknown keys and choices, with what there is: the decoder would only say that one is unknown."""
     if isinstance(given, list):
         for each in given:
             _check(each, _item(kind), path, place)
+    if get_origin(kind) is Literal and given not in get_args(kind):
+        raise SettingsError(f"{path}: {place.removesuffix('.')} is {given!r}; there are: {listed(get_args(kind))}.")
     if not isinstance(given, dict) or not isinstance(kind, type) or not issubclass(kind, msgspec.Struct):
         return
     hints = get_type_hints(kind)

@@ -58,6 +58,11 @@ def test_limits_of_the_queue(tmp_path: Path) -> None:
         ("daemon: {max_catchup_runs: 0}", "daemon.max_catchup_runs: Expected `int` >= 1"),
         ("daemon: {tick_timeout: 5}", "no setting 'daemon.tick_timeout'. Did you mean 'tick_timeout_seconds'?"),
         ("web: {tokens: [{name: a, token: b, rolle: admin}]}", "'web.tokens.rolle'. Did you mean 'role'?"),
+        (
+            "web: {tokens: [{name: a, token: b, role: boss}]}",
+            "web.tokens.role is 'boss'; there are: 'admin', 'launcher', 'viewer'.",
+        ),
+        ("concurrency: {pools: {granularity: job}}", "concurrency.pools.granularity is 'job'; there are: 'op', 'run'."),
         ("python_logs: {prints: 'no'}", "python_logs: prints must be true or false, not 'no'."),
     ],
 )
