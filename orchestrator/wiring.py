@@ -47,10 +47,14 @@ def open_coordinator(settings: Settings, store: ServiceStore) -> Coordinator:
 
 def open_loader(settings: Settings, sources: Sequence[Source]) -> Loader:
     """Code locations, each in a process of its own. Nothing starts before it does; close it."""
-    environ = environ_of(settings)
-    is_served = any(source.server is not None for source in sources)
-    ring = KeyRing.load(str(settings.home), create=False) if is_served else None
+    environ, ring = environ_of(settings), ring_for(settings, sources)
     return Loader([Location(source, environ, ring) for source in sources])
+
+
+def ring_for(settings: Settings, sources: Sequence[Source]) -> KeyRing | None:
+    """What code servers are spoken to with; None where there is none. Raises SettingsError where there is no key."""
+    is_served = any(source.server is not None for source in sources)
+    return KeyRing.load(str(settings.home), create=False) if is_served else None
 
 
 def open_daemon(settings: Settings, store: ServiceStore, loader: Loader) -> Daemon:

@@ -24,10 +24,13 @@ def definitions() -> None:
 def validate(sources: Sequence[Source]) -> None:
     """Load every code location in a process of its own, as a service would; exit with 3 where one does not load."""
     from orchestrator.locations.location import Location
+    from orchestrator.settings import Settings
+    from orchestrator.wiring import ring_for
 
     broken = 0
+    ring = ring_for(Settings.load(), sources)
     for source in sources:
-        location = Location(source)
+        location = Location(source, ring=ring)
         try:
             if location.load():
                 info = location.info

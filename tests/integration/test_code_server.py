@@ -25,19 +25,35 @@ defs = Definitions(jobs=[load, report], schedules=[minutely], sensors=[once, run
 """
 
 
-def test_sensors_and_chains_of_code_that_is_elsewhere(tmp_path: Path, database_url: str) -> None:
-    code = tmp_path / "far.py"
+def served(service: Service) -> Path:
+    """A workspace, whose code is on a code server that was started."""
+    code = service.home / "far.py"
     code.write_text(CODE)
-    KeyRing.load(str(tmp_path))
+    KeyRing.load(str(service.home))
+    service.start("code-server", "start", "-f", str(code), "--port", "0")
+    log = service.last_log
+    until(lambda: "is at" in log.read_text(), say=service.logs)
+    found = re.search(r"is at 127.0.0.1:(\d+)", log.read_text())
+    assert found is not None
+    workspace = service.home / "workspace.yaml"
+    workspace.write_text(f"load_from: [{{code_server: {{port: {found[1]}, location_name: far.py}}}}]")
+    return workspace
+
+
+def test_code_that_is_elsewhere_is_validated_there(tmp_path: Path) -> None:
+    service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    try:
+        workspace = served(service)
+        assert service.start("definitions", "validate", "-w", str(workspace)).wait(100) == 0, service.logs()
+        assert service.last_log.read_text() == "far.py: 2 jobs, 1 schedules, 2 sensors\n"
+    finally:
+        service.close()
+
+
+def test_sensors_and_chains_of_code_that_is_elsewhere(tmp_path: Path, database_url: str) -> None:
     service = Service(tmp_path, database_url, None)
     try:
-        service.start("code-server", "start", "-f", str(code), "--port", "0")
-        log = service.last_log
-        until(lambda: "is at" in log.read_text(), say=service.logs)
-        found = re.search(r"is at 127.0.0.1:(\d+)", log.read_text())
-        assert found is not None
-        workspace = tmp_path / "workspace.yaml"
-        workspace.write_text(f"load_from: [{{code_server: {{port: {found[1]}, location_name: far.py}}}}]")
+        workspace = served(service)
         service.start("orchestrator")
         service.start("daemon", "run", "-w", str(workspace))
         until(lambda: service.store.launched("sensor:far.py:report_after_load"), 100, service.logs)
