@@ -16,12 +16,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from celery import Celery
 
 from executors.celery import CeleryExecutor
 from opgrid.broker.connection import connect
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.fleet import WorkerProcess, start_worker
 from opgrid.broker.keys import Keys
+from opgrid.broker.messages import label
 from opgrid.contracts.events import EngineNote, StepCanceled, StepFailed, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import CodeTarget, Gathered, JobRef, StepTask
 from opgrid.contracts.wire import VERSION
@@ -29,6 +31,7 @@ from opgrid.errors import BrokerUnreachable
 from opgrid.io.keys import KeyRing
 from opgrid.testing.contract_jobs import contract
 from opgrid.testing.executors import CODE, Conversation, contract_setup, given
+from worker.app import broker_conf
 
 pytestmark = pytest.mark.celery
 
@@ -321,6 +324,19 @@ def test_a_message_that_comes_three_times_starts_one_step(
     assert isinstance(run.run("five"), StepSucceeded)
     assert (tmp_path / "count").read_text() == "."
     assert sum(isinstance(each, StepStarted) for each in run.of(task)) == 1
+
+
+def test_what_celery_revokes_runs_all_the_same(run: Conversation, worker: StartWorker, redis_url: str) -> None:
+    """Thrown away, it would be sent again and thrown away for hours."""
+    there, task = worker(), run.task("five")
+    with Celery(set_as_current=False) as celery:
+        celery.conf.update(broker_conf(redis_url, Keys(), "test"))
+        task_id = label(run.brief.job.name, [task]).task_id
+        answers = celery.control.revoke(task_id, reply=True, limit=1, timeout=30)
+    assert answers == [{there.name: {"ok": f"tasks {{'{task_id}'}} flagged as revoked"}}]
+    run.submit(task)
+    assert isinstance(run.end_of(task), StepSucceeded)
+    assert f"{task_id}; it runs all the same" in there.output
 
 
 def test_a_lost_message_is_sent_again(run: Conversation, worker: StartWorker, redis_url: str, tmp_path: Path) -> None:
