@@ -66,6 +66,8 @@ class BrokerAddress:
         except ValueError as error:
             problem = f"{hide_password(url)!r} is no address of a broker ({error})"
             raise SettingsError(f"{problem}. It looks like {_FORMS}.") from error
+        if "ssl_cert_reqs" in query:  # Celery's documentation has CERT_NONE and the like, which redis-py does not know
+            query["ssl_cert_reqs"] = query["ssl_cert_reqs"].lower().removeprefix("cert_")
         return cls(scheme, place, database, user, password, tuple(sorted(query.items())))
 
     @property
@@ -160,9 +162,14 @@ def reaching(url: str) -> Iterator[None]:
 
 
 def check(client: redis.Redis, url: str) -> None:
-    """Raises BrokerUnreachable, and SettingsError for a server that throws away queues and leases when it is full."""
-    with reaching(url):
-        memory: Any = client.info("memory")
+    """Raises BrokerUnreachable, and SettingsError for a server that throws away queues and leases when it is full, or
+    an address with which it does nothing for us: it has no such database, or our user may not ask it.
+    """
+    try:
+        with reaching(url):
+            memory: Any = client.info("memory")
+    except redis.RedisError as error:
+        raise SettingsError(f"The broker at {_shown(url)} cannot be used: {str(error).rstrip('.')}.") from error
     if why := evicts(memory):
         raise SettingsError(
             f"The broker at {_shown(url)} {why}: "

@@ -15,6 +15,7 @@ from opgrid.errors import BrokerUnreachable, SettingsError
         ("redis://host", "redis://host:6379/0", "redis://host:6379/0"),
         ("redis://:se%40cret@host:7000/3", "redis://:se%40cret@host:7000/3", "redis://:se%40cret@host:7000/3"),
         ("rediss://me:pw@host/1?ssl_cert_reqs=required",) + ("rediss://me:pw@host:6379/1?ssl_cert_reqs=required",) * 2,
+        ("rediss://host/1?ssl_cert_reqs=CERT_NONE",) + ("rediss://host:6379/1?ssl_cert_reqs=none",) * 2,
         ("redis+socket:///a/b.sock?virtual_host=4", "unix:///a/b.sock?db=4", "redis+socket:///a/b.sock?virtual_host=4"),
         ("unix:///a/b.sock?db=4", "unix:///a/b.sock?db=4", "redis+socket:///a/b.sock?virtual_host=4"),
         ("unix:///a/b.sock", "unix:///a/b.sock?db=0", "redis+socket:///a/b.sock?virtual_host=0"),
@@ -92,3 +93,19 @@ def test_an_evicting_server_is_refused() -> None:
         client.config_set("maxmemory-policy", "allkeys-lru")
         with pytest.raises(SettingsError, match=r"allkeys-lru.*noeviction"):
             check(client, server.url)
+
+
+def test_a_database_that_the_server_does_not_have_is_refused() -> None:
+    said = r"virtual_host=1 cannot be used: DB index is out of range\."
+    with EmbeddedRedis.start(databases=1) as server, connect(server.url_of(1)) as client:
+        url = server.url_of(1)
+        with pytest.raises(SettingsError, match=said):
+            check(client, url)
+
+
+def test_a_user_who_may_not_ask_the_server_is_refused() -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as administrator:
+        administrator.acl_setuser("ann", enabled=True, nopass=True, commands=["+client"])
+        url = server.url.replace("://", "://ann:any@")
+        with connect(url) as client, pytest.raises(SettingsError, match=r"ann:\*\*\*@.* cannot be used: .*permission"):
+            check(client, url)
