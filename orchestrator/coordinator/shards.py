@@ -24,7 +24,7 @@ from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, drive
 from orchestrator.engine.recovery import resume
 from orchestrator.planner.plan import Plan
-from orchestrator.storage.records import Lease, LeaseLost, RunRecord
+from orchestrator.storage.records import Lease, LeaseLost, RunRecord, RunsHaveEnded
 from orchestrator.storage.service_protocols import ServiceStore
 
 SHARDS: Final = 4
@@ -136,7 +136,8 @@ class Shard:
         self._make_executor = make_executor
         self._on_end = on_end
         self._driven: set[RunId] = set()
-        self._refused: dict[RunId, str] = {}  #: runs that are to fail, for the database does not take what they say
+        #: Runs that are to fail, where they have not ended, for the database does not take what they say.
+        self._refused: dict[RunId, str] = {}
         self._inbox = Inbox(open=True, on_end=self._has_ended)
         self.fault: SettingsError | None = None
         self._has_driven = False  #: or could
@@ -181,6 +182,9 @@ class Shard:
             except LeaseLost as error:
                 _log.warning("%s", error)
                 return
+            except RunsHaveEnded as error:
+                _log.info("%s: %s", self.name, error)
+                self._refused.update(dict.fromkeys(error.runs, str(error)))
             except ValueRefused as error:
                 _log.error("%s: %s", self.name, error)
                 self._refused.update(dict.fromkeys(map(RunId, error.runs), str(error)))
@@ -193,7 +197,9 @@ class Shard:
                 self._stopped.wait(1.0)
 
     def _fail_refused(self, executor: Executor) -> None:
-        """Of what runs say, the database takes none where it refuses a part: the others go on without those."""
+        """Of what runs say, the database takes none where it refuses a part, or one has ended: the others go on without
+        those.
+        """
         for run_id, reason in list(self._refused.items()):
             end_refused(self._store, run_id, reason)
             if (record := self._store.run(run_id)) is not None:

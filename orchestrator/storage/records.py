@@ -13,7 +13,7 @@ from opgrid.contracts.facts import AssetKey, AssetMaterialization, AssetObservat
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief
 from opgrid.contracts.wire import encode_event
-from opgrid.errors import InvariantViolationError, OpGridError
+from opgrid.errors import InvariantViolationError, OpGridError, listed
 from opgrid.ids import RunId, StepKey
 
 #: By this tag re-executions are found, though they do not show it: the id of the first run in the row.
@@ -364,3 +364,11 @@ class LeaseLost(OpGridError):
 
     def __init__(self, whose: str) -> None:
         super().__init__(f"{whose} is driven by another process now; this one stops.")
+
+
+class RunsHaveEnded(OpGridError):
+    """Somebody has ended runs over the head of who drives them."""
+
+    def __init__(self, runs: Sequence[RunId]) -> None:
+        super().__init__(f"Somebody has ended what is driven here: {listed(runs)}.")
+        self.runs = runs

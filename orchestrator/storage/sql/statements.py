@@ -238,6 +238,30 @@ class Fence:
             raise LeaseLost(whose)
 
 
+@dataclass(frozen=True, slots=True)
+class Going:
+    """That none of several runs has ended, in the same way. Who holds a lease of many is not told where somebody ends
+    one of them.
+    """
+
+    over: Prepared  #: one of the runs, given as JSON, that has ended
+    refusing: str = ""
+
+    @classmethod
+    def of(cls, over: Any, dialect: Dialect) -> Self:
+        prepared = Prepared.of(over, dialect)
+        if dialect.name != "postgresql":
+            return cls(prepared)
+        return cls(prepared, f"SELECT 1 / CAST(NOT EXISTS ({prepared.sql}) AS integer)")
+
+    def __call__(self, connection: Connection, run_ids: Sequence[str], whose: str) -> None:
+        these = _encode(run_ids).decode()
+        if self.refusing:
+            tell(connection, self.refusing, (these,)).close()
+        elif self.over.first(connection, these) is not None:
+            raise LeaseLost(whose)
+
+
 @contextmanager
 def refused(whose: str) -> Iterator[None]:
     """Raises LeaseLost, of whom is named, where a fence refuses what is told in the block."""
@@ -294,6 +318,7 @@ class Statements:
     epoch: Prepared  #: of the lease ``lease``, locked until the transaction ends
     held: Fence  #: of leases by name
     owned: Fence  #: of runs
+    going: Going
     owner: Prepared  #: of the run ``of``, locked until the transaction ends
     run: Prepared  #: all of the run ``of``
     these_runs: Prepared  #: the same of runs whose ids are one parameter, as JSON
@@ -394,6 +419,10 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(epoch.with_for_update(), dialect),
         Fence.of(epoch, dialect),
         Fence.of(select(runs.c.epoch).where(runs.c.run_id == bindparam("of")), dialect),
+        Going.of(
+            select(runs.c.run_id).where(these, runs.c.status.in_([_said(each) for each in RunStatus if each.is_final])),
+            dialect,
+        ),
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(run, dialect),
         Prepared.of(select(runs).where(these), dialect),

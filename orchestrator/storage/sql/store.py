@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
 from typing import Any
@@ -21,8 +21,10 @@ from orchestrator.storage.memory import tagged
 from orchestrator.storage.records import (
     BACKFILL_TAG,
     Lease,
+    LeaseLost,
     RunRecord,
     RunsFilter,
+    RunsHaveEnded,
     StepRecord,
 )
 from orchestrator.storage.service_records import Pulse
@@ -58,18 +60,30 @@ class SqlStore(EventLog, ServiceTables):
     def turn(self) -> Iterator[SqlTurn]:
         """Its transaction ends with what it writes: nothing may come behind that."""
         events, runs = 0, dict[RunId, list[Report]]()
+        held: tuple[str, int] | None = None
         try:
             with self._writing() as connection:
                 turn = SqlTurn(connection, self._statements)
                 yield turn
-                runs = turn.told
+                runs, held = turn.told, turn.held
                 events = turn.write(commits=True)
+        except LeaseLost as error:
+            if held is not None and (over := self._over(runs, *held)):
+                raise RunsHaveEnded(over) from error
+            raise
         except ValueRefused as error:
             if not runs:
                 raise
             raise ValueRefused(error.database, error.problem, self._refused(runs)) from error
         if self._checkpoints is not None:
             self._checkpoints.wrote(events)
+
+    def _over(self, told: Iterable[RunId], name: str, epoch: int) -> list[RunId]:
+        """Those of the runs that have ended; none where the lease is lost as well."""
+        lease = self.held().get(name)
+        if lease is None or lease.epoch != epoch:
+            return []
+        return [run_id for run_id, status in self.statuses(list(told)).items() if status.is_final]
 
     def _refused(self, told: Mapping[RunId, Sequence[Report]]) -> tuple[RunId, ...]:
         """Those of the runs whose events are refused."""

@@ -35,6 +35,7 @@ class SqlTurn:
         self._statements = statements
         self._fence: tuple[Fence, str, int] | None = None
         self._whose = ""  #: lease that is to be, for the error
+        self.held: tuple[str, int] | None = None  #: the lease by name that fences it, and its epoch
         self.told: dict[RunId, list[Report]] = {}
         self._contents: dict[str, bytes] = {}
         self._runs: list[Mapping[str, Any]] = []
@@ -107,6 +108,7 @@ class SqlTurn:
 
     def only_of_holder(self, name: str, epoch: int) -> None:
         self._fence, self._whose = (self._statements.held, name, epoch), name
+        self.held = name, epoch
 
     def write(self, commits: bool = False) -> int:
         """How many events that were. ``commits``: with it, the transaction ends."""
@@ -139,6 +141,8 @@ class SqlTurn:
             fence, of, epoch = self._fence
             self._fence = None
             fence(self._connection, of, epoch, self._whose)
+            if self.held is not None and self.told:
+                self._statements.going(self._connection, list(self.told), self._whose)
 
     def _write_runs(self) -> None:
         """Once."""

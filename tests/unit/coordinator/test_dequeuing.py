@@ -17,14 +17,14 @@ import pytest
 from sqlalchemy import update
 
 from opgrid import job, op
-from opgrid.contracts.events import EngineNote, RunFailed, RunStarted
+from opgrid.contracts.events import EngineNote, RunCanceled, RunCanceling, RunFailed, RunStarted
 from opgrid.contracts.executor import Executor, Polled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
 from opgrid.errors import DatabaseUnreachable, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
-from orchestrator.coordinator.ownership import LEASE
+from orchestrator.coordinator.ownership import LEASE, end_canceled
 from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
 from orchestrator.coordinator.shards import SHARDS, Shard, all_shards, shard_of
 from orchestrator.coordinator.shards import _plans as plans
@@ -445,4 +445,35 @@ def test_a_shard_that_another_holds_by_now_takes_no_slot_for_a_step_that_waits(t
         shard.join()
     assert store.used_slots() == {}
     assert taken == []
+    store.close()
+
+
+def test_a_shard_goes_on_without_a_run_that_somebody_has_ended(tmp_path: Path) -> None:
+    """Before its coordinator sees it, and tells it so."""
+    store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    code = CodeTarget(module=__name__)
+    ids = [RunId(run_id) for run_id in map(str, range(30)) if shard_of(run_id) == shard_of("0")][:2]
+    store.launch([queued(prepare(Request(simple, executor="celery", code=code, run_id=run_id))) for run_id in ids])
+    store.dequeue(ids, 1.0)
+    taken, stopped, (bad, good) = list[RunId](), list[RunId](), ids
+    lease = store.hold(shard_of(bad), "one", LEASE)
+    assert lease is not None
+
+    class Releasing(Nowhere):
+        def release(self, run_id: RunId) -> None:
+            stopped.append(run_id)
+
+    shard = Shard(shard_of(bad), store, lease, lambda shard: Releasing(taken))
+    try:
+        eventually(lambda: set(taken) == set(ids))
+        end_canceled(store, bad, "by force")
+        shard.cancel(bad, "enough")
+        eventually(lambda: stopped == [bad])
+        shard.cancel(good, "enough")
+        eventually(lambda: any(isinstance(event, RunCanceling) for event in store.read(good)))
+    finally:
+        shard.stop()
+        shard.join()
+    assert [type(event) for event in store.read(bad)][-2:] == [RunCanceling, RunCanceled]
+    assert sum(isinstance(event, RunCanceling) for event in store.read(bad)) == 1
     store.close()
