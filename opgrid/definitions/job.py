@@ -382,9 +382,10 @@ class JobDefinition:
 
         self._partitioned()
         span = PartitionKeyRange.parse(str(partition_key))
+        dimensions = getattr(self.partitions_def, "partitions_defs", {"": self.partitions_def}).values()
         if span is None:
             self.partitions_def.validate_partition_key(partition_key, current_time, dynamic_partitions_store)
-        elif isinstance(self.partitions_def, DynamicPartitionsDefinition):
+        elif any(isinstance(each, DynamicPartitionsDefinition) for each in dimensions):
             raise InvariantViolationError(
                 f"Job {self.name!r} has dynamic partitions, of which there are no ranges: what is between two of them "
                 "changes. Name each partition."

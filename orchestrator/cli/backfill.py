@@ -77,7 +77,8 @@ def backfill_and_show(
     if job.partitions_def is None:
         raise InvariantViolationError(f"Job {name!r} has no partitions, so that there is nothing to backfill.")
     with _opened() as (settings, store):
-        keys = [str(key) for key in job.partitions_def.get_partition_keys(None, Instance(store, settings.home))]
+        instance = Instance(store, settings.home)
+        keys = [str(key) for key in job.partitions_def.get_partition_keys(None, instance)]
         last = backfills.last_runs(store, source.name, name, keys)
         only = clauses_of([partitions]) if partitions else ()
         wanted = backfills.chosen(keys, only=only, start=start, end=end, last=last, missing=missing, failed=failed)
@@ -85,7 +86,7 @@ def backfill_and_show(
         options = BackfillOptions(tags_of(tags), title, None, tuple(clauses_of(selection)), executor, at_once, parents)
         asked = in_ranges(wanted, keys) if single_run else asked
         if single_run and wanted:
-            job.validate_partition_key(asked[0])
+            job.validate_partition_key(asked[0], dynamic_partitions_store=instance)
             if options.run_config is None:
                 job.get_run_config_for_partition_key(asked[0])
         if not noprompt and wanted:

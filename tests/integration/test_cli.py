@@ -321,6 +321,21 @@ def test_a_backfill_that_cannot_be(folder: Path) -> None:
     assert "'simple' has no partitions" in ended.stderr
 
 
+def test_one_run_for_what_the_installation_knows(folder: Path) -> None:
+    (folder / "customers.py").write_text(
+        "from opgrid import DynamicPartitionsDefinition, job\n"
+        "@job(partitions_def=DynamicPartitionsDefinition(name='customers'))\n"
+        "def per_customer(): ...\n"
+    )
+    assert opgrid(folder, "run", "list").returncode == 0
+    with closing(SqlStore(f"sqlite:///{folder / '.opgrid' / 'opgrid.db'}")) as store:
+        store.add_dynamic_partitions("customers", ["acme", "other"])
+    backfill = ("job", "backfill", "-f", "customers.py", "-j", "per_customer", "--single-run", "--noprompt")
+    assert "1 partitions of per_customer" in opgrid(folder, *backfill, "--partitions", "acme").stdout
+    ended = opgrid(folder, *backfill, "--all")
+    assert (ended.returncode, "there are no ranges" in ended.stderr) == (2, True)
+
+
 def test_where_nobody_can_answer_a_question_it_is_told_how_not_to_be_asked(folder: Path) -> None:
     ended = opgrid(folder, "job", "backfill", "-f", "jobs.py", "-j", "regional", "--all")
     assert ended.returncode == 2

@@ -348,12 +348,17 @@ def test_one_key_is_asked_for_where_there_are_several() -> None:
         ranged.execute_in_process(given("x"), partition_key="2024-01-01...2024-01-02")
 
 
-def test_dynamic_partitions_have_no_ranges() -> None:
-    @job(partitions_def=DynamicPartitionsDefinition(name="customers"))
+@pytest.mark.parametrize("days", [False, True])
+def test_dynamic_partitions_have_no_ranges(days: bool) -> None:
+    customers = DynamicPartitionsDefinition(name="customers")
+    both = MultiPartitionsDefinition({"customer": customers, "day": DailyPartitionsDefinition("2024-01-01")})
+
+    @job(partitions_def=both if days else customers)
     def ranged() -> None:
         show()
 
+    keys = "a|2024-01-01...a|2024-01-02" if days else "a...b"
     with instance_for_test() as instance:
         instance.add_dynamic_partitions("customers", ["a", "b"])
         with pytest.raises(InvariantViolationError, match="no ranges"):
-            ranged.execute_in_process(partition_key="a...b", instance=instance)
+            ranged.execute_in_process(partition_key=keys, instance=instance)
