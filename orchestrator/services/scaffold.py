@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opgrid.config.schema import ABSENT, Field
+from opgrid.definitions.composition import Node
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.job import JobDefinition
 
@@ -47,11 +48,22 @@ def _ops(graph: GraphDefinition, required_only: bool, own: dict[str, Any]) -> di
             if inner:
                 found[name] = {"ops": inner}
             continue
-        field = definition.config_field
-        entry = _entry(field, required_only, mine)
-        if entry is not None:
-            found[name] = entry
+        entry = _entry(definition.config_field, required_only, mine) or {}
+        inputs = {} if node.is_graph else _inputs(node, required_only, mine.get("inputs") or {})
+        if entry or inputs:
+            found[name] = {**entry, **({"inputs": inputs} if inputs else {})}
     return found
+
+
+def _inputs(node: Node, required_only: bool, own: dict[str, Any]) -> dict[str, Any]:
+    """Those of an op that nothing feeds."""
+    op: Any = node.definition
+    unfed = {
+        info.name: "<value>" if info.loadable else {"value": "<value>"}
+        for info in op.info.inputs
+        if not (info.name in node.wires or info.nothing or info.has_default or info.managed or info.name in own)
+    }
+    return unfed if required_only else {**unfed, **own}
 
 
 def _configs(fields: dict[str, Field | None], required_only: bool, own: dict[str, Any]) -> dict[str, Any]:

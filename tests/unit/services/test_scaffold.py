@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from opgrid import Config, ConfigurableResource, Field, RunConfig, config_mapping, graph, job, op
+from opgrid import (
+    Config,
+    ConfigurableResource,
+    Field,
+    In,
+    Nothing,
+    RunConfig,
+    config_mapping,
+    graph,
+    job,
+    mem_io_manager,
+    op,
+)
 from orchestrator.services.scaffold import scaffold
 
 
@@ -68,6 +80,35 @@ def test_what_the_job_brings_is_shown_and_not_asked_for() -> None:
 
     assert scaffold(brings)["ops"]["fetch"] == {"config": {"url": "here"}}
     assert list(scaffold(brings, required_only=True)["ops"]) == ["old"]
+
+
+def test_inputs_that_nothing_feeds_are_asked_for() -> None:
+    class Given:
+        """No type that run config can hold as it is."""
+
+    @op(ins={"start": In(Nothing), "table": In(input_manager_key="tables")})
+    def take(number: int, given: Given, table: str, wired: int, more: int = 1) -> None: ...
+
+    @op
+    def one() -> int:
+        return 1
+
+    @graph
+    def around() -> None:
+        take(wired=one())
+
+    @job(config={"ops": {"brought": {"inputs": {"number": 7}}}}, resource_defs={"tables": mem_io_manager})
+    def takes() -> None:
+        around()
+        take.alias("brought")(wired=one())
+
+    assert scaffold(takes, required_only=True) == {
+        "ops": {
+            "around": {"ops": {"take": {"inputs": {"number": "<value>", "given": {"value": "<value>"}}}}},
+            "brought": {"inputs": {"given": {"value": "<value>"}}},
+        }
+    }
+    assert scaffold(takes)["ops"]["brought"] == {"inputs": {"given": {"value": "<value>"}, "number": 7}}
 
 
 def test_a_mapping_stands_for_all() -> None:
