@@ -14,6 +14,7 @@ from opgrid.config.files import merged
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, Field, as_field
 from opgrid.contracts.config import ExecutorChoice, NodeConfig, ResolvedConfig
+from opgrid.contracts.structure import FromGraphInput
 from opgrid.errors import ConfigMappingFunctionError, InvalidConfigError, listed, nearest
 from opgrid.plugins import executor_class
 
@@ -128,7 +129,7 @@ class _Walk:
         graph = self.job.graph
         if graph.config is not None:
             ops = self._graph_config(graph, ops, f"{_ROOT}:ops", "") or {}
-        self._graph(graph, ops, f"{_ROOT}:ops", "")
+        self._graph(graph, ops, f"{_ROOT}:ops", "", {*self.job.input_values, *self._section(whole, "inputs")})
         return ResolvedConfig(
             nodes=self.nodes,
             resources=self._resources(self._section(whole, "resources")),
@@ -149,7 +150,15 @@ class _Walk:
 
     # ---- ops -------------------------------------------------------------------------------------------------------
 
-    def _graph(self, graph: GraphDefinition, given: Mapping[str, Any], path: str, prefix: str) -> None:
+    def _graph(
+        self,
+        graph: GraphDefinition,
+        given: Mapping[str, Any],
+        path: str,
+        prefix: str,
+        fed: Collection[str] = (),
+    ) -> None:
+        """``fed``: inputs of the graph that something feeds."""
         for name in given:
             if name not in graph.nodes:
                 self.report.unknown(
@@ -160,11 +169,13 @@ class _Walk:
         for name, node in graph.nodes.items():
             entry = given.get(name)
             if node.is_graph:
-                self._subgraph(node, self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}")
+                its = _fed(node, fed)
+                self._subgraph(node, self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}", its)
             elif entry is not None or _takes_config(node.definition):
-                self._op(node, self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}")
+                its = _fed(node, fed)
+                self._op(node, self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}", its)
 
-    def _subgraph(self, node: Node, given: Mapping[str, Any], path: str, at: str) -> None:
+    def _subgraph(self, node: Node, given: Mapping[str, Any], path: str, at: str, fed: Collection[str]) -> None:
         graph: Any = node.definition
         mapped = graph.config is not None or graph.config_fn is not None
         self._known(given, ("config", "inputs", "outputs") if mapped else ("ops", "inputs", "outputs"), path)
@@ -174,7 +185,7 @@ class _Walk:
                 return
         else:
             inner = self._mapping(given.get("ops"), f"{path}:ops")
-        self._graph(graph, inner, f"{path}:ops", f"{at}.")
+        self._graph(graph, inner, f"{path}:ops", f"{at}.", fed)
 
     def _graph_config(self, graph: Any, given: Mapping[str, Any], path: str, at: str) -> Mapping[str, Any] | None:
         """Through ``configured`` and the config mapping, to the config of what is inside; None where that cannot be
@@ -200,7 +211,7 @@ class _Walk:
         found: Mapping[str, Any] = inner.get("ops", inner)
         return found
 
-    def _op(self, node: Node, given: Mapping[str, Any], path: str, at: str) -> None:
+    def _op(self, node: Node, given: Mapping[str, Any], path: str, at: str, fed: Collection[str]) -> None:
         op: Any = node.definition
         self._known(given, ("config", "inputs", "outputs"), path)
         config: Any = given.get("config", ABSENT)
@@ -210,7 +221,7 @@ class _Walk:
                 f"op {op.name!r} takes no config: it has no config parameter, and no context to look at it.",
             )
         config = self._op_config(op, config, path, at)
-        inputs = self._op_inputs(node, self._mapping(given.get("inputs"), f"{path}:inputs"), f"{path}:inputs")
+        inputs = self._op_inputs(node, self._mapping(given.get("inputs"), f"{path}:inputs"), f"{path}:inputs", fed)
         outputs = self._op_outputs(op, given.get("outputs"), f"{path}:outputs")
         if config is not ABSENT or inputs or outputs is not None:
             self.nodes[at] = NodeConfig(None if config is ABSENT else config, inputs, outputs)
@@ -240,7 +251,7 @@ class _Walk:
     def _left_out(self, at: str) -> bool:
         return self.selected is not None and not any(each == at or each.startswith(f"{at}.") for each in self.selected)
 
-    def _op_inputs(self, node: Node, given: Mapping[str, Any], path: str) -> dict[str, Any]:
+    def _op_inputs(self, node: Node, given: Mapping[str, Any], path: str, fed: Collection[str]) -> dict[str, Any]:
         op: Any = node.definition
         found: dict[str, Any] = {}
         for name, value in given.items():
@@ -251,9 +262,10 @@ class _Walk:
                 )
             elif (schema := self._of_manager(op.ins[name].input_manager_key, "input_config_schema")) is not None:
                 found[name] = schema.check(value, f"{path}:{name}", self.report)
-            elif name in node.wires and (self.selected is None):
+            elif name in fed and (self.selected is None):
                 self.report.unknown(
-                    f"{path}:{name}", "this input is fed by an output of another step; it takes no config."
+                    f"{path}:{name}",
+                    "this input is fed by an output of another step, or by an input of the job; it takes no config.",
                 )
             else:
                 found[name] = self._input_value(op.ins[name].type, value, f"{path}:{name}")
@@ -363,6 +375,13 @@ def _through(definition: Any, config: Any) -> Any:
 
 def _takes_config(op: Any) -> bool:
     return op.config_schema is not None or op.config_fn is not None
+
+
+def _fed(node: Node, around: Collection[str]) -> frozenset[str]:
+    """Inputs of a node that something feeds; ``around``: those of the graph that it is in."""
+    return frozenset(
+        name for name, wire in node.wires.items() if not isinstance(wire, FromGraphInput) or wire.name in around
+    )
 
 
 # ---- the executor ------------------------------------------------------------------------------------------------

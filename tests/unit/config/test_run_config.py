@@ -393,6 +393,39 @@ def test_inputs_come_from_config() -> None:
 # ---- the rest of it ------------------------------------------------------------------------------------------------
 
 
+def test_an_op_in_a_graph_takes_from_config_what_nothing_feeds_into_the_graph() -> None:
+    @op
+    def one() -> int:
+        return 1
+
+    @op
+    def add(left: int, right: int) -> int:
+        return left + right
+
+    @graph
+    def inner(left: int, right: int) -> int:
+        return add(left, right)
+
+    @graph
+    def outer(left: int) -> int:
+        return inner(left, one())
+
+    @job
+    def adds(top: int) -> None:
+        outer()
+        outer.alias("fed")(top)
+
+    def config(name: str, of: str) -> dict[str, Any]:
+        return {"ops": {name: {"ops": {"inner": {"ops": {"add": {"inputs": {of: 4}}}}}}}}
+
+    given = {**config("outer", "left"), "inputs": {"top": 2}}
+    result = adds.execute_in_process(run_config=given)
+    assert (result.output_for_node("outer.inner.add"), result.output_for_node("fed.inner.add")) == (5, 3)
+    for name, of in (("outer", "right"), ("fed", "left")):
+        with pytest.raises(InvalidConfigError, match=f"ops:{name}:ops:inner:ops:add:inputs:{of}: this input is fed"):
+            adds.execute_in_process(run_config={**config(name, of), "inputs": {"top": 2}})
+
+
 def test_loggers_take_config() -> None:
     made: list[Any] = []
 
