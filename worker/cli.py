@@ -94,6 +94,7 @@ def start(
     scale = _scale(autoscale) if autoscale is not None else None
     if scale is not None and concurrency is not None:
         raise click.UsageError("--autoscale says how many processes there are: leave out --concurrency.")
+    served = _queues(queues)
     targets = [CodeTarget(file=file, attribute=attribute, working_directory=working_directory) for file in files]
     targets += [CodeTarget(module=each, attribute=attribute, working_directory=working_directory) for each in modules]
     targets += [msgspec.json.decode(each, type=CodeTarget) for each in given]
@@ -104,7 +105,7 @@ def start(
             deployment=Keys.load().deployment,
             name=_full_name(name),
             code=tuple(targets),
-            queues=tuple(part.strip() for part in queues.split(",") if part.strip()),
+            queues=served,
             concurrency=scale[0] if scale else concurrency or os.cpu_count() or 1,
             autoscale=scale,
             lease_ttl=lease_ttl(),
@@ -146,6 +147,14 @@ def _scale(text: str) -> tuple[int, int]:
     if least < 1:
         raise click.BadParameter("at least one process.", param_hint="--autoscale")
     return most, least
+
+
+def _queues(text: str) -> tuple[str, ...]:
+    """Each once."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise click.BadParameter(f"{text!r} names no queue, for example {DEFAULT_QUEUE}.", param_hint="--queues")
+    return names
 
 
 def _told(error: OpGridError) -> click.ClickException:
