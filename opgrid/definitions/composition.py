@@ -281,16 +281,23 @@ class Shape:
 class Handle:
     """An output of a node, or an input of the graph, on its way into another node."""
 
-    __slots__ = ("_key", "_owner", "_scope", "_wire")
+    __slots__ = ("_key", "_of_map", "_owner", "_scope", "_wire")
 
     def __init__(
-        self, owner: Composition, wire: FromNode | FromGraphInput, scope: Scope, key: str | None = None
+        self,
+        owner: Composition,
+        wire: FromNode | FromGraphInput,
+        scope: Scope,
+        key: str | None = None,
+        of_map: bool = False,
     ) -> None:
         self._owner = owner
         self._wire = wire
         self._scope = scope
         #: of the fan-out, for a dynamic output that is not yet mapped or collected
         self._key = key
+        #: whether ``map`` gave it, which can be mapped again, though it may not depend on the values of the fan-out
+        self._of_map = of_map
 
     def map(self, fn: Callable[[Any], Any]) -> Any:
         """Calls ``fn`` once, with a handle that stands for each value; what it calls runs once per mapping key."""
@@ -326,7 +333,7 @@ class Handle:
             return Handle(self._owner, delivered(self._wire, Delivery.MAPPED), self._scope.inside(self._key))
         if self._may_be_dynamic():
             return Handle(self._owner, delivered(self._wire, Delivery.MAPPED), self._opened_by_input())
-        if not self._scope.keys:
+        if not self._scope.keys and not self._of_map:
             self._refuse("it is not dynamic. Declare it as DynamicOut()")
         return self
 
@@ -402,6 +409,18 @@ def fn_result(result: Any, mapped: Handle) -> Any:
         mapped._refuse(
             f"the function given to map returned {part!r}; it has to return outputs of ops, or nothing.{hint}"
         )
+    return given_by_map(result)
+
+
+def given_by_map(result: Any) -> Any:
+    if isinstance(result, Handle):
+        return Handle(result._owner, result._wire, result._scope, result._key, of_map=True)
+    if isinstance(result, dict):
+        return {name: given_by_map(part) for name, part in result.items()}
+    if isinstance(result, tuple) and hasattr(result, "_make"):
+        return result._make(given_by_map(part) for part in result)
+    if isinstance(result, tuple | list):
+        return type(result)(given_by_map(part) for part in result)
     return result
 
 

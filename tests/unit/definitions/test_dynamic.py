@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from opgrid import DynamicOut, DynamicOutput, In, Nothing, Out, graph, job, op
+from opgrid import DynamicOut, DynamicOutput, GraphOut, In, Nothing, Out, graph, job, op
 from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode
 from opgrid.errors import InvalidDefinitionError
 
@@ -139,6 +139,24 @@ def test_a_map_may_give_several_outputs_or_none() -> None:
     assert wires(body)["total_2"] == {"ns": collected("split", "y")}
     assert seen[0] is None
     assert list(seen[1]) == ["k"]
+
+
+def test_what_a_map_gave_can_be_mapped_though_it_does_not_depend_on_the_values() -> None:
+    @graph(out={"each": GraphOut(), "once": GraphOut()})
+    def per_value(value, other):
+        return {"each": inc(value), "once": inc.alias("beside")(other)}
+
+    def body() -> None:
+        made = files().map(lambda file: per_value(file, one()))
+        made.each.map(inc)
+        made.once.map(inc.alias("after"))
+        named = files.alias("more")().map(lambda _: {"first": made.once})
+        named["first"].map(inc.alias("last"))
+
+    after, last = (wires(body)[name] for name in ("after", "last"))
+    assert after == {"n": FromNode("per_value", "once")}  # it runs once
+    assert last == after
+    refused(lambda: total(files().map(lambda _: one()).collect()), "not mapped, so there is nothing to collect")
 
 
 def test_an_alias_is_mapped_as_well() -> None:
