@@ -18,6 +18,7 @@ from opgrid.contracts.structure import (
     Retry,
     TriggerRule,
 )
+from opgrid.contracts.tasks import FromDefault
 from opgrid.errors import InvalidDefinitionError, listed
 from opgrid.ids import NodePath
 from orchestrator.planner import routing
@@ -336,24 +337,27 @@ class _Specs:
         return "" if said is None else "/" if said else NEVER
 
     def _feed(self, leaf: Leaf, info: InputInfo, origin: Origin, scopes: list[tuple[NodePath, Scope]]) -> Feed | None:
-        cut = ""
+        cut = unfed = ""
+        partial = False
         if isinstance(origin, Link):
             if origin.step not in self.cut:
                 return self._take(leaf, origin, scopes)
             cut = origin.step
         elif isinstance(origin, Links):
             items = [link for link in origin.items if link.step not in self.cut]
-            if items or not origin.items:
+            lost = [step for step in origin.outer if step in self.cut]
+            partial = bool(items) and not info.nothing and bool(lost or origin.unfed)
+            if (items and not partial) or not (origin.items or origin.unfed):
                 return FromSteps(tuple(self._item(leaf, link, scopes) for link in items))
-            cut = origin.items[0].step
+            unfed = next(iter(origin.unfed), "")
+            cut = next(iter(lost or [link.step for link in origin.items if not items]), "")
         if info.nothing:
             return None
         top = origin if isinstance(origin, TopInput) else None
         feed = unwired(info, leaf.path, top, self.snapshot)
-        if feed is None:
-            self.missing.append(
-                Unsatisfied(leaf.path, info.name, info.type, info.loadable, top.name if top is not None else "", cut)
-            )
+        if feed is None or (partial and isinstance(feed, FromDefault)):
+            given = top.name if top is not None else ""
+            self.missing.append(Unsatisfied(leaf.path, info.name, info.type, info.loadable, given, cut, unfed, partial))
         return feed
 
     def _take(self, leaf: Leaf, link: Link, scopes: list[tuple[NodePath, Scope]]) -> FromStep:

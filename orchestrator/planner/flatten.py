@@ -63,6 +63,8 @@ class Links(msgspec.Struct, frozen=True, gc=False):
     """A list of links."""
 
     items: tuple[Link, ...]
+    outer: tuple[NodePath, ...] = ()  #: the steps among them that come in through inputs of the graph around
+    unfed: tuple[str, ...] = ()  #: inputs of the graph around that stand in the list and have no wire
 
 
 class TopInput(msgspec.Struct, frozen=True, gc=False):
@@ -125,15 +127,21 @@ def _graph_output(structure: JobStructure, frame: Frame, name: str, at: str) -> 
 
 def _list(structure: JobStructure, frame: Frame, fan_in: FanIn, at: str) -> Links:
     items: list[Link] = []
+    outer: list[NodePath] = []
+    unfed: list[str] = []
     for wire in fan_in.items:
         origin = follow(structure, frame, wire, at)
         if isinstance(origin, Link):
             items.append(origin)
+            if isinstance(wire, FromGraphInput):
+                outer.append(origin.step)
+        elif origin is None and isinstance(wire, FromGraphInput):
+            unfed.append(wire.name)
         elif isinstance(origin, Links):
             raise BadWire(at, "a list stands inside a list; let an op join the inner one first.")
         elif isinstance(origin, TopInput):
             raise BadWire(at, f"the top-level input {origin.name!r} stands in a list; pass it through an op first.")
-    return Links(tuple(items))
+    return Links(tuple(items), tuple(outer), tuple(unfed))
 
 
 def _taken(origin: Origin, delivery: Delivery, at: str) -> Origin:

@@ -22,6 +22,8 @@ class Unsatisfied(NamedTuple):
     loadable: bool
     top: str  #: the top-level input it is wired to, or ""
     cut: str  #: the step that would feed it and is not selected, or ""
+    unfed: str = ""  #: the input of the graph around that stands in its list and has no wire, or ""
+    partial: bool = False  #: it is a list of which the rest is there: a default cannot stand for what lacks
 
 
 class UnsatisfiedInputs(InvalidConfigError):
@@ -47,11 +49,15 @@ def _worded(missing: Unsatisfied) -> str:
         ways.append(f"select {missing.cut!r}, too")
     if missing.top:
         ways.append(f"give a value for the job's input {missing.top!r} (input_values, or `inputs:` of the run config)")
-    if not missing.cut and not missing.top:
+    if missing.unfed:
+        ways.append(f"wire an output to the input {missing.unfed!r} of its graph")
+    elif not missing.cut and not missing.top:
         ways.append("wire an output to it")
     value = "a value" if missing.loadable else "{value: ...}"
-    ways.append(f"set {path}.inputs.{missing.input} to {value} in the run config")
-    ways.append("give the parameter a default")
+    whole = "the whole list as " if missing.partial else ""
+    ways.append(f"set {path}.inputs.{missing.input} to {whole}{value} in the run config")
+    if not missing.partial:
+        ways.append("give the parameter a default")
     why = f" ({missing.cut!r}, which feeds it, is not selected)" if missing.cut else ""
     return f"Input {missing.input!r} of step {missing.step!r}, of type {missing.type}{why}: {', or '.join(ways)}."
 

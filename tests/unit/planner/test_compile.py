@@ -195,6 +195,35 @@ class TestInputsWithoutAWire:
         with pytest.raises(UnsatisfiedInputs):
             compile(snapshot(structure), op_selection=["sum"])
 
+    def test_what_comes_into_a_list_through_a_graph_input_is_not_left_out(self) -> None:
+        summing = op("sum", InputInfo("xs", has_default=True))
+        inner = GraphInfo("inner", (call("sum", xs=FanIn((given("m"), given("n")))),), (InputInfo("m"), InputInfo("n")))
+        around = NodeInfo("g", "inner", True, {"m": whole("a"), "n": whole("b")})
+        structure = job([A, summing], call("a"), call("b", "a"), around, graphs=[inner])
+        missing = (
+            r"\('b', which feeds it, is not selected\): select 'b', too, or set ops.g.ops.sum.inputs.xs"
+        )
+        with pytest.raises(UnsatisfiedInputs, match=missing) as caught:
+            compile(snapshot(structure), op_selection=["a", "g"])
+        assert "default" not in str(caught.value)
+        config = ResolvedConfig({"g.sum": NodeConfig(inputs={"xs": [1, 2]})})
+        plan = compile(snapshot(structure, config=config), op_selection=["a", "g"])
+        assert feeds(plan.steps[1]) == {"xs": FromConfig()}
+        assert feeds(compile(snapshot(structure), op_selection=["g"]).steps[0]) == {"xs": FromDefault()}
+
+        unfed = job([A, op("sum", "xs")], call("a"), NodeInfo("g", "inner", True, {"n": whole("a")}), graphs=[inner])
+        with pytest.raises(UnsatisfiedInputs, match="wire an output to the input 'm' of its graph"):
+            compile(snapshot(unfed))
+
+    def test_a_list_that_orders_only_waits_for_those_that_are_selected(self) -> None:
+        after = op("after", InputInfo("xs", nothing=True))
+        inner = GraphInfo("inner", (call("after", xs=FanIn((given("m"), given("n")))),), (InputInfo("m"),))
+        around = NodeInfo("g", "inner", True, {"m": whole("a"), "n": whole("b")})
+        plan = compile(
+            snapshot(job([A, after], call("a"), call("b", "a"), around, graphs=[inner])), op_selection=["a", "g"]
+        )
+        assert feeds(plan.steps[1]) == {"xs": FromSteps((feed("a"),))}
+
     def test_steps_can_be_selected_within_a_selection_of_ops(self) -> None:
         structure = job([A, op("sum", "xs")], call("a"), call("b", "a"), call("sum", xs=fan_in("b", "a")))
         known = [KnownStep(StepKey("a"), (OutputRef(RunId("r"), StepKey("a")),))]
