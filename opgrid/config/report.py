@@ -45,7 +45,8 @@ class Report:
         """Raises InvalidConfigError with every problem."""
         if not self.problems:
             return
-        count = len(self.problems)
+        problems = tuple(dict.fromkeys(self.problems))  # one value may be taken in several places
+        count = len(problems)
         lines = [f"{what}: {count} problem{'s' if count > 1 else ''}."]
-        lines += [f"  at {problem.path}: {problem.message}" for problem in self.problems]
-        raise InvalidConfigError("\n".join(lines), tuple(self.problems))
+        lines += [f"  at {problem.path}: {problem.message}" for problem in problems]
+        raise InvalidConfigError("\n".join(lines), problems)

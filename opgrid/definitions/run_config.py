@@ -7,14 +7,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opgrid.config.env import with_references
 from opgrid.config.files import merged
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, Field, as_field
 from opgrid.contracts.config import ExecutorChoice, NodeConfig, ResolvedConfig
-from opgrid.contracts.structure import FromGraphInput
+from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, Wire
 from opgrid.errors import ConfigMappingFunctionError, InvalidConfigError, listed, nearest
 from opgrid.plugins import executor_class
 
@@ -101,6 +101,16 @@ def _holds_objects(value: Any) -> bool:
     return hasattr(value, "_convert_to_config_dictionary")
 
 
+class _Passed(NamedTuple):
+    """What the run config says for an input of a graph, and where."""
+
+    value: Any
+    path: str
+
+
+_NOTHING_PASSED: Mapping[str, _Passed] = {}
+
+
 @dataclass(slots=True)
 class _Walk:
     """One walk over a job, with every problem it meets."""
@@ -157,8 +167,9 @@ class _Walk:
         path: str,
         prefix: str,
         fed: Collection[str] = (),
+        passed: Mapping[str, _Passed] = _NOTHING_PASSED,
     ) -> None:
-        """``fed``: inputs of the graph that something feeds."""
+        """``fed``: inputs of the graph that something feeds; ``passed``: those that are in the run config."""
         for name in given:
             if name not in graph.nodes:
                 self.report.unknown(
@@ -168,14 +179,66 @@ class _Walk:
                 )
         for name, node in graph.nodes.items():
             entry = given.get(name)
+            if not (node.is_graph or entry is not None or passed or _takes_config(node.definition)):
+                continue
+            own, here, at = self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}"
+            inputs = self._inputs_of(node, self._mapping(own.get("inputs"), f"{here}:inputs"), f"{here}:inputs", fed)
+            if passed and not self._left_out(at):
+                inputs = {**self._passed_on(node, passed, inputs), **inputs}
             if node.is_graph:
-                its = _fed(node, fed)
-                self._subgraph(node, self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}", its)
-            elif entry is not None or _takes_config(node.definition):
-                its = _fed(node, fed)
-                self._op(node, self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}", its)
+                self._subgraph(node, own, here, at, _fed(node, fed), inputs)
+            else:
+                self._op(node, own, here, at, inputs)
 
-    def _subgraph(self, node: Node, given: Mapping[str, Any], path: str, at: str, fed: Collection[str]) -> None:
+    def _inputs_of(
+        self, node: Node, given: Mapping[str, Any], path: str, around: Collection[str]
+    ) -> dict[str, _Passed]:
+        """What is said for inputs of a node itself; ``around``: inputs of the graph it is in that something feeds."""
+        definition, fed = node.definition, _fed(node, around)
+        found: dict[str, _Passed] = {}
+        for name, value in given.items():
+            if name not in definition.ins:
+                self.report.unknown(
+                    f"{path}:{name}",
+                    f"{'graph' if node.is_graph else 'op'} {definition.name!r} has no such input."
+                    f"{nearest(str(name), definition.ins)} There are: {listed(definition.ins)}.",
+                )
+            elif name in fed and self.selected is None and self._managed(node, name) is None:
+                self.report.unknown(
+                    f"{path}:{name}",
+                    "this input is fed by an output of another step, or by an input of the job; it takes no config.",
+                )
+            else:
+                found[name] = _Passed(value, f"{path}:{name}")
+        return found
+
+    def _passed_on(self, node: Node, passed: Mapping[str, _Passed], own: Collection[str]) -> dict[str, _Passed]:
+        """What is said for inputs of the graph around, for those of a node that take them and have nothing said."""
+        found: dict[str, _Passed] = {}
+        for name, wire in node.wires.items():
+            if name in own or (not node.is_graph and node.definition.ins[name].type.is_nothing):
+                continue
+            for source in wire.items if isinstance(wire, FanIn) else (wire,):
+                if isinstance(source, FromNode) or source.name not in passed:
+                    continue
+                given, taker = passed[source.name], f"the input {name!r} of {node.name!r}"
+                if source.delivery is not Delivery.WHOLE:
+                    self.report.unknown(given.path, f"{taker} maps or collects it: only a dynamic output can feed it.")
+                elif isinstance(wire, FanIn):
+                    self.report.unknown(given.path, f"it stands in a list for {taker}: give that the whole list.")
+                else:
+                    found[name] = given
+        return found
+
+    def _subgraph(
+        self,
+        node: Node,
+        given: Mapping[str, Any],
+        path: str,
+        at: str,
+        fed: Collection[str],
+        passed: Mapping[str, _Passed],
+    ) -> None:
         graph: Any = node.definition
         mapped = graph.config is not None or graph.config_fn is not None
         self._known(given, ("config", "inputs", "outputs") if mapped else ("ops", "inputs", "outputs"), path)
@@ -185,7 +248,7 @@ class _Walk:
                 return
         else:
             inner = self._mapping(given.get("ops"), f"{path}:ops")
-        self._graph(graph, inner, f"{path}:ops", f"{at}.", fed)
+        self._graph(graph, inner, f"{path}:ops", f"{at}.", fed, passed)
 
     def _graph_config(self, graph: Any, given: Mapping[str, Any], path: str, at: str) -> Mapping[str, Any] | None:
         """Through ``configured`` and the config mapping, to the config of what is inside; None where that cannot be
@@ -211,7 +274,7 @@ class _Walk:
         found: Mapping[str, Any] = inner.get("ops", inner)
         return found
 
-    def _op(self, node: Node, given: Mapping[str, Any], path: str, at: str, fed: Collection[str]) -> None:
+    def _op(self, node: Node, given: Mapping[str, Any], path: str, at: str, passed: Mapping[str, _Passed]) -> None:
         op: Any = node.definition
         self._known(given, ("config", "inputs", "outputs"), path)
         config: Any = given.get("config", ABSENT)
@@ -221,7 +284,7 @@ class _Walk:
                 f"op {op.name!r} takes no config: it has no config parameter, and no context to look at it.",
             )
         config = self._op_config(op, config, path, at)
-        inputs = self._op_inputs(node, self._mapping(given.get("inputs"), f"{path}:inputs"), f"{path}:inputs", fed)
+        inputs = self._op_inputs(node, passed)
         outputs = self._op_outputs(op, given.get("outputs"), f"{path}:outputs")
         if config is not ABSENT or inputs or outputs is not None:
             self.nodes[at] = NodeConfig(None if config is ABSENT else config, inputs, outputs)
@@ -251,25 +314,23 @@ class _Walk:
     def _left_out(self, at: str) -> bool:
         return self.selected is not None and not any(each == at or each.startswith(f"{at}.") for each in self.selected)
 
-    def _op_inputs(self, node: Node, given: Mapping[str, Any], path: str, fed: Collection[str]) -> dict[str, Any]:
+    def _op_inputs(self, node: Node, given: Mapping[str, _Passed]) -> dict[str, Any]:
         op: Any = node.definition
         found: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in op.ins:
-                self.report.unknown(
-                    f"{path}:{name}",
-                    f"op {op.name!r} has no such input.{nearest(str(name), op.ins)} There are: {listed(op.ins)}.",
-                )
-            elif (schema := self._of_manager(op.ins[name].input_manager_key, "input_config_schema")) is not None:
-                found[name] = schema.check(value, f"{path}:{name}", self.report)
-            elif name in fed and (self.selected is None):
-                self.report.unknown(
-                    f"{path}:{name}",
-                    "this input is fed by an output of another step, or by an input of the job; it takes no config.",
-                )
+        for name, (value, path) in given.items():
+            schema = self._managed(node, name)
+            if schema is not None:
+                found[name] = schema.check(value, path, self.report)
             else:
-                found[name] = self._input_value(op.ins[name].type, value, f"{path}:{name}")
+                found[name] = self._input_value(op.ins[name].type, value, path)
         return found
+
+    def _managed(self, node: Node, name: str) -> Field | None:
+        """What the manager that loads an input of an op takes."""
+        definition: Any = node.definition
+        if node.is_graph:
+            return None
+        return self._of_manager(definition.ins[name].input_manager_key, "input_config_schema")
 
     def _op_outputs(self, op: Any, given: Any, path: str) -> Any:
         """By output, where IO managers say what they take; anything else is theirs to read."""
@@ -379,9 +440,13 @@ def _takes_config(op: Any) -> bool:
 
 def _fed(node: Node, around: Collection[str]) -> frozenset[str]:
     """Inputs of a node that something feeds; ``around``: those of the graph that it is in."""
-    return frozenset(
-        name for name, wire in node.wires.items() if not isinstance(wire, FromGraphInput) or wire.name in around
-    )
+    return frozenset(name for name, wire in node.wires.items() if _feeds(wire, around))
+
+
+def _feeds(wire: Wire, around: Collection[str]) -> bool:
+    if isinstance(wire, FanIn):
+        return all(_feeds(item, around) for item in wire.items)
+    return not isinstance(wire, FromGraphInput) or wire.name in around
 
 
 # ---- the executor ------------------------------------------------------------------------------------------------

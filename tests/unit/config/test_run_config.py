@@ -17,11 +17,13 @@ from opgrid import (
     Enum,
     EnumValue,
     Field,
+    In,
     InitResourceContext,
     InputContext,
     InvalidConfigError,
     IOManager,
     JobDefinition,
+    Nothing,
     OpExecutionContext,
     OutputContext,
     RunConfig,
@@ -424,6 +426,56 @@ def test_an_op_in_a_graph_takes_from_config_what_nothing_feeds_into_the_graph() 
     for name, of in (("outer", "right"), ("fed", "left")):
         with pytest.raises(InvalidConfigError, match=f"ops:{name}:ops:inner:ops:add:inputs:{of}: this input is fed"):
             adds.execute_in_process(run_config={**config(name, of), "inputs": {"top": 2}})
+
+
+def test_what_is_said_for_an_input_of_a_graph_goes_to_all_that_take_it() -> None:
+    @op
+    def add(number: int = 1, other: int = 0) -> int:
+        return number + other
+
+    @op(ins={"start": In(Nothing)})
+    def wait() -> int:
+        return 0
+
+    @op
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    @graph
+    def inner(number: int, other: int) -> None:
+        add(number, other)
+        wait(number)
+
+    @graph
+    def outer(number: int, once: int) -> None:
+        inner(number)
+        add.alias("beside")(number, once)
+
+    @graph
+    def listing(number: int, once: int) -> int:
+        add(number)
+        return total([number, once])
+
+    @job
+    def adds() -> None:
+        outer(once=add())
+        listing(once=add.alias("more")())
+
+    def given(**at: Any) -> dict[str, Any]:
+        whole = {"total": {"inputs": {"numbers": [2, 3]}}}
+        return {"ops": {"listing": {"inputs": {"number": 2}, "ops": whole}, "outer": {"inputs": {"number": 4}, **at}}}
+
+    nearer = {"inner": {"inputs": {"other": 5}}, "beside": {"inputs": {"number": 7}}}
+    result = adds.execute_in_process(run_config=given(ops=nearer))
+    assert result.output_for_node("outer.inner.add") == 9
+    assert result.output_for_node("outer.beside") == 8
+    assert (result.output_for_node("listing.add"), result.output_for_node("listing.total")) == (2, 5)
+
+    assert paths(adds, given(inputs={"number": "x"})) == ["root:ops:outer:inputs:number"]
+    assert paths(adds, given(inputs={"once": 1})) == ["root:ops:outer:inputs:once"]  # fed
+    assert paths(adds, given(inputs={"nobody": 1})) == ["root:ops:outer:inputs:nobody"]
+    with pytest.raises(InvalidConfigError, match="it stands in a list for the input 'numbers' of 'total'"):
+        adds.execute_in_process(run_config={"ops": {"listing": {"inputs": {"number": 2}}}})
 
 
 def test_loggers_take_config() -> None:
