@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from opgrid.contracts.structure import Delivery
+from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.errors import InvalidSubsetError
 from opgrid.ids import NodePath, StepKey, split_step_key, step_key
-from orchestrator.planner.plan import FanOut, Keys, KnownStep, Plan, StepSpec, upstream
+from orchestrator.planner.plan import FanOut, FromStep, FromSteps, InputSpec, Keys, KnownStep, Plan, StepSpec, upstream
 
 #: Selected steps with the beginnings of the keys of their instances, None for all instances.
 Chosen = Mapping[NodePath, tuple[Keys, ...] | None]
@@ -46,7 +46,10 @@ def among(plan: Plan, chosen: Chosen | None, known: Iterable[KnownStep], resume:
     if not resume:
         told = {key: step for key, step in told.items() if not _covered(specs, key)}
     standing = {step.step: step for step in _standing(specs, told)}
-    _Check(specs, standing).all()
+    check = _Check(specs, standing)
+    for spec in plan.steps:
+        specs[spec.key] = _set_free(specs[spec.key], check)
+    check.all()
     wanted = _wanted(specs)
     return msgspec.structs.replace(
         plan,
@@ -87,6 +90,27 @@ def _wanted(specs: Mapping[NodePath, StepSpec]) -> set[NodePath]:
     return wanted
 
 
+def _set_free(spec: StepSpec, check: _Check) -> StepSpec:
+    """A selected step without those that it takes nothing from and only comes after, where they neither run nor have
+    succeeded: who selects it wants it to run without them.
+    """
+    free = spec.runs and not spec.scope and spec.trigger in (TriggerRule.ALL_SUCCESS, TriggerRule.ALL_DONE)
+    if not free or not any(given.nothing for given in spec.inputs):
+        return spec
+
+    def there(wire: FromStep) -> bool:
+        return check.specs[wire.step].runs or check.lack(spec, wire) is None
+
+    inputs: list[InputSpec] = []
+    for given in spec.inputs:
+        feed = given.feed
+        if given.nothing and isinstance(feed, FromSteps):
+            inputs.append(InputSpec(given.name, FromSteps(tuple(filter(there, feed.items))), nothing=True))
+        elif not given.nothing or not isinstance(feed, FromStep) or there(feed):
+            inputs.append(given)
+    return msgspec.structs.replace(spec, inputs=tuple(inputs))
+
+
 @dataclass(slots=True)
 class _Check:
     """Every instance that runs finds what it needs: running as well, or known."""
@@ -99,24 +123,29 @@ class _Check:
         for spec in self.specs.values():
             if spec.runs:
                 for wire in upstream(spec):
-                    source = self.specs[wire.step]
-                    if not (source.runs and source.only is None):
-                        self._wire(spec, source, wire.delivery is Delivery.COLLECTED)
+                    lack = self.lack(spec, wire)
+                    if lack is not None:
+                        raise lack
 
-    def _wire(self, spec: StepSpec, source: StepSpec, collected: bool) -> None:
+    def lack(self, spec: StepSpec, wire: FromStep) -> MissingParentOutput | None:
+        """What keeps a step from taking what a wire is to bring."""
+        source, collected = self.specs[wire.step], wire.delivery is Delivery.COLLECTED
+        if source.runs and source.only is None:
+            return None
         alike = source.runs and not collected and source.only == spec.only
         for depth, out in enumerate(source.scope):
             for keys in self._keys(source.scope[:depth]):
                 if _anew(self.specs, self.known, out, keys) and not (alike or source.covers(keys)):
-                    raise MissingParentOutput(spec.key, source.key, out.step)
+                    return MissingParentOutput(spec.key, source.key, out.step)
         for keys in self._keys(source.scope):
             if self._needed(spec, source, keys, collected) and not self._given(source, keys):
-                raise MissingParentOutput(spec.key, step_key(source.key, keys))
+                return MissingParentOutput(spec.key, step_key(source.key, keys))
         if source.scope and collected:
             maker = self.specs[source.scope[-1].step]
             for keys in self._keys(maker.scope):
                 if self._needed(spec, maker, keys, False) and not self._given(maker, keys):
-                    raise MissingParentOutput(spec.key, step_key(maker.key, keys))
+                    return MissingParentOutput(spec.key, step_key(maker.key, keys))
+        return None
 
     def _needed(self, spec: StepSpec, source: StepSpec, keys: Keys, collected: bool) -> bool:
         if spec.only is None:

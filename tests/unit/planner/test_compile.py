@@ -200,9 +200,7 @@ class TestInputsWithoutAWire:
         inner = GraphInfo("inner", (call("sum", xs=FanIn((given("m"), given("n")))),), (InputInfo("m"), InputInfo("n")))
         around = NodeInfo("g", "inner", True, {"m": whole("a"), "n": whole("b")})
         structure = job([A, summing], call("a"), call("b", "a"), around, graphs=[inner])
-        missing = (
-            r"\('b', which feeds it, is not selected\): select 'b', too, or set ops.g.ops.sum.inputs.xs"
-        )
+        missing = r"\('b', which feeds it, is not selected\): select 'b', too, or set ops.g.ops.sum.inputs.xs"
         with pytest.raises(UnsatisfiedInputs, match=missing) as caught:
             compile(snapshot(structure), op_selection=["a", "g"])
         assert "default" not in str(caught.value)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from opgrid.contracts.structure import GraphInfo, GraphOutput, InputInfo, JobStructure, NodeInfo
+from opgrid.contracts.structure import GraphInfo, GraphOutput, InputInfo, JobStructure, NodeInfo, TriggerRule
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import InvalidSubsetError, NothingSelected
 from opgrid.ids import RunId, StepKey
 from orchestrator.planner.compile import compile
 from orchestrator.planner.known import MissingParentOutput
-from orchestrator.planner.plan import KnownStep, Plan
+from orchestrator.planner.plan import KnownStep, Plan, upstream
 from orchestrator.planner.selection import UnknownStep
-from tests.unit.engine.jobs import call, chain, collected, fan_out_job, given, job, mapped, op, snapshot, whole
+from tests.unit.engine.jobs import call, chain, collected, fan_in, fan_out_job, given, job, mapped, op, snapshot, whole
 
 
 def selected(structure: JobStructure, *clauses: str) -> list[str]:
@@ -127,6 +128,35 @@ class TestReexecution:
             self.plan("total")
         with pytest.raises(MissingParentOutput, match=r"'work' is selected and needs 'keys'"):
             self.plan("work", known=())
+
+    @pytest.mark.parametrize("trigger", list(TriggerRule))
+    def test_what_it_only_comes_after_need_not_have_succeeded(self, trigger: TriggerRule) -> None:
+        last = msgspec.structs.replace(op("last", "x", InputInfo("after", nothing=True)), trigger=trigger)
+        structure = job(
+            [op("a"), op("keys", dynamic=True), op("work", "x"), last],
+            call("a"),
+            call("b", "a"),
+            call("keys"),
+            call("work", x=mapped("keys")),
+            NodeInfo("last", "last", wires={"x": whole("a"), "after": fan_in("a", "b")}),
+            NodeInfo("all", "last", wires={"x": whole("a"), "after": collected("work")}),
+        )
+        a = KnownStep(StepKey("a"), (OutputRef(RunId("p"), StepKey("a")),))
+        known = (a, *self.KNOWN)  # all but b and work[k2]
+        if trigger not in (TriggerRule.ALL_SUCCESS, TriggerRule.ALL_DONE):  # how those ended decides
+            for name in ("last", "all"):
+                with pytest.raises(MissingParentOutput):
+                    compile(snapshot(structure), step_selection=[name], known=known)
+            return
+        steps = {spec.key: spec for spec in compile(snapshot(structure), step_selection=["last"], known=known).steps}
+        assert [wire.step for wire in upstream(steps["last"])] == ["a", "a"]
+        assert steps.keys() == {"a", "last"}
+        steps = {spec.key: spec for spec in compile(snapshot(structure), step_selection=["all"], known=known).steps}
+        assert [wire.step for wire in upstream(steps["all"])] == ["a"]
+        both = compile(snapshot(structure), step_selection=["b", "last"], known=known)
+        assert [wire.step for wire in upstream(both.steps[-1])] == ["a", "a", "b"]
+        with pytest.raises(MissingParentOutput, match="'last' is selected and needs 'a'"):
+            compile(snapshot(structure), step_selection=["last"], known=())
 
     def test_a_fan_out_that_runs_again_needs_its_steps_selected(self) -> None:
         with pytest.raises(MissingParentOutput, match=r"the fan-out of 'keys' that it belongs to runs again"):
