@@ -383,9 +383,12 @@ def statements_for(dialect: Dialect) -> Statements:
     run = select(runs).where(runs.c.run_id == bindparam("of"))
     these = runs.c.run_id.in_(_texts_of_json(dialect))
     still_queued = select(runs.c.run_id).where(these, runs.c.status == _said(RunStatus.QUEUED)).with_for_update()
+    going = [_said(status) for status in RunStatus if not status.is_final]
+    # Not those that are final: SQLite would find these by their index, and then look through all that ever ended.
+    over = select(runs.c.run_id).where(these, runs.c.status.not_in(going))
     open_runs = (
         select(runs.c.run_id, runs.c.status, runs.c.shard, runs.c.cancel, runs.c.retagged)
-        .where(runs.c.status.in_([_said(status) for status in RunStatus if not status.is_final]))
+        .where(runs.c.status.in_(going))
         .order_by(runs.c.id)
     )
     position_of = select(positions.c.position).where(positions.c.stream == bindparam("of"))
@@ -419,10 +422,7 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(epoch.with_for_update(), dialect),
         Fence.of(epoch, dialect),
         Fence.of(select(runs.c.epoch).where(runs.c.run_id == bindparam("of")), dialect),
-        Going.of(
-            select(runs.c.run_id).where(these, runs.c.status.in_([_said(each) for each in RunStatus if each.is_final])),
-            dialect,
-        ),
+        Going.of(over, dialect),
         Prepared.of(owner.with_for_update(), dialect),
         Prepared.of(run, dialect),
         Prepared.of(select(runs).where(these), dialect),

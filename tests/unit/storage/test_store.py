@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy
 
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import (
@@ -575,6 +576,39 @@ def test_a_turn_that_says_nothing_is_refused_too(store: Store) -> None:
 
 
 # ---- assets and partitions -----------------------------------------------------------------------------------------
+
+
+def test_what_a_turn_of_a_shard_costs_does_not_grow_with_the_runs_that_have_ended(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    worked = 0
+
+    def count() -> int:
+        nonlocal worked
+        worked += 1
+        return 0
+
+    @sqlalchemy.event.listens_for(store._engine, "checkout")
+    def _watch(connection: Any, *_: Any) -> None:
+        connection.set_progress_handler(count, 1)
+
+    def cost_of_a_turn() -> int:
+        before = worked
+        with store.turn() as turn:
+            turn.only_of_holder("shard-0", lease.epoch)
+            turn.append(RUN, [log("said")])
+        return worked - before
+
+    lease = store.hold("shard-0", "one", 60.0)
+    assert lease is not None
+    create(store)
+    cost = cost_of_a_turn()
+    with store.turn() as turn:
+        for number in range(100):
+            ended = record(f"ended-{number}")
+            turn.insert_run(ended, b"a plan", b"a snapshot", ())
+            turn.set_status(ended.run_id, RunStatus.SUCCESS, 2.0)
+    assert cost_of_a_turn() < cost + 100
+    store.close()
 
 
 def test_what_ops_materialized_is_found_by_its_key(store: Store) -> None:
