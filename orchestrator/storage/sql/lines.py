@@ -22,6 +22,7 @@ TURN: Final = 5.0
 _HEARD: Final = 2.5  #: seconds since its last look that a place counts
 _TELL: Final = 1.0  #: seconds after which a place that stays the same is told again
 _FORGET: Final = 60.0
+_HIGHEST: Final = 2**31 - 1  #: priority that PostgreSQL keeps; it knows no difference between higher ones
 
 
 class Place(NamedTuple):
@@ -56,7 +57,8 @@ class Lines:
         """
         free, served = dict(room), set[Slot]()
         left: dict[str, list[int]] = {pool: [] for pool in room}  #: priorities of those that wait
-        for slot, priority in asked.items():
+        for slot, wanted in asked.items():
+            priority = max(-_HIGHEST, min(_HIGHEST, wanted))
             if free[slot.pool] > self._spoken_for(slot.pool, priority):
                 served.add(slot)
                 free[slot.pool] -= 1

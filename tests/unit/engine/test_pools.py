@@ -138,6 +138,18 @@ def test_who_waits_with_a_higher_priority_comes_first_whoever_drives_its_run(dri
     assert drivers.ask("one", "a2") == "a2"
 
 
+def test_priorities_may_be_of_any_size(drivers: Drivers) -> None:
+    assert drivers.ask("one", "a1", priority=10**9) == "a1"
+    assert drivers.ask("two", "b", priority=10**20) == ""
+    assert drivers.ask("three", "c", priority=-(10**20)) == ""
+    drivers.free("a1")
+    assert drivers.ask("one", "a2", priority=10**9) == ""
+    assert drivers.ask("two", "b", priority=10**20) == "b"
+    drivers.free("b")
+    assert drivers.ask("three", "c", priority=-(10**20)) == ""
+    assert drivers.ask("one", "a2", priority=10**9) == "a2"
+
+
 def test_slots_are_left_for_as_many_steps_as_wait_before_others(drivers: Drivers) -> None:
     drivers.store.set_pool("db", 0)
     assert drivers.ask("two", "b1", "b2", priority=5) == ""
