@@ -59,7 +59,7 @@ class Lines:
         left: dict[str, list[int]] = {pool: [] for pool in room}  #: priorities of those that wait
         for slot, wanted in asked.items():
             priority = max(-_HIGHEST, min(_HIGHEST, wanted))
-            if free[slot.pool] > self._spoken_for(slot.pool, priority):
+            if free[slot.pool] > 0 and free[slot.pool] > self._spoken_for(slot.pool, priority):
                 served.add(slot)
                 free[slot.pool] -= 1
             else:
