@@ -474,8 +474,8 @@ class _Driver:
         """For the end of the time of a run whose steps may keep this thread from looking at its timers."""
         if type(event) is not RunCanceling or all(self._executors[name].crosses_processes for name in run.executors):
             return
-        told = run.run_id, event.reason
-        alarm = self._alarms[run.run_id] = threading.Timer(max(seconds, 0.0), self._inbox.time_is_over, told)
+        told, seconds = (run.run_id, event.reason), max(0.0, min(seconds, threading.TIMEOUT_MAX))
+        alarm = self._alarms[run.run_id] = threading.Timer(seconds, self._inbox.time_is_over, told)
         alarm.daemon = True
         alarm.start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,7 @@ def look_slowly(context: OpExecutionContext, number: int) -> int:
 
 KINDS = (StepStarted, StepSucceeded)
 SEEN: list[list[tuple[type, str]]] = []
+ALARMS: list[threading.Timer] = []
 
 
 def recorded(context: OpExecutionContext) -> list[AnyEvent]:
@@ -338,3 +340,20 @@ def test_a_clock_that_is_set_back_makes_no_step_that_timed_out_a_canceled_one(mo
     (failure,) = [event for event in result.all_events if isinstance(event, StepFailed)]
     assert failure.timed_out
     assert failure.seconds is not None and failure.seconds > 0.0
+
+
+@op
+def see_alarms() -> None:
+    ALARMS.extend(thread for thread in threading.enumerate() if isinstance(thread, threading.Timer))
+
+
+@job(tags={"opgrid/max_runtime": "1e12"})
+def all_the_time_there_is() -> None:
+    see_alarms()
+
+
+def test_a_run_may_take_longer_than_any_alarm_waits() -> None:
+    ALARMS.clear()
+    assert all_the_time_there_is.execute_in_process().success
+    assert len(ALARMS) == 1
+    ALARMS[0].join(20)
