@@ -45,7 +45,7 @@ def bell_of(engine: Engine) -> Bell:
 
 class _Pipe:
     """A named pipe beside the database file: all who use that are on one machine. Its name begins with a dot, for who
-    copies ``opgrid.db*`` would wait at it for ever.
+    copies ``opgrid.db*`` would wait at it for ever; one of before, without, is removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,6 +68,9 @@ class _Pipe:
             if self._reading is None:
                 with contextlib.suppress(FileExistsError):
                     os.mkfifo(self._path, 0o600)
+                before = self._path.with_name(self._path.name.removeprefix("."))
+                if before.is_fifo():
+                    before.unlink(missing_ok=True)
                 self._reading = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
             if not select.select([self._reading], [], [], timeout)[0]:
                 return False

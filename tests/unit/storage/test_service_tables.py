@@ -372,6 +372,7 @@ def test_many_who_take_the_last_slot_of_a_pool_at_once(store: SqlStore, database
 
 
 def test_who_copies_the_files_of_a_database_does_not_meet_the_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "opgrid.db-bell")  # of a version that had it under this name
     with closing(SqlStore(f"sqlite:///{tmp_path}/opgrid.db")) as store:
         store.wait_for_bell(0.0)
         assert not [each for each in glob.glob(f"{tmp_path}/*") if not os.path.isfile(each)]
