@@ -482,6 +482,7 @@ class _Driver:
     def _over(self, run: LiveRun) -> None:
         if (alarm := self._alarms.pop(run.run_id, None)) is not None:
             alarm.cancel()
+        self._said.difference_update((run.run_id, pool) for pool in run.pools.values())
         self._results[run.run_id] = run.machine.status
         if self._inbox.open and len(self._results) > _REMEMBERED:
             del self._results[next(iter(self._results))]

@@ -17,6 +17,7 @@ from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief
 from opgrid.ids import RunId, StepKey
 from orchestrator.coordinator.ownership import FencedHolding, FencedLog, ShardLog, this_process
+from orchestrator.engine import loop
 from orchestrator.engine.pools import Slot
 from orchestrator.instance import Instance
 from orchestrator.services.submission import cancel
@@ -247,6 +248,25 @@ def test_no_more_steps_than_slots_in_one_run_and_in_several(tmp_path: Path) -> N
         assert results == [True] * 3
         assert max(MOST) == 1
         assert instance.store.used_slots() == {}  # type: ignore[attr-defined]
+
+
+def test_a_loop_keeps_nothing_of_runs_that_waited_for_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a shard goes on for ever."""
+    drivers: list[loop._Driver] = []
+
+    class Kept(loop._Driver):
+        def close(self) -> None:
+            drivers.append(self)
+            super().close()
+
+    monkeypatch.setattr(loop, "_Driver", Kept)
+    with Instance.local_temp() as instance:
+        instance.store.set_pool("db", 1)  # type: ignore[attr-defined]
+        with execute_job(fan, instance) as result:
+            assert any(isinstance(event, EngineNote) for event in result.all_events)
+    (driver,) = drivers
+    assert not driver._said
+    assert not driver._pooled
 
 
 def test_a_run_that_waits_for_a_pool_can_be_canceled() -> None:
