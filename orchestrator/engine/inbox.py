@@ -52,7 +52,8 @@ class Inbox:
     def time_is_over(self, run_id: RunId, reason: str) -> None:
         """Of a run that may be inside user code on the loop's own thread, which it is got out of."""
         self._post(CancelRun(run_id, reason, is_timeout=True))
-        self.interrupt()
+        if self.waiting:
+            self.interrupt()
 
     def request_cancel_all(self, reason: str = "") -> None:
         self._post(CancelRun(None, reason))

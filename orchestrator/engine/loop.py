@@ -321,6 +321,9 @@ class _Driver:
         }
         if recorded or positions:
             self._record(recorded, statuses, positions, now)
+        for run_id, status in statuses.items():
+            if status is RunStatus.CANCELING:
+                self._silence(run_id)
         self._obey(orders, now)
         for name, position in positions.items():
             with self._ears.talking(name):
@@ -403,8 +406,7 @@ class _Driver:
                 case Cancel():
                     stops.setdefault(run.run_id, (run, []))[1].append(command)
                 case WakeAt(due, event):
-                    heapq.heappush(self._timers, (due, next(self._order), event))
-                    self._set_alarm(run, event, due - now)
+                    self._wake_at(run, due, event, now)
                 case RunHook(task, hooks, error):
                     name = run.executor_of(task.executor)
                     self._outboxes[name].put(Hooks(run.brief, task, hooks, error))
@@ -470,18 +472,24 @@ class _Driver:
         self._stop(run, [Cancel(step.key, step.attempt, step.spec.executor) for step in steps], self._clock())
         self._finish(run)
 
-    def _set_alarm(self, run: LiveRun, event: AnyEvent, seconds: float) -> None:
-        """For the end of the time of a run whose steps may keep this thread from looking at its timers."""
-        if type(event) is not RunCanceling or all(self._executors[name].crosses_processes for name in run.executors):
+    def _wake_at(self, run: LiveRun, due: float, event: AnyEvent, now: float) -> None:
+        """By an alarm for the end of the time of a run whose steps may keep this thread from looking at its timers."""
+        may_be_kept = not all(self._executors[name].crosses_processes for name in run.executors)
+        if type(event) is not RunCanceling or run.machine.status is RunStatus.CANCELING or not may_be_kept:
+            heapq.heappush(self._timers, (due, next(self._order), event))
             return
-        told, seconds = (run.run_id, event.reason), max(0.0, min(seconds, threading.TIMEOUT_MAX))
+        told, seconds = (run.run_id, event.reason), max(0.0, min(due - now, threading.TIMEOUT_MAX))
         alarm = self._alarms[run.run_id] = threading.Timer(seconds, self._inbox.time_is_over, told)
         alarm.daemon = True
         alarm.start()
 
-    def _over(self, run: LiveRun) -> None:
-        if (alarm := self._alarms.pop(run.run_id, None)) is not None:
+    def _silence(self, run_id: RunId) -> None:
+        """It ends, or is to end already: an alarm would interrupt this loop."""
+        if (alarm := self._alarms.pop(run_id, None)) is not None:
             alarm.cancel()
+
+    def _over(self, run: LiveRun) -> None:
+        self._silence(run.run_id)
         self._said.difference_update((run.run_id, pool) for pool in run.pools.values())
         self._results[run.run_id] = run.machine.status
         if self._inbox.open and len(self._results) > _REMEMBERED:

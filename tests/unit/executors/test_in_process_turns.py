@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
@@ -15,10 +16,23 @@ from msgspec.structs import replace
 
 from executors import in_process
 from executors.in_process import InProcessExecutor
-from opgrid import JobDefinition, OpExecutionContext, Out, Output, graph, job, op
+from opgrid import (
+    JobDefinition,
+    OpExecutionContext,
+    Out,
+    Output,
+    execute_job,
+    graph,
+    in_process_executor,
+    job,
+    op,
+)
 from opgrid.contracts.config import ExecutorChoice
 from opgrid.contracts.events import (
     AnyEvent,
+    RunCanceled,
+    RunCanceling,
+    RunFailed,
     StepCanceled,
     StepDispatched,
     StepFailed,
@@ -31,7 +45,9 @@ from opgrid.contracts.fusing import promise
 from opgrid.contracts.tasks import JobRef, RunBrief, StepTask, Stored, TaskInput
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.instance import Instance
+from orchestrator.services.submission import cancel
 from orchestrator.storage.memory import MemoryStore
+from orchestrator.storage.service_protocols import ServiceStore
 from tests.unit.executors.small_ops import increment, zero
 
 
@@ -64,6 +80,7 @@ def look_slowly(context: OpExecutionContext, number: int) -> int:
 KINDS = (StepStarted, StepSucceeded)
 SEEN: list[list[tuple[type, str]]] = []
 ALARMS: list[threading.Timer] = []
+STORES: list[ServiceStore] = []
 
 
 def recorded(context: OpExecutionContext) -> list[AnyEvent]:
@@ -357,3 +374,55 @@ def test_a_run_may_take_longer_than_any_alarm_waits() -> None:
     assert all_the_time_there_is.execute_in_process().success
     assert len(ALARMS) == 1
     ALARMS[0].join(20)
+
+
+@op
+async def ends_slowly(context: OpExecutionContext) -> None:
+    """Canceled, and over once an alarm would have come."""
+    (alarm,) = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    (store,) = STORES
+    record = store.run(RunId(context.run_id))
+    assert record is not None
+    cancel(store, record, "enough")
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.to_thread(alarm.join)
+
+
+@job(tags={"opgrid/max_runtime": "1"}, executor_def=in_process_executor)
+def canceled_in_time() -> None:
+    ends_slowly()
+
+
+def test_the_alarm_of_a_run_that_is_canceled_interrupts_nobody() -> None:
+    with Instance.local_temp() as instance:
+        STORES[:] = [instance.store]  # type: ignore[list-item]
+        with execute_job(canceled_in_time, instance) as result:
+            events = result.all_events
+    assert [event.reason for event in events if isinstance(event, RunCanceling)] == ["enough"]
+    assert isinstance(events[-1], RunCanceled)
+
+
+@op
+async def ends_later() -> None:
+    """Than its time is over, and any alarm."""
+    (alarm,) = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.to_thread(alarm.join)
+
+
+@job(tags={"opgrid/max_runtime": "0.2"})
+def takes_too_long() -> None:
+    ends_later()
+
+
+def test_a_run_of_async_ops_ends_when_its_time_is_over() -> None:
+    for _ in range(5):
+        events = takes_too_long.execute_in_process(raise_on_error=False).all_events
+        assert [event.reason for event in events if isinstance(event, RunCanceling)] == [
+            "The run took longer than its limit of 0.2 s."
+        ]
+        assert isinstance(events[-1], RunFailed)
