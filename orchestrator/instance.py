@@ -398,7 +398,9 @@ class Instance:
         InvariantViolationError for a type of events that are none.
         """
         wanted = (
-            RunStatusChangeRecordsFilter(records_filter) if isinstance(records_filter, EventType) else records_filter
+            records_filter
+            if isinstance(records_filter, RunStatusChangeRecordsFilter)
+            else RunStatusChangeRecordsFilter(records_filter)
         )
         return self._fetch(wanted.events(), limit, cursor, ascending, wanted.job_names)
 
@@ -471,7 +473,7 @@ class Instance:
 
 
 def _of_asset(wanted: AssetKey | AssetRecordsFilter, event_type: EventType) -> EventRecordsFilter:
-    return (AssetRecordsFilter(wanted) if isinstance(wanted, AssetKey) else wanted).events(event_type)
+    return (wanted if isinstance(wanted, AssetRecordsFilter) else AssetRecordsFilter(wanted)).events(event_type)
 
 
 def _behind(wanted: EventRecordsFilter, cursor: str | None, ascending: bool) -> EventRecordsFilter:

@@ -210,6 +210,9 @@ class EventRecordsFilter:
     before_timestamp: float | datetime | None = None
     storage_ids: Sequence[int] | None = None
 
+    def __post_init__(self) -> None:
+        _check_asset(self.asset_key, self.asset_partitions)
+
     def fits(self, number: int, event: AnyEvent) -> bool:
         return (
             event.TYPE is self.event_type
@@ -233,7 +236,9 @@ class EventRecordsFilter:
 
 @dataclass(frozen=True, slots=True)
 class AssetRecordsFilter:
-    """Which materializations or observations of an asset; as ``EventRecordsFilter``."""
+    """Which materializations or observations of an asset; as ``EventRecordsFilter``. Raises InvariantViolationError for
+    what is no AssetKey.
+    """
 
     asset_key: AssetKey
     asset_partitions: Sequence[str] | None = None
@@ -242,6 +247,11 @@ class AssetRecordsFilter:
     after_storage_id: int | None = None
     before_storage_id: int | None = None
     storage_ids: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.asset_key is None:
+            raise InvariantViolationError("An AssetRecordsFilter is of one asset: give its AssetKey.")
+        _check_asset(self.asset_key, self.asset_partitions)
 
     def events(self, event_type: EventType) -> EventRecordsFilter:
         return EventRecordsFilter(
@@ -271,8 +281,12 @@ class RunStatusChangeRecordsFilter:
     job_names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if not self.event_type.value.startswith("PIPELINE_"):
-            raise InvariantViolationError(f"{self.event_type} is no change of a run's status.")
+        given: object = self.event_type
+        if not isinstance(given, EventType) or not given.value.startswith("PIPELINE_"):
+            raise InvariantViolationError(
+                f"{given} is no change of a run's status. Give one, for example EventType.RUN_SUCCESS."
+            )
+        _check_list(self.job_names, "job_names")
 
     def events(self) -> EventRecordsFilter:
         return EventRecordsFilter(
@@ -283,6 +297,18 @@ class RunStatusChangeRecordsFilter:
             before_timestamp=self.before_timestamp,
             storage_ids=self.storage_ids,
         )
+
+
+def _check_asset(key: object, partitions: object) -> None:
+    if key is not None and not isinstance(key, AssetKey):
+        raise InvariantViolationError(f"{key!r} is no asset's key. Write AssetKey({key!r}).")
+    _check_list(partitions, "asset_partitions")
+
+
+def _check_list(given: object, name: str) -> None:
+    """A text would be looked at letter by letter."""
+    if isinstance(given, str):
+        raise InvariantViolationError(f"{name} is a list; it is the text {given!r}. Write [{given!r}].")
 
 
 class EventLogRecord(NamedTuple):

@@ -332,6 +332,26 @@ def test_what_was_made_and_how_runs_went_is_fetched_page_by_page(ascending: bool
             instance.fetch_materializations(only, 5, "a")
 
 
+@pytest.mark.parametrize(
+    ("fetch", "words"),
+    [
+        (lambda by, key: by.fetch_materializations("table", 1), r"Write AssetKey\('table'\)"),
+        (lambda by, key: by.fetch_observations(None, 1), "is of one asset"),
+        (lambda by, key: by.fetch_materializations(AssetRecordsFilter(key, "p1"), 1), r"Write \['p1'\]"),
+        (lambda by, key: by.has_asset_key("table"), r"Write AssetKey\('table'\)"),
+        (lambda by, key: EventRecordsFilter(EventType.ASSET_MATERIALIZATION, key, "p1"), r"Write \['p1'\]"),
+        (lambda by, key: by.fetch_run_status_changes("PIPELINE_START", 1), "no change of a run's status"),
+        (
+            lambda by, key: RunStatusChangeRecordsFilter(EventType.RUN_START, job_names="looking"),
+            r"job_names is a list; it is the text 'looking'. Write \['looking'\]",
+        ),
+    ],
+)
+def test_what_is_asked_for_in_another_form_is_refused(fetch: Any, words: str) -> None:
+    with Instance.ephemeral() as instance, pytest.raises(InvariantViolationError, match=words):
+        fetch(instance, AssetKey("table"))
+
+
 def test_changes_of_status_are_fetched_of_some_jobs() -> None:
     with Instance.ephemeral() as instance:
         seen = [looking.execute_in_process(instance=instance).run_id for _ in range(3)]
