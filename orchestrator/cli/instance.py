@@ -114,11 +114,12 @@ def get(pool: str | None, every: bool, as_json: bool) -> None:
 @click.argument("pool")
 @click.argument("limit", type=click.IntRange(0))
 def set_limit(pool: str, limit: int) -> None:
-    """Let at most LIMIT steps use a pool at once, over all runs; it holds from the next step on."""
+    """Let at most LIMIT steps, or runs, use a pool at once; it holds from the next one on."""
     with _opened() as (_, store):
         with audited(store, "setConcurrencyLimit", f"{pool} {limit}"):
             store.set_pool(pool, limit)
-        click.echo(f"At most {limit} steps use the pool {pool!r} at once.")
+        users = "runs" if store.pooling.granularity == "run" else "steps"
+        click.echo(f"At most {limit} {users} use the pool {pool!r} at once.")
 
 
 @concurrency.command("delete")
@@ -131,7 +132,9 @@ def delete(pool: str) -> None:
         _check_pool(pool, [each.name for each in all_pools(store)])
         with audited(store, "deleteConcurrencyLimit", pool):
             store.set_pool(pool, None)
-        click.echo(f"The pool {pool!r} has no limit.")
+        otherwise = store.pooling.default_limit
+        more = "" if otherwise is None else f" of its own: the default_limit holds, {otherwise}"
+        click.echo(f"The pool {pool!r} has no limit{more}.")
 
 
 def _check_pool(pool: str, known: Collection[str]) -> None:

@@ -93,3 +93,13 @@ def test_the_command_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         api = db = [f"    run {run_id}"]
     lines = ["api: 1 in use, limit 3 (default_limit)", *api, f"db: {len(db)} in use, limit 2", *db]
     assert get("--all").splitlines() == lines
+
+    def said(*args: str) -> str:
+        return CliRunner().invoke(instance, ["concurrency", *args], catch_exceptions=False).stdout
+
+    users = "steps" if granularity == "op" else "runs"
+    assert said("set", "db", "4") == f"At most 4 {users} use the pool 'db' at once.\n"
+    assert said("delete", "db") == "The pool 'db' has no limit of its own: the default_limit holds, 3.\n"
+    (tmp_path / "opgrid.yaml").unlink()
+    said("set", "db", "4")
+    assert said("delete", "db") == "The pool 'db' has no limit.\n"
