@@ -458,7 +458,7 @@ def test_a_run_for_several_partitions_goes_on_once(store: SqlStore) -> None:
     daemon.turn()
     end(store, store.launched(once.origin)["s3"], RunStatus.SUCCESS)
 
-    last = backfills.last_runs(store, "same", keys)
+    last = backfills.last_runs(store, CODE.location, "same", keys)
     wanted = backfills.chosen(keys, last=last, failed=True)
     assert wanted == ["s0", "s1", "s2", "s4", "s5"]
     asked, parents = backfills.from_failure(wanted, keys, last)
