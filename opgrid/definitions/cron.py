@@ -223,8 +223,8 @@ def _parsed(expression: str, start: datetime) -> CronSim:
 
 @lru_cache(256)
 def _written_out(expression: str) -> str:
-    """Ranges that go on at the beginning, such as ``22-2`` and ``SAT-SUN``, as lists, and ``?`` as ``*``: cronsim knows
-    neither.
+    """Ranges that go on at the beginning, such as ``22-2`` and ``SAT-SUN``, as lists, those from the Sunday ``7`` from
+    ``0``, and ``?`` as ``*``: cronsim knows none of these.
     """
     fields = expression.upper().split()
     for day in (2, 4):
@@ -236,6 +236,8 @@ def _written_out(expression: str) -> str:
 def _term(term: str, low: int, high: int, names: dict[str, int]) -> str:
     span, _, step = term.partition("/")
     start, _, end = (int(each) if each.isdecimal() else names.get(each) for each in span.partition("-"))
+    if high == 6 and start == 7 and end not in (None, 7):
+        return f"0{term.removeprefix('7')}"
     every = int(step) if step.isdecimal() else 0 if step else 1
     if start is None or end is None or not low <= end < start <= high or not every:
         return term

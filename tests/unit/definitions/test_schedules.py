@@ -246,6 +246,8 @@ def test_a_schedule_is_called_as_the_function_that_it_is() -> None:
         ("15 22-2,12 * * *", "15 0-2,12,22,23 * * *"),
         ("0 0 ? nov-feb ?", "0 0 * 11,12,1,2 *"),
         ("0 0 28-3 * 1-5", "0 0 28-31,1-3 * 1-5"),
+        ("0 0 * * 7-2", "0 0 * * 0-2"),
+        ("0 0 * * 7-WED/2,6", "0 0 * * 0,2,6"),
     ],
 )
 def test_ranges_may_go_on_at_the_beginning(cron: str, same: str) -> None:
