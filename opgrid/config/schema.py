@@ -88,21 +88,21 @@ class Scalar(ConfigType):
         return self._example
 
 
-def _check_keys(value: Any, path: str, report: Report) -> None:
+def check_keys(value: Any, path: str, report: Report) -> None:
     """Of what no schema describes: run config is kept as JSON, which has keys of text only."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             if not isinstance(key, str):
                 report.wrong(f"{path}:{key}", f"a key in config is text, this one is {key!r}: write {str(key)!r}.")
-            _check_keys(each, f"{path}:{key}", report)
+            check_keys(each, f"{path}:{key}", report)
     elif isinstance(value, list | tuple):
         for number, each in enumerate(value):
-            _check_keys(each, f"{path}[{number}]", report)
+            check_keys(each, f"{path}[{number}]", report)
 
 
 class AnyType(ConfigType):
     def check(self, value: Any, path: str, report: Report) -> Any:
-        _check_keys(value, path, report)
+        check_keys(value, path, report)
         return value
 
     def shown(self) -> str:
@@ -330,7 +330,7 @@ class Permissive(Shape):
 
     def check(self, value: Any, path: str, report: Report) -> Any:
         if isinstance(value, Mapping):
-            _check_keys(self._more(value), path, report)
+            check_keys(self._more(value), path, report)
         return super().check(value, path, report)
 
     def _more(self, value: Mapping[str, Any]) -> dict[str, Any]:

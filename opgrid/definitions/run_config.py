@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opgrid.config.env import with_references
 from opgrid.config.files import merged
 from opgrid.config.report import Report
-from opgrid.config.schema import ABSENT, Field, as_field
+from opgrid.config.schema import ABSENT, Field, as_field, check_keys
 from opgrid.contracts.config import ExecutorChoice, NodeConfig, ResolvedConfig
 from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, Wire
 from opgrid.errors import ConfigMappingFunctionError, InvalidConfigError, listed, nearest
@@ -55,7 +56,17 @@ def resolve_run_config(
     choice, notices = _executor(job, own, hard if job.config_mapping is None else whole, executor, walk.report)
     config = walk.resolve(whole)
     walk.report.raise_if_any(f"The run config of {named(job)} does not fit")
-    return Resolution(config, choice, copy.deepcopy(shown), tuple(notices))
+    return Resolution(config, choice, _with_keys_of_text(copy.deepcopy(shown)), tuple(notices))
+
+
+def _with_keys_of_text(value: Any) -> Any:
+    """As it is kept, and may be given again: where a schema takes other keys, it takes them as text, too."""
+    if isinstance(value, Mapping):
+        return {
+            key if isinstance(key, str) else json.dumps(key, default=str): _with_keys_of_text(each)
+            for key, each in value.items()
+        }
+    return [_with_keys_of_text(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def check_job_config(job: JobDefinition) -> None:
@@ -140,12 +151,27 @@ class _Walk:
         if graph.config is not None:
             ops = self._graph_config(graph, ops, f"{_ROOT}:ops", "") or {}
         self._graph(graph, ops, f"{_ROOT}:ops", "", {*self.job.input_values, *self._section(whole, "inputs")})
-        return ResolvedConfig(
+        found = ResolvedConfig(
             nodes=self.nodes,
             resources=self._resources(self._section(whole, "resources")),
             loggers=self._loggers(self._section(whole, "loggers")),
             inputs=self._inputs(self._section(whole, "inputs")),
         )
+        if not self.report.problems:
+            self._check_keys(found)
+        return found
+
+    def _check_keys(self, found: ResolvedConfig) -> None:
+        """Also of what has no schema that would have looked at them."""
+        for at, node in found.nodes.items():
+            path = f"{_ROOT}:ops:{at.replace('.', ':ops:')}"
+            check_keys(node.config, f"{path}:config", self.report)
+            check_keys(node.inputs, f"{path}:inputs", self.report)
+            check_keys(node.outputs, f"{path}:outputs", self.report)
+        for section in ("resources", "loggers"):
+            for key, config in getattr(found, section).items():
+                check_keys(config, f"{_ROOT}:{section}:{key}:config", self.report)
+        check_keys(found.inputs, f"{_ROOT}:inputs", self.report)
 
     def _section(self, whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         return self._mapping(whole.get(key), f"{_ROOT}:{key}")
@@ -397,7 +423,7 @@ class _Walk:
             if key not in defined:
                 if key != "console":
                     self.report.unknown(
-                        path, f"the job has no such logger.{nearest(key, defined)} There are: {listed(defined)}."
+                        path, f"the job has no such logger.{nearest(str(key), defined)} There are: {listed(defined)}."
                     )
                 continue
             config = self._mapping(entry, path).get("config", ABSENT)

@@ -23,6 +23,7 @@ from opgrid import (
     InvalidConfigError,
     IOManager,
     JobDefinition,
+    Map,
     Nothing,
     OpExecutionContext,
     OutputContext,
@@ -476,6 +477,52 @@ def test_what_is_said_for_an_input_of_a_graph_goes_to_all_that_take_it() -> None
     assert paths(adds, given(inputs={"nobody": 1})) == ["root:ops:outer:inputs:nobody"]
     with pytest.raises(InvalidConfigError, match="it stands in a list for the input 'numbers' of 'total'"):
         adds.execute_in_process(run_config={"ops": {"listing": {"inputs": {"number": 2}}}})
+
+
+def test_keys_that_are_no_text_are_told_with_their_place_also_without_a_schema() -> None:
+    @resource
+    def store(context: InitResourceContext) -> Any:
+        return context.resource_config
+
+    @op(required_resource_keys={"store"})
+    def loose(context: OpExecutionContext, given: dict) -> None: ...  # type: ignore[type-arg]
+
+    @graph
+    def inner() -> None:
+        loose()
+
+    @job(resource_defs={"store": store})
+    def keeps() -> None:
+        inner()
+
+    fits: dict[str, Any] = {"inputs": {"given": {"value": {"1": 2}}}}
+    for wrong, path in (
+        ({"config": {1: 2}}, "ops:inner:ops:loose:config:1"),
+        ({"inputs": {"given": {1: 2}}}, "ops:inner:ops:loose:inputs:given:1"),
+        ({"outputs": {"result": [{1: 2}]}}, r"ops:inner:ops:loose:outputs:result\[0\]:1"),
+    ):
+        with pytest.raises(InvalidConfigError, match=f"root:{path}: a key in config is text, this one is 1"):
+            resolve_run_config(keeps, {"ops": {"inner": {"ops": {"loose": {**fits, **wrong}}}}})
+    with pytest.raises(InvalidConfigError, match="root:resources:store:config:1: a key in config is text"):
+        resolve_run_config(
+            keeps,
+            {"ops": {"inner": {"ops": {"loose": fits}}}, "resources": {"store": {"config": {1: 2}}}},
+        )
+
+
+def test_keys_that_a_schema_takes_are_kept_as_text() -> None:
+    @op(config_schema={"names": Map(int, str)})
+    def named(context: OpExecutionContext) -> Any:
+        return context.op_config["names"]
+
+    @job
+    def names() -> None:
+        named()
+
+    result = names.execute_in_process(run_config={"ops": {"named": {"config": {"names": {1: "one"}}}}})
+    assert result.output_for_node("named") == {1: "one"}
+    assert result.run.run_config == {"ops": {"named": {"config": {"names": {"1": "one"}}}}}
+    assert names.execute_in_process(run_config=result.run.run_config).output_for_node("named") == {1: "one"}
 
 
 def test_loggers_take_config() -> None:
