@@ -212,7 +212,7 @@ class _Walk:
             if passed and not self._left_out(at):
                 inputs = {**self._passed_on(node, passed, inputs), **inputs}
             if node.is_graph:
-                self._subgraph(node, own, here, at, _fed(node, fed), inputs)
+                self._subgraph(node, own, here, at, fed_inputs(node, fed), inputs)
             else:
                 self._op(node, own, here, at, inputs)
 
@@ -220,7 +220,7 @@ class _Walk:
         self, node: Node, given: Mapping[str, Any], path: str, around: Collection[str]
     ) -> dict[str, _Passed]:
         """What is said for inputs of a node itself; ``around``: inputs of the graph it is in that something feeds."""
-        definition, fed = node.definition, _fed(node, around)
+        definition, fed = node.definition, fed_inputs(node, around)
         found: dict[str, _Passed] = {}
         for name, value in given.items():
             if name not in definition.ins:
@@ -464,7 +464,7 @@ def _takes_config(op: Any) -> bool:
     return op.config_schema is not None or op.config_fn is not None
 
 
-def _fed(node: Node, around: Collection[str]) -> frozenset[str]:
+def fed_inputs(node: Node, around: Collection[str]) -> frozenset[str]:
     """Inputs of a node that something feeds; ``around``: those of the graph that it is in."""
     return frozenset(name for name, wire in node.wires.items() if _feeds(wire, around))
 

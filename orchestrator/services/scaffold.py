@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from opgrid.config.schema import ABSENT, Field
 from opgrid.definitions.composition import Node
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.run_config import fed_inputs
 
 
 def scaffold(job: JobDefinition, required_only: bool = False) -> dict[str, Any]:
@@ -20,7 +22,7 @@ def scaffold(job: JobDefinition, required_only: bool = False) -> dict[str, Any]:
         found = {} if field is None else _value(field, required_only)
         return found if isinstance(found, dict) else {}
     made = {
-        "ops": _ops(job.graph, required_only, own.get("ops") or {}),
+        "ops": _ops(job.graph, required_only, own.get("ops") or {}, job.graph.ins),
         "resources": _configs(
             {key: each.config_field for key, each in job.resource_defs.items()},
             required_only,
@@ -38,30 +40,34 @@ def scaffold(job: JobDefinition, required_only: bool = False) -> dict[str, Any]:
     return {key: value for key, value in {**made, "inputs": inputs}.items() if value}
 
 
-def _ops(graph: GraphDefinition, required_only: bool, own: dict[str, Any]) -> dict[str, Any]:
+def _ops(graph: GraphDefinition, required_only: bool, own: dict[str, Any], fed: Collection[str]) -> dict[str, Any]:
+    """``fed``: inputs of the graph that something feeds."""
     found: dict[str, Any] = {}
     for name, node in graph.nodes.items():
         definition: Any = node.definition
         mine = own.get(name) or {}
         if node.is_graph and definition.config is None:
-            inner = _ops(definition, required_only, mine.get("ops") or {})
-            if inner:
-                found[name] = {"ops": inner}
+            brought = mine.get("inputs") or {}
+            inner = _ops(definition, required_only, mine.get("ops") or {}, {*fed_inputs(node, fed), *brought})
+            shown = {"ops": inner, "inputs": {} if required_only else brought}
+            if any(shown.values()):
+                found[name] = {key: value for key, value in shown.items() if value}
             continue
         entry = _entry(definition.config_field, required_only, mine) or {}
-        inputs = {} if node.is_graph else _inputs(node, required_only, mine.get("inputs") or {})
+        inputs = {} if node.is_graph else _inputs(node, required_only, mine.get("inputs") or {}, fed)
         if entry or inputs:
             found[name] = {**entry, **({"inputs": inputs} if inputs else {})}
     return found
 
 
-def _inputs(node: Node, required_only: bool, own: dict[str, Any]) -> dict[str, Any]:
-    """Those of an op that nothing feeds."""
+def _inputs(node: Node, required_only: bool, own: dict[str, Any], fed: Collection[str]) -> dict[str, Any]:
+    """Those of an op that nothing feeds; ``fed``: inputs of the graph around it that something feeds."""
     op: Any = node.definition
+    there = {*fed_inputs(node, fed), *own}
     unfed = {
         info.name: "<value>" if info.loadable else {"value": "<value>"}
         for info in op.info.inputs
-        if not (info.name in node.wires or info.nothing or info.has_default or info.managed or info.name in own)
+        if not (info.name in there or info.nothing or info.has_default or info.managed)
     }
     return unfed if required_only else {**unfed, **own}
 

@@ -111,6 +111,38 @@ def test_inputs_that_nothing_feeds_are_asked_for() -> None:
     assert scaffold(takes)["ops"]["brought"] == {"inputs": {"given": {"value": "<value>"}, "number": 7}}
 
 
+def test_inputs_are_asked_for_where_the_graph_around_passes_on_what_nothing_feeds() -> None:
+    @op
+    def take(number: int, more: int = 1) -> int:
+        return number
+
+    @op
+    def one() -> int:
+        return 1
+
+    @graph
+    def passes(number: int) -> int:
+        return take(number)
+
+    @graph
+    def around(number: int) -> int:
+        return passes(number)
+
+    @job(config={"ops": {"brought": {"inputs": {"number": 7}}}})
+    def takes(top: int) -> None:
+        around()
+        around.alias("brought")()
+        around.alias("fed")(one())
+        around.alias("of_the_job")(top)
+
+    asked = scaffold(takes, required_only=True)
+    assert asked == {
+        "ops": {"around": {"ops": {"passes": {"ops": {"take": {"inputs": {"number": "<value>"}}}}}}},
+        "inputs": {"top": "<value>"},
+    }
+    assert scaffold(takes)["ops"]["brought"] == {"inputs": {"number": 7}}
+
+
 def test_a_mapping_stands_for_all() -> None:
     class Simple(Config):
         url: str
