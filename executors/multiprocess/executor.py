@@ -204,12 +204,14 @@ class MultiprocessExecutor(Executor):
     # ---- children ----------------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        """Give those something to do that have little; start processes where there is work for more."""
+        """Give those something to do that have little, a fair share each; start processes where there is more of it."""
+        shares = self._most
         for child in sorted(self._children, key=lambda child: len(child.doing)):
             if not self._waiting:
                 return
             if child.ready and child.reason is None and not child.asked_back and child.ahead < _BATCH / 2:
-                self._give(child)
+                self._give(child, -(-len(self._waiting) // shares))
+                shares -= 1
         starting = sum(1 for child in self._children if not child.ready)
         for _ in range(min(len(self._waiting) - starting, self._most - len(self._children))):
             self._start()
@@ -224,13 +226,10 @@ class MultiprocessExecutor(Executor):
     def _entry(self, run: RunBrief, wanted: frames.Do) -> Entry:
         return Entry(-wanted.task.priority, next(self._order), run, wanted, inf)
 
-    def _next_batch(self, child: Process) -> list[Entry]:
-        """What comes first, with as much of what follows in the same run as is known to be quick, and a fair share of
-        it.
-        """
-        fair = len(self._waiting) // self._most + 1
+    def _next_batch(self, child: Process, most: int) -> list[Entry]:
+        """What comes first, with as much of what follows in the same run as is known to be quick."""
         ahead, batch = child.ahead, list[Entry]()
-        while self._waiting and len(batch) < fair:
+        while self._waiting and len(batch) < most:
             expected = self._expected(self._waiting[0])
             if (batch or child.doing) and ahead + expected > _BATCH:
                 break
@@ -263,8 +262,8 @@ class MultiprocessExecutor(Executor):
         except ConnectionError:
             pass  # it died already: its end is heard like any other
 
-    def _give(self, child: Process) -> None:
-        batch = self._next_batch(child)
+    def _give(self, child: Process, most: int) -> None:
+        batch = self._next_batch(child, most)
         if not batch:
             return
         idle = not child.doing

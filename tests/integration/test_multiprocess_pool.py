@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from executors.multiprocess import MultiprocessExecutor, frames
@@ -74,8 +75,8 @@ def test_what_is_ready_is_given_away_before_further_processes_start(tmp_path: Pa
             done.append("start")
             super()._start(fork)
 
-        def _give(self, child: Process) -> None:
-            super()._give(child)
+        def _give(self, child: Process, most: int) -> None:
+            super()._give(child, most)
             if child.doing:
                 done.append("give")
 
@@ -248,22 +249,43 @@ def test_steps_behind_one_that_turns_out_long_go_to_another_process(run: Convers
     assert sorted(begun(tmp_path)) == sorted(["vary[first]", long.step, *(task.step for task in others)])
 
 
-def test_steps_of_one_op_are_given_together_whatever_their_names(
-    one: Conversation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one.run("five", op="five")
-    orders: list[bytes] = []
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The steps that processes were given, by message."""
+    orders: list[list[str]] = []
     send = frames.send
 
     def sent(to: socket.socket, kind: bytes, payload: bytes = b"") -> None:
-        orders.extend([payload] if kind == frames.DO else [])
+        if kind == frames.DO:
+            orders.append([each.task.step for each in msgspec.json.decode(payload, type=list[frames.Do])])
         send(to, kind, payload)
 
     monkeypatch.setattr(frames, "send", sent)
+    return orders
+
+
+def test_steps_of_one_op_are_given_together_whatever_their_names(one: Conversation, orders: list[list[str]]) -> None:
+    one.run("five", op="five")
+    orders.clear()
     tasks = [one.task(node, op="five") for node in ("other_five", "third_five")]
     one.submit(*tasks)
     assert all(isinstance(one.end_of(task), StepSucceeded) for task in tasks)
     assert len(orders) == 1
+
+
+def test_quick_steps_are_shared_out_evenly(
+    pool: MultiprocessExecutor, run: Conversation, orders: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.run("vary", step="vary[first]")
+    while len(set(pids(run))) < 2:
+        for task in [run.start("pause", step=f"pause[{len(run.events)}-{number}]") for number in range(2)]:
+            run.end_of(task)
+    eventually(lambda: not any(child.doing for child in pool._children), run)  # their hooks, too
+    orders.clear()
+    monkeypatch.setattr("executors.multiprocess.executor._BATCH", 10.0)  # however slow this machine is just now
+    for task in vary(run, "1", "2", "3", "4"):
+        run.end_of(task)
+    assert orders == [["vary[1]", "vary[2]"], ["vary[3]", "vary[4]"]]
 
 
 def test_a_process_that_dies_costs_no_other_step_that_it_was_given(one: Conversation, tmp_path: Path) -> None:
