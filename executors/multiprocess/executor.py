@@ -50,6 +50,8 @@ _OVERHEAD: Final = 0.0002
 _HELD_UP: Final = 0.05
 #: Seconds that events may wait for others while all processes have enough to do: the caller commits once for all.
 _LINGER: Final = 0.004
+#: Seconds of work left with which all are as good as through.
+_NEARLY: Final = 0.001
 _HOST: Final = socket.gethostname()
 
 _encode = msgspec.json.Encoder().encode
@@ -133,8 +135,9 @@ class MultiprocessExecutor(Executor):
             now = time.monotonic()
             rung = self._listen(0.0 if self._events else max(0.0, min(until, self._next_alarm()) - now))
             self._dispatch()
-            if self._events and not rung and self._all_have_more():
-                select.select([self._bell, self._idle_bell], [], [], _LINGER)
+            told = time.monotonic()
+            while self._events and not rung and (seconds := self._worth_waiting(told)) > 0:
+                select.select([self._bell, self._idle_bell], [], [], seconds)
                 rung = self._listen(0.0)
                 self._dispatch()
             if self._events or rung or time.monotonic() >= until:
@@ -245,9 +248,14 @@ class MultiprocessExecutor(Executor):
         alone = entry.wanted.after is not None or task.timeout is not None
         return inf if alone else self._seconds.get(_kind_of(entry.run, task), inf) + _OVERHEAD
 
-    def _all_have_more(self) -> bool:
-        """Each process that there may be is busy with one thing and has another to go on with."""
-        return len(self._children) == self._most and all(len(child.doing) > 1 for child in self._children)
+    def _worth_waiting(self, since: float) -> float:
+        """Seconds for which events that are there since then may wait for others."""
+        busy = [child for child in self._children if child.doing]
+        left, passed = max((child.ahead for child in busy), default=0.0), time.monotonic() - since
+        if left <= _NEARLY:
+            return min(left, _LINGER + _NEARLY - passed)
+        all_have_more = len(busy) == self._most and all(len(child.doing) > 1 for child in busy)
+        return _LINGER - passed if all_have_more else 0.0
 
     def _start(self, fork: bool = True) -> None:
         child = Process(self._idle_bell.hand, self._nursery if fork else None)

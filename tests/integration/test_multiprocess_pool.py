@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -273,19 +274,36 @@ def test_steps_of_one_op_are_given_together_whatever_their_names(one: Conversati
     assert len(orders) == 1
 
 
-def test_quick_steps_are_shared_out_evenly(
-    pool: MultiprocessExecutor, run: Conversation, orders: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def two(pool: MultiprocessExecutor, run: Conversation, monkeypatch: pytest.MonkeyPatch) -> Conversation:
+    """A pool of two processes that are idle and know that ``vary`` is quick, however slow this machine is just now."""
     run.run("vary", step="vary[first]")
     while len(set(pids(run))) < 2:
         for task in [run.start("pause", step=f"pause[{len(run.events)}-{number}]") for number in range(2)]:
             run.end_of(task)
     eventually(lambda: not any(child.doing for child in pool._children), run)  # their hooks, too
-    orders.clear()
-    monkeypatch.setattr("executors.multiprocess.executor._BATCH", 10.0)  # however slow this machine is just now
-    for task in vary(run, "1", "2", "3", "4"):
-        run.end_of(task)
+    monkeypatch.setattr("executors.multiprocess.executor._BATCH", 10.0)
+    return run
+
+
+def test_quick_steps_are_shared_out_evenly(two: Conversation, orders: list[list[str]]) -> None:
+    for task in vary(two, "1", "2", "3", "4"):
+        two.end_of(task)
     assert orders == [["vary[1]", "vary[2]"], ["vary[3]", "vary[4]"]]
+
+
+def test_what_is_told_waits_for_those_that_are_nearly_through(
+    two: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executors.multiprocess.executor._NEARLY", 10.0)
+    go_on = threading.Timer(0.3, (tmp_path / "go-on").touch)
+    go_on.start()
+    quick, long = vary(two, "quick", "long")
+    ended: list[str] = []
+    while not ended:
+        ended = [event.step for event in two.poll(10.0) if isinstance(event, StepSucceeded)]
+    go_on.join()
+    assert ended == [quick.step, long.step]
 
 
 def test_a_process_that_dies_costs_no_other_step_that_it_was_given(one: Conversation, tmp_path: Path) -> None:
