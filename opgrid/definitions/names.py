@@ -81,6 +81,8 @@ def _plain(text: str) -> str:
 
 def check_mapping_key(key: object) -> str:
     """Mapping keys become parts of step keys, so the rule of names holds for them; no word is reserved."""
+    if type(key) is str and len(key) <= LONGEST_VALUE and _NAME.match(key):
+        return key  # as nearly all are
     if not isinstance(key, str):
         raise InvalidDefinitionError(
             f"The mapping key of a DynamicOutput has to be a string, not a {type(key).__name__}: {key!r}. Use str(...)."

@@ -98,7 +98,7 @@ def parcel_key(run_id: str, parcel: str) -> str:
 class Parcel:
     """On its way; for one run."""
 
-    __slots__ = ("_ring", "entries", "key", "name", "run_id", "seconds", "size")
+    __slots__ = ("_ring", "entries", "is_full", "key", "name", "run_id", "seconds", "size")
 
     def __init__(self, run_id: str, seconds: int, ring: KeyRing) -> None:
         self.run_id = run_id
@@ -107,17 +107,16 @@ class Parcel:
         self.key = parcel_key(run_id, self.name)
         self.entries: list[Entry] = []
         self.size = 0  #: of the values
+        self.is_full = False
         self._ring = ring
-
-    @property
-    def is_full(self) -> bool:
-        return self.size >= FULL or len(self.entries) >= MANY
 
     def add(self, entry: Entry) -> int:
         """Its place."""
+        place = len(self.entries)
         self.entries.append(entry)
         self.size += len(entry.body)
-        return len(self.entries) - 1
+        self.is_full = self.size >= FULL or place + 1 >= MANY
+        return place
 
     def sealed(self) -> bytes:
         return sealed(self.entries, self.run_id, self.name, self._ring)

@@ -89,7 +89,8 @@ class Packed:
 def plain(value: object, how: Serializer) -> Plain:
     segments = how.dumps(value)
     if len(segments) == 1:  # as nearly all have
-        size = _length(segments[0])
+        first = segments[0]
+        size = len(first) if type(first) is bytes else _length(first)
         return Plain(how.name, segments, size, [size])
     lengths = [_length(segment) for segment in segments]
     body = list(_laid_out(segments, lengths))
@@ -98,7 +99,7 @@ def plain(value: object, how: Serializer) -> Plain:
 
 def again(how: str, body: Segment, lengths: Sequence[int]) -> Any:
     """The value; for bytes that never left this process."""
-    return serializer(how).loads(_segments(body, lengths))
+    return serializer(how).loads([body] if len(lengths) == 1 else _segments(body, lengths))
 
 
 def pack(plain: Plain, ref: OutputRef, ring: KeyRing, compress: bool = False) -> Packed:

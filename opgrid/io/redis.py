@@ -87,6 +87,8 @@ class RedisStore(IOManager):
         self.ttl = ttl or whole_number("OPGRID_IO_TTL", TTL)
         self.max_bytes = max_bytes or whole_number("OPGRID_IO_MAX_BYTES", LARGEST)
         self.patience = whole_number("OPGRID_IO_PATIENCE", PATIENCE)
+        #: Bytes above which a value does not go to Redis.
+        self._most = self.max_bytes if self.spill_to is None else min(self.max_bytes, self.spill_above)
         self._nearby = nearby()
         self._recent = _Recent()
         self._parcels = Parcels()
@@ -109,7 +111,7 @@ class RedisStore(IOManager):
         if self.compress is not None:
             return self.compress
         url = self.url or context.io.broker_url
-        return not (url and LEAST <= value.size <= self._least_limit() and _is_here(url))
+        return not (url and LEAST <= value.size <= self._most and _is_here(url))
 
     def _store(self, context: OutputContext, ref: OutputRef, value: Plain, packed: Packed) -> None:
         if self.spill_to is not None and packed.size > self.spill_above:
@@ -187,7 +189,7 @@ class RedisStore(IOManager):
         """Whether it goes with others, which the process that runs the step writes before the step is reported."""
         io = context.io
         pending = io.pending
-        if pending is None or self.url not in (None, io.broker_url) or value.size > self._least_limit():
+        if pending is None or self.url not in (None, io.broker_url) or value.size > self._most:
             return False
         entry = Entry.of(ref, value.how, value.lengths, value.body)
         found = pending.add(ref.run_id, self.ttl, io.keys, entry)
@@ -201,9 +203,6 @@ class RedisStore(IOManager):
             self._parcels.keep(parcel.key, parcel.entries)
         context.manifest = {"size": value.size, "in": parcel.name, "at": at}
         return True
-
-    def _least_limit(self) -> int:
-        return self.max_bytes if self.spill_to is None else min(self.max_bytes, self.spill_above)
 
     def _from_parcel(self, context: InputContext, ref: OutputRef, place: Place) -> Any:
         key = parcel_key(ref.run_id, place.parcel)
@@ -259,12 +258,14 @@ class RedisStore(IOManager):
     def to_fetch(self, refs: Iterable[OutputRef]) -> Iterator[str]:
         """Keys of small values that this process does not have, each once, for who can read many at once."""
         found: set[str] = set()
+        last: tuple[str, str] | None = None
         for ref in refs:
             parcel = parcel_of(ref)
             if parcel is not None:
-                key = parcel_key(ref.run_id, parcel)
-                if key in found:
+                if last == (parcel, ref.run_id):  # as with nearly all of a fan-out
                     continue
+                last = parcel, ref.run_id
+                key = parcel_key(ref.run_id, parcel)
                 is_here = self._parcels.find(key) is not None
             elif isinstance(ref.manifest, dict) and ref.manifest.get("chunks") == 1 and _size_of(ref) <= _CACHED_BYTES:
                 key = key_of(ref)

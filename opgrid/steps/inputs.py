@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, assert_never
 
@@ -20,6 +20,7 @@ from opgrid.contracts.tasks import (
     Stored,
 )
 from opgrid.errors import ExecutionLoadInputError, InvariantViolationError, OpGridError, OutputGone, PayloadDamaged
+from opgrid.ids import node_of
 from opgrid.io.kept import batches
 from opgrid.io.manager import ReadsAhead
 from opgrid.steps.attempt import Attempt
@@ -81,7 +82,7 @@ def _gathered(attempt: Attempt, name: str, refs: Sequence[OutputRef]) -> list[An
     gone: list[OutputRef] = []
     reason = ""
     for batch in batches(refs, _TOGETHER):
-        ways = [None if ref.manifest is None else reading(attempt, name, ref) for ref in batch]
+        ways = list(_ways(attempt, name, batch))
         at_hand = _read_ahead(attempt, batch, ways)
         for place, (ref, how) in enumerate(zip(batch, ways, strict=True)):
             if how is None:
@@ -99,6 +100,19 @@ def _gathered(attempt: Attempt, name: str, refs: Sequence[OutputRef]) -> list[An
     if gone:
         raise InputsGone(gone, reason)
     return values
+
+
+def _ways(attempt: Attempt, name: str, refs: Iterable[OutputRef]) -> Iterator[Read | None]:
+    """How each is read; None where there is nothing to read."""
+    how, last = None, None
+    for ref in refs:
+        if ref.manifest is None:
+            yield None
+            continue
+        source = node_of(ref.step), ref.output
+        if source != last:  # those of a fan-out are read alike
+            how, last = reading(attempt, name, ref), source
+        yield how
 
 
 def _read_ahead(attempt: Attempt, refs: Sequence[OutputRef], ways: Sequence[Read | None]) -> dict[int, Any]:

@@ -278,13 +278,15 @@ class Instances:
                 made.extend(members)
                 if spec.key in self._gated:
                     self._open(self._gate(spec.key, maker.keys), members, ready)
-        ready.extend(step for step in made if not step.missing and not step.done)
-        for step in made:
-            if step.blocked:
-                self._block([step], ready)
-        for step in made:
-            if step.done:
-                self._expand(step, ready)
+        ready.extend([step for step in made if not step.missing and step.status is StepStatus.PENDING])
+        if self._rules:
+            for step in made:
+                if step.blocked:
+                    self._block([step], ready)
+        if self._known:
+            for step in made:
+                if step.done:
+                    self._expand(step, ready)
 
     def _own_wires(self, spec: StepSpec, keys: Keys) -> list[_Wire]:
         """What its instances over a fan-out, whose maker has these keys, may have to wait for: without what all of
@@ -299,7 +301,7 @@ class Instances:
 
     def _open(self, gate: Gate, members: list[Step], ready: list[Step]) -> None:
         gate.made, gate.members = True, members
-        gate.remaining = sum(not step.done for step in members)
+        gate.remaining = sum(not step.done for step in members) if self._known else len(members)
         for step in members:
             step.gate = gate
         if not gate.remaining:

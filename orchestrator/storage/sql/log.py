@@ -39,6 +39,7 @@ from orchestrator.storage.sql.tables import events, runs
 #: other event has a row of its own, for it is looked for in all runs.
 _AS_WELL = EngineNote, HookCompleted, HookSkipped, StepDispatched, StepSkipped, StepStarted, StepSucceeded
 _TOGETHER: Final = ROUTINE.union(_AS_WELL)
+_SHARES: Final = _TOGETHER | {Told}  #: but the end of a step with so many outputs that it would be too long
 #: Events of a row, at most: by as many, PostgreSQL counts on for each row (migration 0007).
 MOST: Final = STRIDE
 #: Characters of a row of several events, about: who wants one of them reads all.
@@ -65,10 +66,11 @@ def rows_of(run_id: RunId, told: Sequence[Report]) -> Iterator[Row]:
     for report in told:
         kind = type(report)
         count = report.count if kind is Told else 1  # type: ignore[union-attr]
-        if together and (held + count > MOST or (kind is not Told and kind not in _TOGETHER)):
+        alone = kind not in _SHARES or (kind is StepSucceeded and len(report.outputs) > MOST)  # type: ignore[union-attr]
+        if together and (alone or held + count > MOST):
             yield from _rows(run_id, together, held)
             together, held = [], 0
-        if kind is Told or kind in _TOGETHER:
+        if not alone:
             together.append(report)
             held += count
         else:

@@ -24,7 +24,8 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.compact import LONG
-from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage, StepDispatched
+from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage, StepDispatched, StepSucceeded
+from opgrid.contracts.tasks import OutputRef
 from opgrid.contracts.wire import decode_events, encode_event
 from opgrid.errors import DatabaseUnreachable, DatabaseUnusable, EventLogInvalidForRun, SettingsError, ValueRefused
 from opgrid.ids import RunId, StepKey
@@ -304,6 +305,22 @@ def test_a_long_event_is_compressed_in_a_row_of_its_own(database_url: str) -> No
     several = "SEVERAL", None
     assert [(each.type, each.step) for each in found] == [("LOG_MESSAGE", "s"), several, ("LOG_MESSAGE", "s"), several]
     assert [(bool(each.body), each.holds) for each in found] == [(False, 1), (True, 3), (False, 1), (True, 4)]
+
+
+def test_the_end_of_a_large_fan_out_is_in_a_row_of_its_own(database_url: str) -> None:
+    run, step = RunId("r"), StepKey("s")
+    refs = [OutputRef(run, step, mapping_key=str(number)) for number in range(MOST + 1)]
+    few, many = (
+        StepSucceeded(run_id=run, at=1.0, step=step, attempt=1, outputs=tuple(refs[:count]))
+        for count in (MOST, MOST + 1)
+    )
+    with closing(SqlStore(database_url)) as store:
+        with store.turn() as turn:
+            turn.append(run, [*lines(3), few, many, *lines(4)])
+        with store._engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT type, step, holds FROM events ORDER BY id").all()
+        assert [event for _, event in store.events("r")] == [*lines(3), few, many, *lines(4)]
+    assert [tuple(each) for each in found] == [("SEVERAL", None, 4), ("STEP_SUCCESS", "s", 1), ("SEVERAL", None, 4)]
 
 
 def test_letters_of_any_language_are_found_in_either_case(database_url: str) -> None:
