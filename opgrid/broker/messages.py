@@ -127,14 +127,14 @@ class Label(NamedTuple):
 
 
 def label(job: str, tasks: Sequence[StepTask]) -> Label:
-    """Names carry no mapping keys: they become labels of metrics."""
+    """Names carry no mapping keys, and not how many steps there are: they become labels of metrics."""
     first = tasks[0]
     others = sum(1 + len(task.then) for task in tasks) - 1
     more = f"+{others}" if others else ""
     op, _ = split_step_key(first.step)
     return Label(
         f"{first.run_id[:8]}.{first.step}.{first.attempt}{more}",
-        f"{job}.{op}{more}",
+        f"{job}.{op}",
         f"run={first.run_id} step={first.step}{more} try={first.attempt}",
     )
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from celery import Celery
 from kombu import Queue
@@ -76,6 +77,12 @@ def test_a_message_is_small_and_readable_in_flower() -> None:
     assert (headers["id"], headers["shadow"]) == ("01234567.clean[k1].2", "job.clean")
     assert headers["argsrepr"] == f"run={RUN} step=clean[k1] try=2"
     assert len(json.dumps(message)) < 2048
+
+
+def test_how_many_steps_a_message_has_makes_no_names_in_flower() -> None:
+    assert label("job", [task("clean[k1]")]).name == label("job", [task(f"clean[k{n}]") for n in range(3)]).name
+    shown = label("job", [task("clean[k1]"), msgspec.structs.replace(task("clean[k2]"), then=(task("store[k2]"),))])
+    assert shown == ("01234567.clean[k1].2+2", "job.clean", f"run={RUN} step=clean[k1]+2 try=2")
 
 
 def test_higher_priorities_are_served_first() -> None:
