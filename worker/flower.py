@@ -6,12 +6,18 @@ import os
 import secrets
 import sys
 from contextlib import closing
+from typing import Final
 
 import click
 
 from opgrid.broker.connection import broker_url, connect, reaching
 from opgrid.broker.keys import Keys
 from opgrid.errors import SettingsError
+
+#: What is said here is read nowhere else; a Kubernetes service that is called flower sets the port to an address.
+_SAID_HERE: Final = frozenset(
+    f"FLOWER_{name}" for name in ("ADDRESS", "BASIC_AUTH", "PORT", "READ_ONLY", "UNAUTHENTICATED_API", "URL_PREFIX")
+)
 
 
 @click.command()
@@ -32,12 +38,12 @@ def flower(broker: str | None, address: str, port: int, url_prefix: str, user: s
     shown = password or secrets.token_urlsafe(12)
     if password is None:
         click.echo(f"Flower: http://{address}:{port}{url_prefix}  user {user}  password {shown}", err=True)
-    environ = {name: value for name, value in os.environ.items() if name != "FLOWER_UNAUTHENTICATED_API"}
+    environ = {name: value for name, value in os.environ.items() if name not in _SAID_HERE}
     environ |= {
         "OPGRID_BROKER_URL": url,
         "FLOWER_BASIC_AUTH": f"{user}:{shown}",
     }  # not an argument: those are listed
-    command = [sys.executable, "-P", "-m", "celery", "-A", "worker.flower_app", "flower"]
+    command = [sys.executable, "-P", "-m", "worker.flower_app", "flower"]
     command += ["--read_only", f"--address={address}", f"--port={port}"]
     command += [f"--url_prefix={url_prefix}"] if url_prefix else []
     os.execve(sys.executable, command, environ)
