@@ -36,8 +36,10 @@ def flower(broker: str | None, address: str, port: int, url_prefix: str, user: s
     with closing(connect(url, "flower")) as client, reaching(url):
         client.ping()
     shown = password or secrets.token_urlsafe(12)
+    prefix = url_prefix.strip("/")
     if password is None:
-        click.echo(f"Flower: http://{address}:{port}{url_prefix}  user {user}  password {shown}", err=True)
+        place = f"http://{address}:{port}/{prefix}/" if prefix else f"http://{address}:{port}"
+        click.echo(f"Flower: {place}  user {user}  password {shown}", err=True)
     environ = {name: value for name, value in os.environ.items() if name not in _SAID_HERE}
     environ |= {
         "OPGRID_BROKER_URL": url,
@@ -45,5 +47,5 @@ def flower(broker: str | None, address: str, port: int, url_prefix: str, user: s
     }  # not an argument: those are listed
     command = [sys.executable, "-P", "-m", "worker.flower_app", "flower"]
     command += ["--read_only", f"--address={address}", f"--port={port}"]
-    command += [f"--url_prefix={url_prefix}"] if url_prefix else []
+    command += [f"--url_prefix={prefix}"] if prefix else []
     os.execve(sys.executable, command, environ)

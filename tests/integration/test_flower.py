@@ -68,6 +68,12 @@ def test_flower_asks_for_its_password_and_changes_nothing(redis_url: str) -> Non
         assert status(f"{place}/api/worker/shutdown/someone", password, "POST") in (403, 404)
 
 
+def test_it_is_where_it_says_behind_a_proxy(redis_url: str) -> None:
+    with started(redis_url, "--url-prefix", "flower") as (place, password):
+        assert place.endswith("/flower/")
+        assert status(place, password) == status(f"{place}tasks", password) == 200
+
+
 def test_it_starts_among_strangers(redis_url: str, tmp_path: Path) -> None:
     """A folder with a ``worker`` of its own; and Kubernetes, where a service is called flower."""
     (tmp_path / "worker.py").write_text("raise AssertionError('a stranger')\n")
