@@ -36,14 +36,17 @@ def flower(broker: str | None, address: str, port: int, url_prefix: str, user: s
     with closing(connect(url, "flower")) as client, reaching(url):
         client.ping()
     shown = password or secrets.token_urlsafe(12)
+    credentials = f"{user}:{shown}"
+    if "," in credentials or not credentials.isascii():  # what stands between commas would do, each for itself
+        raise SettingsError("User and password of Flower can have no commas, and only ASCII characters. Choose others.")
     prefix = url_prefix.strip("/")
-    if password is None:
+    if not password:
         place = f"http://{address}:{port}/{prefix}/" if prefix else f"http://{address}:{port}"
         click.echo(f"Flower: {place}  user {user}  password {shown}", err=True)
     environ = {name: value for name, value in os.environ.items() if name not in _SAID_HERE}
     environ |= {
         "OPGRID_BROKER_URL": url,
-        "FLOWER_BASIC_AUTH": f"{user}:{shown}",
+        "FLOWER_BASIC_AUTH": credentials,
     }  # not an argument: those are listed
     command = [sys.executable, "-P", "-m", "worker.flower_app", "flower"]
     command += ["--read_only", f"--address={address}", f"--port={port}"]

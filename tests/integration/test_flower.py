@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.integration.service import free_port
 
 
@@ -79,3 +81,12 @@ def test_it_starts_among_strangers(redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text("raise AssertionError('a stranger')\n")
     with started(redis_url, cwd=tmp_path, FLOWER_PORT="tcp://10.1.2.3:5555") as (place, password):
         assert status(place, password) == 200
+
+
+@pytest.mark.parametrize("password", ["a,b", "gr\xfcn"])
+def test_a_password_that_flower_would_take_for_others_is_refused(password: str, redis_url: str) -> None:
+    command = [sys.executable, "-P", "-m", "opgrid", "flower", "--broker", redis_url, "--port", str(free_port())]
+    ended = subprocess.run([*command, "--password", password], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert "can have no commas" in ended.stderr
+    assert password not in ended.stderr
