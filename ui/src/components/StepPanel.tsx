@@ -3,6 +3,7 @@ import { ActionIcon, Anchor, Group, Text } from "@mantine/core";
 import { useQuery } from "urql";
 import { type DagsterEventType, RunLogsDocument } from "../api/gql";
 import { useChanges } from "../api/live";
+import { tasksOfRunOn } from "../lib/flower";
 import { look } from "../lib/status";
 import type { PlannedStep, StepTimes } from "../lib/steps";
 import { clock, duration } from "../lib/time";
@@ -43,7 +44,7 @@ export function StepPanel({
   const shown = values.events;
   const flower = useShell()?.instance.flowerUrl;
   const last = step?.spans.at(-1);
-  const isOnCelery = last?.[5]?.includes("@");
+  const worker = last?.[5]?.includes("@") ? last[5] : null;
   return (
     <aside className="panel" aria-label={`Step ${stepKey}`} style={{ maxHeight: 480, overflow: "auto" }}>
       <header style={{ position: "sticky", top: 0, zIndex: 1 }}>
@@ -60,10 +61,11 @@ export function StepPanel({
               op {planned.op}
             </Text>
           )}
-          {flower && isOnCelery && last && (
+          {flower && worker && (
             <Anchor
               size="sm"
-              href={`${flower.replace(/\/$/, "")}/task/${runId.slice(0, 8)}.${encodeURIComponent(stepKey)}.${last[0]}`}
+              href={tasksOfRunOn(flower, runId, worker)}
+              title={`Messages of this run that ${worker} got`}
               target="_blank"
               rel="noreferrer"
             >

@@ -35,6 +35,7 @@ import { useMessages } from "../components/Messages";
 import { usePermission, useShell } from "../components/Shell";
 import { StepPanel } from "../components/StepPanel";
 import { write } from "../lib/filter";
+import { tasksOfRun } from "../lib/flower";
 import { refusal } from "../lib/results";
 import { isFinal, look, worst } from "../lib/status";
 import { bounds, countBy, merge, type Plan, pendingOf, rowsOf, type StepTimes } from "../lib/steps";
@@ -567,9 +568,14 @@ function Actions({ run, chosen }: { run: RunData; chosen: string | null }) {
 function FlowerLink({ run }: { run: RunData }) {
   const flower = useShell()?.instance.flowerUrl;
   if (!flower || run.executor !== "celery") return null;
-  const url = `${flower.replace(/\/$/, "")}/tasks?search=${encodeURIComponent(run.runId.slice(0, 8))}`;
   return (
-    <Menu.Item component="a" href={url} target="_blank" rel="noreferrer" leftSection={<Icon name="external" />}>
+    <Menu.Item
+      component="a"
+      href={tasksOfRun(flower, run.runId)}
+      target="_blank"
+      rel="noreferrer"
+      leftSection={<Icon name="external" />}
+    >
       Tasks in Flower
     </Menu.Item>
   );

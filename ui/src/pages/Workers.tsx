@@ -5,6 +5,7 @@ import { WorkersDocument } from "../api/gql";
 import { useLive } from "../api/live";
 import { Empty, PageTitle, Problem, RunLink, Took, useNow, Waiting, When } from "../components/Bits";
 import { Icon } from "../components/Icons";
+import { home } from "../lib/flower";
 import { duration } from "../lib/time";
 
 export function Workers() {
@@ -25,7 +26,7 @@ export function Workers() {
         }
       >
         {instance.flowerUrl && (
-          <a href={instance.flowerUrl} target="_blank" rel="noreferrer">
+          <a href={home(instance.flowerUrl)} target="_blank" rel="noreferrer">
             Flower <Icon name="external" style={{ verticalAlign: "text-bottom" }} />
           </a>
         )}
