@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
+from examples.stdlib_census.jobs import ReportConfig
 from opgrid.broker.connection import connect
 from opgrid.broker.embedded import find_server
 from tests.conftest import new_database
@@ -176,6 +177,14 @@ def test_each_service_is_tried_or_not_ours() -> None:
     tried = {"redis", "worker-1", "worker-2", "migrate", "orchestrator-1", "orchestrator-2", "daemon", "web", "flower"}
     assert set(_SERVICES) - tried == {"postgres"}
     assert "command" not in _SERVICES["postgres"]
+
+
+@pytest.mark.parametrize("name", ["worker-1", "worker-2"])
+def test_the_census_may_write_its_report_where_it_does_by_itself(name: str) -> None:
+    """The image is read-only, but for these."""
+    service = _SERVICES[name]
+    assert service["read_only"]
+    assert f"/code/{ReportConfig().output}:uid=10001,gid=10001" in service["tmpfs"]
 
 
 def test_the_workers_run_the_census(stack: dict[str, str], tmp_path: Path) -> None:
