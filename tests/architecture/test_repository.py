@@ -158,3 +158,14 @@ def pins(lock: str) -> dict[str, str]:
 def flat(groups: dict[str, list[Any]]) -> Iterator[str]:
     for lines in groups.values():
         yield from (line for line in lines if isinstance(line, str))
+
+
+def test_images_are_built_of_nothing_that_was_installed_or_built_here() -> None:
+    """COPY of a folder takes all of it, and would lay it over what the stages before have made."""
+    left_out = (ROOT / ".dockerignore").read_text().split()
+    assert {"**/node_modules", "**/__pycache__", "orchestrator/api/static/ui", ".env"} <= set(left_out)
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--ignored", "--exclude-from=.dockerignore"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert listed.stdout == ""
