@@ -24,12 +24,16 @@ HEALTH_CHECK_INTERVAL: Final = 5
 _FORMS: Final = "redis://host:6379/0, rediss://host:6379/0 or redis+socket:///path/to.sock?virtual_host=0"
 
 #: What redis-py raises when the server cannot be reached or cannot answer yet.
-UNREACHABLE: Final = (
+_UNREACHABLE: Final = (
     redis.ConnectionError,
     redis.TimeoutError,
     redis.exceptions.ReadOnlyError,
     redis.exceptions.OutOfMemoryError,
+    redis.exceptions.MasterDownError,
 )
+#: Codes for which redis-py has no class, or that stand within what a script says, of a server that is there and does
+#: not do now what it is asked: it cannot save, has too few replicas or another role, or runs a script.
+_NOT_NOW: Final = re.compile("(?:^|: |-)(?:MISCONF|NOREPLICAS|MASTERDOWN|READONLY|UNBLOCKED|BUSY|OOM) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,12 @@ def client_name(name: str) -> str:
     return quote(name, safe=string.punctuation)
 
 
+def is_unreachable(error: redis.RedisError) -> bool:
+    """Whether it is worth waiting: the server cannot be reached, or cannot do yet what it was asked."""
+    is_refused = isinstance(error, redis.ResponseError) and _NOT_NOW.search(str(error))
+    return isinstance(error, _UNREACHABLE) or bool(is_refused)
+
+
 @contextlib.contextmanager
 def reaching(url: str) -> Iterator[None]:
     """What redis-py raises, as BrokerUnreachable."""
@@ -157,7 +167,9 @@ def reaching(url: str) -> Iterator[None]:
         yield
     except redis.AuthenticationError as error:
         raise BrokerUnreachable(_shown(url), f"it refuses our login ({error})") from error
-    except UNREACHABLE as error:
+    except redis.RedisError as error:
+        if not is_unreachable(error):
+            raise
         raise BrokerUnreachable(_shown(url), str(error) or type(error).__name__) from error
 
 

@@ -278,14 +278,16 @@ class RedisStore(IOManager):
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """A Redis that is away for a while, or full, fails no step: what was begun is begun anew."""
-        from opgrid.broker.connection import UNREACHABLE
+        from redis import RedisError
+
+        from opgrid.broker.connection import is_unreachable
 
         until = time.monotonic() + self.patience
         while True:
             try:
                 return work()
-            except UNREACHABLE:
-                if time.monotonic() >= until:
+            except RedisError as error:
+                if not is_unreachable(error) or time.monotonic() >= until:
                     raise
                 time.sleep(_AGAIN)
 

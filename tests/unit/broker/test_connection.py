@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+import redis
 
+from opgrid.broker.calls import Calls
 from opgrid.broker.connection import BrokerAddress, check, connect, hide_password, reaching
 from opgrid.broker.embedded import EmbeddedRedis
+from opgrid.broker.scripts import Script
 from opgrid.errors import BrokerUnreachable, SettingsError
 
 
@@ -93,6 +100,85 @@ def test_an_evicting_server_is_refused() -> None:
         client.config_set("maxmemory-policy", "allkeys-lru")
         with pytest.raises(SettingsError, match=r"allkeys-lru.*noeviction"):
             check(client, server.url)
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    until = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < until, "it does not come about"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def that_follows_another(server: EmbeddedRedis, client: redis.Redis) -> Iterator[None]:
+    client.replicaof("127.0.0.1", "1")
+    yield
+    client.replicaof("NO", "ONE")
+
+
+@contextlib.contextmanager
+def that_cannot_save(server: EmbeddedRedis, client: redis.Redis) -> Iterator[None]:
+    (server.folder / "dump.rdb").mkdir()
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+    yield
+    client.config_set("stop-writes-on-bgsave-error", "no")
+
+
+@contextlib.contextmanager
+def that_lacks_replicas(server: EmbeddedRedis, client: redis.Redis) -> Iterator[None]:
+    client.config_set("min-replicas-to-write", 1)
+    yield
+    client.config_set("min-replicas-to-write", 0)
+
+
+@contextlib.contextmanager
+def that_runs_a_script(server: EmbeddedRedis, client: redis.Redis) -> Iterator[None]:
+    client.config_set("lua-time-limit", 1)
+    with ThreadPoolExecutor() as pool, connect(server.url) as busy:
+        running = pool.submit(busy.eval, "while true do end", 0)
+        eventually(lambda: is_busy(client))
+        yield
+        client.script_kill()
+        assert running.exception() is not None
+
+
+def is_busy(client: redis.Redis) -> bool:
+    try:
+        return not client.ping()
+    except redis.ResponseError as error:
+        return str(error).startswith("BUSY")
+
+
+@pytest.mark.parametrize("which", [that_follows_another, that_cannot_save, that_lacks_replicas, that_runs_a_script])
+def test_a_server_that_writes_nothing_for_a_while_counts_as_away(which: Any) -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as client:
+        calls, script = Calls(client), Script("return redis.call('SET', KEYS[1], ARGV[1])")
+        script(calls, ["k"], ["v"])
+
+        def in_a_pipeline() -> None:
+            pipe: Any = client.pipeline(transaction=False)
+            pipe.set("k", "v")
+            pipe.execute()
+
+        asked = [lambda: client.set("k", "v"), in_a_pipeline]
+        if which is not that_lacks_replicas:  # scripts write there all the same, before Redis 7
+            asked.append(lambda: script(calls, ["k"], ["v"]))
+        with which(server, client):
+            for ask in asked:
+                with pytest.raises(BrokerUnreachable, match=r"MISCONF|NOREPLICAS|BUSY|read only"), reaching(server.url):
+                    ask()
+        assert script(calls, ["k"], ["v"]) == b"OK"
+
+
+def test_what_a_server_will_never_do_is_no_reason_to_wait(redis_url: str) -> None:
+    with connect(redis_url) as client, reaching(redis_url):
+        client.set("k", "BUSY ")
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            client.lpush("k", "v")
+        with pytest.raises(redis.ResponseError, match="no such thing"):
+            client.eval("return redis.error_reply('no such thing')", 0)
 
 
 def test_a_database_that_the_server_does_not_have_is_refused() -> None:
