@@ -312,6 +312,13 @@ class BrokerUnreachable(ExecutorUnavailable):
         )
 
 
+class BrokerUnfit(BrokerUnreachable):
+    """Redis answers, and is in no state to be given steps."""
+
+    def describe(self) -> str:
+        return f"The broker at {self.url} is sent no steps: {self.problem}."
+
+
 class DatabaseUnreachable(OpGridError):
     """The database does not answer."""
 

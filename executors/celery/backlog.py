@@ -158,6 +158,9 @@ class Backlog:
     def of_run(self, run_id: RunId) -> list[Waiting]:
         return [each for runs in self._lines.values() for each in runs.get(run_id, ())]
 
+    def runs(self) -> set[RunId]:
+        return {run_id for run_id, _ in self._here}
+
     def by_queue(self) -> dict[str, int]:
         """How many steps wait for each."""
         found: dict[str, int] = {}

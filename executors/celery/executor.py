@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
@@ -33,6 +34,7 @@ from opgrid.broker.messages import (
 )
 from opgrid.broker.pace import Pace
 from opgrid.broker.protocol import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said, generation_of
+from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import (
     EngineNote,
     ErrorInfo,
@@ -48,7 +50,7 @@ from opgrid.contracts.tasks import Ended, RunBrief, StepTask
 from opgrid.contracts.told import Report
 from opgrid.contracts.wire import hash_of
 from opgrid.crash_points import reach
-from opgrid.errors import BrokerUnreachable, PayloadRejected
+from opgrid.errors import BrokerUnfit, BrokerUnreachable, PayloadRejected
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import expire_run, index_of
 from opgrid.io.keys import KeyRing
@@ -103,6 +105,8 @@ class CeleryExecutor(Executor):
         self._returned: list[Attempted] = []  #: by workers, and still to be taken back
         self._over: dict[tuple[RunId, StepKey], int] = {}  #: attempts that Redis says have ended, and no end was read
         self._blind_since: float | None = None
+        self._away, self._unfit = Trouble(_log), Trouble(_log)  #: of a broker that is away, or is to get no steps
+        self._told_to_wait: set[RunId] = set()  #: for a broker that may get steps again
         self._closed = False
         self._tail = Tail(self._protocol.client, keys.events(self.stream))
         self._woken = False
@@ -149,7 +153,8 @@ class CeleryExecutor(Executor):
                 self._backlog.put(Waiting(brief, content, task, line, now))
         for start in range(0, len(travelling), _BATCH):
             self._follow(brief, travelling[start : start + _BATCH])
-        self._dispatch()
+        with contextlib.suppress(BrokerUnfit):  # they are here, and can be canceled; ``poll`` says that they wait
+            self._dispatch()
         if not self._all_is_told:
             self._tell_what_waits(brief)
         self._is_submitting = False
@@ -301,8 +306,9 @@ class CeleryExecutor(Executor):
                 events = self._read(self._block(until))
                 self._see_again()
                 self._take_back()
-                self._send_more()
+                events += self._send_more()
                 self._tell_that_all_is_told()
+                self._away.is_not_seen("The broker is back")
             except BrokerUnreachable as error:
                 self._go_blind(error, until)
             if events or self._woken or time.monotonic() >= until:
@@ -341,15 +347,22 @@ class CeleryExecutor(Executor):
         task, known = self._flights.task(event.run_id, event.step), self._briefs.get(event.run_id)
         return None if task is None or known is None else kind_of(known.brief, task)
 
-    def _send_more(self) -> None:
-        if not len(self._backlog):
-            return
+    def _send_more(self) -> list[EngineNote]:
+        """What is to be told to runs that nothing is sent of."""
         try:
-            self._memory.mind()
-        except BrokerUnreachable as full:
-            _log.warning("%s", full)
-            return
-        self._dispatch()
+            if len(self._backlog):
+                self._memory.mind()
+                self._dispatch()
+        except BrokerUnfit as unfit:
+            self._unfit.is_there(str(unfit))
+            untold = self._backlog.runs() - self._told_to_wait
+            self._told_to_wait |= untold
+            now = time.time()
+            return [EngineNote(run_id=run_id, at=now, message=f"Steps wait. {unfit}") for run_id in sorted(untold)]
+        self._unfit.is_not_seen("Steps are sent again")
+        if not self._unfit:
+            self._told_to_wait.clear()
+        return []
 
     def _block(self, until: float) -> float:
         now = time.monotonic()
@@ -576,7 +589,7 @@ class CeleryExecutor(Executor):
         now = time.monotonic()
         if self._blind_since is None:
             self._blind_since = now
-            _log.warning("%s Waiting for it.", error)
+        self._away.is_there(f"{error} Waiting for it.")
         if now - self._blind_since > self.settings.outage_grace:
             raise error
         self._woken |= self._tail.pause(min(until - now, 0.2))
@@ -585,7 +598,6 @@ class CeleryExecutor(Executor):
         if self._blind_since is None:
             return
         now = time.monotonic()
-        _log.warning("The broker is back after %.1f s.", now - self._blind_since)
         self._blind_since = None
         self._flights.blind(now)
         self._next_look = now

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from opgrid.broker.connection import evicts, reaching
+from opgrid.broker.connection import BrokerAddress, evicts, reaching
 from opgrid.broker.protocol import Protocol
-from opgrid.errors import BrokerUnreachable
+from opgrid.errors import BrokerUnfit
 
 #: Of the memory that Redis may use, the share above which no steps are sent.
 FULL: Final = 0.8
@@ -28,8 +28,8 @@ class Memory:
         self._next_weighing = now + _WEIGH_EVERY
 
     def mind(self) -> None:
-        """Raises BrokerUnreachable while Redis is nearly full: what runs has to find room for its outputs; and while
-        it would throw away what is in it, which whoever changed its settings has to change back.
+        """Raises BrokerUnfit while Redis is nearly full: what runs has to find room for its outputs; and while it would
+        throw away what is in it, which whoever changed its settings has to change back. Else BrokerUnreachable.
         """
         now = time.monotonic()
         if not self.is_due(now):
@@ -38,9 +38,9 @@ class Memory:
         with reaching(url):
             memory: Any = self._protocol.client.info("memory")
         if evicts(memory):
-            raise BrokerUnreachable(url, f"it {evicts(memory)}; no steps are sent until that is changed")
+            raise BrokerUnfit(BrokerAddress.parse(url).shown, f"it {evicts(memory)}. Set it to noeviction")
         most, used = memory.get("maxmemory", 0), memory.get("used_memory", 0)
         if most and used >= FULL * most:
-            full = f"its memory is nearly full, {used / most:.0%} of {most:,} bytes; no steps are sent above {FULL:.0%}"
-            raise BrokerUnreachable(url, full)
+            full = f"its memory is nearly full, {used / most:.0%} of {most:,} bytes. They go on below {FULL:.0%}"
+            raise BrokerUnfit(BrokerAddress.parse(url).shown, full)
         self.found_well(now)

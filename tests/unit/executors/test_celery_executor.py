@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import redis
 
 from executors.celery.executor import CeleryExecutor
+from opgrid.broker.connection import connect
+from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.protocol import Attempt, Beat, Protocol, Said
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import AnyEvent, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import AnyEvent, EngineNote, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief, StepTask
 from opgrid.errors import BrokerUnreachable
@@ -98,6 +101,60 @@ def test_a_canceled_step_is_watched_though_nobody_knew_that_it_was_sent(
     assert claim(worker, at("a"), "c1", "w", b"") is Said.OK
     executor.cancel(RUN, [(StepKey("a"), 1)])  # a worker has it: it is told, and dies
     heard(executor, StepCanceled, "a")
+
+
+@pytest.fixture
+def own_server() -> Iterator[EmbeddedRedis]:
+    """Whose settings a test may change, and which knows ann, whose password is a secret."""
+    with EmbeddedRedis.start() as server:
+        with connect(server.url) as client:
+            rights: Any = {"commands": ["+@all"], "keys": ["*"], "channels": ["*"]}
+            client.acl_setuser("ann", enabled=True, passwords=["+secret"], **rights)
+        yield server
+
+
+@pytest.fixture
+def own_executor(own_server: EmbeddedRedis, tmp_path: Path) -> Iterator[CeleryExecutor]:
+    url = own_server.url.replace("://", "://ann:secret@")
+    code = CodeTarget(module="tests.none", working_directory=str(tmp_path))
+    made = CeleryExecutor.create(ExecutorSetup({}, str(tmp_path), code, None, url, STREAM, None))
+    yield made
+    made.close()
+
+
+def is_nearly_full(client: redis.Redis) -> None:
+    client.setrange("much", 2**24, b"x")  # beside which it does not matter what connections take
+    used: Any = client.info("memory")
+    client.config_set("maxmemory", int(used["used_memory"] * 1.1))
+
+
+def evicts(client: redis.Redis) -> None:
+    client.config_set("maxmemory-policy", "allkeys-lru")
+
+
+@pytest.mark.parametrize(("unfit", "why"), [(is_nearly_full, "nearly full"), (evicts, "allkeys-lru")])
+def test_what_waits_for_a_redis_that_is_sent_no_steps_is_told_of_and_can_be_canceled(
+    own_server: EmbeddedRedis,
+    own_executor: CeleryExecutor,
+    caplog: pytest.LogCaptureFixture,
+    unfit: Callable[[redis.Redis], None],
+    why: str,
+) -> None:
+    executor = own_executor
+    with connect(own_server.url) as client:
+        unfit(client)
+        executor.submit(BRIEF, [task("a"), task("b")])
+        told = [event for _ in range(5) for event in executor.poll(0.05).events]
+        assert [type(event) for event in told] == [EngineNote]
+        assert why in told[0].message  # type: ignore[union-attr]
+        assert "secret" not in told[0].message  # type: ignore[union-attr]
+        assert [why in message for message in caplog.messages] == [True]
+        executor.cancel(RUN, [(StepKey("a"), 1)])
+        heard(executor, StepCanceled, "a")
+        client.config_set("maxmemory", 0)
+        client.config_set("maxmemory-policy", "noeviction")
+        executor.poll(0)
+        assert sum(client.llen(each) for each in executor.keys.queue_lists("opgrid")) == 1  # type: ignore[misc]
 
 
 def test_what_travels_with_a_step_that_ended_before_it_was_known_to_be_sent_is_canceled_with_it(
