@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from opgrid.broker.messages import seal_events
 from opgrid.broker.protocol import Attempt, Protocol, Said
+from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepSucceeded
 from opgrid.errors import BrokerUnreachable
 from opgrid.io.keys import KeyRing
@@ -38,6 +39,7 @@ class EventStream:
         "_sending",
         "_sent",
         "_stale",
+        "_trouble",
         "at",
         "claim",
     )
@@ -54,6 +56,7 @@ class EventStream:
         self._accepted = False
         self._is_over = False  #: it has ended, accepted or not
         self._stale = False
+        self._trouble: Trouble | None = None
 
     def emit(self, event: AnyEvent) -> None:
         if type(event) in _ENDS:
@@ -116,9 +119,13 @@ class EventStream:
         try:
             self._stale = answer() is Said.STALE
         except BrokerUnreachable as error:
-            _log.warning("Events of step %s wait: %s", self.at.step, error)
+            self._trouble = self._trouble or Trouble(_log)
+            self._trouble.is_there(f"Events of step {self.at.step} wait: {error}")
             self._events[:0] = events
             del self._events[_KEEP:]
+        else:
+            if self._trouble is not None:
+                self._trouble.is_over(f"Events of step {self.at.step} were taken")
 
     def _take(self) -> list[AnyEvent]:
         events = self._events[:_KEEP]  # what is behind may be dropped meanwhile

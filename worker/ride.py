@@ -24,6 +24,7 @@ import msgspec
 from opgrid.broker.connection import reaching
 from opgrid.broker.messages import label, sign_tasks
 from opgrid.broker.protocol import RUN_TTL, Attempt, Said
+from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import StepCanceled, StepSucceeded
 from opgrid.contracts.fusing import following
 from opgrid.contracts.tasks import StepTask
@@ -101,6 +102,7 @@ class Ride:
         self._since_boarding = self._since  #: of what came last
         self._patient_until = self._since + _LONGEST
         self._begun = self._flushed = 0.0
+        self._trouble = Trouble(_log)  #: of what waits behind a slow step
         self._beside = False  #: the other thread is to tell of what has ended, and to claim
         self._lock = threading.RLock()  #: of all of this: a second thread looks after slow steps
 
@@ -470,7 +472,7 @@ class Ride:
                 if self._telling:
                     self._tell()
             except BrokerUnreachable as error:
-                _log.warning("What waits behind step %s waits on: %s", self._running.task.step, error)
+                self._trouble.is_there(f"What waits behind step {self._running.task.step} waits on: {error}")
                 pause = LOOK_EVERY
             stream = self._stream
             if stream is None or (now - self._flushed < _FLUSH_EVERY and self._flushed != self._begun):

@@ -16,6 +16,7 @@ import msgspec
 
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.protocol import Exchanged, Exchanging, Finished, Said, Wanted
+from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import AnyEvent, LossCause, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
 from opgrid.crash_points import reach
@@ -126,6 +127,7 @@ class Telling:
         until = time.monotonic() + self._means.settings.redis_grace
         pause = 0.05
         told, knowing = told or len(self.ended), b""
+        trouble = Trouble(_log)
         while True:
             claimed, unknown = [Said.GONE] * len(wanted), True
             try:
@@ -133,8 +135,9 @@ class Telling:
             except BrokerUnreachable as error:
                 if not self.ended:
                     raise
-                _log.warning("The end of step %s waits: %s", self.ended[0].item.task.step, error)
+                trouble.is_there(f"The end of step {self.ended[0].item.task.step} waits: {error}")
             else:
+                trouble.is_over("The broker has answered")
                 claimed = said.claimed
                 if said.finished.count(Said.OK) == len(said.finished):
                     self._accept(said.finished)

@@ -30,6 +30,7 @@ from opgrid.broker.keys import Keys
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.presence import Presence, announce, withdraw
 from opgrid.broker.protocol import Beat, Protocol, Said
+from opgrid.broker.trouble import Trouble
 from opgrid.contracts import wire
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
 from opgrid.errors import BrokerUnreachable
@@ -88,6 +89,7 @@ class Death:
     stopping: Stopping | None
     tell_at: float
     status: int | None = None
+    trouble: Trouble = field(default_factory=lambda: Trouble(_log))  #: that keeps it from being told
 
     @property
     def blamed(self) -> list[Claim]:
@@ -127,6 +129,7 @@ class Watch:
     draining: bool = False
     announced: bool = False
     silent: bool = False
+    no_beat: Trouble = field(default_factory=lambda: Trouble(_log))
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
@@ -272,7 +275,7 @@ class Watch:
                     death.claims.pop()
                 self.deaths.remove(death)
             except BrokerUnreachable as error:
-                _log.warning("The end of process %s waits to be told: %s", death.pid, error)
+                death.trouble.is_there(f"The end of process {death.pid} waits to be told: {error}")
                 death.tell_at = now + 0.5
 
     def _give_back(self, claims: Sequence[Claim]) -> None:
@@ -370,12 +373,14 @@ class Watch:
         self.beats = known
         beats = [Beat(claim.at, claim.claim, known[claim.claim], claim.owner) for _, claim in pairs]
         if not beats:
+            self.no_beat.is_not_seen("The broker was away: it is not needed")
             return
         try:
             answers = self.protocol.beat(beats)
         except BrokerUnreachable as error:
-            _log.warning("No beat: %s", error)
+            self.no_beat.is_there(f"No beat: {error}")
             return
+        self.no_beat.is_over("Beats are heard again")
         for (pid, claim), said in zip(pairs, answers, strict=True):
             if said in (Said.STALE, Said.CANCEL) and self.children[pid].slot.running()[0] == claim.claim:
                 why = Why.CANCEL if said is Said.CANCEL else Why.STALE

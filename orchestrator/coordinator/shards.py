@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from opgrid.broker.trouble import Trouble
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
@@ -141,6 +142,7 @@ class Shard:
         self._inbox = Inbox(open=True, on_end=self._has_ended)
         self.fault: SettingsError | None = None
         self._has_driven = False  #: or could
+        self._no_broker, self._no_database = Trouble(_log), Trouble(_log)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"opgrid-{name}", daemon=True)
         self._thread.start()
@@ -189,8 +191,11 @@ class Shard:
                 _log.error("%s: %s", self.name, error)
                 self._refused.update(dict.fromkeys(map(RunId, error.runs), str(error)))
                 self._stopped.wait(0.0 if error.runs else 1.0)
-            except (BrokerUnreachable, DatabaseUnreachable) as error:
-                _log.warning("%s: %s Trying again.", self.name, error)
+            except BrokerUnreachable as error:
+                self._no_broker.is_there(f"{self.name}: {error} Trying again.")
+                self._stopped.wait(1.0)
+            except DatabaseUnreachable as error:
+                self._no_database.is_there(f"{self.name}: {error} Trying again.")
                 self._stopped.wait(1.0)
             except Exception:
                 _log.exception("%s failed, and is taken up again.", self.name)
@@ -219,12 +224,14 @@ class Shard:
             return
         self._has_driven = True
         try:
+            self._no_broker.is_over(f"{self.name}: The broker is there")
             self._fail_refused(executor)
             executors = {CELERY: executor}
             reach("taken over")
             log = ShardLog(self._store, self.name, self.lease.epoch)
             runs = self._taken_over(executors)
             reach("resumed")
+            self._no_database.is_over(f"{self.name}: The database is there")
             pools = FencedHolding(self._store, log.taker)
             drive(runs, executors, log, inbox=self._inbox, stream=self.name, pools=pools)
         finally:

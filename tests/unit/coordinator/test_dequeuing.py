@@ -21,7 +21,7 @@ from opgrid.contracts.events import EngineNote, RunCanceled, RunCanceling, RunFa
 from opgrid.contracts.executor import Executor, Polled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
-from opgrid.errors import DatabaseUnreachable, ValueRefused
+from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.ownership import LEASE, end_canceled
@@ -445,6 +445,34 @@ def test_a_shard_that_another_holds_by_now_takes_no_slot_for_a_step_that_waits(t
         shard.join()
     assert store.used_slots() == {}
     assert taken == []
+    store.close()
+
+
+def test_a_shard_says_once_that_the_broker_is_away_and_that_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    lease = store.hold("shard-0", "one", LEASE)
+    assert lease is not None
+    failures, made = [1, 2], threading.Event()
+
+    def make(shard: str) -> Executor:
+        if failures:
+            failures.pop()
+            raise BrokerUnreachable("redis://host", "it is away")
+        made.set()
+        return Nowhere([])
+
+    shard = Shard("shard-0", store, lease, make)
+    try:
+        assert made.wait(30)
+    finally:
+        shard.stop()
+        shard.join()
+    assert [message.partition(" after ")[0] for message in caplog.messages] == [
+        f"shard-0: {BrokerUnreachable('redis://host', 'it is away')} Trying again.",
+        "shard-0: The broker is there",
+    ]
     store.close()
 
 

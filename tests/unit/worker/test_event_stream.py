@@ -100,6 +100,19 @@ def test_what_redis_did_not_take_waits_in_its_order(protocol: Away, failures: in
     assert [*told(protocol), *left] == said
 
 
+def test_that_redis_is_away_is_said_once_and_that_it_is_back(protocol: Away, caplog: pytest.LogCaptureFixture) -> None:
+    protocol.failures = 20
+    stream = EventStream(AT, "c", protocol, RING)
+    stream.emit(line(1))
+    for _ in range(21):
+        stream.flush()
+    assert [message.partition(" after ")[0] for message in caplog.messages] == [
+        f"Events of step a wait: {BrokerUnreachable(protocol.url, 'it is away')}",
+        "Events of step a were taken",
+    ]
+    assert told(protocol) == [line(1)]
+
+
 def test_what_is_flushed_was_taken(protocol: Away) -> None:
     stream = EventStream(AT, "c", protocol, RING)
     said = [line(number) for number in range(501)]

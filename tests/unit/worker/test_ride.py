@@ -290,17 +290,21 @@ def test_an_answer_that_is_lost_meanwhile_is_asked_for_again(rides: Rides, monke
     assert_each_once(rides)
 
 
-def test_a_redis_that_goes_meanwhile_is_waited_for(rides: Rides, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_goes_meanwhile_is_waited_for(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     gone: list[int] = []
 
     def go(number: int) -> None:
-        if number in (1, 2):
+        if number in (1, 2, 3):
             gone.append(number)
             raise BrokerUnreachable(rides.url, "for a test")
 
     Hearing(rides, monkeypatch).before_answer = go
     assert rides.ride(blinks, 0.0001) == f"STEP_SUCCESS x{_STEPS}"
-    assert gone == [1, 2]
+    assert gone == [1, 2, 3]
+    said = [message[:12] for message in caplog.messages]
+    assert said == ["Asking again", "The end of s", "The broker h"]
     assert_each_once(rides)
 
 
