@@ -192,7 +192,7 @@ def logs(run_id: str, step: str | None, level: str) -> None:
     from opgrid.contracts.events import LogMessage, StepFailed
     from orchestrator.cli.display import told
     from orchestrator.instance import Instance
-    from orchestrator.services.runs import find_run
+    from orchestrator.services.runs import find_run, find_step
     from orchestrator.settings import Settings
 
     lowest = logging.getLevelNamesMapping().get(level.upper())
@@ -200,6 +200,8 @@ def logs(run_id: str, step: str | None, level: str) -> None:
         raise click.UsageError(f"--level is {level!r}; it has to be a level such as INFO.")
     with Instance.of(Settings.load()) as instance:
         record = find_run(instance, run_id)
+        if step is not None:
+            step = find_step(instance.store, record, step)
         for event in instance.all_logs(record.run_id):
             if not isinstance(event, LogMessage | StepFailed) or step not in (None, event.step):
                 continue

@@ -1,4 +1,4 @@
-"""Runs that exist: finding them, and going on with one whose coordinator has died."""
+"""Runs that exist: finding them and their steps, and going on with one whose coordinator has died."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from opgrid.contracts.status import RunStatus
-from opgrid.errors import RunNotFoundError, ValueRefused
+from opgrid.errors import RunNotFoundError, UnknownName, ValueRefused
+from opgrid.ids import StepKey
 from opgrid.loading import job_for
 from orchestrator.coordinator.ownership import FencedHolding, driving, end_refused
 from orchestrator.coordinator.patience import PatientLog, PatientPools
@@ -30,6 +31,16 @@ def find_run(instance: Instance, text: str) -> RunRecord:
             raise RunNotFoundError("single run", text, near, "this installation", "Give more of its id.")
         found = instance.record(near[0] if near else text)
     return found
+
+
+def find_step(store: Store, run: RunRecord, text: str) -> StepKey:
+    """One that the run has, or will have. Raises UnknownName."""
+    plan = Plan.from_json(store.content(run.plan))
+    known = {step.step for step in store.steps(run.run_id)}
+    known |= {StepKey(spec.key) for spec in plan.steps if not spec.scope}
+    if text not in known:
+        raise UnknownName("step", text, known, f"run {run.run_id}")
+    return StepKey(text)
 
 
 def resume_run(

@@ -493,8 +493,12 @@ def test_a_failed_run_is_shown_with_the_line_that_raised(folder: Path) -> None:
     assert '        raise ValueError("no")\n    ValueError: no\n' in shown
     assert "opgrid.errors" not in shown
     assert boom in opgrid(folder, "run", "logs", run_id, "--step", "boom").stdout
-    assert opgrid(folder, "run", "logs", run_id, "--step", "greet").stdout == ""
+    quiet = opgrid(folder, "run", "logs", run_id, "--step", "greet")
+    assert (quiet.returncode, quiet.stdout) == (0, ""), "it never ran"
     assert opgrid(folder, "run", "logs", run_id, "--level", "CRITICAL").stdout == ""
+    ended = opgrid(folder, "run", "logs", run_id, "--step", "gret")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"no step 'gret' in run {run_id}. Did you mean 'greet'? There are: 'boom', 'greet'." in ended.stderr
 
 
 def test_threads_that_go_on_after_their_job_are_named(folder: Path) -> None:
