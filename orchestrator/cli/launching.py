@@ -95,12 +95,11 @@ def _followed(store: ServiceStore, instance: Instance, run_id: RunId, timeout: f
         status = wait_for(store, run_id, timeout, _Tail(store, run_id, watch))
     if status is None:
         click.echo(f"Run {run_id} goes on: {instance.record(run_id).status.value}.", err=True)
-        return 1
+    elif not as_json:
+        click.echo(f"Run {run_id} ended: {status.value}.")
     if as_json:
         click.echo(json.dumps(summary(instance, instance.record(run_id))))
-    else:
-        click.echo(f"Run {run_id} ended: {status.value}.")
-    return _EXIT[status]
+    return 1 if status is None else _EXIT[status]
 
 
 class _Tail:

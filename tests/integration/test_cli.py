@@ -384,6 +384,13 @@ def test_a_run_that_there_is_not(folder: Path, command: tuple[str, str]) -> None
     assert "no run 'nothing'" in ended.stderr
 
 
+def test_a_run_that_is_not_waited_for_any_longer(folder: Path) -> None:
+    run_id = json.loads(opgrid(folder, "job", "launch", "-f", "jobs.py", "-j", "simple", "--json").stdout)["run_id"]
+    ended = opgrid(folder, "run", "wait", run_id, "--timeout", "0", "--json")
+    assert (ended.returncode, f"Run {run_id} goes on: QUEUED." in ended.stderr) == (1, True), ended.stderr
+    assert (ended.result["run_id"], ended.result["status"]) == (run_id, "QUEUED")
+
+
 # ---- what works ----------------------------------------------------------------------------------------------------
 
 
