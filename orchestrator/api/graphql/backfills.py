@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Final, cast
 
@@ -95,11 +95,15 @@ class Together:
     def runs(self, origin: str, limit: int) -> list[Run]:
         """The last that were launched, newest first."""
         if limit not in self._read:
-            ids = [run_id for runs in self.launched.values() for run_id in [*runs.values()][-limit:]]
+            ids = [run_id for runs in self.launched.values() for run_id in _newest(runs, limit)]
             found = self.backend.store.runs(RunsFilter(run_ids=tuple(ids))) if ids else []
             self._read[limit] = {run.record.run_id: run for run in runs_of(self.backend, found)}
         read = self._read[limit]
-        return [read[each] for each in [*self.launched.get(origin, {}).values()][-limit:][::-1] if each in read]
+        return [read[each] for each in _newest(self.launched.get(origin, {}), limit) if each in read]
+
+
+def _newest(launched: Mapping[str, RunId], limit: int) -> list[RunId]:
+    return [*launched.values()][::-1][:limit]
 
 
 def backfills_of(backend: Backend, made: Sequence[Backfill]) -> list[PartitionBackfill]:
@@ -400,7 +404,7 @@ class BackfillQueries:
         after = (filters and filters.created_after) or -math.inf
         before = (filters and filters.created_before) or math.inf
         shown = [each for each in found if after < each.created < before]
-        last = found[-1].backfill_id if len(found) == most else None
+        last = found[-1].backfill_id if found and len(found) == most else None
         return PartitionBackfills(results=backfills_of(backend, shown), cursor=last)
 
 

@@ -47,7 +47,7 @@ RunStatus = strawberry.enum(Status, name="RunStatus")
 
 def page(limit: int | None, usual: int = 25) -> int:
     """What is asked for, within bounds."""
-    return max(1, min(PAGE, usual if limit is None else limit))
+    return max(0, min(PAGE, usual if limit is None else limit))
 
 
 @strawberry.type

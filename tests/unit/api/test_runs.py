@@ -151,6 +151,8 @@ def test_runs_are_found_by_status_job_tag_and_id_page_by_page(any_api: Api) -> N
     assert first["count"] == 5
     second = any_api(ROWS, limit=2, cursor=first["results"][-1]["runId"])["runsOrError"]
     assert [row["runId"] for row in second["results"]] == [ids[2], ids[1]]
+    none = any_api(ROWS, limit=0)["runsOrError"]
+    assert (none["count"], none["results"]) == (5, [])
     keys = any_api("{ runTagKeysOrError { ... on RunTagKeys { keys } } }")["runTagKeysOrError"]["keys"]
     assert keys == ["n", "team"]
     tags = any_api('{ runTagsOrError(tagKeys: ["n"]) { ... on RunTags { tags { key values } } } }')["runTagsOrError"]

@@ -15,7 +15,7 @@ from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
 from orchestrator.locations.location import Location
 from orchestrator.services.automation import new_state
-from orchestrator.storage.service_records import InstigatorKind, Tick, TickStatus
+from orchestrator.storage.service_records import InstigatorKind, NewRun, Tick, TickStatus
 from orchestrator.storage.sql.store import SqlStore
 from tests.unit.api.conftest import PLACE, Api
 from tests.unit.api.test_jobs import BACKFILL, of_daily
@@ -126,6 +126,21 @@ def test_backfills_with_their_partitions_and_runs(any_api: Api) -> None:
     older = query.replace("limit: $limit", f'limit: $limit, cursor: "{page["cursor"]}"')
     assert [each["id"] for each in any_api(older, limit=5)["partitionBackfillsOrError"]["results"]] == ids[2::-1]
     assert taken(any_api, query, limit=5) == taken(any_api, query, limit=2) <= 4
+    assert any_api(query, limit=0)["partitionBackfillsOrError"] == {"cursor": None, "results": []}
+
+
+def test_no_run_of_a_backfill_is_read_where_none_is_asked_for(any_api: Api) -> None:
+    made = any_api(BACKFILL, params=of_daily(partitionNames=["2026-01-01"]))["launchPartitionBackfill"]["backfillId"]
+    (backfill,) = any_api.store.backfills(backfill_id=made)
+    run = any_api.store.run(any_api.launch("daily", partitionKey="2026-01-01"))
+    assert run is not None
+    of_it = replace(run, run_id=RunId("of-it"))
+    any_api.store.launch([NewRun(of_it, b"plan", b"snapshot", origin=backfill.origin, key="2026-01-01")])
+    query = """query ($limit: Int) { partitionBackfillsOrError { ... on PartitionBackfills {
+      results { runs(limit: $limit) { runId } } } } }"""
+    for limit, found in ((1, [{"runId": "of-it"}]), (0, [])):
+        (shown,) = any_api(query, limit=limit)["partitionBackfillsOrError"]["results"]
+        assert shown["runs"] == found
 
 
 def test_approvals_of_many_runs(any_api: Api) -> None:
