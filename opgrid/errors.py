@@ -248,6 +248,17 @@ class RunNotFoundError(UnknownName):
     """No run has this id."""
 
 
+class UnknownCursor(InvariantViolationError):
+    """The run behind which a list was to go on is not there."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+    def describe(self) -> str:
+        return f"The list cannot go on behind run {self.run_id!r}, which is not there, or not any more. Begin it anew."
+
+
 class EventLogInvalidForRun(OpGridError):
     """The log of a run holds what this version of opgrid cannot read."""
 

@@ -175,7 +175,9 @@ class Instance:
         cursor: str | None = None,
         ascending: bool = False,
     ) -> Sequence[RunRecord]:
-        """Newest first, or oldest; those behind the run with the id ``cursor``."""
+        """Newest first, or oldest; those behind the run with the id ``cursor``. Raises InvariantViolationError where
+        it is not there any more.
+        """
         return self.store.runs(filters, limit, cursor, ascending)
 
     get_run_records = get_runs

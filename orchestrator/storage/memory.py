@@ -15,7 +15,7 @@ from opgrid.contracts.events import AnyEvent, AssetMaterialized
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import RunBrief
 from opgrid.contracts.told import Report, unfolded
-from opgrid.errors import RunAlreadyExists
+from opgrid.errors import RunAlreadyExists, UnknownCursor
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
 from orchestrator.engine.pools import Slot
@@ -102,7 +102,10 @@ class MemoryStore:
             found = list(self._runs.values())
         found = found if ascending else found[::-1]
         if cursor is not None:
-            found = found[next((place + 1 for place, run in enumerate(found) if run.run_id == cursor), len(found)) :]
+            places = [place for place, run in enumerate(found) if run.run_id == cursor]
+            if not places:
+                raise UnknownCursor(cursor)
+            found = found[places[0] + 1 :]
         found = [run for run in found if wanted is None or _fits(run, wanted)]
         return found[:limit] if limit is not None else found
 

@@ -87,7 +87,7 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
         cursor: str | None = None,
         ascending: bool = False,
     ) -> list[RunRecord]:
-        """Newest first, or oldest; those behind the run with the id ``cursor``."""
+        """Newest first, or oldest; those behind the run with the id ``cursor``. Raises UnknownCursor."""
         ...
 
     def count(self, wanted: RunsFilter | None = None) -> int:

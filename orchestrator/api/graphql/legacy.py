@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import strawberry
 
-from opgrid.errors import OpGridError
+from opgrid.errors import OpGridError, UnknownCursor
 from opgrid.ids import RunId
 from orchestrator.api.access import Role
 from orchestrator.api.backend import REPOSITORY, Backend, NoSuchJob
@@ -324,7 +324,10 @@ class LegacyQueries:
         limit: int | None = None,
     ) -> RunIdsOrError:
         chosen = wanted.record() if wanted is not None else RunsFilter()
-        records = info.context.store.runs(chosen, page(limit, 1000), cursor)
+        try:
+            records = info.context.store.runs(chosen, page(limit, 1000), cursor)
+        except UnknownCursor as error:
+            return PythonError(message=str(error))
         return RunIds(results=[record.run_id for record in records], count=info.context.store.count(chosen))
 
     @strawberry.field(description="`cursor` is that of the page before.")

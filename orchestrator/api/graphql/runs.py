@@ -16,6 +16,7 @@ import strawberry
 from opgrid.contracts.events import EventType, LogMessage
 from opgrid.contracts.status import RunStatus as Status
 from opgrid.contracts.status import StepStatus
+from opgrid.errors import UnknownCursor
 from opgrid.ids import RunId
 from orchestrator.api.backend import REPOSITORY, Asking, Backend
 from orchestrator.api.graphql.errors import PythonError, RunNotFoundError
@@ -653,7 +654,7 @@ def found_run(backend: Backend, run_id: str) -> RunRecord | None:
     return record
 
 
-def list_runs(info: Info, wanted: RunsFilterInput | None, cursor: str | None, limit: int | None) -> Runs:
+def list_runs(info: Info, wanted: RunsFilterInput | None, cursor: str | None, limit: int | None) -> Runs | PythonError:
     backend = info.context.backend
     chosen = wanted.record() if wanted is not None else RunsFilter()
     if any(map(_SHORT.fullmatch, chosen.run_ids)):
@@ -663,7 +664,10 @@ def list_runs(info: Info, wanted: RunsFilterInput | None, cursor: str | None, li
             for found in (backend.store.find(each, PAGE) if _SHORT.fullmatch(each) else [each])
         ]
         chosen = dataclasses.replace(chosen, run_ids=tuple(ids) or chosen.run_ids)
-    records = backend.store.runs(chosen, page(limit), cursor)
+    try:
+        records = backend.store.runs(chosen, page(limit), cursor)
+    except UnknownCursor as error:
+        return PythonError(message=str(error))
     return Runs(wanted=chosen, backend=backend, results=runs_of(backend, records))
 
 

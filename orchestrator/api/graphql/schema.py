@@ -11,7 +11,7 @@ from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimite
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
-from opgrid.errors import DatabaseUnreachable, ValueRefused
+from opgrid.errors import DatabaseUnreachable, UnknownCursor, ValueRefused
 from orchestrator.api.graphql import errors
 from orchestrator.api.graphql.automation import AutomationMutations, AutomationQueries
 from orchestrator.api.graphql.backfills import BackfillMutations, BackfillQueries
@@ -29,7 +29,13 @@ FILE: Final = Path(__file__).parents[1] / "schema.graphql"
 DEPTH: Final = 15  #: that of introspection is 13
 ALIASES: Final = 30
 TOKENS: Final = 4000
-_TOLD: Final = (CannotGetOperationTypeError, InvalidOperationTypeError, DatabaseUnreachable, ValueRefused)
+_TOLD: Final = (
+    CannotGetOperationTypeError,
+    InvalidOperationTypeError,
+    DatabaseUnreachable,
+    UnknownCursor,
+    ValueRefused,
+)
 
 
 @strawberry.type
@@ -51,7 +57,7 @@ class Subscription(LiveSubscriptions, LegacySubscriptions):
 
 def _is_hidden(error: GraphQLError) -> bool:
     """What resolvers raise is ours to know; what is wrong with a query or its variables is told, and that the database
-    is away, or does not take a value.
+    is away, or does not take a value, and that a list cannot go on.
     """
     cause = error.original_error
     while isinstance(cause, GraphQLError):

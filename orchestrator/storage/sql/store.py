@@ -15,7 +15,7 @@ from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.told import Report
 from opgrid.contracts.wire import decode_brief, encode_brief
-from opgrid.errors import RunAlreadyExists, ValueRefused
+from opgrid.errors import RunAlreadyExists, UnknownCursor, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.storage.memory import tagged
 from orchestrator.storage.records import (
@@ -180,7 +180,10 @@ class SqlStore(EventLog, ServiceTables):
         if cursor is not None:
             last = select(runs.c.id).where(runs.c.run_id == cursor).scalar_subquery()
             query = query.where(runs.c.id > last if ascending else runs.c.id < last)
-        return [record_of(row) for row in self._all(query)]
+        found = [record_of(row) for row in self._all(query)]
+        if cursor is not None and not found and self.run(cursor) is None:
+            raise UnknownCursor(cursor)
+        return found
 
     def count(self, wanted: RunsFilter | None = None) -> int:
         return int(

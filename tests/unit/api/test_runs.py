@@ -30,9 +30,23 @@ query ($filter: RunsFilter0, $cursor: String, $limit: Int) {
   runsOrError(filter: $filter, cursor: $cursor, limit: $limit) {
     __typename
     ... on Runs { count results { runId status executor stepCounts whyWaiting tags { key value } canTerminate } }
+    ... on PythonError { message }
   }
 }
 """.replace("RunsFilter0", "RunsFilter")
+
+JOB_ROWS = """
+query ($cursor: String) {
+  pipelineOrError(params: {pipelineName: "adding", repositoryLocationName: "PLACE"}) {
+    ... on Job { runs(cursor: $cursor) { runId } }
+  }
+}
+""".replace("PLACE", PLACE)
+IDS = """
+query ($cursor: String) {
+  runIdsOrError(cursor: $cursor) { ... on RunIds { results } ... on PythonError { message } }
+}
+"""
 
 
 def drive(api: Api, run_id: str, status: RunStatus = RunStatus.SUCCESS) -> None:
@@ -151,6 +165,10 @@ def test_runs_are_found_by_status_job_tag_and_id_page_by_page(any_api: Api) -> N
     assert first["count"] == 5
     second = any_api(ROWS, limit=2, cursor=first["results"][-1]["runId"])["runsOrError"]
     assert [row["runId"] for row in second["results"]] == [ids[2], ids[1]]
+    for gone in (ROWS, JOB_ROWS, IDS):
+        told = any_api.raw(gone, cursor="gone")
+        said = told.errors[0].message if told.errors else next(iter(told.data.values()))["message"]
+        assert said == "The list cannot go on behind run 'gone', which is not there, or not any more. Begin it anew."
     none = any_api(ROWS, limit=0)["runsOrError"]
     assert (none["count"], none["results"]) == (5, [])
     keys = any_api("{ runTagKeysOrError { ... on RunTagKeys { keys } } }")["runTagKeysOrError"]["keys"]

@@ -82,6 +82,9 @@ def test_runs_are_read_page_by_page_from_either_end() -> None:
         assert read(cursor=run_ids[1]) == [0]
         assert read(ascending=True, limit=2) == [0, 1]
         assert read(ascending=True, cursor=run_ids[1]) == [2]
+        assert read(cursor=run_ids[0]) == []
+        with pytest.raises(InvariantViolationError, match="'other', which is not there, or not any more"):
+            read(cursor="other")
         assert instance.has_run(run_ids[0])
         assert not instance.has_run("other")
         record = instance.get_run_record_by_id(run_ids[0])

@@ -37,7 +37,7 @@ from opgrid.contracts.facts import AssetKey
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, JobRef, OutputRef, RunBrief
 from opgrid.contracts.told import decode_reports, encode_reports
-from opgrid.errors import RunAlreadyExists
+from opgrid.errors import RunAlreadyExists, UnknownCursor
 from opgrid.ids import RunId, StepKey
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
@@ -148,10 +148,14 @@ def test_runs_are_listed_newest_first_by_what_is_asked(store: Store) -> None:
     with store.turn() as turn:
         turn.set_status(RunId("r3"), RunStatus.STARTED, 4.0)
 
-    def listed(wanted: RunsFilter | None = None, limit: int | None = None) -> list[str]:
-        return [run.run_id for run in store.runs(wanted, limit)]
+    def listed(wanted: RunsFilter | None = None, limit: int | None = None, cursor: str | None = None) -> list[str]:
+        return [run.run_id for run in store.runs(wanted, limit, cursor)]
 
     assert listed() == ["r3", "r2", "r1"]
+    assert listed(cursor="r2") == ["r1"]
+    assert listed(cursor="r1") == []
+    with pytest.raises(UnknownCursor):
+        listed(cursor="r0")
     assert listed(limit=2) == ["r3", "r2"]
     assert listed(RunsFilter(job_name="nightly")) == ["r3", "r1"]
     assert listed(RunsFilter(statuses=(RunStatus.STARTED,))) == ["r3"]

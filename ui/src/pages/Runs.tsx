@@ -109,7 +109,7 @@ export function Runs() {
       {!data ? (
         <Waiting error={error} />
       ) : data.runsOrError.__typename !== "Runs" ? (
-        <Problem>{data.runsOrError.__typename}</Problem>
+        <Problem>{"message" in data.runsOrError ? data.runsOrError.message : data.runsOrError.__typename}</Problem>
       ) : (
         <Listed
           runs={data.runsOrError.results}
