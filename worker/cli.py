@@ -97,7 +97,7 @@ def start(
     served = _queues(queues)
     targets = [CodeTarget(file=file, attribute=attribute, working_directory=working_directory) for file in files]
     targets += [CodeTarget(module=each, attribute=attribute, working_directory=working_directory) for each in modules]
-    targets += [msgspec.json.decode(each, type=CodeTarget) for each in given]
+    targets += [_target(each) for each in given]
     try:
         settings = WorkerSettings(
             broker_url=_broker(broker),
@@ -136,6 +136,13 @@ def liveness_check(name: str | None, broker: str | None) -> None:
         raise _told(error) from error
     click.echo(f"{_full_name(name)} {'lives' if lives else 'has not told of itself lately'}.")
     sys.exit(0 if lives else 1)
+
+
+def _target(text: str) -> CodeTarget:
+    try:
+        return msgspec.json.decode(text, type=CodeTarget)
+    except msgspec.DecodeError as error:
+        raise click.BadParameter(f"{text!r} is no code location: {error}.", param_hint="--code") from None
 
 
 def _scale(text: str) -> tuple[int, int]:

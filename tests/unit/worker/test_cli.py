@@ -15,6 +15,13 @@ def test_a_setting_that_cannot_be_used_is_refused(name: str) -> None:
     assert f"{name} is '1MB'" in started.output
 
 
+@pytest.mark.parametrize("code", ["garbage", "[]", '{"file": 3}'])
+def test_what_is_no_code_location_is_refused(code: str) -> None:
+    started = CliRunner().invoke(worker, ["start", "-b", "redis://127.0.0.1:1", "--code", code])
+    assert started.exit_code == 2
+    assert f"--code: {code!r} is no code location: " in started.output
+
+
 @pytest.mark.parametrize("queues", ["", " , "])
 def test_a_worker_without_a_queue_is_refused(queues: str) -> None:
     """Celery would serve the default one, and nobody would know."""
