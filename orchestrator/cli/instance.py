@@ -115,9 +115,11 @@ def get(pool: str | None, every: bool, as_json: bool) -> None:
 @click.argument("limit", type=click.IntRange(0))
 def set_limit(pool: str, limit: int) -> None:
     """Let at most LIMIT steps, or runs, use a pool at once; it holds from the next one on."""
+    from orchestrator.services.pools import limit_pool
+
     with _opened() as (_, store):
         with audited(store, "setConcurrencyLimit", f"{pool} {limit}"):
-            store.set_pool(pool, limit)
+            limit_pool(store, pool, limit)
         users = "runs" if store.pooling.granularity == "run" else "steps"
         click.echo(f"At most {limit} {users} use the pool {pool!r} at once.")
 

@@ -21,7 +21,7 @@ from orchestrator.api.graphql.scalars import yaml_of
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.ownership import is_dead
 from orchestrator.coordinator.shards import all_shards
-from orchestrator.services.pools import Pool, all_pools
+from orchestrator.services.pools import Pool, all_pools, limit_pool
 from orchestrator.storage.records import RunsFilter
 from orchestrator.storage.service_records import AuditEntry
 
@@ -377,9 +377,7 @@ class InstanceMutations:
     @strawberry.mutation(description="False where it may not be changed, and for what is no limit or no name.")
     def set_concurrency_limit(self, info: Info, concurrency_key: str, limit: int) -> bool:
         def work() -> bool:
-            if not 0 <= limit <= 1_000_000 or not concurrency_key or len(concurrency_key) > 255:
-                return False
-            info.context.store.set_pool(concurrency_key, limit)
+            limit_pool(info.context.store, concurrency_key, limit)
             return True
 
         return mutate(info, Role.ADMIN, f"{concurrency_key} {limit}", work) is True

@@ -202,7 +202,8 @@ def test_a_sensor_has_a_cursor_that_a_dry_run_leaves_alone(any_api: Api) -> None
 def test_pools_are_limited_and_daemons_are_missed(any_api: Api) -> None:
     setting = "mutation ($k: String!, $n: Int!) { setConcurrencyLimit(concurrencyKey: $k, limit: $n) }"
     assert any_api(setting, k="db", n=2)["setConcurrencyLimit"] is True
-    assert any_api(setting, k="db", n=-2)["setConcurrencyLimit"] is False
+    for key, limit in (("db", -2), ("", 1)):
+        assert any_api(setting, k=key, n=limit)["setConcurrencyLimit"] is False
     query = """{
       instance {
         concurrencyLimits { concurrencyKey slotCount }

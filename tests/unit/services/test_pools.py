@@ -13,11 +13,12 @@ from click.testing import CliRunner
 
 from opgrid import job, op
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId, StepKey
 from orchestrator.cli.instance import instance
 from orchestrator.engine.pools import PoolSettings, Slot
 from orchestrator.services.launching import Request, prepare
-from orchestrator.services.pools import Pool, all_pools
+from orchestrator.services.pools import Pool, all_pools, limit_pool
 from orchestrator.services.submission import queued
 from orchestrator.storage.sql.store import SqlStore
 
@@ -103,3 +104,20 @@ def test_the_command_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "opgrid.yaml").unlink()
     said("set", "db", "4")
     assert said("delete", "db") == "The pool 'db' has no limit.\n"
+
+
+@pytest.mark.parametrize(("name", "limit"), [("", 1), ("x" * 256, 1), ("db", -1), ("db", 1_000_001)])
+def test_what_is_no_limit_of_a_pool_is_refused(tmp_path: Path, name: str, limit: int) -> None:
+    with opened(tmp_path, PoolSettings()) as store:
+        with pytest.raises(InvariantViolationError, match="characters, not|has to be 0 to 1000000"):
+            limit_pool(store, name, limit)
+        assert store.pools() == {}
+
+
+def test_a_pool_without_a_name_gets_no_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPGRID_HOME", str(tmp_path))
+    monkeypatch.delenv("OPGRID_DATABASE_URL", raising=False)
+    told = CliRunner().invoke(instance, ["concurrency", "set", "", "1"])
+    assert isinstance(told.exception, InvariantViolationError)
+    with opened(tmp_path, PoolSettings()) as store:
+        assert store.pools() == {}
