@@ -198,7 +198,7 @@ class Client:
         until = None if timeout is None else time.monotonic() + timeout
         while not (status := self.status(run_id)).is_final:
             if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"Run {run_id} is {status.value} after {timeout:g} s.")
+                raise TimeoutError(f"Run {run_id} is {status.value} after {timeout:.15g} s.")
             time.sleep(every)
         return status
 

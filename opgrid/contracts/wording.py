@@ -29,6 +29,11 @@ from opgrid.contracts.events import (
 )
 
 
+def span(seconds: float) -> str:
+    """To the microsecond, and with all digits of a long one: ``0.25 s``, ``1234567 s``."""
+    return f"{round(seconds, 6):.15g} s"
+
+
 def sentence(event: Any) -> str:
     """Kind, step and detail in one; not for those that have a message of their own."""
     said = detail(event)
@@ -49,7 +54,7 @@ def detail(event: AnyEvent) -> str:
         case StepLost(cause=cause):
             return cause.reason
         case StepUpForRetry(delay=delay):
-            return f"again in {delay:g} s"
+            return f"again in {span(delay)}"
         case StepSkipped(reason=reason) | RunFailed(reason=reason) | RunCanceling(reason=reason):
             return reason
         case LogMessage(message=message) | EngineNote(message=message):

@@ -36,7 +36,7 @@ def approval_op(
         raise InvalidDefinitionError(f"Approval {name!r} needs a question for whoever is to answer it.")
     if timeout is not None and not timeout > 0:
         raise InvalidDefinitionError(f"Approval {name!r}: the timeout must be seconds above 0, not {timeout!r}.")
-    wait = {} if timeout is None else {APPROVAL_TIMEOUT_TAG: f"{timeout:g}"}
+    wait = {} if timeout is None else {APPROVAL_TIMEOUT_TAG: f"{timeout:.15g}"}
 
     @op(
         name=name,

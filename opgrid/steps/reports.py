@@ -6,6 +6,7 @@ import time
 
 from opgrid.contracts.events import ErrorInfo, StepCanceled, StepFailed, StepStarted
 from opgrid.contracts.tasks import StepTask
+from opgrid.contracts.wording import span
 
 
 def started(task: StepTask, pid: int, claim: str = "", worker: str = "") -> StepStarted:
@@ -34,7 +35,8 @@ def unable(task: StepTask, error: ErrorInfo) -> StepFailed:
 def timed_out(task: StepTask, seconds: float, orphaned: bool = False) -> StepFailed:
     """It was stopped because its time ran out. ``orphaned``: who ran it does not run its hooks."""
     error = ErrorInfo(
-        "StepTimedOut", f"Step {task.step!r} was stopped after {seconds:g} s: its timeout is {task.timeout:g} s."
+        "StepTimedOut",
+        f"Step {task.step!r} was stopped after {span(round(seconds, 3))}: its timeout is {span(task.timeout or 0.0)}.",
     )
     return StepFailed(
         run_id=task.run_id,

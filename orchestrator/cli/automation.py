@@ -72,6 +72,7 @@ def _several(info: LocationInfo, kind: str) -> Sequence[Info]:
 
 
 def _list(source: Source, kind: str, only: str | None, only_names: bool, as_json: bool) -> None:
+    from opgrid.contracts.wording import span
     from orchestrator.locations.messages import ScheduleInfo
     from orchestrator.services.automation import is_running, state_of
 
@@ -82,7 +83,7 @@ def _list(source: Source, kind: str, only: str | None, only_names: bool, as_json
             running = is_running(each, state)
             if only is not None and (only == "running") != running:
                 continue
-            when = f"{' | '.join(each.cron)} {each.zone}" if isinstance(each, ScheduleInfo) else f"{each.interval:g} s"
+            when = f"{' | '.join(each.cron)} {each.zone}" if isinstance(each, ScheduleInfo) else span(each.interval)
             rows.append(
                 {
                     "name": each.name,

@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from opgrid.contracts.status import RunStatus
+from opgrid.contracts.wording import span
 from opgrid.ids import RunId
 from orchestrator.storage.service_records import OpenRun
 
@@ -62,6 +63,7 @@ class Monitor:
 def _worded(limit: float, is_start: bool) -> str:
     if is_start:
         return (
-            f"its process had not begun after {limit:g} s (start_timeout_seconds); its code may hang when it is loaded."
+            f"its process had not begun after {span(limit)} (start_timeout_seconds); its code may hang when it is "
+            "loaded."
         )
-    return f"It was not over {limit:g} s after it was canceled (cancel_timeout_seconds), so its process is killed."
+    return f"It was not over {span(limit)} after it was canceled (cancel_timeout_seconds), so its process is killed."

@@ -43,6 +43,7 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.contracts.tasks import OutputRef, Source, StepTask, TaskInput
 from opgrid.contracts.told import Report, Told
+from opgrid.contracts.wording import span
 from opgrid.errors import listed
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
@@ -140,7 +141,7 @@ class RunMachine:
         if self.plan.max_runtime is None or self.started_at is None:
             return []
         due = self.started_at + self.plan.max_runtime
-        reason = f"The run took longer than its limit of {self.plan.max_runtime:g} s."
+        reason = f"The run took longer than its limit of {span(self.plan.max_runtime)}."
         return [WakeAt(due, RunCanceling(run_id=self.run_id, at=due, reason=reason, is_timeout=True))]
 
     def _cancel(self, event: RunCanceling, now: float) -> list[Command] | None:
@@ -610,7 +611,7 @@ class RunMachine:
         """Nothing but hooks is left: those that stay silent are given up, so that no run waits for ever."""
         due = now + self.hook_patience
         error = ErrorInfo(
-            "HookLost", f"The hook did not report within {self.hook_patience:g} s after the run's last step."
+            "HookLost", f"The hook did not report within {span(self.hook_patience)} after the run's last step."
         )
         return [
             WakeAt(

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.contracts.wording import span
 from opgrid.errors import OpGridError
 from orchestrator.locations.messages import Answer, Asked, receive_answer, send
 
@@ -84,7 +85,7 @@ class LocationProcess:
             answer = receive_answer(self._socket)
         except TimeoutError:
             self.kill()
-            raise LocationBroken(f"It took longer than {timeout:g} s, and its process was ended.") from None
+            raise LocationBroken(f"It took longer than {span(timeout)}, and its process was ended.") from None
         except (OSError, msgspec.ValidationError) as error:
             self.kill()
             raise LocationBroken(f"The process of code location {self.name!r} cannot be talked to: {error}") from error

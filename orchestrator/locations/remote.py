@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from opgrid.contracts.wording import span
 from opgrid.io.keys import KeyRing
 from orchestrator.locations.messages import Answer, Asked, Failed, decode_answer, encode
 from orchestrator.locations.process import LocationAway, LocationBroken
@@ -56,7 +57,7 @@ class RemoteProcess:
             answer = decode_answer(body)
         except TimeoutError:
             self.kill()
-            raise LocationBroken(f"The code server at {self._address} took longer than {timeout:g} s.") from None
+            raise LocationBroken(f"The code server at {self._address} took longer than {span(timeout)}.") from None
         except (OSError, NotTrusted, msgspec.ValidationError) as error:
             self.kill()
             raise LocationBroken(f"The code server at {self._address} cannot be talked to: {error}.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from opgrid.contracts.wording import span
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import StepKey
 from orchestrator.engine.gates import Gate
@@ -38,5 +39,5 @@ def _no_more(gate: Gate) -> InvariantViolationError:
     if gate.who:
         how = f"was {'approved' if gate.approved else 'rejected'} by {gate.who} already"
     else:
-        how = f"waits no more: nobody answered within {(gate.due or gate.since) - gate.since:g} s"
+        how = f"waits no more: nobody answered within {span((gate.due or gate.since) - gate.since)}"
     return InvariantViolationError(f"Step {gate.step!r} of run {gate.run_id} {how}.")

@@ -23,6 +23,8 @@ from opgrid import (
 )
 from opgrid.contracts.events import HookErrored, StepFailed
 from opgrid.contracts.status import RunStatus, StepStatus
+from opgrid.contracts.structure import APPROVAL_TIMEOUT_TAG
+from opgrid.contracts.wording import span
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId, StepKey
 from opgrid.steps.scope import LocalRun
@@ -234,6 +236,14 @@ def test_where_nobody_else_can_answer_it_is_approved() -> None:
     RAN.clear()
     assert release.execute_in_process(instance=Instance.ephemeral()).success
     assert RAN == ["build", "publish"]
+
+
+@pytest.mark.parametrize("seconds", [1234567, 1234567.25, 86400.0, 0.3])
+def test_no_digit_of_a_long_timeout_is_lost(seconds: float) -> None:
+    made = approval_op("ship", "Ship it?", timeout=seconds)
+    assert float(made.tags[APPROVAL_TIMEOUT_TAG]) == seconds
+    assert "e" not in made.tags[APPROVAL_TIMEOUT_TAG] + span(seconds).removesuffix(" s")
+    assert float(span(seconds).removesuffix(" s")) == seconds
 
 
 @pytest.mark.parametrize(("given", "said"), [({"question": " "}, "needs a question"), ({"timeout": 0}, "above 0")])
