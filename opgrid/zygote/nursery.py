@@ -21,11 +21,12 @@ from typing import Final, Self
 import msgspec
 
 from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import SettingsError
 from opgrid.zygote.birth import LEARNS, Child, Descriptors, Imports, Modules, Wanted, vitals
 from opgrid.zygote.modules import installed, loaded_from, top
 
-#: Set to ``off``, every child is started from nothing.
-SWITCH: Final = "OPGRID_ZYGOTE"
+_SWITCH: Final = "OPGRID_ZYGOTE"
+_ON, _OFF = "on", "off"
 
 #: Codes that have a zygote at a time.
 _KEPT: Final = 4
@@ -56,9 +57,9 @@ def nursery(
 ) -> Nursery | None:
     """That of this process for the code. ``doors``: what children do. None where they have to be started from nothing.
 
-    ``environ`` is for them, in place of that of this process.
+    ``environ`` is for them, in place of that of this process. Raises SettingsError.
     """
-    if os.environ.get(SWITCH) == "off" or not _supported():
+    if not is_on() or not _supported():
         return None
     key = (tuple(doors), code, tuple(preload), None if environ is None else tuple(sorted(environ.items())))
     with _all.lock:
@@ -68,6 +69,14 @@ def nursery(
     for each in unused:
         each.close()
     return found
+
+
+def is_on() -> bool:
+    """False where OPGRID_ZYGOTE says that every child is to start from nothing. Raises SettingsError."""
+    said = os.environ.get(_SWITCH) or _ON
+    if said not in (_ON, _OFF):
+        raise SettingsError(f"{_SWITCH} is {said!r}: it has to be {_ON!r} or {_OFF!r}.")
+    return said == _ON
 
 
 class Nursery:

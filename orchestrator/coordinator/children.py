@@ -19,7 +19,7 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError
 from opgrid.ids import RunId
 from opgrid.io.kept import log_of
-from opgrid.zygote.nursery import Forked, Nursery, nursery
+from opgrid.zygote.nursery import Forked, Nursery, is_on, nursery
 from orchestrator.coordinator.ownership import RunIsDriven, driving
 from orchestrator.storage.protocols import Store
 
@@ -42,6 +42,7 @@ class Children:
         self._store = store
         self._home = home
         self._environ = {**os.environ, **environ}
+        self._forks = is_on()
         self._running: dict[RunId, subprocess.Popen[bytes] | Forked] = {}
         self._starts: dict[RunId, int] = {}
         self._codes: dict[RunId, CodeTarget] = {}
@@ -80,7 +81,9 @@ class Children:
 
     def _nursery_of(self, code: CodeTarget) -> Nursery | None:
         """Where what its runs import is ready after the first."""
-        return nursery([_DOOR, _ITS_CHILDREN], code, environ=self._environ) if code.python is None else None
+        if not self._forks or code.python is not None:
+            return None
+        return nursery([_DOOR, _ITS_CHILDREN], code, environ=self._environ)
 
     def kill(self, run_id: RunId, start_again: bool) -> None:
         """End the process of a run, whatever it does."""

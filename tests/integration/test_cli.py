@@ -292,6 +292,13 @@ def test_flower_without_its_broker(folder: Path) -> None:
     assert "hunter2" not in ended.stderr
 
 
+def test_processes_that_start_in_no_known_way(folder: Path) -> None:
+    ended = execute(folder, "-j", "simple", "--executor", "multiprocess", OPGRID_ZYGOTE="no")
+    assert ended.returncode == 2
+    assert "OPGRID_ZYGOTE is 'no': it has to be 'on' or 'off'" in ended.stderr
+    assert stored(folder) == []
+
+
 def test_settings_that_are_not(folder: Path) -> None:
     (folder / ".opgrid").mkdir()
     (folder / ".opgrid" / "opgrid.yaml").write_text("databse_url: x\n")

@@ -21,7 +21,7 @@ from opgrid.contracts.events import EngineNote, RunCanceled, RunCanceling, RunFa
 from opgrid.contracts.executor import Executor, Polled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief, StepTask
-from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, ValueRefused
+from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, SettingsError, ValueRefused
 from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.ownership import LEASE, end_canceled
@@ -318,6 +318,16 @@ def test_a_process_that_cannot_be_started_fails_its_run(store: SqlStore, tmp_pat
         thread.join()
     *_, last = store.read(run_id)
     assert "/nowhere/python cannot be started" in str(last)
+
+
+def test_how_processes_start_is_refused_where_it_is_neither_on_nor_off(
+    store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.coordinator.children import Children
+
+    monkeypatch.setenv("OPGRID_ZYGOTE", "no")
+    with pytest.raises(SettingsError, match="OPGRID_ZYGOTE is 'no': it has to be 'on' or 'off'"):
+        Children(store, tmp_path, {})
 
 
 def test_a_run_fails_for_which_no_file_can_be_opened(store: SqlStore, tmp_path: Path) -> None:
