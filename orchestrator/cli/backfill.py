@@ -83,8 +83,17 @@ def backfill_and_show(
         only = clauses_of([partitions]) if partitions else ()
         wanted = backfills.chosen(keys, only=only, start=start, end=end, last=last, missing=missing, failed=failed)
         asked, parents = backfills.from_failure(wanted, keys, last) if from_failure else (wanted, {})
-        options = BackfillOptions(tags_of(tags), title, None, tuple(clauses_of(selection)), executor, at_once, parents)
         asked = in_ranges(wanted, keys) if single_run else asked
+        options = BackfillOptions(
+            tags_of(tags),
+            title,
+            None,
+            tuple(clauses_of(selection)),
+            executor,
+            at_once,
+            parents,
+            backfills.spans(asked, keys),
+        )
         if single_run and wanted:
             job.validate_partition_key(asked[0], dynamic_partitions_store=instance)
             if options.run_config is None:
@@ -92,7 +101,7 @@ def backfill_and_show(
         if not noprompt and wanted:
             runs = "1 run" if len(asked) == 1 else f"{len(asked)} runs"
             confirm(f"Launch {runs} of {name}, from {wanted[0]!r} to {wanted[-1]!r}?", "--noprompt")
-        with audited(store, "launchPartitionBackfill", f"{name}: {len(asked)} partitions"):
+        with audited(store, "launchPartitionBackfill", f"{name}: {len(wanted)} partitions"):
             made = backfills.request(store, source.name, name, asked, options)
         if as_json:
             click.echo(json.dumps({"backfill_id": made.backfill_id, "partitions": wanted}))
@@ -131,7 +140,7 @@ def list_backfills(limit: int, as_json: bool) -> None:
                 "job": each.job,
                 "status": each.status.value,
                 "title": each.options.title,
-                "partitions": len(each.partitions),
+                "partitions": each.size,
                 "runs": _counts(each, counts.get(each.origin, {})),
                 "error": each.error,
             }
@@ -199,4 +208,4 @@ def resume(backfill_id: str, all_steps: bool) -> None:
             sys.exit(2)
         with audited(store, "resumePartitionBackfill", backfill_id):
             made = again(store, found, from_failure=not all_steps)
-        click.echo(f"Backfill {made.backfill_id}: {len(made.partitions)} partitions of {made.job}.")
+        click.echo(f"Backfill {made.backfill_id}: {made.size} partitions of {made.job}.")

@@ -96,6 +96,11 @@ def from_failure(
     return list(asked), {key: run_id for key, run_id in asked.items() if run_id is not None}
 
 
+def spans(asked: Sequence[str], keys: Sequence[str]) -> dict[str, int]:
+    """Of what is ``asked`` for, the ranges, and how many of ``keys`` each covers."""
+    return {each: len(covered) for each in asked if (covered := _within(each, keys))}
+
+
 def _within(span: str | None, keys: Sequence[str]) -> Sequence[str]:
     """The keys of a range, both ends of which are there."""
     found = PartitionKeyRange.parse(span or "")
@@ -156,5 +161,6 @@ def again(store: ServiceStore, backfill: Backfill, from_failure: bool = True) ->
         backfill.options.executor,
         backfill.options.at_once,
         failed if from_failure else {},
+        backfill.options.spans,
     )
     return request(store, backfill.location, backfill.job, left, options)

@@ -142,6 +142,7 @@ class BackfillOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     executor: str | None = None
     at_once: int | None = None  #: runs of it that may go on at a time: 1 is one after the other; None: all
     parents: dict[str, RunId] = {}  #: partitions that go on from where an earlier run of theirs failed
+    spans: dict[str, int] = {}  #: of its partitions those that are ranges, and how many each of them covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,11 @@ class Backfill:
     created: float = 0.0
     ended: float | None = None
     error: str | None = None  #: why a partition could not be launched
+
+    @property
+    def size(self) -> int:
+        """How many partitions it is of: a range counts for all that it covers."""
+        return sum(self.options.spans.get(each, 1) for each in self.partitions)
 
     @property
     def origin(self) -> str:

@@ -170,9 +170,9 @@ def folder(tmp_path: Path) -> Path:
 
 class Ended(subprocess.CompletedProcess[str]):
     @property
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Any:
         """The last line on stdout."""
-        found: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
+        found: Any = json.loads(self.stdout.splitlines()[-1])
         return found
 
 
@@ -341,6 +341,19 @@ def test_one_run_for_what_the_installation_knows(folder: Path) -> None:
     assert "1 partitions of per_customer" in opgrid(folder, *backfill, "--partitions", "acme").stdout
     ended = opgrid(folder, *backfill, "--all")
     assert (ended.returncode, "there are no ranges" in ended.stderr) == (2, True)
+
+
+def test_one_run_counts_for_each_of_its_partitions(folder: Path) -> None:
+    (folder / "letters.py").write_text(
+        "from opgrid import StaticPartitionsDefinition, job\n"
+        "@job(partitions_def=StaticPartitionsDefinition(list('abcde')))\n"
+        "def per_letter(): ...\n"
+    )
+    backfill = ("job", "backfill", "-f", "letters.py", "-j", "per_letter", "--single-run", "--noprompt", "--json")
+    made = opgrid(folder, *backfill, "--partitions", "a,b,c,e").result
+    (shown,) = opgrid(folder, "backfill", "list", "--json").result
+    assert made == {"backfill_id": shown["backfill_id"], "partitions": ["a", "b", "c", "e"]}
+    assert (shown["partitions"], shown["runs"]) == (4, {"not launched": 2})
 
 
 def test_where_nobody_can_answer_a_question_it_is_told_how_not_to_be_asked(folder: Path) -> None:

@@ -138,7 +138,7 @@ class PartitionBackfill:
     def partition_names(self) -> list[str]:
         return list(self.made.partitions)
 
-    @strawberry.field
+    @strawberry.field(description="A range that one run is for counts once.")
     def num_partitions(self) -> int:
         return len(self.made.partitions)
 
@@ -367,6 +367,7 @@ def _options(
         params.executor,
         params.at_once,
         parents,
+        backfills.spans(keys, answer.keys),
     )
     return options, keys
 

@@ -466,7 +466,9 @@ def test_a_run_for_several_partitions_goes_on_once(store: SqlStore) -> None:
     assert parents == {"s0...s1": runs["s0...s1"], "s5": runs["s5"]}
     assert backfills.from_failure(["s1"], keys, last) == (["s1"], {})
 
-    repeated = backfills.request(store, CODE.location, "same", asked, BackfillOptions(parents=parents))
+    options = BackfillOptions(parents=parents, spans=backfills.spans(asked, keys))
+    repeated = backfills.request(store, CODE.location, "same", asked, options)
+    assert backfills.find(store, repeated.backfill_id).size == 5
     daemon.turn()
     made = {run.run_id: run for run in store.runs()}
     found = [made[run_id] for run_id in store.launched(repeated.origin).values()]
@@ -474,3 +476,6 @@ def test_a_run_for_several_partitions_goes_on_once(store: SqlStore) -> None:
         (run.tags.get("opgrid/partition_range") or run.tags["opgrid/partition"], run.parent_run_id) for run in found
     ]
     assert about == [("s0...s1", runs["s0...s1"]), ("s2", None), ("s4", None), ("s5", runs["s5"])]
+
+    end(store, store.launched(repeated.origin)["s2"], RunStatus.SUCCESS)
+    assert backfills.again(store, repeated).size == 4
