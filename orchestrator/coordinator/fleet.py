@@ -141,5 +141,7 @@ class Fleet:
         try:
             self._store.put_report(REPORT, msgspec.json.encode(found), now)
             self._told = now, found
+        except DatabaseUnreachable:  # the turns of the coordinator say so
+            pass
         except Exception:
             _log.warning("What the fleet does could not be stored.", exc_info=True)

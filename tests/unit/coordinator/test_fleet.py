@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from opgrid.broker.keys import Keys
 from opgrid.broker.presence import Presence, announce, announce_backlog
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.wire import VERSION
-from orchestrator.coordinator.fleet import Fleet
+from opgrid.errors import DatabaseUnreachable
+from orchestrator.coordinator.fleet import Fleet, read
 from orchestrator.services.launching import Request, prepare
 from orchestrator.storage.sql.store import SqlStore
 
@@ -21,6 +23,18 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
     made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
     yield made
     made.close()
+
+
+class Away(SqlStore):
+    """Its database takes nothing for so many times."""
+
+    times = 2
+
+    def put_report(self, name: str, body: bytes, at: float) -> None:
+        if self.times:
+            self.times -= 1
+            raise DatabaseUnreachable("It is away.")
+        super().put_report(name, body, at)
 
 
 @op(tags={"opgrid/queue": "gpu"})
@@ -79,3 +93,17 @@ def test_what_coordinators_keep_back_counts_as_waiting(store: SqlStore, redis_ur
             "opgrid": 0,
             "q": 2,
         }
+
+
+def test_a_database_that_is_away_is_left_to_those_who_wait_for_it(
+    tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Away(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    fleet = Fleet(store, redis_url)
+    with closing(store), connect(redis_url) as client:
+        while store.times:
+            fleet._tell(client)
+        assert read(store) is None
+        fleet._tell(client)
+        assert read(store) is not None
+    assert not caplog.records
