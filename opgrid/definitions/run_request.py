@@ -60,34 +60,35 @@ class _PartitionsRequest:
     partitions_def_name: str
     partition_keys: Sequence[str]
 
-    def __post_init__(self) -> None:
+    def __init__(self, partitions_def_name: str, partition_keys: Iterable[str]) -> None:
         what = type(self).__name__
-        if not _is_text(self.partitions_def_name):
+        if not _is_text(partitions_def_name):
             raise InvalidDefinitionError(
-                f"{what} has the name {self.partitions_def_name!r}: it has to be that of a DynamicPartitionsDefinition."
+                f"{what} has the name {partitions_def_name!r}: it has to be that of a DynamicPartitionsDefinition."
             )
-        keys: object = self.partition_keys
+        keys: object = partition_keys
         several = tuple(keys) if isinstance(keys, Iterable) and not isinstance(keys, str) else None
         if several is None or not all(map(_is_text, several)):
             raise InvalidDefinitionError(f"{what} has the keys {keys!r}: they have to be a list of strings.")
+        object.__setattr__(self, "partitions_def_name", partitions_def_name)
         object.__setattr__(self, "partition_keys", several)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class AddDynamicPartitionsRequest(_PartitionsRequest):
     """Keys to add to the dynamic partitions of this name; those that are there stay."""
 
     partitions_def_name: str
     partition_keys: Sequence[str]
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __init__(self, partitions_def_name: str, partition_keys: Iterable[str]) -> None:
+        super().__init__(partitions_def_name, partition_keys)
         for key in self.partition_keys:
             check_storable(key, f"The partition key {key[:40]!r} of an {type(self).__name__}")
             check_length(key, "The partition key", f"of an {type(self).__name__}", LONGEST_PARTITION_KEY)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class DeleteDynamicPartitionsRequest(_PartitionsRequest):
     """Keys to take out of the dynamic partitions of this name."""
 
@@ -98,22 +99,35 @@ class DeleteDynamicPartitionsRequest(_PartitionsRequest):
 DynamicPartitionsRequest = AddDynamicPartitionsRequest | DeleteDynamicPartitionsRequest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class SensorResult:
     """All that a sensor has to say at once.
 
     return SensorResult([RunRequest(run_key=name) for name in new], cursor=new[-1])
     """
 
-    run_requests: Sequence[RunRequest] | None = None
-    skip_reason: SkipReason | str | None = None
-    cursor: str | None = None
-    dynamic_partitions_requests: Sequence[DynamicPartitionsRequest] | None = None
-    asset_events: Sequence[Any] = ()
+    run_requests: Sequence[RunRequest] | None
+    skip_reason: SkipReason | None
+    cursor: str | None
+    dynamic_partitions_requests: Sequence[DynamicPartitionsRequest] | None
+    asset_events: Sequence[Any]
 
-    def __post_init__(self) -> None:
-        for name in ("run_requests", "dynamic_partitions_requests"):
-            object.__setattr__(self, name, _several(getattr(self, name), name))
+    def __init__(
+        self,
+        run_requests: Iterable[RunRequest] | None = None,
+        skip_reason: SkipReason | str | None = None,
+        cursor: str | None = None,
+        dynamic_partitions_requests: Iterable[DynamicPartitionsRequest] | None = None,
+        asset_events: Iterable[Any] | None = None,
+    ) -> None:
+        asked = _several(dynamic_partitions_requests, "dynamic_partitions_requests")
+        object.__setattr__(self, "run_requests", _several(run_requests, "run_requests"))
+        object.__setattr__(
+            self, "skip_reason", SkipReason(skip_reason) if isinstance(skip_reason, str) else skip_reason
+        )
+        object.__setattr__(self, "cursor", cursor)
+        object.__setattr__(self, "dynamic_partitions_requests", asked)
+        object.__setattr__(self, "asset_events", _several(asset_events, "asset_events") or ())
         if self.run_requests and self.skip_reason is not None:
             raise InvalidDefinitionError("A SensorResult has both run requests and a skip reason: give one of them.")
         for each in self.run_requests or ():
@@ -134,8 +148,6 @@ class SensorResult:
             )
         if self.cursor is not None:
             check_storable(self.cursor, "The cursor of a SensorResult")
-        if isinstance(self.skip_reason, str):
-            object.__setattr__(self, "skip_reason", SkipReason(self.skip_reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from opgrid import (
     ConfigurableResource,
     DynamicOut,
     DynamicOutput,
+    DynamicPartitionsDefinition,
     EventLogEntry,
     EventType,
     ExecuteInProcessResult,
@@ -28,6 +29,8 @@ from opgrid import (
     ScheduleEvaluationContext,
     SensorDefinition,
     SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
     build_op_context,
     execute_job,
     graph,
@@ -146,3 +149,11 @@ def events_are_known() -> None:
         entry: EventLogEntry = instance.all_logs(result.run_id)[0]
         assert_type(entry.message, str)
         assert_type(instance.get_run_records()[0].run, RunRecord)
+
+
+def results_of_sensors_take_what_can_be_gone_through(names: Iterator[str]) -> None:
+    files = DynamicPartitionsDefinition(name="files")
+    requests = (files.build_add_request(str(each) for each in [number]) for number in range(3))
+    result = SensorResult((RunRequest(name) for name in names), "none", None, requests, iter([]))
+    assert_type(result.run_requests, Sequence[RunRequest] | None)
+    assert_type(result.skip_reason, SkipReason | None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,11 +68,11 @@ class DynamicPartitionsDefinition(PartitionsDefinition):
             return error
         return UnknownPartitionError(f"{error} Add it with instance.add_dynamic_partitions({self.name!r}, [{key!r}]).")
 
-    def build_add_request(self, partition_keys: Sequence[str]) -> AddDynamicPartitionsRequest:
+    def build_add_request(self, partition_keys: Iterable[str]) -> AddDynamicPartitionsRequest:
         """For the ``dynamic_partitions_requests`` of a SensorResult."""
         return AddDynamicPartitionsRequest(self._named(), partition_keys)
 
-    def build_delete_request(self, partition_keys: Sequence[str]) -> DeleteDynamicPartitionsRequest:
+    def build_delete_request(self, partition_keys: Iterable[str]) -> DeleteDynamicPartitionsRequest:
         return DeleteDynamicPartitionsRequest(self._named(), partition_keys)
 
     def _named(self) -> str:

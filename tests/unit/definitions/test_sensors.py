@@ -201,7 +201,11 @@ def test_a_result_may_be_made_of_generators() -> None:
     found = SensorResult(
         (RunRequest(run_key=key) for key in "ab"),
         dynamic_partitions_requests=(files.build_add_request(key for key in "ab") for _ in range(1)),
+        asset_events=(AssetMaterialization(key) for key in "ab"),
     )
+    for _ in range(2):
+        assert [each.asset_key for each in found.asset_events] == [AssetKey("a"), AssetKey("b")]
+    assert SensorResult(asset_events=None).asset_events == ()
     assert [each.run_key for each in found.run_requests or ()] == ["a", "b"]
     assert [each.partition_keys for each in found.dynamic_partitions_requests or ()] == [("a", "b")]
     with pytest.raises(InvalidDefinitionError, match="have to be a list"):
