@@ -381,7 +381,8 @@ class JobDefinition:
         from opgrid.definitions.partitions import DynamicPartitionsDefinition, PartitionKeyRange
 
         self._partitioned()
-        span = PartitionKeyRange.parse(str(partition_key))
+        given: object = partition_key
+        span = PartitionKeyRange.parse(given) if isinstance(given, str) else None
         dimensions = getattr(self.partitions_def, "partitions_defs", {"": self.partitions_def}).values()
         if span is None:
             self.partitions_def.validate_partition_key(partition_key, current_time, dynamic_partitions_store)

@@ -69,9 +69,11 @@ class PartitionsDefinition(ABC):
         dynamic_partitions_store: DynamicPartitionsStore | None = None,
     ) -> None:
         """Raises UnknownPartitionError, naming the nearest."""
-        if not isinstance(partition_key, str):
+        given: object = partition_key
+        if not isinstance(given, str):
+            hint = f" Give the range as text: {str(given)!r}." if isinstance(given, PartitionKeyRange) else ""
             raise UnknownPartitionError(
-                f"A partition key has to be a string, not a {type(partition_key).__name__}: {partition_key!r}."
+                f"A partition key has to be a string, not a {type(given).__name__}: {given!r}.{hint}"
             )
         if not self.has_partition_key(partition_key, current_time, dynamic_partitions_store):
             raise self.unknown(partition_key, current_time, dynamic_partitions_store)

@@ -326,6 +326,8 @@ def test_a_config_by_key_must_be_the_same_for_a_range() -> None:
     assert ranged.execute_in_process(partition_key="b...c").output_for_node("keys") == ["b", "c"]
     with pytest.raises(InvariantViolationError, match="context.partition_keys"):
         ranged.execute_in_process(partition_key="a...c")
+    with pytest.raises(UnknownPartitionError, match=r"not a PartitionKeyRange: .* Give the range as text: 'b\.\.\.c'"):
+        ranged.execute_in_process(partition_key=PartitionKeyRange("b", "c"))  # type: ignore[arg-type]
     assert ranged.execute_in_process(given("mine"), partition_key="a...d").output_for_node("show") == "mine.."
     with pytest.raises(UnknownPartitionError, match="'x'"):
         ranged.execute_in_process(partition_key="a...x")
