@@ -268,6 +268,11 @@ class _Walk:
         graph: Any = node.definition
         mapped = graph.config is not None or graph.config_fn is not None
         self._known(given, ("config", "inputs", "outputs") if mapped else ("ops", "inputs", "outputs"), path)
+        if given.get("outputs"):
+            self.report.unknown(
+                f"{path}:outputs",
+                f"graph {graph.name!r} stores no outputs: what is said of them goes to the op inside that gives them.",
+            )
         if mapped:
             inner = self._graph_config(graph, given, path, at)
             if inner is None:

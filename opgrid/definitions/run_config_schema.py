@@ -41,7 +41,7 @@ def _ops(graph: GraphDefinition, own: Mapping[str, Any]) -> dict[str, Any]:
         else:
             field = definition.config_field
             entry = _entry(field, mine)
-            entry["properties"] |= {"inputs": {"type": "object"}, "outputs": {}}
+            entry["properties"] |= {"inputs": {"type": "object"}, **({} if node.is_graph else {"outputs": {}})}
         description = getattr(definition, "description", None)
         found[name] = {**entry, "description": description} if description else entry
     return _object(found)

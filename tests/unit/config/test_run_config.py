@@ -281,6 +281,27 @@ def test_a_configured_op_may_ask_for_less() -> None:
     assert paths(runs_both, {"ops": {"from_n": {"config": {"n": "x"}}}}) == ["root:ops:from_n:config:n"]
 
 
+def test_what_is_said_of_outputs_goes_to_the_op_that_gives_them() -> None:
+    @graph(config=ConfigMapping(lambda n: {"second": {"config": {"a": n}}}, config_schema=int))
+    def mapped() -> None:
+        second()
+
+    @job
+    def made() -> None:
+        mapped()
+        inner()
+
+    fine: dict[str, Any] = {
+        "mapped": {"config": 1},
+        "inner": {"ops": {"second": {**given(1), "outputs": {"result": {}}}}},
+    }
+    assert made.execute_in_process(run_config={"ops": fine}).success
+    for name in ("mapped", "inner"):
+        told = {"ops": {**fine, name: {**fine[name], "outputs": {"result": {"path": "x"}}}}}
+        assert paths(made, told) == [f"root:ops:{name}:outputs"]
+        assert "outputs" not in made.run_config_schema["properties"]["ops"]["properties"][name]["properties"]
+
+
 def test_a_graph_with_its_config_given() -> None:
     @graph(config=ConfigMapping(lambda n: {"second": {"config": {"a": n, "b": n}}}, config_schema=int))
     def narrow() -> None:
