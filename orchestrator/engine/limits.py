@@ -20,8 +20,15 @@ class TagLimit(NamedTuple):
     value: str | None = None
     per_value: bool = False
 
+    def tag_of(self, tags: Mapping[str, str]) -> str | None:
+        """With which tag a step that has these counts, as far as it matters. None: it does not count."""
+        value = tags.get(self.key)
+        if value is None or self.value not in (None, value):
+            return None
+        return f"{self.key}={value}" if self.per_value or self.value is not None else self.key
 
-#: What a step counts against: a limit, and the value where each value has a count of its own.
+
+#: What a step counts against: a limit, and with which tag.
 _Claim = tuple[int, str]
 #: Steps that count against the same things wait in one line.
 _Claims = tuple[_Claim, ...]
@@ -71,12 +78,22 @@ class Admission:
                     return True
         return False
 
+    def held(self) -> dict[str, tuple[StepKey, int]]:
+        """By tag: a step that waits because as many as may be are out with it, and how many these are."""
+        found: dict[str, tuple[StepKey, int]] = {}
+        for claims, line in self._lines.items():
+            for place, tag in claims[1:] if line else ():
+                most = self._tags[place - 1].limit
+                if self._used[place, tag] >= most:
+                    found.setdefault(tag, (line[0][2].step, most))
+        return found
+
     def _claims(self, tags: Mapping[str, str]) -> _Claims:
         claims: list[_Claim] = [(0, "")]
         for place, limit in enumerate(self._tags, 1):
-            value = tags.get(limit.key)
-            if value is not None and limit.value in (None, value):
-                claims.append((place, value if limit.per_value else ""))
+            tag = limit.tag_of(tags)
+            if tag is not None:
+                claims.append((place, tag))
         return tuple(claims)
 
     def _free(self) -> list[StepTask]:
@@ -97,9 +114,13 @@ class Admission:
 
 def from_config(config: Mapping[str, Any]) -> Admission | None:
     """What ``tag_concurrency_limits`` of an executor's config asks for; None: nothing."""
-    given = config.get("tag_concurrency_limits") or []
-    limits = [_tag_limit(entry) for entry in given]
+    limits = limits_of(config)
     return Admission(None, limits) if limits else None
+
+
+def limits_of(config: Mapping[str, Any]) -> list[TagLimit]:
+    """Raises InvalidConfigError."""
+    return [_tag_limit(entry) for entry in config.get("tag_concurrency_limits") or []]
 
 
 def _tag_limit(entry: Any) -> TagLimit:

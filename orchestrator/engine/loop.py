@@ -157,7 +157,7 @@ class _Driver:
         self._vacated: list[Slot] = []  #: by steps that have ended
         self._look_for_slots = 0.0
         self._sure_at = clock()  #: when we last knew that nobody else drives these runs
-        self._said: set[tuple[RunId, str]] = set()  #: runs and pools, of which was said that one waits for the other
+        self._said: dict[RunId, set[str]] = {}  #: what steps wait for, of which was said that they do
         self._executors = executors
         self._log, self._clock, self._watch, self._inbox, self._stream = log, clock, watch, inbox, stream
         self._live: dict[RunId, LiveRun] = {}
@@ -490,7 +490,7 @@ class _Driver:
 
     def _over(self, run: LiveRun) -> None:
         self._silence(run.run_id)
-        self._said.difference_update((run.run_id, pool) for pool in run.pools.values())
+        self._said.pop(run.run_id, None)
         self._results[run.run_id] = run.machine.status
         if self._inbox.open and len(self._results) > _REMEMBERED:
             del self._results[next(iter(self._results))]
@@ -516,16 +516,27 @@ class _Driver:
         self._freed += [self._pooled.pop(slot) for slot in wanted if slot in granted]
         self._look_for_slots = self._clock() + LOOK_AGAIN
         for slot in self._pooled:
-            if (slot.run_id, slot.pool) not in self._said:
-                self._said.add((slot.run_id, slot.pool))
-                text = f"Steps wait for the pool {slot.pool!r}: all of its slots are in use, or for others."
-                self._next.append(EngineNote(run_id=slot.run_id, at=self._clock(), message=text, step=slot.step))
+            run, _ = self._pooled[slot]
+            self._say(
+                run, slot.step, f"Steps wait for the pool {slot.pool!r}: all of its slots are in use, or for others."
+            )
 
     def _admitted(self, run: LiveRun, tasks: list[StepTask]) -> list[StepTask]:
         if run.limits is None:
             return tasks
         steps = run.machine.steps
-        return run.limits.admit(tasks, {task.step: steps[task.step].spec.tags for task in tasks})
+        admitted = run.limits.admit(tasks, {task.step: steps[task.step].spec.tags for task in tasks})
+        if len(admitted) < len(tasks):
+            for tag, (step, most) in run.limits.held().items():
+                self._say(run, step, f"Steps wait for others with the tag {tag!r}: at most {most} of them run at once.")
+        return admitted
+
+    def _say(self, run: LiveRun, step: StepKey, text: str) -> None:
+        """Once for all steps of the run."""
+        said = self._said.setdefault(run.run_id, set())
+        if text not in said:
+            said.add(text)
+            self._next.append(EngineNote(run_id=run.run_id, at=self._clock(), message=text, step=step))
 
     def _stop(self, run: LiveRun, cancels: Iterable[Cancel], now: float) -> None:
         """Stop what was submitted; what was not is canceled here and now."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from opgrid.broker.keys import DEFAULT_QUEUE
 from opgrid.broker.presence import others_serving
 from opgrid.contracts.status import StepStatus
-from opgrid.ids import split_step_key
+from opgrid.ids import NodePath, split_step_key
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.fleet import FleetReport
+from orchestrator.engine.limits import TagLimit, limits_of
 from orchestrator.engine.pools import Slot
-from orchestrator.planner.plan import Plan
+from orchestrator.planner.plan import Plan, StepSpec
 from orchestrator.storage.records import RunRecord, StepRecord
 from orchestrator.storage.service_protocols import ServiceStore
 
@@ -25,7 +26,10 @@ def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, steps: Seque
     asked = {gate.step for gate in store.gates([run.run_id]) if gate.approved is None}
     specs = {spec.key: spec for spec in plan.steps}
     used, limits = store.used_slots(), store.pools()
+    tagged = limits_of(run.brief.executor.config)
+    out = _out(tagged, specs, steps)
     for_pool: Counter[str] = Counter()
+    for_tag: Counter[tuple[str, int]] = Counter()
     for_queue: Counter[str] = Counter()
     for step in waiting:
         spec = specs.get(split_step_key(step)[0])
@@ -35,16 +39,34 @@ def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, steps: Seque
         held = pool is not None and _is_limited(store, pool, limits)
         if pool is not None and held and Slot(pool, run.run_id, step) not in used.get(pool, ()):
             for_pool[pool] += 1
+        elif full := [(tag, each.limit) for each, tag in _tags(tagged, spec) if out[each, tag] >= each.limit]:
+            for_tag.update(full)
         elif (queue := fleet.queue_of(run, spec)) is not None:
             for_queue[queue] += 1
     told = [
         f"{_steps(count)} for the pool {name!r}: {len(used.get(name, ()))} of its slots are in use."
         for name, count in sorted(for_pool.items())
     ]
+    told += [
+        f"{_steps(count)} for others with the tag {tag!r}: at most {most} of them run at once."
+        for (tag, most), count in sorted(for_tag.items())
+    ]
     if for_queue:
         report, busy = fleet.read(store), Counter(step.worker for _, step in store.running_steps())
         told += [_in_queue(name, count, report, busy) for name, count in sorted(for_queue.items())]
     return told
+
+
+def _out(
+    limits: Sequence[TagLimit], specs: Mapping[NodePath, StepSpec], steps: Sequence[StepRecord]
+) -> Counter[tuple[TagLimit, str]]:
+    """How many steps that run count against each limit, by their tag."""
+    running = (split_step_key(step.step)[0] for step in steps if step.status is StepStatus.RUNNING) if limits else ()
+    return Counter(each for node in running if (spec := specs.get(node)) is not None for each in _tags(limits, spec))
+
+
+def _tags(limits: Sequence[TagLimit], spec: StepSpec) -> list[tuple[TagLimit, str]]:
+    return [(limit, tag) for limit in limits if (tag := limit.tag_of(spec.tags)) is not None]
 
 
 def _is_limited(store: ServiceStore, pool: str, limits: Collection[str]) -> bool:

@@ -47,6 +47,18 @@ def test_a_tag_may_be_limited_by_value_or_for_each_value() -> None:
     assert steps(each.done(StepKey("s0"), 1)) == ["s1"]
 
 
+def test_what_holds_steps_back_is_known_by_its_tag() -> None:
+    tags = {StepKey(f"s{n}"): {"db": "a" if n < 3 else "b", "gpu": ""} for n in range(6)}
+    admission = Admission(tags=[TagLimit("db", 1, value="a"), TagLimit("db", 2, per_value=True), TagLimit("gpu", 4)])
+    admission.admit(tasks(5), tags)
+    assert admission.held() == {"db=a": (StepKey("s1"), 1)}
+    admission.admit(tasks(1, 5), tags)
+    assert admission.held() == {"db=a": (StepKey("s1"), 1), "db=b": (StepKey("s5"), 2)}
+    for step in ("s0", "s1", "s3", "s4"):
+        admission.done(StepKey(step), 1)
+    assert admission.held() == {}
+
+
 def test_what_is_withdrawn_does_not_go() -> None:
     admission = Admission(max_concurrent=1)
     admission.admit(tasks(3), {})

@@ -427,6 +427,8 @@ def test_limits_by_tag_hold_steps_back(clock: FakeClock, log: MemoryLog) -> None
     run = LiveRun.new(brief(tag_concurrency_limits=[limit]), compile(snapshot(job(ops, *nodes))))
     assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.SUCCESS}
     assert executor.out_at_once == 3
+    notes = [event.message for event in log.read(RUN) if isinstance(event, EngineNote)]
+    assert notes == ["Steps wait for others with the tag 'db': at most 3 of them run at once."]
 
 
 def test_a_loop_with_an_open_inbox_takes_runs_while_it_runs(clock: FakeClock, log: MemoryLog) -> None:

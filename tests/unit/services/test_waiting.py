@@ -45,6 +45,16 @@ def mixed() -> None:
     write.alias("write_2")()
 
 
+@op(tags={"db": "small"})
+def query() -> None: ...
+
+
+@job
+def limited() -> None:
+    for number in range(4):
+        query.alias(f"query_{number}")()
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
     made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
@@ -54,8 +64,12 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
 
 @pytest.fixture
 def run(store: SqlStore) -> RunRecord:
+    return going(store, Request(mixed))
+
+
+def going(store: SqlStore, request: Request) -> RunRecord:
     """It goes on, and none of its steps has started."""
-    prepared = prepare(Request(mixed))
+    prepared = prepare(request)
     store.create_run(prepared.record, prepared.plan.to_json(), prepared.snapshot.to_json())
     run_id = prepared.record.run_id
     with store.turn() as turn:
@@ -130,3 +144,15 @@ def test_a_run_that_has_ended_waits_for_nothing(store: SqlStore, run: RunRecord)
         turn.set_status(run.run_id, RunStatus.CANCELED, 3.0)
     ended = store.run(run.run_id)
     assert ended is not None and why(store, ended) == []
+
+
+def test_others_with_the_same_tag(store: SqlStore) -> None:
+    limit = {"key": "db", "value": "small", "limit": 2}
+    config = {"execution": {"config": {"tag_concurrency_limits": [limit]}}}
+    run = going(store, Request(limited, config, "multiprocess"))
+    for number in range(2):
+        assert why(store, run) == [], "these are on their way"
+        with store.turn() as turn:
+            step = StepKey(f"query_{number}")
+            turn.append(run.run_id, [StepStarted(run_id=run.run_id, at=2.0, step=step, attempt=1, worker="w", pid=1)])
+    assert why(store, run) == ["2 steps wait for others with the tag 'db=small': at most 2 of them run at once."]
