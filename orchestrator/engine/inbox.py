@@ -20,6 +20,7 @@ class CancelRun(NamedTuple):
     run_id: RunId | None  #: None: all runs
     reason: str
     is_timeout: bool = False  #: its time is over
+    inside: float | None = None  #: when it was to get the loop out of user code
 
 
 class AddRuns(NamedTuple):
@@ -49,9 +50,11 @@ class Inbox:
     def request_cancel(self, run_id: RunId, reason: str = "") -> None:
         self._post(CancelRun(run_id, reason))
 
-    def time_is_over(self, run_id: RunId, reason: str) -> None:
-        """Of a run that may be inside user code on the loop's own thread, which it is got out of."""
-        self._post(CancelRun(run_id, reason, is_timeout=True))
+    def time_is_over(self, run_id: RunId, reason: str, due: float) -> None:
+        """Of a run that may be inside user code on the loop's own thread, which it is got out of. ``due``: by the
+        loop's clock.
+        """
+        self._post(CancelRun(run_id, reason, is_timeout=True, inside=due if self.inline else None))
         if self.waiting:
             self.interrupt()
 

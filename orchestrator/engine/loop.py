@@ -31,6 +31,7 @@ from opgrid.contracts.executor import Executor, Position
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.told import Report, Told, unfolded
+from opgrid.contracts.wording import span
 from opgrid.errors import UnknownExecutor
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.clock import Clock, SteadyClock
@@ -54,6 +55,8 @@ _NEVER = 3600.0
 _REMEMBERED: Final = 10_000
 #: Seconds that a turn vouches for what is told to executors: whoever is frozen for longer asks again before it acts.
 TRUST = 8.0
+#: Seconds from the end of a run's time to the end of its step from which on that is told.
+_STUBBORN = 1.0
 
 
 class Holding(PoolStore, GateStore, Protocol):
@@ -279,8 +282,10 @@ class _Driver:
         events: list[AnyEvent] = []
         for request in self._inbox.take():
             match request:
-                case CancelRun(run_id, reason, is_timeout):
+                case CancelRun(run_id, reason, is_timeout, inside):
                     now = self._clock()
+                    if inside is not None and now - inside > _STUBBORN and run_id in self._live:
+                        events.append(EngineNote(run_id=run_id, at=now, message=_not_interrupted(now - inside)))
                     wanted = [run_id] if run_id is not None else list(self._live)
                     events.extend(
                         RunCanceling(run_id=each, at=now, reason=reason, is_timeout=is_timeout) for each in wanted
@@ -478,7 +483,7 @@ class _Driver:
         if type(event) is not RunCanceling or run.machine.status is RunStatus.CANCELING or not may_be_kept:
             heapq.heappush(self._timers, (due, next(self._order), event))
             return
-        told, seconds = (run.run_id, event.reason), max(0.0, min(due - now, threading.TIMEOUT_MAX))
+        told, seconds = (run.run_id, event.reason, max(due, now)), max(0.0, min(due - now, threading.TIMEOUT_MAX))
         alarm = self._alarms[run.run_id] = threading.Timer(seconds, self._inbox.time_is_over, told)
         alarm.daemon = True
         alarm.start()
@@ -578,6 +583,14 @@ class _Driver:
             if box.waiting and (box.retry_at is None or box.retry_at <= now):
                 with self._ears.talking(name):
                     self._next.extend(box.flush(now))
+
+
+def _not_interrupted(seconds: float) -> str:
+    return (
+        f"A step went on for {span(round(seconds, 1))} when the time of the run was over: it ran in the process that "
+        "drives the run, and could not be interrupted. Give such ops to multiprocess or celery, which end a process "
+        "that does not stop."
+    )
 
 
 def _lines(late: Report) -> list[LogMessage]:

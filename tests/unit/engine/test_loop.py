@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -416,6 +417,27 @@ def test_an_interrupt_cancels_all_runs(clock: FakeClock, log: MemoryLog) -> None
     assert drive([run], {"fake": executor}, log, clock=clock) == {RUN: RunStatus.CANCELED}
     run.machine.check()
     assert executor.canceled == [("s0", 1), ("s1", 1)]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.5, 0), (7.5, 1)])
+def test_what_could_not_be_interrupted_in_time_is_told(
+    clock: FakeClock, log: MemoryLog, seconds: float, told: int
+) -> None:
+    inbox = Inbox()
+
+    def goes_on(task: StepTask) -> None:
+        due = clock.now
+        with suppress(KeyboardInterrupt):
+            inbox.time_is_over(RUN, "too long", due)
+        clock.now = due + seconds
+
+    executor = FakeExecutor(clock, {"s0": goes_on})
+    run = LiveRun.new(brief(), compile(snapshot(chain(2))))
+    assert drive([run], {"fake": executor}, log, clock=clock, inbox=inbox) == {RUN: RunStatus.FAILURE}
+    notes = [event.message for event in log.read(RUN) if isinstance(event, EngineNote)]
+    assert [note.partition(":")[0] for note in notes] == told * [
+        "A step went on for 7.5 s when the time of the run was over"
+    ]
 
 
 def test_limits_by_tag_hold_steps_back(clock: FakeClock, log: MemoryLog) -> None:
