@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.audit import audited
-from orchestrator.cli.target import clauses_of, confirm, tags_of
+from orchestrator.cli.target import clauses_of, confirm, keys_of, tags_of
 
 if TYPE_CHECKING:
     from opgrid.contracts.status import RunStatus
@@ -45,7 +45,7 @@ def _opened() -> Iterator[tuple[Settings, ServiceStore]]:
 def backfill_and_show(
     source: Source,
     name: str,
-    partitions: str | None,
+    partitions: Sequence[str],
     start: str | None,
     end: str | None,
     every: bool,
@@ -69,7 +69,8 @@ def backfill_and_show(
     from orchestrator.services import backfills
     from orchestrator.storage.service_records import BackfillOptions
 
-    if not (partitions or start or end or every):
+    only = keys_of(partitions)
+    if not (only or start or end or every):
         raise click.UsageError("Say which partitions: --partitions a,b, --from X --to Y, or --all.")
     if single_run and (from_failure or at_once):
         raise click.UsageError("--single-run makes one run: --from-failure and --at-once do not go with it.")
@@ -80,7 +81,6 @@ def backfill_and_show(
         instance = Instance(store, settings.home)
         keys = [str(key) for key in job.partitions_def.get_partition_keys(None, instance)]
         last = backfills.last_runs(store, source.name, name, keys)
-        only = clauses_of([partitions]) if partitions else ()
         wanted = backfills.chosen(keys, only=only, start=start, end=end, last=last, missing=missing, failed=failed)
         asked, parents = backfills.from_failure(wanted, keys, last) if from_failure else (wanted, {})
         asked = in_ranges(wanted, keys) if single_run else asked

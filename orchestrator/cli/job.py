@@ -160,7 +160,12 @@ def launch(request: Request, and_wait: bool, as_json: bool) -> None:
 @job.command("backfill")
 @source_options
 @click.option("-j", "--job", "name", required=True, help="Name of a partitioned job.")
-@click.option("--partitions", help="These, with commas between.")
+@click.option(
+    "--partitions",
+    multiple=True,
+    metavar="KEYS",
+    help="These, with commas between; may be repeated. A key that has a comma stands in quotes: '\"a, b\",c'.",
+)
 @click.option("--from", "start", help="From this partition on.")
 @click.option("--to", "end", help="Until this partition.")
 @click.option("--all", "every", is_flag=True, help="All partitions.")

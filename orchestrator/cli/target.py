@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -162,6 +163,17 @@ def confirm(question: str, otherwise: str) -> None:
 def clauses_of(given: Sequence[str]) -> list[str]:
     """Of selections: an option may hold several, with commas between."""
     return [clause.strip() for entry in given for clause in entry.split(",")]
+
+
+def keys_of(given: Sequence[str]) -> list[str]:
+    """Of partitions, likewise; a key that has a comma stands in double quotes, as in CSV. Raises click.UsageError."""
+    found: list[str] = []
+    for entry in given:
+        try:
+            found += [key.strip() for row in csv.reader([entry], skipinitialspace=True, strict=True) for key in row]
+        except csv.Error as error:
+            raise click.UsageError(f"The quotes in {entry!r} do not fit: {error}.") from None
+    return found
 
 
 def _json_object(text: str, option: str) -> dict[str, Any]:

@@ -350,10 +350,24 @@ def test_one_run_counts_for_each_of_its_partitions(folder: Path) -> None:
         "def per_letter(): ...\n"
     )
     backfill = ("job", "backfill", "-f", "letters.py", "-j", "per_letter", "--single-run", "--noprompt", "--json")
-    made = opgrid(folder, *backfill, "--partitions", "a,b,c,e").result
+    made = opgrid(folder, *backfill, "--partitions", "a, b,c", "--partitions", "e").result
     (shown,) = opgrid(folder, "backfill", "list", "--json").result
     assert made == {"backfill_id": shown["backfill_id"], "partitions": ["a", "b", "c", "e"]}
     assert (shown["partitions"], shown["runs"]) == (4, {"not launched": 2})
+
+
+def test_partitions_whose_keys_have_commas(folder: Path) -> None:
+    (folder / "people.py").write_text(
+        "from opgrid import StaticPartitionsDefinition, job\n"
+        "@job(partitions_def=StaticPartitionsDefinition(['Smith, Ann', 'Smith', 'Ann']))\n"
+        "def per_person(): ...\n"
+    )
+    backfill = ("job", "backfill", "-f", "people.py", "-j", "per_person", "--noprompt", "--json", "--partitions")
+    assert opgrid(folder, *backfill, '"Smith, Ann", Ann').result["partitions"] == ["Smith, Ann", "Ann"]
+    assert opgrid(folder, *backfill, "Smith, Ann").result["partitions"] == ["Smith", "Ann"]
+    for given, said in (('"Smith, Ann', "quotes in"), ("", "Say which partitions"), ("Smith,,Ann", "no partition ''")):
+        ended = opgrid(folder, *backfill, given)
+        assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
 
 
 def test_where_nobody_can_answer_a_question_it_is_told_how_not_to_be_asked(folder: Path) -> None:
