@@ -26,9 +26,10 @@ from orchestrator.locations.messages import (
 )
 from orchestrator.services.ticks import cron_of, missed, next_tick
 from orchestrator.storage.service_protocols import ServiceStore
-from orchestrator.storage.service_records import Instigator, InstigatorKind
+from orchestrator.storage.service_records import Instigator, InstigatorKind, Tick, TickStatus
 
 _LONGEST_REST: Final = 60.0
+_AHEAD: Final = 60.0  #: seconds by which clocks of machines may differ, and no more
 _AGAIN: Final = 5.0  #: seconds after which a code server that was away is asked again
 _TRIES: Final = 3  #: times that a run status sensor may break its process over one run
 _AT_ONCE: Final = 25  #: runs that a run status sensor is asked about in one tick
@@ -158,6 +159,10 @@ class Scheduler(Duty):
     def _due(self, location: Location, each: object, state: Instigator, now: float) -> Callable[[], None] | None:
         assert isinstance(each, ScheduleInfo)
         after = max(state.since or 0.0, state.ticked or 0.0)
+        if after > now + _AHEAD:
+            self._go_on_from(now, state)
+            self.next_at = now
+            return None
         due, again = self._when(location, each, after), self._away.get(location.name, 0.0)
         if now < again <= now + _AGAIN:  # else the clock was set back since
             due = max(due, again)
@@ -166,6 +171,18 @@ class Scheduler(Duty):
             return None
         ticks = missed(cron_of(each), after, now, self._catch_up if each.catches_up else 1)
         return (lambda: self._evaluate(location, state, ticks)) if ticks else None
+
+    def _go_on_from(self, now: float, state: Instigator) -> None:
+        """The clock was ahead when it started or ticked last; it would wait for that time to come. Runs of ticks that
+        have been are not launched again.
+        """
+        text = "The clock was ahead when it ticked or was started last, so that it waited. It goes on from now."
+        _log.warning("Schedule %s of %s: %s", state.name, state.location, text)
+        if (state.since or 0.0) > now:
+            state = dataclasses.replace(state, since=now)
+            self._store.set_instigator(state, ("since",))
+        tick = Tick(state.location, state.name, self.kind, now, TickStatus.SKIPPED, now, reason=text)
+        self._store.commit_tick(tick, state, dataclasses.replace(state, ticked=now, completed=now))
 
     def _when(self, location: Location, each: ScheduleInfo, after: float) -> float:
         """Of the next tick, worked out once."""

@@ -154,6 +154,34 @@ def test_a_clock_that_is_set_back_keeps_no_sensor_waiting(store: SqlStore) -> No
         threads.shutdown()
 
 
+def test_a_schedule_goes_on_when_a_clock_that_was_ahead_is_set_back(
+    store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    location = Hanging()
+    location.hang.set()
+    several: Any = [location]
+    now = [1_000_000.0]
+    scheduler = Scheduler(store, several, lambda: now[0], 0.3)
+
+    def answers() -> int:
+        for _ in range(3):
+            now[0] += 60.0
+            scheduler.turn(store.instigators())
+            scheduler.wait()
+        return location.answered.count("at_good")
+
+    answers()
+    now[0] += 86400.0
+    ahead = answers()
+    now[0] -= 86400.0
+    assert answers() > ahead
+    (told,) = [tick for tick in store.ticks(location.name, "at_good", 99) if tick.reason != "nothing"]
+    assert told.reason is not None and "The clock was ahead" in told.reason
+    assert sum("Schedule at_good" in record.getMessage() for record in caplog.records) == 1
+    for threads in location.lanes.values():
+        threads.shutdown()
+
+
 def test_schedules_do_not_wait_for_sensors(store: SqlStore) -> None:
     location = Hanging()
     several: Any = [location]
