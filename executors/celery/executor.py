@@ -61,6 +61,7 @@ _ALONG: Final = 1 << 20  #: bytes that are stored by the script that publishes w
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
 _LONGEST: Final = 2.0  #: seconds of waiting after which it is seen to what else there is to do
+_OFTEN: Final = 3  #: times that a message is lost until that is no accident
 _TRIM_EVERY: Final = 1.0  #: seconds
 _RETURNED: Final = b"r"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
@@ -548,7 +549,14 @@ class CeleryExecutor(Executor):
     def _send_again(self, lost: Sequence[Flight]) -> None:
         for flight in lost:
             run_id, step, attempt = RunId(flight.at.run_id), StepKey(flight.at.step), flight.at.attempt
-            text = f"The message of step {step!r}, attempt {attempt}, was lost: it is sent again."
+            lost_by_now = "was lost" + (f", {flight.resent + 1} times by now" if flight.resent else "")
+            text = f"The message of step {step!r}, attempt {attempt}, {lost_by_now}: it is sent again."
+            if flight.resent + 1 >= _OFTEN:
+                text += (
+                    f" Something takes messages out of the queue {flight.line.queue!r} and runs no step: another "
+                    "program that reads it, or a worker that dies of them. The tag opgrid/start_timeout says after "
+                    "which time the step fails."
+                )
             note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
             self._protocol.append(self.stream, seal_events([note], self.ring))
             self._briefs.store_again(run_id)

@@ -562,3 +562,23 @@ def test_with_a_process_that_died_the_rest_of_its_message_is_sent_again_at_once(
     assert worker.finish(at("a"), "c", seal_events([lost], executor.ring)) is Said.OK
     assert list(executor.poll(5.0).events) == [lost]
     assert messages(executor, worker) == 1
+
+
+def test_a_message_that_is_lost_again_and_again_says_how_often_and_why(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    executor.submit(BRIEF, [task("a")])
+    said = []
+    for _ in range(3):
+        until = time.monotonic() + 20
+        while not messages(executor, worker):
+            assert time.monotonic() < until
+            executor.poll(0.05)
+        worker.client.delete(*executor.keys.queue_lists("opgrid"))
+        note = heard(executor, EngineNote, "a")
+        assert isinstance(note, EngineNote)
+        said.append(note.message)
+    first, second, third = said
+    assert first == "The message of step 'a', attempt 1, was lost: it is sent again."
+    assert second == "The message of step 'a', attempt 1, was lost, 2 times by now: it is sent again."
+    assert "lost, 3 times by now" in third and "queue 'opgrid'" in third and "opgrid/start_timeout" in third
