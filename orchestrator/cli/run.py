@@ -50,7 +50,7 @@ def list_runs(limit: int, job: str | None, location: str | None, statuses: Seque
             created = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
             took = "" if seconds(record) is None else f"{seconds(record):.2f} s"
             click.echo(f"{record.run_id}  {record.status.value:<11}  {created}  {took:>10}  {record.job}")
-        if not found and (job or location or statuses):
+        if not found and wanted != RunsFilter():
             click.echo("There are no such runs.", err=True)
         elif not found:
             click.echo("There are no runs yet. Start one with: opgrid job execute -f FILE -j JOB", err=True)

@@ -26,7 +26,7 @@ def find_run(instance: Instance, text: str) -> RunRecord:
     """By id, or by the beginning of one. Raises RunNotFoundError."""
     found = instance.store.run(text)
     if found is None:
-        near = instance.store.find(text, limit=2)
+        near = instance.store.find(text, limit=2) if text else []  # every id begins with nothing
         if len(near) > 1:
             raise RunNotFoundError("single run", text, near, "this installation", "Give more of its id.")
         found = instance.record(near[0] if near else text)

@@ -411,6 +411,15 @@ def test_a_file_of_the_user_in_the_way_of_ours_is_named(folder: Path) -> None:
     assert str(folder / "worker.py") in ended.stderr or "'worker'" in ended.stderr, ended.stderr
 
 
+def test_the_beginning_of_an_id_is_more_than_nothing(folder: Path) -> None:
+    """An empty variable of a script would delete the only run that there is."""
+    run_id = execute(folder, "-j", "simple", "--json").result["run_id"]
+    ended = opgrid(folder, "run", "delete", "", "--force")
+    assert (ended.returncode, "There is no run ''" in ended.stderr) == (2, True), ended.stderr
+    assert "There are no such runs." in opgrid(folder, "run", "list", "-j", "").stderr
+    assert [run["run_id"] for run in runs(folder)] == [run_id]
+
+
 @pytest.mark.parametrize("command", [("run", "show"), ("run", "resume")])
 def test_a_run_that_there_is_not(folder: Path, command: tuple[str, str]) -> None:
     ended = opgrid(folder, *command, "nothing")
