@@ -274,6 +274,7 @@ def delete(run_id: str, force: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def export(run_id: str, file: Path) -> None:
     """Write a run with its plan and log into a file, to be looked at elsewhere. Values of its steps are not in it."""
+    from opgrid.errors import InvariantViolationError
     from orchestrator.instance import Instance
     from orchestrator.services.export import exported
     from orchestrator.services.runs import find_run
@@ -281,7 +282,10 @@ def export(run_id: str, file: Path) -> None:
 
     with Instance.of(Settings.load()) as instance:
         record = find_run(instance, run_id)
-        file.write_bytes(exported(instance.store, record))
+        try:
+            file.write_bytes(exported(instance.store, record))
+        except OSError as error:
+            raise InvariantViolationError(f"{file} cannot be written: {error.strerror}.") from error
         click.echo(f"Wrote run {record.run_id} of {record.job} to {file}.")
 
 
@@ -289,13 +293,20 @@ def export(run_id: str, file: Path) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 def import_runs(files: Sequence[Path]) -> None:
     """Store exported runs here. One that went on when it was exported counts as canceled."""
+    from opgrid.errors import InvariantViolationError
     from orchestrator.instance import Instance
-    from orchestrator.services.export import imported
+    from orchestrator.services.export import NoExport, imported
     from orchestrator.settings import Settings
 
     with Instance.of(Settings.load()) as instance:
         for file in files:
-            click.echo(f"Imported run {imported(instance.store, file.read_bytes())} from {file}.")
+            try:
+                run_id = imported(instance.store, file.read_bytes())
+            except OSError as error:
+                raise InvariantViolationError(f"{file} cannot be read: {error.strerror}.") from error
+            except NoExport as error:
+                raise NoExport(f"{file}: {error}") from error
+            click.echo(f"Imported run {run_id} from {file}.")
 
 
 @run.command("wipe")

@@ -420,6 +420,19 @@ def test_the_beginning_of_an_id_is_more_than_nothing(folder: Path) -> None:
     assert [run["run_id"] for run in runs(folder)] == [run_id]
 
 
+def test_a_file_that_cannot_be_exported_to_or_imported_from(folder: Path) -> None:
+    run_id = execute(folder, "-j", "simple", "--json").result["run_id"]
+    for file, said in (
+        ("none/run", "none/run cannot be written: No such file"),
+        (".", ". cannot be written: Is a dir"),
+    ):
+        ended = opgrid(folder, "run", "export", run_id, file)
+        assert (ended.returncode, ended.stderr.startswith(f"Error: {said}")) == (2, True), ended.stderr
+    for file, said in ((".", ". cannot be read: Is a dir"), ("jobs.py", "jobs.py: The file is no exported run.")):
+        ended = opgrid(folder, "run", "import", file)
+        assert (ended.returncode, ended.stderr.startswith(f"Error: {said}")) == (2, True), ended.stderr
+
+
 @pytest.mark.parametrize("command", [("run", "show"), ("run", "resume")])
 def test_a_run_that_there_is_not(folder: Path, command: tuple[str, str]) -> None:
     ended = opgrid(folder, *command, "nothing")
