@@ -1,0 +1,53 @@
+"""What SQLite reads: nothing that is asked again and again takes longer with all that ever happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from sqlalchemy import event
+
+from orchestrator.storage.sql import statements as prepared
+from orchestrator.storage.sql.statements import tell
+from orchestrator.storage.sql.store import SqlStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    with closing(SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")) as made:
+        yield made
+
+
+def plan(store: SqlStore, ask: Callable[[], object]) -> list[str]:
+    """How SQLite goes about what it is told meanwhile, a line for each table that it reads."""
+    said: list[tuple[str, Any]] = []
+
+    def note(connection: object, cursor: object, statement: str, parameters: Any, *more: object) -> None:
+        said.append((statement, parameters))
+
+    def told(connection: Any, sql: str, parameters: Any = (), many: bool = False) -> Any:
+        said.append((sql, parameters[0] if many else parameters))
+        return tell(connection, sql, parameters, many)
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    try:
+        with patch.object(prepared, "tell", told):
+            ask()
+    finally:
+        event.remove(store._engine, "before_cursor_execute", note)
+    with store._engine.connect() as connection:
+        return [
+            row.detail
+            for sql, parameters in said
+            if not sql.startswith("BEGIN")
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", tuple(parameters))
+        ]
+
+
+def test_which_runs_have_changed_is_read_from_the_end_of_the_log(store: SqlStore) -> None:
+    found = plan(store, lambda: store.changed_runs(7))
+    assert found[0] == "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"
