@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import ceil, inf
+from operator import attrgetter
 from typing import Any, Final, cast, get_args
 
 import msgspec
@@ -24,6 +25,7 @@ from opgrid.contracts.events import (
     StepStarted,
     StepSucceeded,
 )
+from opgrid.contracts.facts import AssetKey
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.told import ROUTINE, Report, Told, unfolded
 from opgrid.contracts.wire import decode_event, encode_events, encode_legibly
@@ -56,6 +58,11 @@ _PATIENCE: Final = 1.0  #: seconds that what is being written is waited for
 _LOOK: Final = 0.002  #: seconds until it is seen whether it is there; twice as long each time
 _LONGEST_LOOK: Final = 0.05
 _RUNS: Final = 500  #: that one statement names
+_OF_ASSETS: Final = frozenset({EventType.ASSET_MATERIALIZATION, EventType.ASSET_OBSERVATION})
+#: As the index says it, or it would not be used.
+_UNNAMED_ASSET: Final = text("asset IS NULL AND type IN ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION')")
+_by_number: Final = attrgetter("storage_id")
+_LONGEST_ASSET: Final = 255  #: characters of the key of an asset that are kept for finding it
 _FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
 
 
@@ -115,11 +122,18 @@ def _row_of_some(run_id: RunId, some: Sequence[tuple[AnyEvent, bytes]]) -> Row:
 
 
 def _row_of(run_id: RunId, event: AnyEvent, body: bytes) -> Row:
-    return run_id, _TYPES[type(event)], getattr(event, "step", None) or None, event.at, *_kept(body), 1
+    asset: tuple[str, ...] | None = getattr(event, "asset", None)
+    step = getattr(event, "step", None) or None
+    return run_id, _TYPES[type(event)], step, event.at, *_kept(body), None if asset is None else name_of(asset), 1
 
 
 def _row_of_several(run_id: RunId, at: float, body: bytes, held: int) -> Row:
-    return run_id, _SEVERAL, None, at, *_kept(body), held
+    return run_id, _SEVERAL, None, at, *_kept(body), None, held
+
+
+def name_of(asset: Sequence[str]) -> str:
+    """Text by which the events of an asset are found; long keys may share theirs."""
+    return encode_legibly(asset).decode()[:_LONGEST_ASSET]
 
 
 def _body(told: Sequence[Report]) -> bytes:
@@ -212,7 +226,12 @@ class EventLog(Database):
             if below is not None:
                 query = query.where(column < below)
         query = query.where(*self._settled(_PATIENCE, wanted.after_cursor, wanted.before_cursor))
-        return [EventLogRecord(*each) for each in self._found(query, limit, wanted.fits, ascending)]
+        if wanted.asset_key is None or wanted.event_type not in _OF_ASSETS:
+            return [EventLogRecord(*each) for each in self._found(query, limit, wanted.fits, ascending)]
+        found = []
+        for of_asset in events.c.asset == name_of(wanted.asset_key.path), _UNNAMED_ASSET:
+            found += self._found(query.where(of_asset), limit, wanted.fits, ascending)
+        return sorted((EventLogRecord(*each) for each in found), key=_by_number, reverse=not ascending)[:limit]
 
     def _found(
         self,
@@ -254,13 +273,9 @@ class EventLog(Database):
         return found
 
     def materializations(self, asset_key: tuple[str, ...], after: int = 0) -> list[tuple[int, AssetMaterialized]]:
-        wanted = EventRecordsFilter(EventType.ASSET_MATERIALIZATION, after_cursor=after)
+        wanted = EventRecordsFilter(EventType.ASSET_MATERIALIZATION, AssetKey(asset_key), after_cursor=after)
         found = self.event_records(wanted, ascending=True)
-        return [
-            (each.storage_id, event)
-            for each in found
-            if (event := cast(AssetMaterialized, each.event_log_entry)).asset == asset_key
-        ]
+        return [(each.storage_id, cast(AssetMaterialized, each.event_log_entry)) for each in found]
 
     def _settled(self, patience: float = 0.0, after: float | None = None, before: float | None = None) -> Iterator[Any]:
         """The condition that an event is behind none that is still to appear: who goes on behind the last of them
@@ -390,5 +405,5 @@ def forget_events(connection: Connection, which: Any) -> None:
     last = connection.execute(select(func.max(events.c.id))).scalar()
     connection.execute(delete(events).where(which, events.c.id != last))
     connection.execute(delete(events).where(events.c.run_id == "", events.c.id != last))
-    gone = {"run_id": "", "type": "", "step": None, "holds": 1, "body": "", "packed": None}
+    gone = {"run_id": "", "type": "", "step": None, "holds": 1, "body": "", "packed": None, "asset": None}
     connection.execute(update(events).where(which, events.c.id == last).values(**gone))

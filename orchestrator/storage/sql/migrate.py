@@ -12,7 +12,7 @@ from opgrid.errors import DatabaseUnreachable
 from orchestrator.storage.sql.tables import metadata
 
 FOLDER: Final = Path(__file__).parent / "migrations"
-HEAD: Final = "0010"  #: the newest of the migrations
+HEAD: Final = "0011"  #: the newest of the migrations
 #: Alembic keeps what it works on in globals: one thread at a time.
 _MIGRATING: Final = threading.Lock()
 

@@ -535,11 +535,15 @@ class ServiceTables(Database):
         return {row.hash: row.body for row in self._all(query)}
 
     def last_runs(self, location: str, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
-        of_job = select(runs).where(of_location(location)).order_by(runs.c.id.desc())
-        each = [of_job.where(runs.c.job == job) for job in jobs]
+        latest = select(runs).order_by(runs.c.id.desc())
+        # Those that do not say where they are of have a query of their own: with OR, all runs of the job would be read.
+        of_some = runs.c.location == location, runs.c.location.is_(None)
+        each = [latest.where(runs.c.job == job, of) for job in jobs for of in of_some]
         found: dict[str, list[RunRecord]] = {}
-        for row in self._first_of(each, limit):
-            found.setdefault(row.job, []).append(record_of(row))
+        for row in sorted(self._first_of(each, limit), key=lambda row: -row.id):
+            of_job = found.setdefault(row.job, [])
+            if len(of_job) < limit:
+                of_job.append(record_of(row))
         return found
 
     def steps_of(self, run_ids: Sequence[RunId]) -> dict[RunId, list[StepRecord]]:

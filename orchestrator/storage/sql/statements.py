@@ -69,7 +69,7 @@ _NEW_RUN: Final = tuple(name for name in runs.c.keys() if name not in _LATER)  #
 
 
 #: What is said of events when they are stored.
-EVENT: Final = "run_id", "type", "step", "at", "body", "packed", "holds"
+EVENT: Final = "run_id", "type", "step", "at", "body", "packed", "asset", "holds"
 
 Row = tuple[Any, ...]
 

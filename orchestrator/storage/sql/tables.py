@@ -25,6 +25,8 @@ _Counter = BigInteger().with_variant(Integer, "sqlite")
 
 _OF_RUNS = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
 _MATERIALIZED = text("type = 'ASSET_MATERIALIZATION'")
+_OF_ASSETS = text("asset IS NOT NULL")
+_OF_UNNAMED_ASSETS = text("asset IS NULL AND type IN ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION')")
 
 #: Plans and snapshots, once per content.
 contents = Table(
@@ -58,11 +60,15 @@ runs = Table(
     Index("runs_by_status", "status", "id"),
     Index("runs_by_job", "job", "id"),
     Index("runs_by_shard", "shard", "status"),
+    Index("runs_by_location", "job", "location", "id"),
+    Index("runs_by_plan", "plan"),
+    Index("runs_by_snapshot", "snapshot"),
 )
 
 #: A row is one event, or several of one run: then ``id`` is the number of the last, and those of the others come just
 #: before; ``type`` is SEVERAL, and ``body`` is a list, in which what an attempt told by the way may be a list again.
-#: What is long is in ``packed``, compressed by zstd, and ``body`` is empty.
+#: What is long is in ``packed``, compressed by zstd, and ``body`` is empty. ``asset`` is the beginning of the key,
+#: as JSON, of one that was made or looked at; an older version, which may write here yet, leaves it out.
 events = Table(
     "events",
     metadata,
@@ -73,10 +79,13 @@ events = Table(
     Column("at", Float, nullable=False),
     Column("body", Text, nullable=False),
     Column("packed", LargeBinary),
+    Column("asset", String(255)),
     Column("holds", Integer, nullable=False, server_default="1"),
     Index("events_by_run", "run_id", "id"),
     Index("run_events", "id", sqlite_where=_OF_RUNS, postgresql_where=_OF_RUNS),
     Index("materializations", "id", sqlite_where=_MATERIALIZED, postgresql_where=_MATERIALIZED),
+    Index("events_by_asset", "asset", "type", "id", sqlite_where=_OF_ASSETS, postgresql_where=_OF_ASSETS),
+    Index("unnamed_assets", "type", "id", sqlite_where=_OF_UNNAMED_ASSETS, postgresql_where=_OF_UNNAMED_ASSETS),
 )
 
 steps = Table(

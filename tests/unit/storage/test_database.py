@@ -23,13 +23,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError
 
-from opgrid.contracts.compact import LONG
+from opgrid.contracts.compact import LONG, compacted
 from opgrid.contracts.events import AssetMaterialized, EventType, LogMessage, StepDispatched, StepSucceeded
+from opgrid.contracts.facts import AssetKey
 from opgrid.contracts.tasks import OutputRef
 from opgrid.contracts.wire import decode_events, encode_event
 from opgrid.errors import DatabaseUnreachable, DatabaseUnusable, EventLogInvalidForRun, SettingsError, ValueRefused
 from opgrid.ids import RunId, StepKey
-from orchestrator.storage.records import EventsFilter
+from orchestrator.storage.records import EventRecordsFilter, EventsFilter
 from orchestrator.storage.service_records import AuditEntry
 from orchestrator.storage.sql.engine import open_engine
 from orchestrator.storage.sql.log import MOST
@@ -486,3 +487,58 @@ def test_a_turn_that_is_refused_names_its_runs(postgres_url: str) -> None:
     with pytest.raises(ValueRefused, match="NUL"):
         store.run("a\0b")
     store.close()
+
+
+def test_materializations_of_before_and_of_older_versions_are_found_by_their_asset(database_url: str) -> None:
+    def made(at: float, *key: str) -> AssetMaterialized:
+        rows = {"rows": "x" * (1 << 13 if at == 2.0 else 1)}
+        return AssetMaterialized(run_id=RunId("r"), at=at, step=StepKey("s"), attempt=1, asset=key, metadata=rows)
+
+    def write_as_before(connection: Connection, event: AssetMaterialized) -> None:
+        body, packed = encode_event(event), None
+        if event.at == 2.0:
+            body, packed = "", compacted(body.encode())
+        row = {"run_id": "r", "type": "ASSET_MATERIALIZATION", "at": event.at, "body": body, "packed": packed}
+        statement = "INSERT INTO events (run_id, type, at, body, packed) VALUES (:run_id, :type, :at, :body, :packed)"
+        connection.execute(text(statement), row)
+
+    engine = open_engine(database_url)
+    upgrade(engine, "0010")
+    before = [made(1.0, "ü", "b"), made(2.0, "ü", "b"), made(3.0, "other")]
+    with engine.begin() as connection:
+        for event in before:
+            write_as_before(connection, event)
+        connection.exec_driver_sql(
+            "INSERT INTO events (run_id, type, at, body) VALUES ('r', 'ASSET_OBSERVATION', 3.5, '{')"
+        )
+    with closing(SqlStore(database_url)) as store:
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT asset FROM events ORDER BY id").scalars().all()
+        assert found == ['["ü","b"]', '["ü","b"]', '["other"]', None]
+        with store.turn() as turn:
+            turn.append(RunId("r"), [made(4.0, "ü", "b")])
+        with engine.begin() as connection:
+            write_as_before(connection, made(5.0, "ü", "b"))
+            write_as_before(connection, made(6.0, "other"))
+        with store.turn() as turn:
+            turn.append(RunId("r"), [made(7.0, "ü", "b")])
+
+        def times(limit: int | None, ascending: bool) -> list[float]:
+            wanted = EventRecordsFilter(EventType.ASSET_MATERIALIZATION, AssetKey(["ü", "b"]))
+            return [each.timestamp for each in store.event_records(wanted, limit, ascending)]
+
+        assert times(None, True) == [1.0, 2.0, 4.0, 5.0, 7.0]
+        assert times(None, False) == [7.0, 5.0, 4.0, 2.0, 1.0]
+        assert (times(2, False), times(4, True)) == ([7.0, 5.0], [1.0, 2.0, 4.0, 5.0])
+        assert [event.at for _, event in store.materializations(("ü", "b"))] == times(None, True)
+    engine.dispose()
+
+
+def test_assets_whose_long_keys_begin_alike_are_told_apart(database_url: str) -> None:
+    keys = [("k" * 300, end) for end in "ab"]
+    with closing(SqlStore(database_url)) as store:
+        with store.turn() as turn:
+            for at, key in enumerate([*keys, *keys]):
+                event = AssetMaterialized(run_id=RunId("r"), at=at, step=StepKey("s"), attempt=1, asset=key)
+                turn.append(RunId("r"), [event])
+        assert [[event.at for _, event in store.materializations(key)] for key in keys] == [[0, 2], [1, 3]]

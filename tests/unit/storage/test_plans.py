@@ -11,6 +11,9 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy import event
 
+from opgrid.contracts.events import EventType
+from opgrid.contracts.facts import AssetKey
+from orchestrator.storage.records import EventRecordsFilter
 from orchestrator.storage.sql import statements as prepared
 from orchestrator.storage.sql.statements import tell
 from orchestrator.storage.sql.store import SqlStore
@@ -51,3 +54,20 @@ def plan(store: SqlStore, ask: Callable[[], object]) -> list[str]:
 def test_which_runs_have_changed_is_read_from_the_end_of_the_log(store: SqlStore) -> None:
     found = plan(store, lambda: store.changed_runs(7))
     assert found[0] == "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"
+
+
+@pytest.mark.parametrize("kind", [EventType.ASSET_MATERIALIZATION, EventType.ASSET_OBSERVATION])
+@pytest.mark.parametrize("ascending", [True, False])
+def test_events_of_an_asset_are_found_by_its_key(store: SqlStore, kind: EventType, ascending: bool) -> None:
+    wanted = EventRecordsFilter(kind, AssetKey("orders"), before_cursor=9)
+    assert plan(store, lambda: store.event_records(wanted, 1, ascending)) == [
+        "SEARCH events USING INDEX events_by_asset (asset=? AND type=? AND id<?)",
+        "SEARCH events USING INDEX unnamed_assets (type=? AND id<?)",
+    ]
+
+
+def test_the_latest_runs_of_a_job_are_found_by_their_code_location(store: SqlStore) -> None:
+    found = plan(store, lambda: store.last_runs("here.py", ["nightly"], 3))
+    by_index = "SEARCH runs USING INDEX runs_by_location (job=? AND location=?)"
+    assert [line for line in found if " runs" in line] == [by_index] * 2
+    assert not [line for line in found if "ORDER BY" in line]
