@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert
 
 from opgrid.contracts.events import EventType
 from opgrid.contracts.facts import AssetKey
@@ -17,6 +18,7 @@ from orchestrator.storage.records import EventRecordsFilter
 from orchestrator.storage.sql import statements as prepared
 from orchestrator.storage.sql.statements import tell
 from orchestrator.storage.sql.store import SqlStore
+from orchestrator.storage.sql.tables import contents
 
 
 @pytest.fixture
@@ -71,3 +73,20 @@ def test_the_latest_runs_of_a_job_are_found_by_their_code_location(store: SqlSto
     by_index = "SEARCH runs USING INDEX runs_by_location (job=? AND location=?)"
     assert [line for line in found if " runs" in line] == [by_index] * 2
     assert not [line for line in found if "ORDER BY" in line]
+
+
+def test_whether_a_run_has_a_plan_or_snapshot_takes_no_look_at_all_runs(store: SqlStore) -> None:
+    """Nor does to remove one, where the database looks itself."""
+    with store._engine.begin() as connection:
+        connection.execute(insert(contents), {"hash": "nobody's", "body": b""})
+    found = plan(store, lambda: store.purge_contents(10))
+    assert [line for line in found if "SCAN" in line] == [
+        "SCAN contents USING COVERING INDEX sqlite_autoindex_contents_1"
+    ]
+    assert sum("runs_by_plan" in line for line in found) == sum("runs_by_snapshot" in line for line in found) == 2
+
+
+def test_who_looks_for_what_is_to_be_forgotten_holds_up_nobody(store: SqlStore) -> None:
+    with closing(sqlite3.connect(store._engine.url.database or "", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert store.purge_contents(10) == 0
