@@ -329,8 +329,9 @@ class EventLog(Database):
         old: list[Any] = [] if before is None else [runs.c.ended < before]
         ended = runs.c.status.not_in(_OPEN), ~events.c.type.startswith("PIPELINE")
         going: list[int] = []
+        cut: list[tuple[Any, int]] = []
         gone = 0
-        with self._writing() as connection:
+        with self._reading() as connection:  # nobody who writes waits for that
             edge = None if kept is None else connection.execute(_first_beyond(kept)).first()
             if edge is not None:
                 old.append(events.c.id < edge.id + (edge.kept == 0))
@@ -342,12 +343,16 @@ class EventLog(Database):
                     break
                 going.append(row.id)
                 gone += row.holds
-            forget_events(connection, events.c.id.in_(going))
             if edge is not None and edge.kept:
                 whole = select(*_ENTRY).join(runs, runs.c.run_id == events.c.run_id).where(events.c.id == edge.id)
-                for cut in connection.execute(whole.where(*ended)).all():
-                    gone += cut.holds - edge.kept
-                    _keep_last(connection, cut, edge.kept)
+                cut = [(row, edge.kept) for row in connection.execute(whole.where(*ended))]
+        if not going and not cut:
+            return 0
+        with self._writing() as connection:
+            forget_events(connection, events.c.id.in_(going))
+            for row, some in cut:
+                gone += row.holds - some
+                _keep_last(connection, row, some)
         return gone
 
 

@@ -90,3 +90,4 @@ def test_who_looks_for_what_is_to_be_forgotten_holds_up_nobody(store: SqlStore) 
     with closing(sqlite3.connect(store._engine.url.database or "", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert store.purge_contents(10) == 0
+        assert store.purge_logs(1.0, None, 10) == store.purge_logs(None, 10, 10) == 0
