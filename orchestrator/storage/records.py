@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from opgrid.contracts.events import AnyEvent, EventType
+from opgrid.contracts.events import AnyEvent, EventType, LogMessage
 from opgrid.contracts.facts import AssetKey, AssetMaterialization, AssetObservation
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief
@@ -186,13 +187,31 @@ class EventsFilter:
     types: tuple[EventType, ...] = ()
     step: str | None = None
     text: str = ""  #: somewhere in it, in letters of either case
+    level: int = 0  #: that it has at least, as ``level_of`` says
 
     def fits(self, event: AnyEvent) -> bool:
         return (
             (not self.types or event.TYPE in self.types)
             and self.step in (None, getattr(event, "step", None))
+            and (not self.level or level_of(event) >= self.level)
             and (not self.text or self.text.lower() in encode_event(event).lower())
         )
+
+
+#: Levels of events that are no messages, as in ``logging``; of all others it is DEBUG.
+LEVELS: Final[Mapping[EventType, int]] = {
+    EventType.RUN_FAILURE: logging.ERROR,
+    EventType.STEP_FAILURE: logging.ERROR,
+    EventType.STEP_LOST: logging.ERROR,
+    EventType.RESOURCE_INIT_FAILURE: logging.ERROR,
+    EventType.HOOK_ERRORED: logging.ERROR,
+    EventType.STEP_UP_FOR_RETRY: logging.WARNING,
+    EventType.ENGINE_EVENT: logging.INFO,
+}
+
+
+def level_of(event: AnyEvent) -> int:
+    return event.level if isinstance(event, LogMessage) else LEVELS.get(event.TYPE, logging.DEBUG)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from opgrid.contracts.events import AnyEvent, ErrorInfo, EventType, LogMessage
 from opgrid.contracts.wording import detail
 from orchestrator.api.graphql.errors import PythonError
 from orchestrator.api.graphql.scalars import BigInt, Json
+from orchestrator.storage.records import LEVELS, level_of
 
 
 @strawberry.enum
@@ -103,16 +104,6 @@ _NAMES: Final = {
     EventType.ENGINE_EVENT: "EngineEvent",
 }
 
-_FAILURES: Final = frozenset(
-    {
-        EventType.RUN_FAILURE,
-        EventType.STEP_FAILURE,
-        EventType.STEP_LOST,
-        EventType.RESOURCE_INIT_FAILURE,
-        EventType.HOOK_ERRORED,
-    }
-)
-
 
 def _made(name: str, bases: tuple[type, ...], doc: str | None = None) -> Any:
     return strawberry.type(type(name, bases, {"__doc__": doc, "__module__": __name__}))
@@ -124,7 +115,7 @@ def _bases(kind: EventType) -> tuple[type, ...]:
         found.append(RunEvent)
     elif kind is not EventType.LOG_MESSAGE:
         found.append(StepEvent)
-    if kind in _FAILURES or kind in (EventType.STEP_UP_FOR_RETRY, EventType.ENGINE_EVENT):
+    if kind in LEVELS:
         found.append(ErrorEvent)
     return tuple(found)
 
@@ -177,11 +168,6 @@ def event_of(number: int, event: AnyEvent, job: str) -> MessageEvent:
 
 
 def _level(event: AnyEvent) -> LogLevel:
-    if isinstance(event, LogMessage):
-        known = logging.getLevelName(max(10, event.level // 10 * 10))
-        return LogLevel.__members__.get(known, LogLevel.INFO)
-    if event.TYPE in _FAILURES:
-        return LogLevel.ERROR
-    if event.TYPE is EventType.STEP_UP_FOR_RETRY:
-        return LogLevel.WARNING
-    return LogLevel.INFO if event.TYPE is EventType.ENGINE_EVENT else LogLevel.DEBUG
+    """That of a message which lies between two is the lower."""
+    number = max(logging.DEBUG, min(logging.CRITICAL, level_of(event)))
+    return LogLevel[logging.getLevelName(number // 10 * 10)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from opgrid.errors import UnknownCursor
 from opgrid.ids import RunId
 from orchestrator.api.backend import REPOSITORY, Asking, Backend
 from orchestrator.api.graphql.errors import PythonError, RunNotFoundError
-from orchestrator.api.graphql.events import DagsterEventType, DagsterRunEvent, LogLevel, MessageEvent, event_of
+from orchestrator.api.graphql.events import DagsterEventType, DagsterRunEvent, LogLevel, event_of
 from orchestrator.api.graphql.plans import ExecutionPlan
 from orchestrator.api.graphql.scalars import Json, RunConfigData, yaml_of
 from orchestrator.engine.gates import Gate
@@ -245,10 +246,8 @@ class EventsFilterInput:
 
     def record(self) -> EventsFilter:
         types = tuple(EventType(each.value) for each in self.types or ())
-        return EventsFilter(types, self.step_key, self.text or "")
-
-
-_LEVELS = [LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR, LogLevel.CRITICAL]
+        level = 0 if self.level in (None, LogLevel.DEBUG) else logging.getLevelNamesMapping()[self.level.name]
+        return EventsFilter(types, self.step_key, self.text or "", level)
 
 
 def events_page(
@@ -256,21 +255,12 @@ def events_page(
 ) -> EventConnection:
     """One page of the log. ``after`` is the cursor of an earlier page."""
     number, most = _number(after), page(limit, PAGE)
-    level = _LEVELS.index(wanted.level) if wanted is not None and wanted.level is not None else 0
-    filtered = wanted.record() if wanted is not None else None
-    events: list[MessageEvent] = []
-    while True:
-        found = backend.store.events(run.run_id, number, most, filtered)
-        for number, event in found:
-            made = event_of(number, event, run.job)
-            if _LEVELS.index(made.level) >= level:
-                events.append(made)
-            if len(events) == most:
-                break
-        # A page may be full in the middle of what was found last.
-        has_more = len(found) == most or (bool(found) and number < found[-1][0])
-        if not has_more or len(events) == most:
-            return EventConnection(events=events, cursor=str(number), has_more=has_more)
+    seen = 0 if wanted is None else backend.store.last_event()  # who asks again does not look through it once more
+    found = backend.store.events(run.run_id, number, most, None if wanted is None else wanted.record())
+    events = [event_of(number, event, run.job) for number, event in found]
+    has_more = len(found) == most
+    last = found[-1][0] if found else number
+    return EventConnection(events=events, cursor=str(last if has_more else max(last, seen)), has_more=has_more)
 
 
 def _number(cursor: str | None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -31,7 +33,7 @@ from opgrid.contracts.told import ROUTINE, Report, Told, unfolded
 from opgrid.contracts.wire import decode_event, encode_events, encode_legibly
 from opgrid.errors import EventLogInvalidForRun, PayloadRejected
 from opgrid.ids import RunId
-from orchestrator.storage.records import EventLogRecord, EventRecordsFilter, EventsFilter
+from orchestrator.storage.records import LEVELS, EventLogRecord, EventRecordsFilter, EventsFilter
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.settled import STRIDE, counted, settled
 from orchestrator.storage.sql.statements import Row
@@ -62,6 +64,7 @@ _OF_ASSETS: Final = frozenset({EventType.ASSET_MATERIALIZATION, EventType.ASSET_
 #: As the index says it, or it would not be used.
 _UNNAMED_ASSET: Final = text("asset IS NULL AND type IN ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION')")
 _by_number: Final = attrgetter("storage_id")
+_LEVEL: Final = re.compile(rb'"level":(\d+)')
 _LONGEST_ASSET: Final = 255  #: characters of the key of an asset that are kept for finding it
 _FIRST_ROWS: Final = 16  #: of what is read in pages that grow: a row holds one event or ``MOST``
 
@@ -376,6 +379,8 @@ def _where(wanted: EventsFilter) -> Iterator[Any]:
     if wanted.types:
         types = [each.value for each in wanted.types]
         yield events.c.type.in_(types if _IN_COMPANY.isdisjoint(types) else [*types, _SEVERAL])
+    if wanted.level > logging.INFO:
+        yield events.c.type.in_([_SEVERAL, *_types_of(wanted.level)])
     if wanted.step is not None:
         named = _named(wanted.step).decode()
         shown = several & or_(packed, events.c.body.contains(named, autoescape=True))
@@ -389,15 +394,26 @@ def _may_hold(wanted: EventsFilter) -> Callable[[bytes], bool]:
     types = [b'"type":"%s"' % each.value.encode() for each in wanted.types]
     named = None if wanted.step is None else _named(wanted.step)
     text = wanted.text.lower()
+    level = wanted.level
+    of_level = [b'"type":"%s"' % each.encode() for each in _types_of(level) if each != EventType.LOG_MESSAGE]
+
+    def has_level(several: bytes) -> bool:
+        return any(each in several for each in of_level) or any(int(each) >= level for each in _LEVEL.findall(several))
 
     def may_hold(several: bytes) -> bool:
         return (
-            (not types or any(each in several for each in types))
+            (level <= logging.INFO or has_level(several))  # which messages have where they do not say so
+            and (not types or any(each in several for each in types))
             and (named is None or named in several)
             and (not text or text in several.decode().lower())
         )
 
     return may_hold
+
+
+def _types_of(level: int) -> list[str]:
+    """Of events that may have it, or a higher one."""
+    return [EventType.LOG_MESSAGE.value, *(kind.value for kind, has in LEVELS.items() if has >= level)]
 
 
 def _named(step: str) -> bytes:

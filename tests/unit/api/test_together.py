@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import event
 
+from opgrid.contracts.events import LogMessage
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
 from orchestrator.locations.location import Location
@@ -19,7 +21,7 @@ from orchestrator.storage.service_records import InstigatorKind, NewRun, Tick, T
 from orchestrator.storage.sql.store import SqlStore
 from tests.unit.api.conftest import PLACE, Api
 from tests.unit.api.test_jobs import BACKFILL, of_daily
-from tests.unit.api.test_runs import drive
+from tests.unit.api.test_runs import LOGS, drive
 
 
 @contextmanager
@@ -166,3 +168,25 @@ def test_runs_that_are_terminated_together(any_api: Api) -> None:
     (again,) = any_api(query, ids=ids[:1])["terminateRuns"]["terminateRunResults"]
     assert again["__typename"] == "TerminateRunFailure" and "has ended already" in again["message"]
     assert taken(any_api, query, ids=ids) == taken(any_api, query, ids=ids[:2])  # those that are asked first
+
+
+def test_a_level_that_little_has_is_looked_for_in_a_few_statements(any_api: Api) -> None:
+    """Nor is what was looked through once looked through again."""
+    run_id = RunId(any_api.launch())
+
+    def look(after: str | None) -> tuple[Any, int]:
+        with statements(any_api) as seen:
+            page = any_api(LOGS, id=run_id, limit=5, after=after, filter={"level": "ERROR"})["logsForRun"]
+        return page, len(seen)
+
+    with any_api.store.turn() as turn:
+        turn.append(run_id, [LogMessage(run_id=run_id, at=1.0, message=f"line {n}") for n in range(2000)])
+    page, asked = look(None)
+    assert page["events"] == [] and not page["hasMore"] and asked <= 8
+    with patch("orchestrator.storage.sql.log._events_of") as read:
+        again, _ = look(page["cursor"])
+    assert again == page and not read.called
+    with any_api.store.turn() as turn:
+        turn.append(run_id, [LogMessage(run_id=run_id, at=1.0, message="wrong", level=60)])
+    page, _ = look(page["cursor"])
+    assert [(each["message"], each["level"]) for each in page["events"]] == [("wrong", "CRITICAL")]

@@ -357,6 +357,10 @@ def test_what_was_told_by_the_way_is_read_as_if_each_event_had_come_alone(store:
         EventsFilter(text="xxxx"),
         EventsFilter(text="step_success"),
         EventsFilter((EventType.STEP_SUCCESS,), "step[7]", "step[7]"),
+        EventsFilter(level=10),
+        EventsFilter(level=20),
+        EventsFilter(level=30),
+        EventsFilter(step="step[4]", level=40),
     ],
     ids=str,
 )
@@ -369,6 +373,20 @@ def test_of_a_log_one_reads_what_one_asks_for(store: Store, wanted: EventsFilter
     assert store.events(RUN, limit=3, wanted=wanted) == asked[:3]
     for number, _ in everything[::10]:
         assert store.events(RUN, number, 2, wanted) == [each for each in asked if each[0] > number][:2]
+
+
+@pytest.mark.parametrize("level", [0, 5, 10, 20, 25, 30, 40, 50, 100])
+def test_what_has_a_level_at_least_is_found_wherever_it_lies(store: Store, level: int) -> None:
+    create(store)
+    levels = [20] * 70 + [5, 10, 30, 20, 25, 40, 50, 60] + [10] * 70 + [35]
+    said: list[AnyEvent] = [
+        LogMessage(run_id=RUN, at=1.0, message=f'"level":{n}', level=each) for n, each in enumerate(levels)
+    ]
+    lost = StepLost(run_id=RUN, at=1.0, step=StepKey("a"), attempt=1, cause=LossCause("gone"))
+    said[100:100] = [lost, started("a"), StepUpForRetry(run_id=RUN, at=1.0, step=StepKey("a"), attempt=1)]
+    append(store, *said)
+    wanted = EventsFilter(level=level)
+    assert [event for _, event in store.events(RUN, wanted=wanted)] == [event for event in said if wanted.fits(event)]
 
 
 def test_each_run_has_its_own_log(store: Store) -> None:
