@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from opgrid.broker.keys import DEFAULT_QUEUE
 from opgrid.broker.presence import others_serving
 from opgrid.contracts.status import StepStatus
-from opgrid.ids import NodePath, split_step_key
+from opgrid.ids import NodePath, StepKey, split_step_key
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.fleet import FleetReport
 from orchestrator.engine.limits import TagLimit, limits_of
@@ -18,16 +18,18 @@ from orchestrator.storage.records import RunRecord, StepRecord
 from orchestrator.storage.service_protocols import ServiceStore
 
 
-def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, steps: Sequence[StepRecord]) -> list[str]:
-    """A sentence for each thing that steps wait for; approvals and retries are told elsewhere."""
-    waiting = [step.step for step in steps if step.status is StepStatus.DISPATCHED]
+def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, waiting: Sequence[StepKey]) -> list[str]:
+    """A sentence for each thing that these steps, which nobody has taken yet, wait for; approvals and retries are told
+    elsewhere.
+    """
     if run.status.is_final or not waiting:
         return []
     asked = {gate.step for gate in store.gates([run.run_id]) if gate.approved is None}
     specs = {spec.key: spec for spec in plan.steps}
     used, limits = store.used_slots(), store.pools()
     tagged = limits_of(run.brief.executor.config)
-    out = _out(tagged, specs, steps)
+    running = store.steps_of([run.run_id], StepStatus.RUNNING).get(run.run_id, ()) if tagged else ()
+    out = _out(tagged, specs, running)
     for_pool: Counter[str] = Counter()
     for_tag: Counter[tuple[str, int]] = Counter()
     for_queue: Counter[str] = Counter()
@@ -58,11 +60,11 @@ def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, steps: Seque
 
 
 def _out(
-    limits: Sequence[TagLimit], specs: Mapping[NodePath, StepSpec], steps: Sequence[StepRecord]
+    limits: Sequence[TagLimit], specs: Mapping[NodePath, StepSpec], running: Sequence[StepRecord]
 ) -> Counter[tuple[TagLimit, str]]:
-    """How many steps that run count against each limit, by their tag."""
-    running = (split_step_key(step.step)[0] for step in steps if step.status is StepStatus.RUNNING) if limits else ()
-    return Counter(each for node in running if (spec := specs.get(node)) is not None for each in _tags(limits, spec))
+    """How many of these steps count against each limit, by their tag."""
+    nodes = (split_step_key(step.step)[0] for step in running)
+    return Counter(each for node in nodes if (spec := specs.get(node)) is not None for each in _tags(limits, spec))
 
 
 def _tags(limits: Sequence[TagLimit], spec: StepSpec) -> list[tuple[TagLimit, str]]:

@@ -228,8 +228,8 @@ class ServiceStore(Store, Protocol):
         """Of each of these jobs of a code location the latest, newest first; those that never ran are missing."""
         ...
 
-    def steps_of(self, run_ids: Sequence[RunId]) -> dict[RunId, list[StepRecord]]:
-        """As ``steps``, of many runs."""
+    def steps_of(self, run_ids: Sequence[RunId], status: StepStatus | None = None) -> dict[RunId, list[StepRecord]]:
+        """As ``steps``, of many runs; all, or those that stand there."""
         ...
 
     def event_counts(self, run_ids: Sequence[RunId], types: Collection[EventType]) -> dict[RunId, dict[EventType, int]]:

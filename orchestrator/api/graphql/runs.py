@@ -99,6 +99,14 @@ class Batch:
         return self.backend.store.steps_of(self.run_ids)
 
     @functools.cached_property
+    def dispatched(self) -> dict[RunId, list[StepRecord]]:
+        """Steps of those that go on which wait for somebody to take them: not all that such a run has, and it is asked
+        about often.
+        """
+        going = [record.run_id for record in self.records if not record.status.is_final]
+        return self.backend.store.steps_of(going, StepStatus.DISPATCHED) if going else {}
+
+    @functools.cached_property
     def told(self) -> dict[RunId, dict[EventType, int]]:
         return self.backend.store.event_counts(self.run_ids, _TOLD)
 
@@ -475,10 +483,8 @@ class Run(PipelineRun):
 
     @strawberry.field(description="Why steps of it have not started, in words: a sentence for each thing to wait for.")
     def why_steps_wait(self) -> list[str]:
-        steps = self.batch.steps.get(self.record.run_id, [])
-        if self.record.status.is_final or not steps:
-            return []
-        return why_steps_wait(self.batch.backend.store, self.record, self.plan_, steps)
+        waiting = [step.step for step in self.batch.dispatched.get(self.record.run_id, ())]
+        return why_steps_wait(self.batch.backend.store, self.record, self.plan_, waiting) if waiting else []
 
     @strawberry.field
     def run_status(self) -> RunStatus:  # type: ignore[valid-type]

@@ -549,8 +549,10 @@ class ServiceTables(Database):
                 of_job.append(record_of(row))
         return found
 
-    def steps_of(self, run_ids: Sequence[RunId]) -> dict[RunId, list[StepRecord]]:
+    def steps_of(self, run_ids: Sequence[RunId], status: StepStatus | None = None) -> dict[RunId, list[StepRecord]]:
         query = select(steps).where(steps.c.run_id.in_(list(run_ids)))
+        if status is not None:
+            query = query.where(steps.c.status == status.value)
         found: dict[RunId, list[StepRecord]] = {}
         for row in self._all(query.order_by(steps.c.started.is_(None), steps.c.started, steps.c.step)):
             found.setdefault(RunId(row.run_id), []).append(_step(row))

@@ -12,7 +12,8 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy import event
 
-from opgrid.contracts.events import LogMessage
+from opgrid.contracts.events import LogMessage, StepDispatched, StepStarted
+from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.ids import RunId, StepKey
 from orchestrator.engine.gates import Gate
 from orchestrator.locations.location import Location
@@ -190,3 +191,21 @@ def test_a_level_that_little_has_is_looked_for_in_a_few_statements(any_api: Api)
         turn.append(run_id, [LogMessage(run_id=run_id, at=1.0, message="wrong", level=60)])
     page, _ = look(page["cursor"])
     assert [(each["message"], each["level"]) for each in page["events"]] == [("wrong", "CRITICAL")]
+
+
+def test_why_steps_wait_is_not_asked_of_all_steps(any_api: Api) -> None:
+    """The page of a run that goes on asks whenever something happens to it."""
+    query = """query ($id: ID!) { runOrError(runId: $id) { ... on Run { whyStepsWait } } }"""
+    ended, going = any_api.launch(), RunId(any_api.launch())
+    drive(any_api, ended)
+    with statements(any_api) as seen:
+        any_api(query, id=ended)
+    assert not [each for each in seen if "FROM steps" in each]
+    with any_api.store.turn() as turn:
+        turn.append(going, [StepStarted(run_id=going, at=1.0, step=StepKey("numbers"), attempt=1)])
+        turn.append(going, [StepDispatched(run_id=going, at=1.0, step=StepKey("total"), attempt=1)])
+        turn.set_status(going, RunStatus.STARTED, 1.0)
+    assert [step.step for step in any_api.store.steps_of([going], StepStatus.DISPATCHED)[going]] == ["total"]
+    with statements(any_api) as seen:
+        any_api(query, id=going)
+    assert [each.count("steps.status = ") for each in seen if "FROM steps" in each] == [1]

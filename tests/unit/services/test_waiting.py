@@ -12,7 +12,7 @@ import pytest
 from opgrid import celery_executor, job, op
 from opgrid.broker.presence import Presence
 from opgrid.contracts.events import StepDispatched, StepStarted
-from opgrid.contracts.status import RunStatus
+from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.wire import VERSION
 from opgrid.ids import StepKey
 from orchestrator.coordinator.fleet import REPORT, FleetReport
@@ -82,7 +82,8 @@ def going(store: SqlStore, request: Request) -> RunRecord:
 
 
 def why(store: SqlStore, run: RunRecord) -> list[str]:
-    return why_steps_wait(store, run, Plan.from_json(store.content(run.plan)), store.steps(run.run_id))
+    waiting = [step.step for step in store.steps_of([run.run_id], StepStatus.DISPATCHED).get(run.run_id, ())]
+    return why_steps_wait(store, run, Plan.from_json(store.content(run.plan)), waiting)
 
 
 def report(store: SqlStore, *workers: Presence, error: str | None = None) -> None:
