@@ -231,7 +231,7 @@ class Instance:
             run.run_id,
             ends.count(StepStatus.SUCCESS),
             ends.count(StepStatus.FAILURE),
-            sum(isinstance(event, AssetMaterialized) for event in self.all_logs(run_id)),
+            len(self.all_logs(run_id, EventType.ASSET_MATERIALIZATION)),
             run.created,
             run.started,
             run.ended,

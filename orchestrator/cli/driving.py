@@ -12,13 +12,13 @@ from concurrent.futures import thread as pools
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from opgrid.broker.connection import check, connect
 from opgrid.config.files import merged
-from opgrid.contracts.status import RunStatus
+from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import InvariantViolationError, listed
 from opgrid.loading import load_job
@@ -32,7 +32,9 @@ from orchestrator.services.reexecution import ReexecutionOptions, reexecution
 from orchestrator.services.runs import find_run, resume_run
 from orchestrator.settings import Settings
 from orchestrator.storage.records import RunRecord
+from orchestrator.storage.service_protocols import ServiceStore
 
+_AT_ONCE: Final = 500  #: runs that one statement names
 _EXIT = {RunStatus.SUCCESS: 0, RunStatus.FAILURE: 1}
 
 
@@ -141,13 +143,26 @@ def _waits_for_work(frame: FrameType | None) -> bool:
 
 def summary(instance: Instance, record: RunRecord) -> dict[str, object]:
     """What scripts read: ``seconds`` is from the start of the run to its end, None while it runs."""
-    counts = Counter(step.status.value for step in instance.store.steps(record.run_id))
+    return _summary(record, Counter(step.status for step in instance.store.steps(record.run_id)))
+
+
+def summaries(store: ServiceStore, records: Sequence[RunRecord]) -> list[dict[str, object]]:
+    """The same of many."""
+    told: list[dict[str, object]] = []
+    for start in range(0, len(records), _AT_ONCE):
+        some = records[start : start + _AT_ONCE]
+        counts = store.step_counts([record.run_id for record in some])
+        told += [_summary(record, counts.get(record.run_id, {})) for record in some]
+    return told
+
+
+def _summary(record: RunRecord, counts: Mapping[StepStatus, int]) -> dict[str, object]:
     return {
         "run_id": record.run_id,
         "job": record.job,
         "status": record.status.value,
         "executor": record.brief.executor.name,
-        "steps": dict(sorted(counts.items())),
+        "steps": {status.value: count for status, count in sorted(counts.items())},
         "seconds": seconds(record),
     }
 

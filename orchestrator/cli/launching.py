@@ -14,7 +14,7 @@ from orchestrator.cli.display import Watch, watching
 from orchestrator.cli.driving import summary
 from orchestrator.instance import Instance
 from orchestrator.services.launching import Request, prepare
-from orchestrator.services.runs import find_run
+from orchestrator.services.runs import find_run, pages
 from orchestrator.services.submission import cancel, is_driven, queued, wait_for, why_queued
 from orchestrator.settings import Settings
 from orchestrator.storage.service_protocols import ServiceStore
@@ -110,7 +110,6 @@ class _Tail:
         self._seen = 0
 
     def __call__(self) -> None:
-        found = self._store.events(self._run_id, self._seen)
-        if found:
-            self._seen = found[-1][0]
-            self._watch([event for _, event in found])
+        for page in pages(self._store, self._run_id, self._seen):
+            self._seen = page[-1][0]
+            self._watch([event for _, event in page])

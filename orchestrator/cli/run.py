@@ -35,16 +35,18 @@ def run() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def list_runs(limit: int, job: str | None, location: str | None, statuses: Sequence[str], as_json: bool) -> None:
     """Runs, newest first."""
-    from orchestrator.cli.driving import seconds, summary
-    from orchestrator.instance import Instance
+    from orchestrator.cli.driving import seconds, summaries
     from orchestrator.settings import Settings
     from orchestrator.storage.records import RunsFilter
+    from orchestrator.wiring import open_store
 
-    with Instance.of(Settings.load()) as instance:
+    settings = Settings.load()
+    settings.make_home()
+    with contextlib.closing(open_store(settings)) as store:
         wanted = RunsFilter(job_name=job, location=location, statuses=tuple(RunStatus(each) for each in statuses))
-        found = instance.get_runs(wanted, limit)
+        found = store.runs(wanted, limit)
         if as_json:
-            click.echo(json.dumps([summary(instance, record) for record in found]))
+            click.echo(json.dumps(summaries(store, found)))
             return
         for record in found:
             created = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
@@ -64,14 +66,14 @@ def show_run(run_id: str, as_json: bool) -> None:
     from orchestrator.cli.display import told
     from orchestrator.cli.driving import summary
     from orchestrator.instance import Instance
-    from orchestrator.services.runs import find_run
+    from orchestrator.services.runs import find_run, pages
     from orchestrator.settings import Settings
 
     with Instance.of(Settings.load()) as instance:
         record = find_run(instance, run_id)
-        steps = instance.store.steps(record.run_id)
-        events = instance.store.events(record.run_id)
         if as_json:
+            steps = instance.store.steps(record.run_id)
+            events = instance.store.events(record.run_id)
             body = {
                 **summary(instance, record),
                 "tags": record.brief.tags,
@@ -94,8 +96,8 @@ def show_run(run_id: str, as_json: bool) -> None:
             click.echo(json.dumps(body))
             return
         click.echo(f"Run {record.run_id}  {record.job}  {record.status.value}  on {record.brief.executor.name}")
-        for _, event in events:
-            click.echo(told(event))
+        for page in pages(instance.store, record.run_id):
+            click.echo("\n".join(told(event) for _, event in page))
 
 
 @run.command("resume")
@@ -189,11 +191,12 @@ def logs(run_id: str, step: str | None, level: str) -> None:
     """What the ops of a run logged, and the traceback of what failed."""
     import logging
 
-    from opgrid.contracts.events import LogMessage, StepFailed
+    from opgrid.contracts.events import EventType
     from orchestrator.cli.display import told
     from orchestrator.instance import Instance
-    from orchestrator.services.runs import find_run, find_step
+    from orchestrator.services.runs import find_run, find_step, pages
     from orchestrator.settings import Settings
+    from orchestrator.storage.records import EventsFilter
 
     lowest = logging.getLevelNamesMapping().get(level.upper())
     if lowest is None:
@@ -202,11 +205,9 @@ def logs(run_id: str, step: str | None, level: str) -> None:
         record = find_run(instance, run_id)
         if step is not None:
             step = find_step(instance.store, record, step)
-        for event in instance.all_logs(record.run_id):
-            if not isinstance(event, LogMessage | StepFailed) or step not in (None, event.step):
-                continue
-            if (event.level if isinstance(event, LogMessage) else logging.ERROR) >= lowest:
-                click.echo(told(event))
+        wanted = EventsFilter((EventType.LOG_MESSAGE, EventType.STEP_FAILURE), step, level=lowest)
+        for page in pages(instance.store, record.run_id, wanted=wanted):
+            click.echo("\n".join(told(event) for _, event in page))
 
 
 @run.command("reexecute")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError, UnknownName, ValueRefused
-from opgrid.ids import StepKey
+from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
 from orchestrator.coordinator.ownership import FencedHolding, driving, end_refused
 from orchestrator.coordinator.patience import PatientLog, PatientPools
@@ -19,7 +22,10 @@ from orchestrator.instance import Instance
 from orchestrator.planner.plan import Plan
 from orchestrator.services.launching import close_all, make_executors
 from orchestrator.storage.protocols import Store
-from orchestrator.storage.records import RunRecord
+from orchestrator.storage.records import EventsFilter, RunRecord
+
+#: Events that are read at a time where a log is gone through.
+PAGE: Final = 5000
 
 
 def find_run(instance: Instance, text: str) -> RunRecord:
@@ -41,6 +47,17 @@ def find_step(store: Store, run: RunRecord, text: str) -> StepKey:
     if text not in known:
         raise UnknownName("step", text, known, f"run {run.run_id}")
     return StepKey(text)
+
+
+def pages(
+    store: Store, run_id: RunId, after: int = 0, wanted: EventsFilter | None = None
+) -> Iterator[list[tuple[int, AnyEvent]]]:
+    """What ``Store.events`` gives, some at a time: a log may be larger than memory."""
+    while found := store.events(run_id, after, PAGE, wanted):
+        yield found
+        if len(found) < PAGE:
+            return
+        after = found[-1][0]
 
 
 def resume_run(
