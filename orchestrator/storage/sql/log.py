@@ -216,6 +216,8 @@ class EventLog(Database):
             bounds = [(events.c.id, wanted.after_cursor, None if before is None else before + MOST)]
         else:
             query = query.where(events.c.type == named)
+            if type.startswith("PIPELINE"):
+                query = query.where(_OF_RUNS)  # as their index says: what follows from something else is not seen
             after, until = wanted.times()
             bounds = [
                 (events.c.id, wanted.after_cursor, wanted.before_cursor),

@@ -91,3 +91,11 @@ def test_who_looks_for_what_is_to_be_forgotten_holds_up_nobody(store: SqlStore) 
         other.execute("BEGIN IMMEDIATE")
         assert store.purge_contents(10) == 0
         assert store.purge_logs(1.0, None, 10) == store.purge_logs(None, 10, 10) == 0
+
+
+def test_events_by_which_runs_changed_their_status_are_looked_for_among_those_alone(store: SqlStore) -> None:
+    found = plan(store, lambda: store.event_records(EventRecordsFilter(EventType.RUN_CANCELED), 1))
+    assert found == ["SCAN events USING INDEX run_events"]
+    behind = EventRecordsFilter(EventType.RUN_FAILURE, after_cursor=7)
+    found = plan(store, lambda: store.event_records(behind, 1, ascending=True))
+    assert found == ["SEARCH events USING INDEX run_events (id>?)"]
