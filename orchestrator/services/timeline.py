@@ -38,6 +38,9 @@ _TYPES: Final = (
 )
 
 
+_PAGE: Final = 1000  #: events that are read back at first
+
+
 class Span(msgspec.Struct, array_like=True):
     """One attempt of a step."""
 
@@ -68,17 +71,44 @@ def timeline(store: Store, run_id: str, after: int = 0) -> Timeline:
     found = store.events(run_id, after, wanted=EventsFilter(_TYPES))
     if not found:
         return Timeline(after, [])
-    if after:
-        changed = {event.step for _, event in found if hasattr(event, "step")}
-        everything = store.events(run_id, wanted=EventsFilter(_TYPES))
-        found = [entry for entry in everything if getattr(entry[1], "step", None) in changed]
-    return Timeline(found[-1][0], _steps([event for _, event in found]))
+    events = [event for _, event in found]
+    return Timeline(found[-1][0], _steps([*_earlier(store, run_id, after, events), *events] if after else events))
+
+
+def _earlier(store: Store, run_id: str, until: int, events: list[AnyEvent]) -> list[AnyEvent]:
+    """What was told up to this number of the steps that these events are of. It is read back to where the last of them
+    began, which is not long ago, rather than from the beginning.
+    """
+    sought = {_step_of(event) for event in events} - {_step_of(event) for event in events if _begins(event)}
+    found: list[AnyEvent] = []
+    before, size = until + 1, _PAGE
+    while sought:
+        page = store.events_before(run_id, before, size, EventsFilter(_TYPES))
+        for _, event in page:
+            if _step_of(event) in sought:
+                found.append(event)
+                if _begins(event):
+                    sought.discard(_step_of(event))
+        if len(page) < size:
+            break
+        before, size = page[-1][0], 2 * size
+    return found[::-1]
+
+
+def _begins(event: AnyEvent) -> bool:
+    """Whether nothing was told of its step before."""
+    return isinstance(event, StepDispatched) and event.attempt == 1
+
+
+def _step_of(event: AnyEvent) -> StepKey:
+    step: StepKey = event.step  # type: ignore[assignment,union-attr]  # of these types all have one
+    return step
 
 
 def _steps(events: list[AnyEvent]) -> list[StepTimes]:
     steps: dict[StepKey, StepTimes] = {}
     for event in events:
-        key: StepKey = event.step  # type: ignore[assignment,union-attr]  # of these types all have one
+        key = _step_of(event)
         step = steps.get(key)
         if step is None:
             step = steps[key] = StepTimes(key, split_step_key(key)[0])

@@ -126,6 +126,9 @@ class MemoryStore:
             numbered = [entry for entry in numbered if wanted.fits(entry[1])]
         return numbered[:limit] if limit is not None else numbered
 
+    def events_before(self, run_id: str, before: int, limit: int, wanted: EventsFilter) -> list[tuple[int, AnyEvent]]:
+        return [entry for entry in self.events(run_id, wanted=wanted)[::-1] if entry[0] < before][:limit]
+
     def event_records(
         self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
     ) -> list[EventLogRecord]:

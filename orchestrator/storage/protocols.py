@@ -104,6 +104,10 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
         """(number, event) behind ``after``, oldest first, all or some. Numbers grow, with gaps."""
         ...
 
+    def events_before(self, run_id: str, before: int, limit: int, wanted: EventsFilter) -> list[tuple[int, AnyEvent]]:
+        """The same from ``before``, which is left out, back: newest first."""
+        ...
+
     def event_records(
         self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
     ) -> list[EventLogRecord]:

@@ -203,6 +203,16 @@ class EventLog(Database):
             query, limit, lambda number, event: number > after and wanted.fits(event), may_hold=_may_hold(wanted)
         )
 
+    def events_before(self, run_id: str, before: int, limit: int, wanted: EventsFilter) -> list[tuple[int, AnyEvent]]:
+        query = select(*_ENTRY).where(events.c.run_id == run_id, events.c.id < before + MOST, *_where(wanted))
+        return self._found(
+            query,
+            limit,
+            lambda number, event: number < before and wanted.fits(event),
+            ascending=False,
+            may_hold=_may_hold(wanted),
+        )
+
     def event_records(
         self, wanted: EventRecordsFilter, limit: int | None = None, ascending: bool = False
     ) -> list[EventLogRecord]:

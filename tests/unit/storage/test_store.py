@@ -373,6 +373,7 @@ def test_of_a_log_one_reads_what_one_asks_for(store: Store, wanted: EventsFilter
     assert store.events(RUN, limit=3, wanted=wanted) == asked[:3]
     for number, _ in everything[::10]:
         assert store.events(RUN, number, 2, wanted) == [each for each in asked if each[0] > number][:2]
+        assert store.events_before(RUN, number, 2, wanted) == [each for each in asked[::-1] if each[0] < number][:2]
 
 
 @pytest.mark.parametrize("level", [0, 5, 10, 20, 25, 30, 40, 50, 100])

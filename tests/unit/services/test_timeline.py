@@ -1,0 +1,92 @@
+"""When steps waited and ran, as it is told to who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from opgrid.contracts.events import (
+    AnyEvent,
+    ErrorInfo,
+    LogMessage,
+    RetryDue,
+    StepDispatched,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepUpForRetry,
+)
+from opgrid.ids import RunId, StepKey
+from orchestrator.services import timeline as module
+from orchestrator.services.timeline import timeline
+from orchestrator.storage.memory import MemoryStore
+from orchestrator.storage.protocols import Store
+from orchestrator.storage.sql import log
+from orchestrator.storage.sql.store import SqlStore
+
+RUN = RunId("r")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with closing(MemoryStore() if request.param == "memory" else SqlStore(f"sqlite:///{tmp_path / 'o.db'}")) as made:
+        yield made
+
+
+def told(store: Store, *events: AnyEvent) -> None:
+    with store.turn() as turn:
+        turn.append(RUN, events)
+
+
+def dispatched(step: str, at: float, attempt: int = 1) -> StepDispatched:
+    return StepDispatched(run_id=RUN, at=at, step=StepKey(step), attempt=attempt)
+
+
+def ran(step: str, at: float, attempt: int = 1, fails: bool = False) -> list[AnyEvent]:
+    about: dict[str, Any] = {"run_id": RUN, "step": StepKey(step), "attempt": attempt}
+    began: list[AnyEvent] = [StepStarted(at=at, worker="w", **about), LogMessage(at=at, message="x", **about)]
+    if fails:
+        error = ErrorInfo("E", "no")
+        return [*began, StepFailed(at=at + 1, error=error, **about), StepUpForRetry(at=at + 1, **about)]
+    return [*began, StepSucceeded(at=at + 1, **about)]
+
+
+@pytest.mark.parametrize("page", [1, 7, 1000])
+def test_what_has_changed_is_told_with_all_that_was_told_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(module, "_PAGE", page)
+    names = [f"s[{number}]" for number in range(10)]
+    told(store, *(dispatched(name, 1.0) for name in names))
+    for place, name in enumerate(names):
+        told(store, *ran(name, 2.0 + place, fails=place % 3 == 0))
+        if place % 9 == 0:
+            retry = RetryDue(run_id=RUN, at=60.0, step=StepKey(name), attempt=2)
+            told(store, retry, dispatched(name, 61.0, 2), *ran(name, 62.0, 2))
+    told(store, StepSkipped(run_id=RUN, at=70.0, step=StepKey("skipped"), attempt=1))
+    whole = {step.key: step for step in timeline(store, RUN).steps}
+    assert len(whole) == 11
+    everything = store.events(RUN)
+    for number, _ in everything:
+        behind = {getattr(event, "step", None) for at, event in everything if at > number}
+        found = timeline(store, RUN, number)
+        assert {step.key: step for step in found.steps} == {key: whole[key] for key in whole if key in behind}
+        assert found.last in (number, everything[-1][0])
+
+
+def test_what_has_changed_is_not_read_from_the_beginning(tmp_path: Path) -> None:
+    with closing(SqlStore(f"sqlite:///{tmp_path / 'o.db'}")) as store:
+        steps = [[dispatched(f"s[{number}]", number), *ran(f"s[{number}]", number)] for number in range(2000)]
+        told(store, *(event for events in steps for event in events))
+        told(store, dispatched("last", 2001.0))
+        seen = store.events(RUN)[-1][0]
+        told(store, *ran("last", 2002.0))
+        with patch.object(log, "_events_of", wraps=log._events_of) as read:
+            (step,) = timeline(store, RUN, seen).steps
+        assert (step.key, len(step.spans), read.call_count < 60) == ("last", 1, True)
