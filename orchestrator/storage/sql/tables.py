@@ -201,6 +201,8 @@ backfills = Table(
     Column("ended", Float),
     Column("error", Text),
     Index("backfills_by_status", "status", "created"),
+    Index("backfills_by_created", "created"),  # without these two, all of their partitions would be read
+    Index("backfills_by_ended", "ended"),
 )
 
 #: Slots of pools that steps use, or used while their run goes on.

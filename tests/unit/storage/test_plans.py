@@ -99,3 +99,12 @@ def test_events_by_which_runs_changed_their_status_are_looked_for_among_those_al
     behind = EventRecordsFilter(EventType.RUN_FAILURE, after_cursor=7)
     found = plan(store, lambda: store.event_records(behind, 1, ascending=True))
     assert found == ["SEARCH events USING INDEX run_events (id>?)"]
+
+
+def test_backfills_are_found_by_their_times_without_a_look_at_their_partitions(store: SqlStore) -> None:
+    found = plan(store, store.pulse)
+    of_backfills = [line for line in found if " backfills" in line]
+    assert len(of_backfills) == 3 and all(" USING COVERING INDEX " in line for line in of_backfills)
+    assert "SEARCH backfills USING COVERING INDEX backfills_by_ended" in of_backfills
+    found = plan(store, lambda: store.backfills(limit=25))
+    assert found[0] == "SCAN backfills USING INDEX backfills_by_created"

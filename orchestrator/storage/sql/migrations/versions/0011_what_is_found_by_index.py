@@ -1,5 +1,6 @@
-"""Events of an asset are found by its key, latest runs by code location too, and who has a plan or snapshot without
-looking at all runs. What older versions go on to write names no asset, and is looked through.
+"""Events of an asset are found by its key, latest runs by code location too, who has a plan or snapshot without
+looking at all runs, and backfills by their times. What older versions go on to write names no asset, and is looked
+through.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def upgrade() -> None:
     op.create_index("runs_by_location", "runs", ["job", "location", "id"])
     op.create_index("runs_by_plan", "runs", ["plan"])
     op.create_index("runs_by_snapshot", "runs", ["snapshot"])
+    op.create_index("backfills_by_created", "backfills", ["created"])
+    op.create_index("backfills_by_ended", "backfills", ["ended"])
     op.add_column("events", sa.Column("asset", sa.String(255)))
     _name_assets()
     op.create_index(
@@ -64,5 +67,7 @@ def downgrade() -> None:
     op.drop_index("unnamed_assets", "events")
     op.drop_index("events_by_asset", "events")
     op.drop_column("events", "asset")
+    for name in ("backfills_by_ended", "backfills_by_created"):
+        op.drop_index(name, "backfills")
     for name in ("runs_by_snapshot", "runs_by_plan", "runs_by_location"):
         op.drop_index(name, "runs")
