@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import MaskErrors, MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+from strawberry.extensions import AddValidationRules, MaskErrors, MaxTokensLimiter
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
@@ -19,6 +19,7 @@ from orchestrator.api.graphql.events import EVENT_TYPES
 from orchestrator.api.graphql.instance import InstanceMutations, InstanceQueries
 from orchestrator.api.graphql.launching import RunMutations
 from orchestrator.api.graphql.legacy import LegacyMutations, LegacyQueries, LegacySubscriptions
+from orchestrator.api.graphql.limits import Limits
 from orchestrator.api.graphql.live import LiveSubscriptions
 from orchestrator.api.graphql.runs import RunQueries, UnknownPipeline
 from orchestrator.api.graphql.scalars import CONFIG
@@ -26,8 +27,6 @@ from orchestrator.api.graphql.workspace import WorkspaceMutations, WorkspaceQuer
 
 #: The schema as it is published; ``make docs`` writes it.
 FILE: Final = Path(__file__).parents[1] / "schema.graphql"
-DEPTH: Final = 15  #: that of introspection is 13
-ALIASES: Final = 30
 TOKENS: Final = 4000
 _TOLD: Final = (
     CannotGetOperationTypeError,
@@ -90,8 +89,7 @@ schema: Final = _Schema(
     types=_OTHERS,
     config=CONFIG,
     extensions=[
-        lambda: QueryDepthLimiter(max_depth=DEPTH),
-        lambda: MaxAliasesLimiter(max_alias_count=ALIASES),
+        lambda: AddValidationRules([Limits]),
         lambda: MaxTokensLimiter(max_token_count=TOKENS),
         lambda: MaskErrors(
             should_mask_error=_is_hidden, error_message="The server could not answer this; see its log."

@@ -21,7 +21,8 @@ from graphql import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.api.graphql.schema import ALIASES, FILE, schema, text
+from orchestrator.api.graphql.limits import ALIASES, DEPTH
+from orchestrator.api.graphql.schema import FILE, schema, text
 from tests.unit.api.conftest import PLACE, Api
 from tests.unit.api.test_runs import drive
 
@@ -91,6 +92,37 @@ def test_a_query_that_asks_too_much_is_refused(api: Api) -> None:
     assert "aliases" in api.raw(many).errors[0].message
     long = "{" + " version" * 5000 + "}"
     assert "token" in api.raw(long).errors[0].message.lower()
+
+
+def causes(depth: int) -> str:
+    """A question as deep as that, with the last two thirds of it in fragments."""
+    inner = "message"
+    for _ in range(depth - 5):
+        inner = f"cause {{ {inner} }}"
+    return (
+        "{ logsForRun(runId: 1) { ... on EventConnection { events { ...failures } } } }"
+        " fragment failures on MessageEvent { ... on ExecutionStepFailureEvent { error { cause { ...reason } } } }"
+        f" fragment reason on PythonError {{ cause {{ {inner} }} }}"
+    )
+
+
+def test_what_stands_in_fragments_counts_as_if_it_stood_there(api: Api) -> None:
+    assert not api.raw(causes(DEPTH)).errors
+    (error,) = api.raw(causes(DEPTH + 1)).errors
+    assert "depth" in error.message
+    half = " ".join(f"a{each}: version" for each in range(ALIASES // 2))
+    assert not api.raw(f"{{ ...half instance {{ id }} ...half }} fragment half on Query {{ {half} }}").errors
+    (error,) = api.raw(f"{{ ...half b: version ...half }} fragment half on Query {{ {half} }}").errors
+    assert "aliases" in error.message
+
+
+@pytest.mark.parametrize("inner", ["count", "results { id: runId }", "...nowhere", "...f0"])
+def test_fragments_that_multiply_are_looked_into_once(api: Api, inner: str) -> None:
+    last = 60
+    fragments = [f"fragment f{each} on Runs {{ ...f{each + 1} ...f{each + 1} }}" for each in range(last)]
+    query = f"{{ runsOrError {{ ...f0 }} }} {' '.join(fragments)} fragment f{last} on Runs {{ {inner} }}"
+    result = api.raw(query)  # would take centuries
+    assert bool(result.errors) == (inner != "count")
 
 
 @pytest.mark.parametrize(
