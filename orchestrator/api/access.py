@@ -36,7 +36,9 @@ class Access:
     """The tokens of an installation. Without any, everybody who reaches it may do everything."""
 
     def __init__(self, settings: Web, read_only: bool = False, environ: Mapping[str, str] = os.environ) -> None:
-        """Raises SettingsError for a token that is to come from an environment variable that is not set."""
+        """Raises SettingsError for a token that is to come from an environment variable that is not set, and for one
+        that no header takes as it is.
+        """
         self._read_only = read_only
         self._known: list[tuple[bytes, Viewer]] = []
         for given in settings.tokens:
@@ -45,9 +47,17 @@ class Access:
                 token = environ.get(token[4:], "")
             if not token:
                 raise SettingsError(f"The web token {given.name!r} is empty: {given.token} is not set.")
-            self._known.append((token.encode(), Viewer(given.name, Role[given.role.upper()])))
+            self._add(token, Viewer(given.name, Role[given.role.upper()]))
         if own := environ.get("OPGRID_WEB_TOKEN"):
-            self._known.append((own.encode(), Viewer("OPGRID_WEB_TOKEN", Role.ADMIN)))
+            self._add(own, Viewer("OPGRID_WEB_TOKEN", Role.ADMIN))
+
+    def _add(self, token: str, viewer: Viewer) -> None:
+        if not (token.isascii() and token.isprintable() and token == token.strip()):
+            raise SettingsError(
+                f"The web token {viewer.name!r} cannot be sent in a header: it has other characters than those of "
+                "ASCII, or begins or ends with a space or a line break."
+            )
+        self._known.append((token.encode(), viewer))
 
     @property
     def is_open(self) -> bool:

@@ -215,7 +215,7 @@ class _Login:
             token = json.loads(body)["token"]
         except (ValueError, KeyError, TypeError, RecursionError):
             return _problem("Send a JSON object with a token.")
-        if not isinstance(token, str) or self._access.viewer(token) is None:
+        if not isinstance(token, str) or not token.isascii() or self._access.viewer(token) is None:
             await asyncio.sleep(0.5)
             return _problem("Nobody has this token.", 401)
         response = JSONResponse({})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -67,7 +66,7 @@ class Guard:
             return _refusal(421, f"This service is not known as {host!r}. Add the name to web.allowed_hosts.")
         asks = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         origin = headers.get("origin")
-        if asks and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if asks and origin is not None and origin.partition("://")[2].lower() != host.lower():
             return _refusal(403, "Requests from other sites are not taken.")
         by_browser = origin is not None or "cookie" in headers
         if asks and by_browser and scope["type"] == "http" and HEADER not in headers:

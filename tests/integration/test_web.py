@@ -76,6 +76,8 @@ def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
     [
         ({"host": "evil.example"}, 421),
         ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"cookie": "a=b"}, 403),
         ({"content_type": "text/plain"}, 415),
         ({"content_type": "application/x-www-form-urlencoded"}, 415),
@@ -128,7 +130,18 @@ def test_what_is_too_long_is_refused(site: Site, path: str) -> None:
     assert site(path, b" " * (5 * 2**20), content_type="application/json").status == 413
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"{}", b'{"token": 1}', b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"{}",
+        b"[" * 100_000,
+        b"\xff",
+        *(b'{"token": %b}' % each for each in (b"1", rb'"\ud800"', rb'"\u20ac"')),
+    ],
+)
 def test_what_is_no_token_is_refused(site: Site, body: bytes) -> None:
     assert site("login", body).status in (400, 401)
 
