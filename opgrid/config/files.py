@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from opgrid.config.documents import document
 from opgrid.errors import InvalidConfigError
 
 
@@ -65,7 +66,7 @@ def _parsed(name: str, text: str | bytes) -> Mapping[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(text)
+        found = document(text)
     except yaml.YAMLError as error:
         raise InvalidConfigError(f"{name} is not YAML: {error}") from error
     if found is None:

@@ -8,6 +8,8 @@ import strawberry
 import yaml
 from strawberry.schema.config import StrawberryConfig
 
+from opgrid.config.documents import document
+
 #: Run config: an object, or the text of a YAML or JSON document.
 RunConfigData = NewType("RunConfigData", object)
 #: Any JSON; each field tells its shape.
@@ -52,7 +54,7 @@ def run_config_of(given: Any) -> dict[str, object] | None:
     """None for none. Raises UnreadableConfig."""
     if isinstance(given, str):
         try:
-            given = yaml.safe_load(given)
+            given = document(given)
         except yaml.YAMLError as error:
             raise UnreadableConfig(f"The run config is not YAML: {error}") from error
     if given is None:

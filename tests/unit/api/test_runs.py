@@ -135,6 +135,8 @@ def test_more_runs_than_are_taken_at_a_time_are_refused_as_a_whole(api: Api) -> 
         ),
         ({"runConfigData": "a: [1"}, "RunConfigValidationInvalid", ""),
         ({"runConfigData": "[1]"}, "RunConfigValidationInvalid", ""),
+        ({"runConfigData": "ops: &o {numbers: *o}"}, "RunConfigValidationInvalid", ""),
+        ({"runConfigData": "ops: {numbers: {config: {n: 2026-02-30}}}"}, "RunConfigValidationInvalid", ""),
         ({"selector": {**SELECTOR, "solidSelection": ["nope"]}}, "InvalidSubsetError", "matches no step"),
         ({"preset": "p"}, "PresetNotFoundError", "Presets"),
         ({"executor": "nope"}, "PythonError", "nope"),
