@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -35,6 +36,7 @@ from orchestrator.services.export import exported
 
 _LONGEST: Final = 4 * 2**20  #: bytes of a request
 _PATIENCE: Final = 75.0  #: seconds that an answer may take; user code may be asked
+_AT_ONCE: Final = 32  #: questions that are answered at a time; most of those that take long wait for user code
 _ALL: Final = [OperationType.QUERY, OperationType.MUTATION]
 
 _log = logging.getLogger("opgrid.web")
@@ -43,8 +45,9 @@ _log = logging.getLogger("opgrid.web")
 def make_app(backend: Backend, access: Access, hosts: Iterable[str] = (), prefix: str = "") -> Starlette:
     """``prefix`` is the path under which a proxy serves it, such as ``/opgrid``; ``hosts`` are further names of it."""
     prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
+    threads = ThreadPoolExecutor(_AT_ONCE, "opgrid-query")
     routes: list[BaseRoute] = [
-        Route("/graphql", _Queries(backend), methods=["POST"]),
+        Route("/graphql", _Queries(backend, threads), methods=["POST"]),
         WebSocketRoute("/graphql", _Live(backend)),
         Route("/schema.graphql", _schema),
         Route("/healthz", _healthz),
@@ -60,6 +63,7 @@ def make_app(backend: Backend, access: Access, hosts: Iterable[str] = (), prefix
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
         backend.heart.close()
+        threads.shutdown(wait=False, cancel_futures=True)
 
     return Starlette(
         routes=[Mount(prefix, routes=routes)] if prefix else routes,
@@ -101,7 +105,13 @@ class _Endpoint:
 
 
 class _Queries(_Endpoint):
-    """Queries and mutations. Each is answered in a thread: the database and user code are waited for there."""
+    """Queries and mutations. Each is answered in a thread: the database and user code are waited for there. The threads
+    do nothing else: while all of them wait, the service is no less ready, and tells what changes.
+    """
+
+    def __init__(self, backend: Backend, threads: ThreadPoolExecutor) -> None:
+        super().__init__(backend)
+        self._threads = threads
 
     async def answer(self, request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith("application/json"):
@@ -120,7 +130,7 @@ class _Queries(_Endpoint):
         if b"\\ud" in body.lower() and not _is_text(asked):
             return _problem("There are halves of characters in it: surrogates without the other one of their pair.")
         asking = Asking(self._backend, request.scope["viewer"])
-        work = asyncio.to_thread(_execute, asking, query, variables, name)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, _execute, asking, query, variables, name)
         try:
             found = await asyncio.wait_for(work, _PATIENCE)
         except TimeoutError:

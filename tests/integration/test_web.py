@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,52 @@ def test_tokens_and_roles(service: Service, tmp_path: Path) -> None:
             assert json.loads(socket.recv())["type"] == "connection_ack"
     finally:
         other.close()
+
+
+THINKING = """
+import os, time
+from pathlib import Path
+from opgrid import Definitions, config_mapping, in_process_executor, job, op
+
+@op
+def nothing(): ...
+
+@config_mapping
+def thinks(config):
+    Path(__file__).with_name(f"{os.getpid()}.thinks").touch()
+    while not Path(__file__).with_name("done").exists():
+        time.sleep(0.05)
+    return {}
+
+@job(config=thinks, executor_def=in_process_executor)
+def thoughtful():
+    nothing()
+
+defs = Definitions(jobs=[thoughtful])
+"""
+
+
+def test_it_is_ready_while_code_thinks(tmp_path: Path) -> None:
+    code = tmp_path / "thinking.py"
+    code.write_text(THINKING)
+    service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    query = """{ executionPlanOrError(executionParams: {runConfigData: {},
+      selector: {repositoryLocationName: "thinking.py", jobName: "thoughtful"}}) { __typename } }"""
+    try:
+        site = start(service, "web", "-f", str(code))
+        with ThreadPoolExecutor(40) as threads:
+            asked = [threads.submit(site.ask, query) for _ in range(40)]
+            try:
+                until(lambda: list(tmp_path.glob("*.thinks")), say=service.logs)
+                assert site("readyz").status == 200
+                with listening(site) as socket:
+                    (answer,) = subscribe(socket, LOGS, id="nope")
+                    assert answer["pipelineRunLogs"]["missingRunId"] == "nope"
+            finally:
+                (tmp_path / "done").touch()
+        assert {each.result().status for each in asked} == {200}
+    finally:
+        service.close()
 
 
 @pytest.fixture
