@@ -86,6 +86,21 @@ def slow() -> None:
 
 
 @op
+def count(context: OpExecutionContext) -> None:
+    for number in range(600):
+        context.log.info(f"counted {number}")
+    for number in range(1200):
+        print(f"printed {number}")
+    while not context.is_cancelled:
+        time.sleep(0.05)
+
+
+@job(executor_def=celery_executor)
+def stocktaking() -> None:
+    count()
+
+
+@op
 def prepare() -> None: ...
 
 
@@ -148,7 +163,7 @@ def arrivals(context: Any) -> RunRequest:
 
 
 defs = Definitions(
-    jobs=[shipping, slow, counting, releasing, learning, labels],
+    jobs=[shipping, slow, stocktaking, counting, releasing, learning, labels],
     schedules=[ScheduleDefinition(name="nightly", job=shipping, cron_schedule="0 3 * * *")],
     sensors=[arrivals],
 )

@@ -92,6 +92,26 @@ def test_watch_it_live_and_cancel_it(page: Any, site: Site) -> None:
     status(page, "Canceled")
 
 
+def test_what_is_printed_is_found_behind_what_is_logged_and_followed(page: Any, site: Site) -> None:
+    run_id = site.launch("stocktaking")
+    page.goto(f"runs/{run_id}?tab=output")
+    output = page.get_by_role("region", name="Output")
+    expect(output.get_by_role("region", name="Lines")).to_contain_text("printed 1199")
+    expect(output).to_contain_text("1200")
+    expect(output).not_to_contain_text("so far")
+    below = "lines => lines.scrollHeight - lines.scrollTop - lines.clientHeight"
+    assert output.get_by_role("region", name="Lines").evaluate(below) < 5
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    status(page, "Canceled")
+    page.reload()
+    lines = page.get_by_role("region", name="Output").get_by_role("region", name="Lines")
+    expect(lines).to_contain_text("printed 399")
+    expect(lines).not_to_contain_text("printed 900")
+    lines.evaluate("lines => { lines.scrollTop = lines.scrollHeight }")
+    expect(lines).to_contain_text("printed 899")
+
+
 def test_a_tag_of_several_words_leads_to_its_runs(page: Any, site: Site) -> None:
     told = 'two words, "quoted"'
     run_id = site.launch("counting", partitionKey="2026-01-02",
@@ -376,6 +396,7 @@ def test_every_page_is_accessible(page: Any, site: Site, some_run: str, scheme: 
     for path in [
         *PATHS,
         f"runs/{some_run}?step=orders",
+        f"runs/{some_run}?tab=output",
         f"runs/{some_run}?view=workers",
         f"runs/{some_run}?view=graph",
     ]:

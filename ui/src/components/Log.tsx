@@ -209,7 +209,7 @@ export function Log({
       {!loaded ? (
         !problem && <Waiting />
       ) : raw ? (
-        <Raw events={shown} />
+        <Raw events={shown} read={events.length} follow={live && follow} onEnd={hasMore ? load : undefined} />
       ) : (
         <List events={shown} follow={live && follow} onEnd={hasMore ? load : undefined} onStep={onStep} />
       )}
@@ -420,26 +420,72 @@ function Typed({ type, value }: TypedValue) {
 }
 
 /** What steps printed, with the colours of a terminal. */
-function Raw({ events }: { events: LogEvent[] }) {
-  const html = useMemo(() => {
-    const ansi = new AnsiUp();
-    ansi.use_classes = false;
-    ansi.escape_html = true;
-    ansi.url_allowlist = {};
-    return ansi.ansi_to_html(events.map((event) => event.message).join("\n"));
-  }, [events]);
-  if (!events.length)
+function Raw({
+  events,
+  read,
+  follow,
+  onEnd,
+}: {
+  events: LogEvent[];
+  read: number;
+  follow: boolean;
+  onEnd: (() => void) | undefined;
+}) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const parts = useHtml(events);
+  const count = events.length;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: with each page that is read
+  useEffect(() => {
+    if (follow && scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
+    if (follow || !count) onEnd?.();
+  }, [follow, onEnd, count, read]);
+  if (!count && onEnd) return <Waiting />;
+  if (!count)
     return (
       <Empty>
         Nothing was printed, or what is printed is not kept: `python_logs: {"{prints: true}"}` in opgrid.yaml keeps it.
       </Empty>
     );
   return (
-    <pre
-      className="code"
-      style={{ maxHeight: 480 }}
-      // biome-ignore lint/security/noDangerouslySetInnerHtml: ansi_up escapes everything that it is given
-      dangerouslySetInnerHTML={{ __html: html }}
-    />
+    <div
+      ref={scroller}
+      tabIndex={0}
+      role="region"
+      aria-label="Lines"
+      style={{ maxHeight: 480, overflow: "auto" }}
+      onScroll={({ currentTarget: at }) => {
+        if (at.scrollHeight - at.scrollTop < at.clientHeight + 300) onEnd?.();
+      }}
+    >
+      <pre className="code">
+        {parts.map((html, index) => (
+          // biome-ignore lint/security/noDangerouslySetInnerHtml: ansi_up escapes everything that it is given
+          // biome-ignore lint/suspicious/noArrayIndexKey: parts stay where they are
+          <span key={index} dangerouslySetInnerHTML={{ __html: html }} />
+        ))}
+      </pre>
+    </div>
   );
+}
+
+/** What was printed, a part for each page that came: only what is new is looked at, with the colour of what was before. */
+function useHtml(events: LogEvent[]): string[] {
+  const made = useRef<{ ansi: AnsiUp; first: LogEvent | undefined; count: number; parts: string[] }>(undefined);
+  return useMemo(() => {
+    let known = made.current;
+    if (!known || known.first !== events[0] || known.count > events.length) {
+      const ansi = new AnsiUp();
+      ansi.use_classes = false;
+      ansi.escape_html = true;
+      ansi.url_allowlist = {};
+      known = { ansi, first: events[0], count: 0, parts: [] };
+    }
+    const added = events.slice(known.count).map((event) => `${event.message}\n`);
+    if (added.length) {
+      const parts = [...known.parts, known.ansi.ansi_to_html(added.join(""))];
+      known = { ...known, count: events.length, parts };
+    }
+    made.current = known;
+    return known.parts;
+  }, [events]);
 }
