@@ -127,6 +127,14 @@ def counting() -> None:
     count_day()
 
 
+LONG = "a_name_that_goes_on_and_on" * 4
+
+
+@job(name=LONG, executor_def=in_process_executor)
+def tiresome() -> None:
+    prepare()
+
+
 @op(tags={"opgrid/queue": "gpu"})
 def learn() -> None: ...
 
@@ -162,8 +170,12 @@ def arrivals(context: Any) -> RunRequest:
     return RunRequest(run_key="one", partition_key="2026-01-05")
 
 
+@sensor(jobs=[slow, learning])
+def returns(context: Any) -> None: ...
+
+
 defs = Definitions(
-    jobs=[shipping, slow, stocktaking, counting, releasing, learning, labels],
+    jobs=[shipping, slow, stocktaking, counting, releasing, learning, labels, tiresome],
     schedules=[ScheduleDefinition(name="nightly", job=shipping, cron_schedule="0 3 * * *")],
-    sensors=[arrivals],
+    sensors=[arrivals, returns],
 )

@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 
 from benchmarks.web import STEPS, store_wide
 from tests.e2e.conftest import AXE, CODE
+from tests.e2e.shop import LONG
 from tests.integration.service import Service
 from tests.integration.site import Site, start
 
@@ -184,6 +185,10 @@ def test_approve_a_step_that_waits(page: Any, site: Site) -> None:
     page.goto("")
     expect(page.get_by_role("cell", name="Are the boxes good?")).to_be_visible()
     page.goto(f"runs/{run_id}")
+    page.set_viewport_size({"width": 375, "height": 800})
+    question = waits.get_by_text("Are the boxes good?")
+    expect(question).to_be_visible()
+    assert question.bounding_box()["width"] > 200
     waits.get_by_role("textbox", name="Note").fill("looked at them")
     waits.get_by_role("button", name="Approve").click()
     status(page, "Success")
@@ -413,16 +418,33 @@ def test_every_page_is_accessible(page: Any, site: Site, some_run: str, scheme: 
     assert found == {}, json.dumps(found, indent=1)
 
 
-def test_no_page_is_wider_than_a_narrow_window(page: Any, some_run: str) -> None:
-    page.set_viewport_size({"width": 400, "height": 800})
+def test_no_page_is_wider_than_a_narrow_window(page: Any, site: Site, some_run: str) -> None:
+    page.set_viewport_size({"width": 375, "height": 800})
+    long_named = site.launch(LONG)
     wide: dict[str, int] = {}
-    for path in [*PATHS, f"runs/{some_run}?step=orders", f"runs/{some_run}?view=graph"]:
+    runs = [f"runs/{some_run}?step=orders", f"runs/{some_run}?view=graph", f"runs/{long_named}"]
+    for path in [*PATHS, f"{PLACE}/jobs/{LONG}", *runs]:
         page.goto(path)
         page.wait_for_load_state("networkidle")
         found = page.evaluate("document.documentElement.scrollWidth")
-        if found > 400:
+        if found > 375:
             wide[path] = found
     assert wide == {}
+
+
+def test_a_long_name_pushes_nothing_out_of_the_page(page: Any) -> None:
+    page.goto("jobs")
+    link = page.get_by_role("link", name="Launchpad of shipping")
+    expect(link).to_be_visible()
+    seen = link.bounding_box()
+    assert seen["x"] + seen["width"] <= 1360
+
+
+def test_several_jobs_of_a_sensor_are_told_apart(page: Any) -> None:
+    page.goto("automation")
+    expect(page.get_by_role("row", name=re.compile("returns"))).to_contain_text(
+        re.compile("slow, learning|learning, slow")
+    )
 
 
 HIT = "window.hit=1"

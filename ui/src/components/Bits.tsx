@@ -74,7 +74,7 @@ export function PageTitle({ title, children, sub }: { title: ReactNode; children
   }, [title]);
   return (
     <Group justify="space-between" align="flex-start" mb="sm" wrap="wrap">
-      <Stack gap={2}>
+      <Stack gap={2} miw={0} style={{ overflowWrap: "anywhere" }}>
         <Title order={1} fz={22}>
           {title}
         </Title>

@@ -408,7 +408,9 @@ function Typed({ type, value }: TypedValue) {
             // biome-ignore lint/suspicious/noArrayIndexKey: rows have no other name
             <tr key={index}>
               {names.map((name) => (
-                <td key={name}>{String(record[name] ?? "")}</td>
+                <td key={name} style={{ overflowWrap: "anywhere" }}>
+                  {String(record[name] ?? "")}
+                </td>
               ))}
             </tr>
           ))}

@@ -129,7 +129,7 @@ export function RunTable({
                 )}
               </td>
               {!hideJob && (
-                <td>
+                <td className="name">
                   <JobLink location={run.repositoryOrigin?.repositoryLocationName} job={run.jobName} />
                 </td>
               )}

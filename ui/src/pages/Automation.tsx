@@ -115,16 +115,19 @@ export function Automation() {
                         running={running}
                       />
                     </td>
-                    <td>
+                    <td className="name">
                       <Link
                         href={`/locations/${encodeURIComponent(each.repositoryLocationName)}/schedules/${encodeURIComponent(each.name)}`}
                       >
                         {each.name}
                       </Link>
                     </td>
-                    <td>
-                      {each.jobNames.map((job) => (
-                        <JobLink key={job} location={each.repositoryLocationName} job={job} />
+                    <td className="name">
+                      {each.jobNames.map((job, index) => (
+                        <span key={job}>
+                          {index > 0 && ", "}
+                          <JobLink location={each.repositoryLocationName} job={job} />
+                        </span>
                       ))}
                     </td>
                     <td>
@@ -174,16 +177,19 @@ export function Automation() {
                       running={each.sensorState.status === "RUNNING"}
                     />
                   </td>
-                  <td>
+                  <td className="name">
                     <Link
                       href={`/locations/${encodeURIComponent(each.repositoryLocationName)}/sensors/${encodeURIComponent(each.name)}`}
                     >
                       {each.name}
                     </Link>
                   </td>
-                  <td>
-                    {each.jobNames.map((job) => (
-                      <JobLink key={job} location={each.repositoryLocationName} job={job} />
+                  <td className="name">
+                    {each.jobNames.map((job, index) => (
+                      <span key={job}>
+                        {index > 0 && ", "}
+                        <JobLink location={each.repositoryLocationName} job={job} />
+                      </span>
                     ))}
                   </td>
                   <td>

@@ -56,7 +56,7 @@ export function Jobs() {
                 const [last] = job.runs;
                 return (
                   <tr key={`${job.repositoryLocationName} ${job.name}`}>
-                    <td>
+                    <td className="name">
                       <Link href={jobPath(job.repositoryLocationName, job.name)}>{job.name}</Link>
                       {job.description && (
                         <Text size="xs" className="quiet" lineClamp={1} maw={360}>

@@ -50,7 +50,7 @@ export default function Playground() {
           Ask
         </Button>
       </PageTitle>
-      <div style={{ display: "grid", gridTemplateColumns: "repeat(auto-fit, minmax(360px, 1fr))", gap: 12 }}>
+      <div style={{ display: "grid", gridTemplateColumns: "repeat(auto-fit, minmax(min(360px, 100%), 1fr))", gap: 12 }}>
         <div>
           <div className="panel">
             <header>Query</header>

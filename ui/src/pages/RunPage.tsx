@@ -243,7 +243,7 @@ function Approvals({ run }: { run: RunData }) {
         style={{ marginBottom: 10, padding: 10 }}
       >
         <Group gap="sm" align="flex-end">
-          <div style={{ flex: 1 }}>
+          <div style={{ flex: "1 1 250px", overflowWrap: "anywhere" }}>
             <Text size="sm">
               <Icon name="clock" className="wait" style={{ verticalAlign: "text-bottom" }} /> <b>{each.stepKey}</b>{" "}
               waits for an approval since <When at={each.since} />
