@@ -9,15 +9,28 @@ export type Token = { kind: (typeof KINDS)[number]; value: string };
 /** Of these, one at a time. */
 const SINGLE: ReadonlySet<string> = new Set(["job", "location"]);
 
+const TOKEN = /(\w+):(?:"((?:[^"\\]|\\.)*)"|(\S+))/g;
+
+function tokenOf(match: RegExpMatchArray): Token | undefined {
+  const kind = KINDS.find((each) => each === match[1]);
+  const value = match[2]?.replace(/\\(.)/g, "$1") ?? match[3];
+  return kind && value ? { kind, value } : undefined;
+}
+
 /** What cannot be read is left out. */
 export function parse(text: string): Token[] {
-  const tokens: Token[] = [];
-  for (const match of text.matchAll(/(\w+):(?:"((?:[^"\\]|\\.)*)"|(\S+))/g)) {
-    const kind = KINDS.find((each) => each === match[1]);
-    const value = match[2]?.replace(/\\(.)/g, "$1") ?? match[3];
-    if (kind && value) tokens.push({ kind, value });
-  }
-  return tokens;
+  return [...text.matchAll(TOKEN)].map(tokenOf).filter((token) => token !== undefined);
+}
+
+/** What is left out: words that are no filter, and filters that choose nothing. */
+export function leftOut(text: string): string[] {
+  const found: string[] = [];
+  const rest = text.replace(TOKEN, (...match) => {
+    const token = tokenOf(match as unknown as RegExpMatchArray);
+    if (!token || Object.keys(filterOf([token])).length === 0) found.push(match[0]);
+    return " ";
+  });
+  return [...rest.split(/\s+/).filter(Boolean), ...found];
 }
 
 export function write(tokens: Token[]): string {

@@ -12,7 +12,7 @@ import {
   withMissing,
   withValue,
 } from "./config";
-import { filterOf, parse, withToken, write } from "./filter";
+import { filterOf, leftOut, parse, withToken, write } from "./filter";
 import { layout } from "./layout";
 import { refusal } from "./results";
 import { worst } from "./status";
@@ -59,6 +59,17 @@ describe("the filter of runs", () => {
   });
   it.each(['say="hi" to \\ all', 'a="', "two words=x", '\\"=\\', "plain\\=x"])("keeps the tag %s", (value) => {
     expect(parse(`job:a ${write([{ kind: "tag", value }])} id:1`)[1]).toEqual({ kind: "tag", value });
+  });
+  it("tells what it leaves out", () => {
+    expect(leftOut('status:failure job:"a b" tag:k=v id:1 after:2026-01-01')).toEqual([]);
+    expect(leftOut("census status:failed before:2026-13-01 who:me job: x")).toEqual([
+      "census",
+      "job:",
+      "x",
+      "status:failed",
+      "before:2026-13-01",
+      "who:me",
+    ]);
   });
   it("becomes a filter of the API", () => {
     expect(filterOf(parse("status:failure status:SUCCESS status:nonsense job:a tag:k=v=w id:1"))).toEqual({

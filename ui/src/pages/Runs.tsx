@@ -17,7 +17,7 @@ import { Icon } from "../components/Icons";
 import { useMessages } from "../components/Messages";
 import { RunTable } from "../components/RunTable";
 import { usePermission } from "../components/Shell";
-import { filterOf, parse, type Token, withToken, write } from "../lib/filter";
+import { filterOf, leftOut, parse, type Token, withToken, write } from "../lib/filter";
 import { refusal } from "../lib/results";
 import { RUN_STATUSES } from "../lib/status";
 import { counted } from "../lib/words";
@@ -36,6 +36,7 @@ export function Runs() {
   const text = search.get("q") ?? "";
   const cursors = search.getAll("after");
   const tokens = parse(text);
+  const left = leftOut(text);
   const [typed, setTyped] = useState(text);
   useEffect(() => setTyped(text), [text]);
   const show = (wanted: Token[] | string) => {
@@ -105,7 +106,11 @@ export function Runs() {
           ))}
         </Group>
       )}
-      {error && <Problem>{error}</Problem>}
+      {left.length > 0 && (
+        <Text size="sm" mb="xs" className="bad" role="status">
+          Not understood, and left out: {left.join(" ")}
+        </Text>
+      )}
       {!data ? (
         <Waiting error={error} />
       ) : data.runsOrError.__typename !== "Runs" ? (
