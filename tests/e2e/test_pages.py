@@ -280,6 +280,25 @@ def test_search_and_shortcuts(page: Any) -> None:
     page.wait_for_url(re.compile("/runs$"))
 
 
+def test_what_is_shown_stays_while_the_server_does_not_answer(page: Any, site: Site) -> None:
+    first = site.launch("counting", partitionKey="2026-01-06")
+    page.goto("runs")
+    chosen = page.get_by_role("checkbox", name=f"Choose {first[:8]}")
+    chosen.check()
+    refusal = json.dumps({"errors": [{"message": "The database is away."}]})
+    page.route("**/graphql", lambda route: route.fulfill(body=refusal, content_type="application/json"))
+    second = site.launch("counting", partitionKey="2026-01-08")
+    told = page.get_by_role("alert", name="What is shown may be out of date")
+    expect(told).to_contain_text("The database is away.")
+    expect(chosen).to_be_checked()
+    page.unroute("**/graphql")
+    third = site.launch("counting", partitionKey="2026-01-09")
+    expect(page.locator(f"tr[data-run='{third}']")).to_be_visible()
+    expect(page.locator(f"tr[data-run='{second}']")).to_be_visible()
+    expect(told).to_have_count(0)
+    expect(chosen).to_be_checked()
+
+
 def test_five_thousand_steps_are_one_row_and_then_as_many_as_fit(page: Any, service: Service) -> None:
     run_id = store_wide(service.store)
     page.goto(f"runs/{run_id}")

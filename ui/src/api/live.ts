@@ -1,6 +1,6 @@
 /** Queries that are asked again when the server says that something has changed. */
 import type { TypedDocumentNode } from "@urql/core";
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useSyncExternalStore } from "react";
 import { type AnyVariables, useQuery } from "urql";
 import { client, whenReconnected } from "./client";
 import { ChangesDocument, type ChangesSubscription, type ChangeTopic } from "./gql";
@@ -71,7 +71,26 @@ export function useChanges(topics: ChangeTopic[], call: () => void, runId?: stri
   }, [key, runId, every]);
 }
 
-/** A query that stays current. */
+/** Why something that is shown could not be brought up to date. */
+const troubles = new Map<object, string>();
+const onTrouble = new Set<() => void>();
+
+function setTrouble(whose: object, why: string | undefined): void {
+  if (why === undefined) troubles.delete(whose);
+  else troubles.set(whose, why);
+  for (const call of onTrouble) call();
+}
+
+function watchTroubles(call: () => void): () => void {
+  onTrouble.add(call);
+  return () => onTrouble.delete(call);
+}
+
+/** One of the reasons, while there are any. */
+export const useTrouble = (): string | undefined =>
+  useSyncExternalStore(watchTroubles, () => troubles.values().next().value);
+
+/** A query that stays current. Where it fails, what was there before stays: people are at work with it. */
 export function useLive<Data, Variables extends AnyVariables>(
   query: TypedDocumentNode<Data, Variables>,
   variables: Variables,
@@ -93,5 +112,16 @@ export function useLive<Data, Variables extends AnyVariables>(
     options.runId,
     options.every,
   );
-  return { data: result.data, error: result.error?.message, refetch, fetching: result.fetching };
+  const kept = useRef<{ data: Data; of: string }>(undefined);
+  if (result.data) kept.current = { data: result.data, of: JSON.stringify(result.operation?.variables) };
+  const data = result.data ?? (kept.current?.of === JSON.stringify(variables) ? kept.current.data : undefined);
+  const error = result.error?.message;
+  const trouble = data && error;
+  useEffect(() => {
+    if (!trouble) return;
+    const whose = {};
+    setTrouble(whose, trouble);
+    return () => setTrouble(whose, undefined);
+  }, [trouble]);
+  return { data, error, refetch, fetching: result.fetching };
 }

@@ -111,7 +111,7 @@ function useEvents(
   useChanges(
     ["RUNS"],
     () => {
-      if (!hasMore) void load();
+      if (!hasMore || problem) void load();
     },
     runId,
     300,

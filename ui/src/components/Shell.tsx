@@ -21,8 +21,8 @@ import { createContext, type ReactNode, useContext, useMemo, useState } from "re
 import { Link, useLocation } from "wouter";
 import { address, HEADERS } from "../api/client";
 import { ShellDocument, type ShellQuery } from "../api/gql";
-import { useLive } from "../api/live";
-import { jobPath } from "./Bits";
+import { useLive, useTrouble } from "../api/live";
+import { jobPath, Problem } from "./Bits";
 import { Icon, type IconName } from "./Icons";
 
 const PLACES: [path: string, label: string, icon: IconName, key: string][] = [
@@ -179,6 +179,7 @@ export function Shell({ children }: { children: ReactNode }) {
   const { setColorScheme } = useMantineColorScheme();
   const scheme = useComputedColorScheme("light");
   const { data } = useLive(ShellDocument, {}, ["LOCATIONS"]);
+  const trouble = useTrouble();
   const [armed, setArmed] = useState(0);
   useHotkeys([
     ["mod+K", search.open],
@@ -296,6 +297,7 @@ export function Shell({ children }: { children: ReactNode }) {
           </Group>
         </AppShell.Navbar>
         <AppShell.Main id="main" tabIndex={-1}>
+          {trouble && <Problem title="What is shown may be out of date">{trouble}</Problem>}
           {children}
         </AppShell.Main>
       </AppShell>

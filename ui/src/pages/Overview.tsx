@@ -4,7 +4,7 @@ import { useMemo, useState } from "react";
 import { Link } from "wouter";
 import { OverviewDocument, type RunRowFragment } from "../api/gql";
 import { useLive } from "../api/live";
-import { Empty, JobLink, PageTitle, Problem, RunLink, Status, useNow, Waiting, When } from "../components/Bits";
+import { Empty, JobLink, PageTitle, RunLink, Status, useNow, Waiting, When } from "../components/Bits";
 import { Icon } from "../components/Icons";
 import { RunTable } from "../components/RunTable";
 import { isFinal, look } from "../lib/status";
@@ -58,7 +58,6 @@ export function Overview() {
           →
         </Button>
       </PageTitle>
-      {error && !shown && <Problem>{error}</Problem>}
       {!shown ? (
         <Waiting error={error} />
       ) : (
