@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar, cast
 
 import msgspec
 import strawberry
+from graphql import GraphQLError
 
 from opgrid.contracts.events import EventType, LogMessage
 from opgrid.contracts.status import RunStatus as Status
@@ -36,6 +37,8 @@ from orchestrator.storage.records import ROOT_TAG, EventsFilter, RunRecord, Runs
 
 #: Rows of one page, at most.
 PAGE = 1000
+_MOST_TAGS = 100  #: that a filter names: each is a condition of its own
+_LONGEST_TEXT = 10_000  #: characters that are looked for; SQLite takes 50,000 bytes
 
 #: The beginning of a run id, as pages show it.
 _SHORT = re.compile(r"[0-9a-f-]{6,35}")
@@ -253,6 +256,9 @@ class EventsFilterInput:
     level: LogLevel | None = strawberry.field(default=None, description="That it has at least.")
 
     def record(self) -> EventsFilter:
+        """Raises GraphQLError for a text that no database looks for."""
+        if self.text is not None and len(self.text) > _LONGEST_TEXT:
+            raise GraphQLError(f"At most {_LONGEST_TEXT:,} characters can be looked for, not {len(self.text):,}.")
         types = tuple(EventType(each.value) for each in self.types or ())
         level = 0 if self.level in (None, LogLevel.DEBUG) else logging.getLevelNamesMapping()[self.level.name]
         return EventsFilter(types, self.step_key, self.text or "", level)
@@ -562,6 +568,10 @@ class RunsFilterInput:
     repository_location_name: str | None = None
 
     def record(self) -> RunsFilter:
+        """Raises GraphQLError for more than a database is asked for at a time."""
+        for what, named, most in (("runs", self.run_ids, PAGE), ("tags", self.tags, _MOST_TAGS)):
+            if named is not None and len(named) > most:
+                raise GraphQLError(f"A filter names at most {most:,} {what}, and this one {len(named):,}.")
         tags: dict[str, list[str]] = {}
         for tag in self.tags or ():
             tags.setdefault(tag.key, []).append(tag.value)

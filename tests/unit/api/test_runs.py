@@ -100,6 +100,22 @@ def test_runs_are_found_by_location_and_by_when_they_were_created_or_updated(any
     assert found(tags=tags) and not found(tags=tags[:1])
 
 
+def test_a_filter_that_names_more_than_a_database_takes_is_refused(any_api: Api) -> None:
+    run_id = any_api.launch()
+
+    def refused(**filter: Any) -> str:
+        result = any_api.raw(ROWS, filter=filter)
+        return result.errors[0].message if result.errors else ""
+
+    tags = [{"key": f"k{number}", "value": "v"} for number in range(101)]
+    assert not refused(tags=tags[1:]) and "at most 100 tags" in refused(tags=tags)
+    ids = [f"{number:08x}" for number in range(1001)]
+    assert not refused(runIds=ids[1:]) and "at most 1,000 runs" in refused(runIds=ids)
+    text = "\N{GRINNING FACE}%_\\" * 2_500
+    assert any_api(LOGS, id=run_id, filter={"text": text})["logsForRun"]["events"] == []
+    assert "At most 10,000 characters" in any_api.raw(LOGS, id=run_id, filter={"text": text + "x"}).errors[0].message
+
+
 def test_config_that_does_not_fit_comes_back_with_each_path(api: Api) -> None:
     params = {"selector": SELECTOR, "runConfigData": {"ops": {"numbers": {"config": {"n": "x", "m": 1}}}}}
     answer = api(LAUNCH, params=params)["launchRun"]
