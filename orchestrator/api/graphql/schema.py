@@ -9,6 +9,7 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import AddValidationRules, MaskErrors, MaxTokensLimiter
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types import ExecutionContext
 from strawberry.types.graphql import OperationType
 
 from opgrid.errors import DatabaseUnreachable, UnknownCursor, ValueRefused
@@ -58,10 +59,16 @@ def _is_hidden(error: GraphQLError) -> bool:
     """What resolvers raise is ours to know; what is wrong with a query or its variables is told, and that the database
     is away, or does not take a value, and that a list cannot go on.
     """
+    cause = _cause(error)
+    return cause is not None and not isinstance(cause, _TOLD)
+
+
+def _cause(error: GraphQLError) -> Exception | None:
+    """None for what is wrong with the question."""
     cause = error.original_error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
-    return cause is not None and not isinstance(cause, _TOLD)
+    return cause
 
 
 _OTHERS: Final[list[Any]] = [
@@ -77,6 +84,11 @@ _OTHERS: Final[list[Any]] = [
 
 
 class _Schema(strawberry.Schema):
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """What is wrong with a question is told to whoever asks; the log is for what is wrong with the service."""
+        ours = [error for error in errors if _is_hidden(error) or isinstance(_cause(error), DatabaseUnreachable)]
+        super().process_errors(ours, execution_context)
+
     async def stream(self, *args: Any, **more: Any) -> Any:
         """What comes over a WebSocket is answered in the event loop, where others wait for what a query asks."""
         return await super().stream(*args, **{**more, "allowed_operation_types": [OperationType.SUBSCRIPTION]})

@@ -146,11 +146,22 @@ def test_what_the_database_does_not_take_is_told(any_api: Api) -> None:
     assert not result.errors or "NUL" in result.errors[0].message
 
 
-def test_what_breaks_inside_is_not_told(api: Api) -> None:
+def test_what_breaks_inside_is_logged_and_not_told(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     api.store.close()
     del api.backend.store  # whoever asks now meets an AttributeError
     (error,) = api.raw("{ runTagKeysOrError { __typename } }").errors
     assert error.message == "The server could not answer this; see its log."
+    assert "has no attribute 'store'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "query", ["{ version", "{ nothing }", "{" + " version" * 5000 + "}", "query ($n: Int!) { runsOrError(limit: $n) }"]
+)
+def test_what_is_wrong_with_a_question_is_told_and_not_logged(
+    api: Api, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert api.raw(query).errors
+    assert caplog.text == ""
 
 
 # ---- questions that nobody foresaw -----------------------------------------------------------------------------------
