@@ -222,13 +222,10 @@ class Field:
         return ABSENT if default is ABSENT else self.type.check(default, path, report)
 
     def load(self, value: Any) -> Any:
-        """What user code sees. None stands for nothing given where nothing is possible."""
-        if value is None or value is ABSENT:
-            default = self.default()
-            value = None if default is ABSENT else default
-            if value is None and not isinstance(self.type, Noneable):
-                return None
-        return self.type.load(value)
+        """What user code sees. None stands for nothing given, where it cannot be a value."""
+        if value is ABSENT or (value is None and not isinstance(self.type, Noneable | AnyType)):
+            value = self.default()
+        return None if value is None or value is ABSENT else self.type.load(value)
 
     def read(self, given: Any, what: str) -> Any:
         """What user code sees of config that no run config was checked with; None: nothing is given. ``what`` it is the

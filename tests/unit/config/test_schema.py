@@ -78,6 +78,12 @@ def load(schema: Any, config: Any = _NOTHING) -> Any:
         (Map(float, int), {1: 1, 2.5: 2}, {1.0: 1, 2.5: 2}),
         (float, 2, 2.0),
         ({"a": Field(Noneable(str), is_required=False), "b": Noneable(str)}, {}, {"b": None}),
+        (Field(Noneable(int), default_value=7), None, None),
+        (
+            {"a": Field(Noneable(int), default_value=7), "b": Field(Any, default_value=7)},
+            {"a": None, "b": None},
+            {"a": None, "b": None},
+        ),
         (Selector({"only": Field(int, default_value=5)}), {}, {"only": 5}),
         (Selector({"file": str, "none": {}}), {"file": "f"}, {"file": "f"}),
         (Selector({"file": str, "none": {}}), {"none": {}}, {"none": {}}),
