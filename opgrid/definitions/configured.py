@@ -107,6 +107,7 @@ def function_and_schema(config_or_fn: Any, config_schema: Any, what: str) -> tup
 
 
 def _annotated(function: Callable[..., Any], what: str) -> Any:
+    from opgrid.config import Field
     from opgrid.definitions.ports import ABSENT
     from opgrid.definitions.signature import parameters_of
 
@@ -116,7 +117,8 @@ def _annotated(function: Callable[..., Any], what: str) -> Any:
             f"{what}: the function given to configured(...) takes the outer config, and nothing else."
         )
     (parameter,) = parameters.values()
-    return Any if parameter.annotation is ABSENT else parameter.annotation
+    told: Any = parameter.annotation
+    return Field(Any, is_required=False) if told is ABSENT or told is Any else told
 
 
 class _Constant:

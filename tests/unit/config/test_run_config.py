@@ -264,6 +264,26 @@ def test_a_configured_op_asks_for_no_config() -> None:
     assert runs_fixed.execute_in_process().output_for_node("fixed") == [5, 6]
 
 
+def test_a_function_that_says_nothing_of_its_config_may_be_given_none() -> None:
+    @configured(first)
+    def fixed(given: Any) -> Any:
+        return {"a": 5, "b": given or 6}
+
+    @configured(first)
+    def plain(given):  # type: ignore[no-untyped-def]
+        return {"a": 5, "b": given or 6}
+
+    @job
+    def runs_both() -> None:
+        plain()
+        fixed()
+
+    result = runs_both.execute_in_process(run_config={"ops": {"fixed": {"config": 8}}})
+    assert result.output_for_node("fixed") == [5, 8]
+    assert result.output_for_node("plain") == [5, 6]
+    assert runs_both.execute_in_process().output_for_node("fixed") == [5, 6]
+
+
 def test_a_configured_op_may_ask_for_less() -> None:
     @configured(first, config_schema={"n": int})
     def from_n(config: dict[str, Any]) -> dict[str, Any]:
