@@ -65,9 +65,16 @@ class Config(pydantic.BaseModel):
         for field in cls.model_fields.values():
             if field.is_required() and type(None) in typing.get_args(field.annotation):
                 field.default = None
+            elif field.is_required() and _is_config(field.annotation) and field.annotation._makes_itself():
+                field.default_factory = field.annotation
         schema = handler(source)
         let_references_wait(schema, cls.__name__)
         return schema
+
+    @classmethod
+    def _makes_itself(cls) -> bool:
+        """Where a field is of this class, nothing has to be given for it: all inside has a default."""
+        return not any(field.is_required() for field in cls.model_fields.values())
 
     @classmethod
     def to_config_schema(cls) -> ConfigType:
@@ -101,7 +108,7 @@ class ModelType(ConfigType):
         if not isinstance(value, Mapping):
             report.wrong(path, f"expected {self.shown()}, got {value!r}.")
             return value
-        plain = _plain(value, self.model)
+        plain = _over_defaults(_plain(value, self.model), self.model)
         references: set[tuple[str | int, ...]] = set()
         without = _without_references(plain, (), references)
         try:
@@ -153,7 +160,7 @@ class ModelType(ConfigType):
         """The instance that user code gets. Raises InvalidConfigError, without the values of variables."""
         if isinstance(value, self.model):
             return ModelType(type(value)).load(to_plain(value)) if holds_reference(value) else value
-        plain = value or {}
+        plain = _over_defaults(value or {}, self.model)
         try:
             return self.model.model_validate_json(json.dumps(_resolved(plain, self.model)))
         except pydantic.ValidationError as error:
@@ -166,8 +173,7 @@ class ModelType(ConfigType):
             raise InvalidConfigError(told) from error
 
     def default(self) -> Any:
-        required = any(field.is_required() for field in self.model.model_fields.values())
-        return ABSENT if required else {}
+        return {} if self.model._makes_itself() else ABSENT
 
     def json_schema(self) -> dict[str, Any]:
         try:
@@ -205,16 +211,45 @@ def fields_in_config(model: type[pydantic.BaseModel]) -> dict[str, Any]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
-def to_plain(model: pydantic.BaseModel) -> dict[str, Any]:
-    """A model as JSON, with environment references kept as such; what was not set is left to its default."""
+def to_plain(model: pydantic.BaseModel, whole: bool = False) -> dict[str, Any]:
+    """A model as JSON, with environment references kept as such. What was not set is left to its default, unless
+    ``whole``.
+    """
     set_fields = model.model_fields_set
     values = {
-        field.alias or name: _plain(getattr(model, name), field.annotation)
+        field.alias or name: _plain_field(getattr(model, name), field, whole)
         for name, field in type(model).model_fields.items()
-        if name in set_fields or _is_fixed(field)
+        if whole or name in set_fields or _is_fixed(field)
     }
     values.update({name: _plain(value) for name, value in (model.model_extra or {}).items()})
     return values
+
+
+def _plain_field(value: Any, field: Any, whole: bool) -> Any:
+    """A model that stands where another is the default is told as a whole, or it would be laid over that."""
+    if isinstance(value, Config) and (whole or isinstance(field.default, Config)):
+        return to_plain(value, whole=True)
+    return _plain(value, field.annotation)
+
+
+def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], default: Any = None) -> dict[str, Any]:
+    """With what is not given of a config inside another as the default of that one has it."""
+    found = to_plain(default) if type(default) is model else {}
+    by_name = {**model.model_fields, **fields_in_config(model)}
+    names = {id(field): name for name, field in model.model_fields.items()}
+    for key, value in given.items():
+        field = by_name.get(key)
+        if field is not None:
+            found.pop(field.alias, None)
+            if isinstance(value, Mapping) and _is_config(field.annotation) and not is_reference(value):
+                below = getattr(default, names[id(field)]) if type(default) is model else field.default
+                value = _over_defaults(value, field.annotation, below)
+        found[key] = value
+    return found
+
+
+def _is_config(annotation: Any) -> typing.TypeGuard[type[Config]]:
+    return isinstance(annotation, type) and issubclass(annotation, Config)
 
 
 def _is_fixed(field: Any) -> bool:

@@ -79,6 +79,10 @@ class ConfigurableResourceFactory(Config):
             yield made
 
     @classmethod
+    def _makes_itself(cls) -> bool:
+        return False  # what uses it is given one
+
+    @classmethod
     def from_resource_context(cls, context: InitResourceContext) -> Any:
         return cls(**_values_of(context.resource_config)).process_config_and_initialize()
 

@@ -617,3 +617,58 @@ def test_classes_may_name_others_that_come_later() -> None:
 
 def test_a_union_is_told_with_its_parts() -> None:
     assert ModelType(Garden).shown() == "Garden {size: int | str, trees: list | None (optional)}"
+
+
+class Depths(Config):
+    least: int = 0
+    most: int = 9
+
+
+class Well(Config):
+    size: int = 1
+    name: str = "well"
+    depths: Depths = Depths(most=5)
+
+
+class Wells(Config):
+    large: Well = Well(size=40, depths=Depths(least=2))
+    small: Well
+    named: Well | None = None
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, (40, "well", 2, 9)),
+        ({"large": {}}, (40, "well", 2, 9)),
+        ({"large": {"name": "main"}}, (40, "main", 2, 9)),
+        ({"large": {"depths": {"most": 7}}}, (40, "well", 2, 7)),
+        (RunConfig(ops={"digs": Wells(large=Well(name="main"))}), (1, "main", 0, 5)),
+        (RunConfig(ops={"digs": Wells(large=Well(depths=Depths(most=7)))}), (1, "well", 0, 7)),
+    ],
+)
+def test_config_inside_has_the_defaults_of_where_it_stands(config: Any, expected: Any) -> None:
+    @op
+    def digs(config: Wells) -> Any:
+        assert config.small == Well()
+        return config.large.size, config.large.name, config.large.depths.least, config.large.depths.most
+
+    @job
+    def dig() -> None:
+        digs()
+
+    given = config if isinstance(config, RunConfig) else {"ops": {"digs": {"config": config}}}
+    assert dig.execute_in_process(run_config=given).output_for_node("digs") == expected
+
+
+def test_config_inside_that_has_all_its_defaults_may_be_left_out() -> None:
+    class Deep(Config):
+        wells: Wells
+
+    assert Deep().wells.small.size == 1
+    with pytest.raises(pydantic.ValidationError):
+
+        class Strict(Config):
+            inner: Inner
+
+        Strict()  # type: ignore[call-arg]
