@@ -29,6 +29,7 @@ from opgrid.config.schema import (
     StringSource,
     as_field,
     as_type,
+    plain_values,
 )
 
 if TYPE_CHECKING:
@@ -79,5 +80,6 @@ __all__ = [
     "config_from_files",
     "config_from_pkg_resources",
     "config_from_yaml_strings",
+    "plain_values",
     "resolve_env",
 ]

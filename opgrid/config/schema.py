@@ -612,5 +612,22 @@ def _of_class(raw: Any) -> ConfigType:
     )
 
 
+def plain_values(config: Any) -> Any:
+    """What an instance of a Config class holds, as run config would have it; what is no such instance stays as it is."""
+    dump = getattr(config, "model_dump", None)
+    return config if dump is None else _without_members(dump(by_alias=True))
+
+
+def _without_members(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {key: _without_members(each) for key, each in value.items()}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            return kind(map(_without_members, value))
+    return value
+
+
 def as_field(raw: Any) -> Field:
     return raw if isinstance(raw, Field) else Field(raw)

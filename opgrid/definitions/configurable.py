@@ -14,7 +14,7 @@ from opgrid.config.env_in_models import holds_reference
 from opgrid.config.files import merged
 from opgrid.config.model import Config, ModelType, to_plain
 from opgrid.config.report import Report
-from opgrid.config.schema import ABSENT, ConfigType, Field
+from opgrid.config.schema import ABSENT, ConfigType, Field, plain_values
 from opgrid.definitions.resource import InitResourceContext, ResourceDefinition, is_dependency, is_resource_annotation
 from opgrid.errors import InvalidDefinitionError
 
@@ -142,6 +142,7 @@ class ConfigurableDefinition(ResourceDefinition):
 
     @contextmanager
     def _opened(self, context: InitResourceContext) -> Iterator[Any]:
+        told = context.replace_config(plain_values(context.resource_config))
         with ExitStack() as stack:
             values = _values_of(context.resource_config)
             for name, inner in self.nested.items():
@@ -150,11 +151,11 @@ class ConfigurableDefinition(ResourceDefinition):
                 else:
                     values[name] = stack.enter_context(_open_nested(inner, name, context))
             made = _assembled(type(self.given), values)
-            made = made.with_resource_context(context.replace_config(values))
+            made = made.with_resource_context(told)
             for private, value in (self.given.__pydantic_private__ or {}).items():
                 if private not in ("_context", "_at_launch"):
                     setattr(made, private, value)
-            manager = made.yield_for_execution(context.replace_config(values))
+            manager = made.yield_for_execution(told)
             if isinstance(manager, AbstractAsyncContextManager):
                 manager = _on_the_event_loop(manager)
             elif inspect.isgenerator(manager):

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from opgrid.config import plain_values
 from opgrid.contracts.executor import EventSink
 from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
 from opgrid.errors import InvariantViolationError
@@ -124,9 +125,7 @@ class Attempt:
         """What an IO manager was opened with, by its key, as plain data."""
         if manager not in self.scope.job.resource_defs:
             return self.scope.brief.config.resources.get(manager)
-        config = self.configs[manager]
-        dump = getattr(config, "model_dump", None)
-        return config if dump is None else dump()
+        return plain_values(self.configs[manager])
 
     @cached_property
     def config(self) -> Any:
@@ -143,8 +142,7 @@ class Attempt:
     @property
     def op_config(self) -> Any:
         """The same as plain data."""
-        dump = getattr(self.config, "model_dump", None)
-        return self.config if dump is None else dump()
+        return plain_values(self.config)
 
     def log_event(self, event: Any) -> None:
         from opgrid.steps.outputs import report

@@ -16,7 +16,7 @@ import msgspec
 
 from opgrid.config.env import with_references
 from opgrid.config.report import Report
-from opgrid.config.schema import ABSENT
+from opgrid.config.schema import ABSENT, plain_values
 from opgrid.contracts.config import ExecutorChoice, NodeConfig
 from opgrid.contracts.events import AnyEvent, LogMessage
 from opgrid.contracts.facts import AssetMaterialization, AssetObservation, ExpectationResult
@@ -223,8 +223,7 @@ class DirectOpContext(OpExecutionContext):
 
     def bind_config(self, config: Any) -> None:
         """This is what the op gets for its config parameter."""
-        dump = getattr(config, "model_dump", None)
-        cast(_DirectAttempt, self._attempt).loaded_config = config if dump is None else dump()
+        cast(_DirectAttempt, self._attempt).loaded_config = plain_values(config)
 
 
 class _Told:

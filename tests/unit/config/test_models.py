@@ -23,6 +23,7 @@ from opgrid import (
     PermissiveConfig,
     RunConfig,
     StringSource,
+    build_op_context,
     job,
     op,
 )
@@ -672,3 +673,28 @@ def test_config_inside_that_has_all_its_defaults_may_be_left_out() -> None:
             inner: Inner
 
         Strict()  # type: ignore[call-arg]
+
+
+class Painting(Config):
+    color: Color = Color.RED
+    palette: list[Color] = []
+    frame: Everything = Everything(text="t", color=Color.BLUE)
+    schema_: str = pydantic.Field(default="s", alias="schema")
+
+
+def test_the_config_of_an_op_as_plain_data_is_what_run_config_would_hold() -> None:
+    @op
+    def paint(context: OpExecutionContext, config: Painting) -> Any:
+        assert config.color is Color.BLUE
+        return context.op_config
+
+    @job
+    def paints() -> None:
+        paint()
+
+    given = {"color": "BLUE", "palette": ["RED"], "schema": "own"}
+    found = paints.execute_in_process(run_config={"ops": {"paint": {"config": given}}}).output_for_node("paint")
+    assert (found["color"], found["palette"], found["schema"]) == ("blue", ["red"], "own")
+    assert found["frame"]["color"] == "blue"
+    called = paint(build_op_context(), Painting(color=Color.BLUE))
+    assert (called["color"], called["frame"]["color"], called["schema"]) == ("blue", "blue", "s")

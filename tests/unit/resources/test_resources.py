@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -650,3 +651,33 @@ def test_a_resource_that_needs_others_is_not_called_without_them() -> None:
     with pytest.raises(InvalidInvocationError, match=r"needs 'server'.*build_init_resource_context"):
         client()
     assert client(build_init_resource_context(resources={"server": "s"})) == "s"
+
+
+class Power(enum.Enum):
+    LOW = "low"
+    HIGH = "high"
+
+
+class Engine(Config):
+    power: Power = Power.LOW
+
+
+class Mill(ConfigurableResource):
+    engine: Engine = Engine()
+    powers: list[Power] = []
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        assert self.engine.power is Power.HIGH
+        happened.append(repr(context.resource_config))
+
+
+def test_a_resource_is_told_its_config_as_run_config_would_hold_it() -> None:
+    @op
+    def grind(mill: Mill) -> None: ...
+
+    @job(resource_defs={"mill": Mill(engine=Engine(power=Power.HIGH), powers=[Power.LOW])})
+    def grinds() -> None:
+        grind()
+
+    assert grinds.execute_in_process().success
+    assert happened == ["{'engine': {'power': 'high'}, 'powers': ['low']}"]
