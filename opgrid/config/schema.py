@@ -613,7 +613,7 @@ def _of_class(raw: Any) -> ConfigType:
 
 
 def plain_values(config: Any) -> Any:
-    """What an instance of a Config class holds, as run config would have it; what is no such instance stays as it is."""
+    """What an instance of a Config class holds, as run config would have it; anything else stays as it is."""
     dump = getattr(config, "model_dump", None)
     return config if dump is None else _without_members(dump(by_alias=True))
 
