@@ -46,7 +46,13 @@ class TypeLoader:
         return self._schema()
 
     def __call__(self, context: AnyValue, config: AnyValue) -> AnyValue:
-        return self.fn(context, config)
+        """Raises InvalidConfigError."""
+        schema = self.config_schema
+        if schema is None:
+            return self.fn(context, config)
+        from opgrid.config import as_field, plain_values
+
+        return self.fn(context, plain_values(as_field(schema).read(config, "an input")))
 
 
 class Type:
@@ -392,7 +398,7 @@ def _optional(part: Type) -> Type:
         return Noneable(inner.config_schema if inner.config_schema is not None else AnyValue)
 
     def load(context: AnyValue, config: AnyValue) -> AnyValue:
-        return None if config is None else inner(context, config)
+        return None if config is None else inner.fn(context, config)
 
     loader = TypeLoader(load, schema=schema)
     return Type(check, name, name, is_builtin=True, loader=loader, kind="container")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Optional
@@ -9,10 +10,14 @@ from typing import Any, Optional
 import pytest
 
 from opgrid import (
+    Enum,
+    Field,
     In,
     InvalidDefinitionError,
+    Noneable,
     Out,
     PythonObjectType,
+    StringSource,
     Type,
     TypeCheck,
     TypeCheckDidNotPass,
@@ -179,3 +184,61 @@ def test_what_no_type_can_be_made_of() -> None:
 
     with pytest.raises(InvalidDefinitionError, match="type_check_fn"):
         Type(name="No", type_check_fn=3)  # type: ignore[arg-type]
+
+
+class Level(enum.Enum):
+    LOW = 1
+    HIGH = 2
+
+
+@pytest.mark.parametrize(
+    ("schema", "written", "expected"),
+    [
+        (Enum.from_python_enum(Level), "HIGH", Level.HIGH),
+        (StringSource, {"env": "A_TEXT"}, "from the environment"),
+        (float, 3, 3.0),
+        ({"level": Field(Enum.from_python_enum(Level), default_value="LOW")}, {}, {"level": Level.LOW}),
+        (Noneable(Enum.from_python_enum(Level)), None, None),
+    ],
+)
+def test_a_loader_gets_config_as_ops_get_theirs(
+    schema: Any, written: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_TEXT", "from the environment")
+
+    @type_loader(schema)
+    def as_it_is(context: Any, config: Any) -> Any:
+        return config
+
+    kind = Type(name="Loaded", type_check_fn=lambda _, value: True, loader=as_it_is)
+    for annotation, given, found in ((kind, written, expected), (list[kind], [written], [expected])):  # type: ignore[valid-type]
+        take = taking(annotation)
+
+        @job
+        def takes() -> None:
+            take()  # noqa: B023
+
+        result = takes.execute_in_process(run_config={"ops": {"take": {"inputs": {"value": given}}}})
+        assert result.output_for_node("take") == found
+        assert repr(result.output_for_node("take")) == repr(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "expected"),
+    [
+        (float, 3, 3.0),
+        (float, {"value": 3}, 3.0),
+        (float | None, 3, 3.0),
+        (list[float], [1, 2.5], [1.0, 2.5]),
+        (list[list[float]], [[1]], [[1.0]]),
+    ],
+)
+def test_a_whole_number_in_run_config_is_a_float_where_one_is_asked_for(kind: Any, written: Any, expected: Any) -> None:
+    take = taking(kind)
+
+    @job
+    def takes() -> None:
+        take()
+
+    result = takes.execute_in_process(run_config={"ops": {"take": {"inputs": {"value": written}}}})
+    assert repr(result.output_for_node("take")) == repr(expected)
