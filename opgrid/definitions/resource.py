@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, overload
 from unittest.mock import MagicMock
 
 from opgrid.definitions.annotations import signature_of
@@ -318,6 +318,16 @@ def wrap_resource(key: str, value: Any) -> ResourceDefinition:
             f"{value.__name__}.configure_at_launch()."
         )
     return ResourceDefinition.hardcoded_resource(value)
+
+
+def config_of_port(definition: ResourceDefinition | None, side: Literal["input", "output"]) -> ConfigField | None:
+    """What an IO manager takes as config of a single input or output; None: it says nothing of that."""
+    schema = getattr(definition, f"{side}_config_schema", None)
+    if schema is None:
+        return None
+    from opgrid.config import as_field
+
+    return as_field(schema)
 
 
 def bind_resources(given: Mapping[str, Any]) -> dict[str, ResourceDefinition]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from opgrid.config.env import with_references
 from opgrid.config.files import merged
@@ -16,6 +16,7 @@ from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, Field, as_field, check_keys
 from opgrid.contracts.config import ExecutorChoice, NodeConfig, ResolvedConfig
 from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, Wire
+from opgrid.definitions.resource import config_of_port
 from opgrid.errors import ConfigMappingFunctionError, InvalidConfigError, listed, nearest
 from opgrid.plugins import executor_class
 
@@ -130,6 +131,14 @@ class _Walk:
     selected: Collection[str] | None
     report: Report = field(default_factory=Report)
     nodes: dict[str, NodeConfig] = field(default_factory=dict)
+    managers_ask: bool = field(init=False)  #: some cannot do without config for an input or output
+
+    def __post_init__(self) -> None:
+        self.managers_ask = any(
+            schema is not None and schema.is_required
+            for bound in self.job.resource_defs.values()
+            for schema in (config_of_port(bound, "input"), config_of_port(bound, "output"))
+        )
 
     def mapped(self, mapping: Any, outer: Mapping[str, Any]) -> dict[str, Any]:
         checked: Any = outer
@@ -205,7 +214,8 @@ class _Walk:
                 )
         for name, node in graph.nodes.items():
             entry = given.get(name)
-            if not (node.is_graph or entry is not None or passed or _takes_config(node.definition)):
+            asked = node.is_graph or self.managers_ask or _takes_config(node.definition)
+            if not (asked or entry is not None or passed):
                 continue
             own, here, at = self._mapping(entry, f"{path}:{name}"), f"{path}:{name}", f"{prefix}{name}"
             inputs = self._inputs_of(node, self._mapping(own.get("inputs"), f"{here}:inputs"), f"{here}:inputs", fed)
@@ -315,8 +325,8 @@ class _Walk:
                 f"op {op.name!r} takes no config: it has no config parameter, and no context to look at it.",
             )
         config = self._op_config(op, config, path, at)
-        inputs = self._op_inputs(node, passed)
-        outputs = self._op_outputs(op, given.get("outputs"), f"{path}:outputs")
+        inputs = self._op_inputs(node, passed, f"{path}:inputs", at)
+        outputs = self._op_outputs(op, given.get("outputs"), f"{path}:outputs", at)
         if config is not ABSENT or inputs or outputs is not None:
             self.nodes[at] = NodeConfig(None if config is ABSENT else config, inputs, outputs)
 
@@ -342,18 +352,34 @@ class _Walk:
             return ABSENT
         return schema.check(value, path, self.report)
 
+    def _ask(
+        self,
+        ports: Iterable[str],
+        given: Collection[str],
+        schema_of: Callable[[str], Field | None],
+        path: str,
+        at: str,
+    ) -> None:
+        """For what managers cannot do without."""
+        for name in ports:
+            schema = None if name in given else schema_of(name)
+            if schema is not None and schema.is_required:
+                self._checked(schema, ABSENT, f"{path}:{name}", at)
+
     def _left_out(self, at: str) -> bool:
         return self.selected is not None and not any(each == at or each.startswith(f"{at}.") for each in self.selected)
 
-    def _op_inputs(self, node: Node, given: Mapping[str, _Passed]) -> dict[str, Any]:
+    def _op_inputs(self, node: Node, given: Mapping[str, _Passed], path: str, at: str) -> dict[str, Any]:
         op: Any = node.definition
         found: dict[str, Any] = {}
-        for name, (value, path) in given.items():
+        if self.managers_ask:
+            self._ask(op.ins, given, lambda name: self._managed(node, name), path, at)
+        for name, (value, said) in given.items():
             schema = self._managed(node, name)
             if schema is not None:
-                found[name] = schema.check(value, path, self.report)
+                found[name] = schema.check(value, said, self.report)
             else:
-                found[name] = self._input_value(op.ins[name].type, value, path)
+                found[name] = self._input_value(op.ins[name].type, value, said)
         return found
 
     def _managed(self, node: Node, name: str) -> Field | None:
@@ -361,12 +387,18 @@ class _Walk:
         definition: Any = node.definition
         if node.is_graph:
             return None
-        return self._of_manager(definition.ins[name].input_manager_key, "input_config_schema")
+        return self._of_manager(definition.ins[name].input_manager_key, "input")
 
-    def _op_outputs(self, op: Any, given: Any, path: str) -> Any:
+    def _op_outputs(self, op: Any, given: Any, path: str, at: str) -> Any:
         """By output, where IO managers say what they take; anything else is theirs to read."""
-        if not isinstance(given, Mapping):
+        if given is not None and not isinstance(given, Mapping):
             return given
+        if self.managers_ask:
+            self._ask(
+                op.outs, given or {}, lambda name: self._of_manager(op.outs[name].io_manager_key, "output"), path, at
+            )
+        if given is None:
+            return None
         found = dict(given)
         for name, value in given.items():
             if name not in op.outs:
@@ -375,16 +407,14 @@ class _Walk:
                     f"op {op.name!r} has no such output.{nearest(str(name), op.outs)} There are: {listed(op.outs)}.",
                 )
                 continue
-            schema = self._of_manager(op.outs[name].io_manager_key, "output_config_schema")
+            schema = self._of_manager(op.outs[name].io_manager_key, "output")
             if schema is not None:
                 found[name] = schema.check(value, f"{path}:{name}", self.report)
         return found
 
-    def _of_manager(self, key: str | None, schema: str) -> Field | None:
+    def _of_manager(self, key: str | None, side: Literal["input", "output"]) -> Field | None:
         """What the IO manager behind a resource key takes for one input or output."""
-        definition = self.job.resource_defs.get(key) if key is not None else None
-        found = getattr(definition, schema, None)
-        return None if found is None else as_field(found)
+        return None if key is None else config_of_port(self.job.resource_defs.get(key), side)
 
     def _input_value(self, kind: Any, value: Any, path: str) -> Any:
         loader = kind.loader

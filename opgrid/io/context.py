@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import InvariantViolationError
@@ -11,6 +11,7 @@ from opgrid.ids import StepKey, split_step_key
 from opgrid.io.setup import IOSetup
 
 if TYPE_CHECKING:
+    from opgrid.config import ConfigField
     from opgrid.definitions.op import OpDefinition
     from opgrid.definitions.types import Type
 
@@ -44,6 +45,7 @@ class Port(NamedTuple):
     definition_metadata: Mapping[str, Any] | None = None
     resource_config: Any = None
     manager: str = ""  #: its resource key
+    schema: ConfigField | None = None  #: what the manager takes as config
 
 
 class IOContext:
@@ -52,6 +54,7 @@ class IOContext:
     __slots__ = ("_added", "_around", "_port", "ref")
 
     # Each value that goes or comes has one of these: the classes below set them themselves, without a call.
+    _what: ClassVar[str]
     _port: Port
     ref: OutputRef | None
     _around: Surroundings | None
@@ -67,7 +70,9 @@ class IOContext:
 
     @property
     def config(self) -> Any:
-        return self._port.config
+        """What the run config says of this input or output for its manager, with what the manager has for a default."""
+        port = self._port
+        return port.config if port.schema is None else port.schema.read(port.config, f"{self._what} {port.name!r}")
 
     @property
     def resource_config(self) -> Any:
@@ -143,10 +148,7 @@ class IOContext:
 
     def _surroundings(self, name: str) -> Surroundings:
         if self._around is None:
-            raise InvariantViolationError(
-                f"context.{name} was not given: pass it to "
-                f"build_{'input' if isinstance(self, InputContext) else 'output'}_context."
-            )
+            raise InvariantViolationError(f"context.{name} was not given: pass it to build_{self._what}_context.")
         return self._around
 
 
@@ -158,6 +160,7 @@ class OutputContext(IOContext):
     """
 
     __slots__ = ("manifest", "output_metadata")
+    _what = "output"
 
     def __init__(
         self,
@@ -212,6 +215,7 @@ class InputContext(IOContext):
     """
 
     __slots__ = ("_upstream", "_writer", "run_id", "step_key")
+    _what = "input"
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from opgrid.contracts.tasks import OutputRef, StepTask
+from opgrid.definitions.resource import config_of_port
 from opgrid.errors import InvalidDefinitionError
 from opgrid.ids import node_of
 from opgrid.io.context import InputContext, Port
@@ -16,29 +17,33 @@ from opgrid.steps.resources import open_one
 from opgrid.steps.scope import Read
 
 if TYPE_CHECKING:
-    from opgrid.definitions.ports import Out
-    from opgrid.steps.scope import RunScope
+    from opgrid.steps.scope import Node, RunScope
 
 
 def reading(attempt: Attempt, name: str, ref: OutputRef) -> Read:
     """By the input's own manager, or the one that stored the output."""
     step = ref.step
     writer, reads = attempt.scope.node(node_of(step) if step[-1] == "]" else step), attempt.node.reads
+    if writer.config.outputs:  # which is of this one node, where others of its op have other config
+        return _reading(attempt, name, writer, ref.output)
     found = reads.get((name, writer.op, ref.output))
     if found is None:
-        found = reads[name, writer.op, ref.output] = _reading(attempt, name, writer.outs[ref.output], ref.output)
+        found = reads[name, writer.op, ref.output] = _reading(attempt, name, writer, ref.output)
     return found
 
 
-def _reading(attempt: Attempt, name: str, out: Out, output: str) -> Read:
+def _reading(attempt: Attempt, name: str, writer: Node, output: str) -> Read:
+    written = writer.writes[output]
     port = attempt.node.ins.get(name)
-    key = (port.input_manager_key if port is not None else None) or out.io_manager_key
+    own_manager = port.input_manager_key if port is not None else None
+    key = own_manager or written.manager
     own = attempt.node.config.inputs.get(name)
     if port is None:
         reader = Port(name, None, own, None, manager=key)
     else:
-        reader = Port(name, port.type, own, port.metadata, manager=key)
-    return Read(key, reader, Port(output, out.type, None, out.metadata, manager=key))
+        schema = config_of_port(attempt.scope.job.resource_defs.get(key), "input") if own_manager else None
+        reader = Port(name, port.type, own, port.metadata, manager=key, schema=schema)
+    return Read(key, reader, written._replace(manager=key))
 
 
 def manager(attempt: Attempt, key: str) -> InputManager:
@@ -76,6 +81,7 @@ def read_without_upstream(attempt: Attempt, name: str, key: str) -> tuple[Any, d
         definition_metadata=port.metadata,
         config=attempt.node.config.inputs.get(name),
         manager=key,
+        schema=config_of_port(attempt.scope.job.resource_defs.get(key), "input"),
     )
     value = storer.load_input(context)
     return value, context.consume_metadata()
@@ -89,8 +95,9 @@ def load_output(scope: RunScope, ref: OutputRef) -> Any:
     attempt = Attempt(task, scope, scope.node(task.node), Deaf(), ref.claim)
     with ExitStack() as stack:
         attempt.stack = stack
-        key, port = attempt.node.outs[ref.output].io_manager_key, attempt.node.writes[ref.output]
-        value, _ = read(attempt, Read(key, port, port), ref, manager(attempt, key))
+        written = attempt.node.writes[ref.output]
+        how = Read(written.manager, written._replace(config=None, schema=None), written)
+        value, _ = read(attempt, how, ref, manager(attempt, how.manager))
         return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Self
@@ -16,6 +16,7 @@ from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.op import OpDefinition
 from opgrid.definitions.ports import In, Out
+from opgrid.definitions.resource import ResourceDefinition, config_of_port
 from opgrid.definitions.structure import OpNode
 from opgrid.definitions.types import Type
 from opgrid.doors import through
@@ -57,14 +58,22 @@ class OpFacts:
 
     __slots__ = ("checked_ins", "checked_outs", "is_async", "opens", "plain", "reads", "resource_keys", "writes")
 
-    def __init__(self, op: OpDefinition, bound: Container[str]) -> None:
+    def __init__(self, op: OpDefinition, bound: Mapping[str, ResourceDefinition]) -> None:
         """``bound``: the resources of the job."""
         body = op.compute_fn
         self.is_async = inspect.iscoroutinefunction(body) or inspect.isasyncgenfunction(body)
         self.checked_ins: dict[str, Type] = {name: port.type for name, port in op.ins.items() if not port.type.is_any}
         self.checked_outs: dict[str, Type] = {name: port.type for name, port in op.outs.items() if not port.type.is_any}
         self.writes = {
-            name: Port(name, out.type, None, out.metadata, manager=out.io_manager_key) for name, out in op.outs.items()
+            name: Port(
+                name,
+                out.type,
+                None,
+                out.metadata,
+                manager=out.io_manager_key,
+                schema=config_of_port(bound.get(out.io_manager_key), "output"),
+            )
+            for name, out in op.outs.items()
         }
         self.reads: dict[tuple[str, OpDefinition, str], Read] = {}  #: by input, and the op and output that it takes
         self.plain: Node | None = None  #: the first of its nodes without config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from opgrid import (
     ConfigurableIOManager,
     DynamicOut,
     DynamicOutput,
+    Enum,
     Field,
     FilesystemIOManager,
     In,
     InitResourceContext,
     InputContext,
+    InvalidConfigError,
     InvalidDefinitionError,
     IOManager,
     Nothing,
@@ -476,3 +479,88 @@ def test_memory_and_processes_do_not_go_together() -> None:
         assert instance.get_runs_count() == 0
         with execute_job(in_memory, instance, executor="in_process") as result:
             assert result.success
+
+
+class Mode(enum.Enum):
+    FAST = 1
+    SAFE = 2
+
+
+class Telling(IOManager):
+    def handle_output(self, context: OutputContext, obj: Any) -> None:
+        told.append(("out", context.config))
+
+    def load_input(self, context: InputContext) -> Any:
+        assert context.upstream_output is not None
+        told.append(("in", context.config, context.upstream_output.config))
+
+
+def telling(schema: Any) -> Any:
+    @io_manager(output_config_schema=schema)
+    def manager(_: InitResourceContext) -> Telling:
+        return Telling()
+
+    return manager
+
+
+@op
+def gives() -> int:
+    return 1
+
+
+@op
+def takes_it(given: Any) -> None: ...
+
+
+def test_a_manager_is_told_its_config_with_defaults_and_as_ops_get_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TEXT", "from the environment")
+    mode = Field(Enum.from_python_enum(Mode), default_value="FAST")
+    schema = {"mode": mode, "to": Field(StringSource, default_value="here")}
+
+    @job(resource_defs={"io_manager": telling(schema)})
+    def passes() -> None:
+        takes_it(gives())
+        takes_it.alias("other")(gives.alias("gives_too")())
+
+    given = {"ops": {"gives": {"outputs": {"result": {"mode": "SAFE", "to": {"env": "A_TEXT"}}}}}}
+    assert passes.execute_in_process(run_config=given).success
+    said = {"mode": Mode.SAFE, "to": "from the environment"}
+    plain = {"mode": Mode.FAST, "to": "here"}
+    assert sorted(told, key=repr) == sorted(
+        [("out", said), ("out", plain), ("in", None, said), ("in", None, plain)], key=repr
+    )
+
+
+def test_what_a_manager_requires_of_an_output_is_asked_for() -> None:
+    @job(resource_defs={"io_manager": telling({"to": str})})
+    def passes() -> None:
+        gives()
+
+    with pytest.raises(InvalidConfigError, match="root:ops:gives:outputs:result: this is required"):
+        passes.execute_in_process()
+    assert passes.execute_in_process(run_config={"ops": {"gives": {"outputs": {"result": {"to": "x"}}}}}).success
+
+
+def test_an_input_manager_is_told_its_config_with_defaults() -> None:
+    @input_manager(input_config_schema={"mode": Field(Enum.from_python_enum(Mode), default_value="FAST")})
+    def reader(context: InputContext) -> int:
+        told.append(context.config)
+        return 1
+
+    @op(ins={"given": In(input_manager_key="reader")})
+    def reads(given: Any) -> None: ...
+
+    @job(resource_defs={"reader": reader})
+    def both() -> None:
+        reads()
+        reads.alias("connected")(gives())
+
+    assert both.execute_in_process(run_config={"ops": {"reads": {"inputs": {"given": {"mode": "SAFE"}}}}}).success
+    assert sorted(told, key=repr) == [{"mode": Mode.FAST}, {"mode": Mode.SAFE}]
+
+    @input_manager(input_config_schema={"n": int})
+    def strict(context: InputContext) -> int:
+        return 1
+
+    with pytest.raises(InvalidConfigError, match="root:ops:reads:inputs:given: this is required"):
+        both.execute_in_process(resources={"reader": strict})
