@@ -173,7 +173,8 @@ class ModelType(ConfigType):
             raise InvalidConfigError(told) from error
 
     def default(self) -> Any:
-        return {} if self.model._makes_itself() else ABSENT
+        required = any(field.is_required() for field in self.model.model_fields.values())
+        return ABSENT if required else {}
 
     def json_schema(self) -> dict[str, Any]:
         try:
