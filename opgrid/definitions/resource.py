@@ -148,7 +148,7 @@ class ResourceDefinition:
         return made
 
     def __call__(self, context: InitResourceContext | None = None) -> Any:
-        """The resource itself, for tests."""
+        """The resource itself, for tests; of a function that yields, a context manager."""
         if context is None and self.required_resource_keys:
             raise InvalidInvocationError(
                 f"The function of a resource needs {listed(self.required_resource_keys)}: pass "
@@ -158,7 +158,8 @@ class ResourceDefinition:
         given = given.replace_config(self.read_config(given.resource_config))
         if self.base is not None and self.config_fn is not None:
             return self.base(given.replace_config(self.config_fn(given.resource_config)))
-        return self.resource_fn(given) if _takes_context(self.resource_fn) else self.resource_fn()
+        made = self.resource_fn(given) if _takes_context(self.resource_fn) else self.resource_fn()
+        return _from_generator(made) if inspect.isgenerator(made) else made
 
     @staticmethod
     def hardcoded_resource(value: Any, description: str | None = None) -> ResourceDefinition:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
@@ -27,6 +28,7 @@ from opgrid.definitions.logger import InitLoggerContext
 from opgrid.definitions.op import OpDefinition
 from opgrid.definitions.resource import InitResourceContext, bind_resources, open_on
 from opgrid.definitions.types import resolve_type
+from opgrid.doors import through
 from opgrid.errors import InvalidInvocationError
 from opgrid.ids import NodePath, RunId, StepKey, step_key
 from opgrid.io.context import PARTITION_TAG, InputContext, OutputContext
@@ -79,12 +81,12 @@ def build_hook_context(
     job_name: str | None = None,
     op_exception: BaseException | None = None,
     instance: Any = None,
-) -> HookContext:
+) -> DirectHookContext:
     """For calling a hook directly: ``my_hook(build_hook_context(...))``."""
     attempt = _DirectAttempt(run_id or EPHEMERAL, {}, instance, job_name, op, None)
     attempt.open(resources or {}, {})
     hook = HookDefinition("hook", lambda context: None, required_resource_keys=set(attempt.opened))
-    return HookContext(attempt, hook, op_exception)
+    return DirectHookContext(attempt, hook, op_exception)
 
 
 def build_output_context(
@@ -105,12 +107,12 @@ def build_output_context(
     instance: Any = None,
     version: str | None = None,
     output_metadata: Mapping[str, Any] | None = None,
-) -> OutputContext:
+) -> DirectOutputContext:
     """For calling ``handle_output`` of an IO manager directly. ``version`` is accepted and says nothing."""
     ref = OutputRef(
         RunId(run_id or EPHEMERAL), StepKey(step_key or "step"), name or "result", mapping_key, claim="", manifest={}
     )
-    return OutputContext(
+    return DirectOutputContext(
         ref.output,
         ref,
         _surroundings(resources, op_def, partition_key, job_name, instance),
@@ -138,9 +140,9 @@ def build_input_context(
     job_name: str | None = None,
     run_id: str | None = None,
     instance: Any = None,
-) -> InputContext:
+) -> DirectInputContext:
     """For calling ``load_input`` of an IO manager directly."""
-    return InputContext(
+    return DirectInputContext(
         name or "input",
         upstream_output,
         _surroundings(resources, op_def, partition_key, job_name, instance),
@@ -157,17 +159,11 @@ def build_init_resource_context(
     config: Any = None,
     resources: Mapping[str, Any] | None = None,
     instance: Any = None,
-) -> InitResourceContext:
+) -> DirectInitResourceContext:
     """For calling a resource function directly."""
     attempt = _DirectAttempt(EPHEMERAL, {}, instance, None, None, None)
     attempt.open(resources or {}, {})
-    return InitResourceContext(
-        resource_config=config,
-        resources=attempt.resources,
-        run_id=EPHEMERAL,
-        log=attempt.log,
-        instance=instance,
-    )
+    return DirectInitResourceContext(attempt, config)
 
 
 def build_init_logger_context(
@@ -177,18 +173,75 @@ def build_init_logger_context(
     return InitLoggerContext(logger_config, job_def=job_def, run_id=run_id or EPHEMERAL)
 
 
-class DirectOpContext(OpExecutionContext):
-    """What :func:`build_op_context` gives."""
+class _Closing:
+    """Ends what its resources hold where it is used in a ``with`` statement."""
 
     __slots__ = ()
+
+    def _opened_for(self) -> Attempt:
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        stack, self._attempt.stack = self._attempt.stack, None
+        attempt = self._opened_for()
+        stack, attempt.stack = attempt.stack, None
         if stack is not None:
             stack.close()
+
+
+class DirectHookContext(_Closing, HookContext):
+    """What :func:`build_hook_context` gives."""
+
+    __slots__ = ()
+
+    def _opened_for(self) -> Attempt:
+        return self._attempt
+
+
+class DirectOutputContext(_Closing, OutputContext):
+    """What :func:`build_output_context` gives."""
+
+    __slots__ = ()
+
+    def _opened_for(self) -> Attempt:
+        return cast(Attempt, self._around)
+
+
+class DirectInputContext(_Closing, InputContext):
+    """What :func:`build_input_context` gives."""
+
+    __slots__ = ()
+
+    def _opened_for(self) -> Attempt:
+        return cast(Attempt, self._around)
+
+
+class DirectInitResourceContext(_Closing, InitResourceContext):
+    """What :func:`build_init_resource_context` gives."""
+
+    def __init__(self, attempt: Attempt, config: Any) -> None:
+        super().__init__(
+            config,
+            attempt.resources,
+            run_id=EPHEMERAL,
+            log=attempt.log,
+            instance=lambda: attempt.scope.instance,
+        )
+        self._attempt = attempt
+
+    def _opened_for(self) -> Attempt:
+        return self._attempt
+
+
+class DirectOpContext(_Closing, OpExecutionContext):
+    """What :func:`build_op_context` gives."""
+
+    __slots__ = ()
+
+    def _opened_for(self) -> Attempt:
+        return self._attempt
 
     @property
     def has_partition_key_range(self) -> bool:
@@ -252,11 +305,11 @@ class _DirectAttempt(Attempt):
         keys = () if mapping_key is None else (mapping_key,)
         task = StepTask(RunId(run_id), step_key(name, keys), NodePath(name), mapping_keys=keys)
         brief = RunBrief(RunId(run_id), JobRef(job_name or "", ""), ExecutorChoice("in_process"), tags=dict(tags))
-        scope = SimpleNamespace(
+        scope = _NoScope(
             brief=brief,
             job=_NoJob(job_name),
             io=IOSetup.of_environment(),
-            instance=instance,
+            given_instance=instance,
             loggers=lambda: (),
             local=None,
             configs={},
@@ -323,13 +376,22 @@ class _DirectAttempt(Attempt):
                 resource_def=definition,
                 run_id=self.task.run_id,
                 log=self.log,
-                instance=self.scope.instance,
+                instance=lambda: self.scope.instance,
             )
             opened[key] = open_on(self.stack, key, definition, context)
         self.__dict__["resources"] = Resources(opened, "the context")
 
     def add_metadata(self, metadata: Mapping[str, Any], output: str | None, mapping_key: str | None) -> None:
         self.added.setdefault((output or "result", mapping_key), {}).update(metadata)
+
+
+class _NoScope(SimpleNamespace):
+    given_instance: Any
+
+    @cached_property
+    def instance(self) -> Any:
+        """What was given, or one that keeps nothing, as where a job is executed in process."""
+        return self.given_instance if self.given_instance is not None else through("instance").ephemeral()
 
 
 class _NoJob:
