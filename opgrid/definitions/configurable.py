@@ -26,6 +26,10 @@ class ConfigurableResourceFactory(Config):
     _context: InitResourceContext | None = pydantic.PrivateAttr(default=None)
     _at_launch: bool = pydantic.PrivateAttr(default=False)
 
+    def __class_getitem__(cls, item: Any) -> Any:
+        """``ConfigurableResource[Client]`` says what is made of it, and is the same class."""
+        return super().__class_getitem__(item) if cls.__pydantic_generic_metadata__["parameters"] else cls
+
     # ---- for users to override -------------------------------------------------------------------------------------
 
     def create_resource(self, context: InitResourceContext) -> Any:
@@ -142,7 +146,7 @@ class ConfigurableDefinition(ResourceDefinition):
 
     @contextmanager
     def _opened(self, context: InitResourceContext) -> Iterator[Any]:
-        told = context.replace_config(plain_values(context.resource_config))
+        told = context.replace_config(plain_values(context.resource_config) or {})
         with ExitStack() as stack:
             values = _values_of(context.resource_config)
             for name, inner in self.nested.items():

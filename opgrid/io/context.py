@@ -135,6 +135,15 @@ class IOContext:
             raise InvariantViolationError("This run has no partition key: ask has_partition_key first.")
         return key
 
+    @property
+    def has_asset_key(self) -> bool:
+        """For managers that serve assets, too: here there are none."""
+        return False
+
+    @property
+    def has_asset_partitions(self) -> bool:
+        return False
+
     def log_event(self, event: Any) -> None:
         """Record an asset materialization or observation from within the manager."""
         self._surroundings("log_event").log_event(event)

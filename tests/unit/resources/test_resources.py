@@ -26,8 +26,11 @@ from opgrid import (
     ResourceDependency,
     ResourceFunctionError,
     ResourceParam,
+    build_hook_context,
     build_init_resource_context,
+    build_input_context,
     build_op_context,
+    build_output_context,
     build_resources,
     instance_for_test,
     job,
@@ -681,3 +684,84 @@ def test_a_resource_is_told_its_config_as_run_config_would_hold_it() -> None:
 
     assert grinds.execute_in_process().success
     assert happened == ["{'engine': {'power': 'high'}, 'powers': ['low']}"]
+
+
+def test_the_class_of_a_resource_may_be_the_schema_of_another() -> None:
+    class Settings(ConfigurableResource):
+        size: int = 4
+
+    @resource(config_schema=Settings.to_config_schema())
+    def older(context: InitResourceContext) -> int:
+        return int(Settings.from_resource_context(context).size)
+
+    @op(required_resource_keys={"older"})
+    def use(context: OpExecutionContext) -> int:
+        return int(context.resources.older)
+
+    @job(resource_defs={"older": older})
+    def uses() -> None:
+        use()
+
+    assert uses.execute_in_process().output_for_node("use") == 4
+
+
+def test_a_resource_that_takes_no_config_is_told_of_an_empty_one() -> None:
+    class Bare(ConfigurableResource):
+        def setup_for_execution(self, context: InitResourceContext) -> None:
+            happened.append(repr(context.resource_config))
+
+    with build_resources({"bare": Bare()}):
+        assert happened == ["{}"]
+
+
+def test_the_class_of_a_resource_may_say_what_it_makes() -> None:
+    class Client(ConfigurableResource["Client"]):  # type: ignore[type-arg]
+        name: str
+
+    @op
+    def use(client: Client) -> str:
+        return client.name
+
+    @job(resource_defs={"client": Client(name="n")})
+    def uses() -> None:
+        use()
+
+    assert uses.execute_in_process().output_for_node("use") == "n"
+
+
+def test_a_resource_that_yields_is_a_context_manager_where_it_is_called() -> None:
+    @resource
+    def connection(_: InitResourceContext) -> Iterator[str]:
+        yield "open"
+        happened.append("closed")
+
+    for called in (connection(build_init_resource_context()), connection.configured({})()):
+        happened.clear()
+        with called as opened:
+            assert opened == "open"
+            assert happened == []
+        assert happened == ["closed"]
+
+
+@resource
+def lasting(_: InitResourceContext) -> Iterator[str]:
+    yield "open"
+    happened.append("closed")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [build_op_context, build_hook_context, build_input_context, build_output_context, build_init_resource_context],
+)
+def test_a_context_that_is_built_ends_its_resources_in_a_with_statement(build: Any) -> None:
+    with build(resources={"lasting": lasting}) as context:
+        assert context.resources.lasting == "open"
+        assert happened == []
+    assert happened == ["closed"]
+
+
+@pytest.mark.parametrize("build", [build_op_context, build_hook_context, build_init_resource_context])
+def test_a_context_that_is_built_has_an_instance(build: Any) -> None:
+    assert build().instance.get_runs_count() == 0
+    with instance_for_test() as instance:
+        assert build(instance=instance).instance is instance

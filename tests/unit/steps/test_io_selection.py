@@ -564,3 +564,19 @@ def test_an_input_manager_is_told_its_config_with_defaults() -> None:
 
     with pytest.raises(InvalidConfigError, match="root:ops:reads:inputs:given: this is required"):
         both.execute_in_process(resources={"reader": strict})
+
+
+def test_a_manager_that_serves_assets_too_hears_that_there_are_none() -> None:
+    class Both(IOManager):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            told.append((context.has_asset_key, context.has_asset_partitions))
+
+        def load_input(self, context: InputContext) -> Any:
+            told.append((context.has_asset_key, context.has_asset_partitions))
+
+    @job(resource_defs={"io_manager": Both()})
+    def passes() -> None:
+        takes_it(gives())
+
+    assert passes.execute_in_process().success
+    assert told == [(False, False), (False, False)]
