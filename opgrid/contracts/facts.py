@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from opgrid.contracts.metadata import MetadataValue, RawMetadata, check_metadata
 from opgrid.contracts.tags import tags_of
 from opgrid.errors import InvalidDefinitionError
+
+_BETWEEN_PARTS: Final = re.compile("[^a-zA-Z0-9_]+")
 
 
 class AssetKey:
@@ -61,7 +64,22 @@ class AssetKey:
         return f"AssetKey({self.path!r})"
 
 
-class _AssetEvent:
+class _Fact:
+    """Two that say the same are equal."""
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def _said(self) -> list[Any]:
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self._said() == other._said()
+
+
+class _AssetEvent(_Fact):
+    """A key that is one text is divided where it holds anything but letters, digits and underscores."""
+
     __slots__ = ("asset_key", "description", "metadata", "partition", "tags")
 
     def __init__(
@@ -73,7 +91,7 @@ class _AssetEvent:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         what = type(self).__name__
-        self.asset_key = AssetKey.of(asset_key)
+        self.asset_key = AssetKey.of(_parts(asset_key) if isinstance(asset_key, str) else asset_key)
         self.description = description
         self.metadata = check_metadata(metadata, what)
         self.partition = partition
@@ -83,8 +101,15 @@ class _AssetEvent:
     def label(self) -> str:
         return self.asset_key.to_user_string()
 
+    def _said(self) -> list[Any]:
+        return [self.asset_key, self.description, self.metadata, self.partition, self.tags]
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.asset_key.to_user_string()!r})"
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in _BETWEEN_PARTS.split(text) if part]
 
 
 class AssetMaterialization(_AssetEvent):
@@ -97,8 +122,7 @@ class AssetMaterialization(_AssetEvent):
         path: str, description: str | None = None, asset_key: AssetKey | str | Sequence[str] | None = None
     ) -> AssetMaterialization:
         """A file was written; its key is its path, where none is given."""
-        key = asset_key or [part for part in path.split("/") if part]
-        return AssetMaterialization(key, description, {"path": MetadataValue.path(path)})
+        return AssetMaterialization(asset_key or path, description, {"path": MetadataValue.path(path)})
 
 
 class AssetObservation(_AssetEvent):
@@ -107,7 +131,7 @@ class AssetObservation(_AssetEvent):
     __slots__ = ()
 
 
-class ExpectationResult:
+class ExpectationResult(_Fact):
     """The outcome of a check of data; it does not fail the step."""
 
     __slots__ = ("description", "label", "metadata", "success")
@@ -123,6 +147,9 @@ class ExpectationResult:
         self.label = label
         self.description = description
         self.metadata = check_metadata(metadata, "an ExpectationResult")
+
+    def _said(self) -> list[Any]:
+        return [self.success, self.label, self.description, self.metadata]
 
     def __repr__(self) -> str:
         return f"ExpectationResult({self.success!r}, {self.label!r})"

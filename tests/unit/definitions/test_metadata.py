@@ -93,9 +93,31 @@ def test_a_key_is_written_in_several_ways() -> None:
 
 def test_a_file_that_was_written() -> None:
     made = AssetMaterialization.file("/data/orders.csv", description="all of them")
-    assert (made.label, made.description) == ("data/orders.csv", "all of them")
+    assert (made.asset_key, made.description) == (AssetKey(["data", "orders", "csv"]), "all of them")
     assert made.metadata["path"].value == "/data/orders.csv"
     assert AssetMaterialization.file("orders.csv", asset_key="orders").asset_key == AssetKey("orders")
+
+
+@pytest.mark.parametrize("kind", [AssetMaterialization, AssetObservation])
+def test_a_text_is_a_key_of_several_parts_where_an_op_tells_of_it(kind: Any) -> None:
+    for text in ("db.orders", "db/orders", "/db orders-"):
+        assert kind(text).asset_key == AssetKey(["db", "orders"])
+    assert kind("my_orders2").asset_key == AssetKey("my_orders2")
+    assert kind(["db.x", "orders"]).asset_key == AssetKey(["db.x", "orders"])
+    assert kind(AssetKey("db.orders")).asset_key == AssetKey(["db.orders"])
+
+
+def test_two_facts_that_say_the_same_are_equal() -> None:
+    for kind in (AssetMaterialization, AssetObservation):
+        assert kind("a", metadata={"n": 1}) == kind(["a"], metadata={"n": 1})
+        assert kind("a", metadata={"n": 1}) != kind("a", metadata={"n": 2})
+    assert ExpectationResult(True, "l") == ExpectationResult(True, "l")
+    assert ExpectationResult(True, "l") != ExpectationResult(False, "l")
+    assert AssetMaterialization("a") != AssetObservation("a")
+    (made,) = telling.execute_in_process().asset_materializations_for_node("tells")
+    assert made == AssetMaterialization(
+        made.asset_key, description="made", metadata=made.metadata, partition="p", tags={"a": "b"}
+    )
 
 
 def test_metadata_of_every_kind_comes_back() -> None:
