@@ -126,6 +126,11 @@ def _returned_for(attempt: Attempt, name: str, out: Out, value: Any) -> None:
         _store(attempt, name, out, value.value, value.metadata, None)
     elif isinstance(value, DynamicOutput):
         _take(attempt, value)
+    elif isinstance(value, AssetMaterialization | AssetObservation | ExpectationResult):
+        raise InvariantViolationError(
+            f"Op {attempt.named_op} returned {value!r} for its output {name!r}, where nobody would hear of it: yield "
+            "it, or give it to context.log_event."
+        )
     else:
         _store(attempt, name, out, value, None, None)
 

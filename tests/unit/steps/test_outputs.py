@@ -9,6 +9,7 @@ import pytest
 
 from opgrid import (
     AssetMaterialization,
+    AssetObservation,
     DynamicOut,
     DynamicOutput,
     ExpectationResult,
@@ -61,6 +62,22 @@ def test_a_tuple_follows_the_order_of_the_outputs(bench: BenchMaker) -> None:
     b = bench(job_of(both))
     b.run("both")
     assert b.local.outputs == {("both", "a", None): 1, ("both", "b", None): "x"}
+
+
+@pytest.mark.parametrize("told", [AssetMaterialization("a"), AssetObservation("a"), ExpectationResult(True)])
+def test_an_event_that_is_returned_is_no_value(bench: BenchMaker, told: Any) -> None:
+    @op
+    def tells() -> Any:
+        return told
+
+    @op(out={"a": Out(), "b": Out()})
+    def tells_beside_a_value() -> Any:
+        return 1, told
+
+    for each in (tells, tells_beside_a_value):
+        b = bench(job_of(each))
+        b.run(each.name)
+        assert "yield it, or give it to context.log_event" in b.sink.one(StepFailed).error.message
 
 
 def test_output_objects_bring_metadata(bench: BenchMaker) -> None:
