@@ -95,7 +95,7 @@ class TypeCheck:
     metadata: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        check_metadata(self.metadata, "a TypeCheck")
+        object.__setattr__(self, "metadata", check_metadata(self.metadata, "a TypeCheck"))
 
 
 # ---- raised by users -------------------------------------------------------------------------------------

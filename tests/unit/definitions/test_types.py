@@ -14,6 +14,7 @@ from opgrid import (
     Field,
     In,
     InvalidDefinitionError,
+    MetadataValue,
     Noneable,
     Out,
     PythonObjectType,
@@ -109,7 +110,8 @@ def test_a_failed_check_names_what_was_expected_and_carries_its_metadata() -> No
     )
     with pytest.raises(TypeCheckDidNotPass, match=r"Picky(.|\n)*too small") as told:
         run(make=making(3, type=picky))
-    assert told.value.metadata == {"got": 3}
+    assert told.value.metadata == {"got": MetadataValue.int(3)}
+    assert TypeCheck(True).metadata == {}
 
 
 def test_a_check_that_raises_or_says_nothing_is_told_apart() -> None:
