@@ -92,9 +92,9 @@ class _AssetEvent(_Fact):
     ) -> None:
         what = type(self).__name__
         self.asset_key = AssetKey.of(_parts(asset_key) if isinstance(asset_key, str) else asset_key)
-        self.description = description
+        self.description = _text(description, "description", what)
         self.metadata = check_metadata(metadata, what)
-        self.partition = partition
+        self.partition = _text(partition, "partition", what)
         self.tags = tags_of(tags, what)
 
     @property
@@ -106,6 +106,12 @@ class _AssetEvent(_Fact):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.asset_key.to_user_string()!r})"
+
+
+def _text(given: object, name: str, what: str) -> str | None:
+    if given is None or isinstance(given, str):
+        return given
+    raise InvalidDefinitionError(f"The {name} of {what} has to be text, not {given!r}.")
 
 
 def _parts(text: str) -> list[str]:
@@ -143,10 +149,14 @@ class ExpectationResult(_Fact):
         description: str | None = None,
         metadata: RawMetadata | None = None,
     ) -> None:
+        what = "an ExpectationResult"
+        given: object = success
+        if not isinstance(given, bool):
+            raise InvalidDefinitionError(f"The success of {what} is True or False, not {success!r}.")
         self.success = success
-        self.label = label
-        self.description = description
-        self.metadata = check_metadata(metadata, "an ExpectationResult")
+        self.label = _text(label, "label", what)
+        self.description = _text(description, "description", what)
+        self.metadata = check_metadata(metadata, what)
 
     def _said(self) -> list[Any]:
         return [self.success, self.label, self.description, self.metadata]

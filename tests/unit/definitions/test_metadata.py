@@ -107,6 +107,20 @@ def test_a_text_is_a_key_of_several_parts_where_an_op_tells_of_it(kind: Any) -> 
     assert kind(AssetKey("db.orders")).asset_key == AssetKey(["db.orders"])
 
 
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: AssetMaterialization("a", partition=3), "The partition of AssetMaterialization has to be text, not 3"),  # type: ignore[arg-type]
+        (lambda: AssetObservation("a", description=3), "The description of AssetObservation has to be text, not 3"),  # type: ignore[arg-type]
+        (lambda: ExpectationResult("yes"), "The success of an ExpectationResult is True or False, not 'yes'"),  # type: ignore[arg-type]
+        (lambda: ExpectationResult(True, label=3), "The label of an ExpectationResult has to be text, not 3"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_no_log_could_hold_is_refused_where_it_is_said(make: Any, named: str) -> None:
+    with pytest.raises(InvalidDefinitionError, match=named):
+        make()
+
+
 def test_two_facts_that_say_the_same_are_equal() -> None:
     for kind in (AssetMaterialization, AssetObservation):
         assert kind("a", metadata={"n": 1}) == kind(["a"], metadata={"n": 1})
