@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -303,7 +303,7 @@ def _sorted_out(given: Any, name: str) -> dict[str, list[Any]]:
         return found
     if not isinstance(given, Iterable):
         raise InvalidDefinitionError(f"Repository {name!r} has to return a list, not {given!r}.")
-    for each in given:
+    for each in _flat(given):
         kind = _kind_of(each)
         if kind is None:
             raise InvalidDefinitionError(
@@ -311,6 +311,14 @@ def _sorted_out(given: Any, name: str) -> dict[str, list[Any]]:
             )
         found[kind].append(each)
     return found
+
+
+def _flat(given: Iterable[Any]) -> Iterator[Any]:
+    for each in given:
+        if isinstance(each, list):
+            yield from _flat(each)
+        else:
+            yield each
 
 
 def _entry(kind: str, key: str | None, given: Any, repository: str) -> Any:

@@ -461,6 +461,13 @@ def test_a_repository_is_a_bundle() -> None:
     assert ours.name == "ours"
     assert ours.has_job("mixed")
 
+    @repository
+    def listed() -> list[Any]:
+        return [[mixed, [two_steps]]]
+
+    assert listed.has_job("mixed")
+    assert listed.has_job("two_steps")
+
 
 def test_a_bundle_binds_its_executor_and_keeps_that_of_a_job() -> None:
     @job
