@@ -46,6 +46,7 @@ class Port(NamedTuple):
     resource_config: Any = None
     manager: str = ""  #: its resource key
     schema: ConfigField | None = None  #: what the manager takes as config
+    op: OpDefinition | None = None  #: of an output that another step reads; else that of the step
 
 
 class IOContext:
@@ -100,7 +101,8 @@ class IOContext:
 
     @property
     def op_def(self) -> OpDefinition:
-        return self._surroundings("op_def").op_def
+        """The op that makes the output, or takes the input."""
+        return self._port.op or self._surroundings("op_def").op_def
 
     @property
     def job_name(self) -> str:

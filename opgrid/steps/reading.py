@@ -43,7 +43,7 @@ def _reading(attempt: Attempt, name: str, writer: Node, output: str) -> Read:
     else:
         schema = config_of_port(attempt.scope.job.resource_defs.get(key), "input") if own_manager else None
         reader = Port(name, port.type, own, port.metadata, manager=key, schema=schema)
-    return Read(key, reader, written._replace(manager=key))
+    return Read(key, reader, written._replace(manager=key, op=writer.op))
 
 
 def manager(attempt: Attempt, key: str) -> InputManager:
