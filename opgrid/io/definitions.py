@@ -6,8 +6,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Final, overload
 
+from opgrid.config.schema import Field, Noneable, StringSource
 from opgrid.definitions.resource import InitResourceContext, ResourceDefinition
 from opgrid.errors import InvalidDefinitionError
 from opgrid.io.context import InputContext, IOContext, OutputContext
@@ -208,8 +209,9 @@ def _redis(_: InitResourceContext) -> IOManager:
     return RedisStore()
 
 
-#: Config may name a ``base_dir``.
-fs_io_manager = IOManagerDefinition(_filesystem, dict, manager_class=FilesystemStore)
-custom_path_fs_io_manager = IOManagerDefinition(_custom_path, dict, manager_class=CustomPathIOManager)
+_IN_A_FOLDER: Final = {"base_dir": Field(Noneable(StringSource), is_required=False)}
+
+fs_io_manager = IOManagerDefinition(_filesystem, _IN_A_FOLDER, manager_class=FilesystemStore)
+custom_path_fs_io_manager = IOManagerDefinition(_custom_path, _IN_A_FOLDER, manager_class=CustomPathIOManager)
 mem_io_manager = IOManagerDefinition(_memory, manager_class=InMemoryIOManager)
 redis_io_manager = IOManagerDefinition(_redis, manager_class=RedisStore)

@@ -34,7 +34,9 @@ from opgrid import (
     StringSource,
     UnmetExecutorRequirementsError,
     build_output_context,
+    custom_path_fs_io_manager,
     execute_job,
+    fs_io_manager,
     input_manager,
     instance_for_test,
     io_manager,
@@ -580,3 +582,43 @@ def test_a_manager_that_serves_assets_too_hears_that_there_are_none() -> None:
 
     assert passes.execute_in_process().success
     assert told == [(False, False), (False, False)]
+
+
+def test_a_reader_is_told_of_the_op_that_made_the_output() -> None:
+    class Naming(IOManager):
+        def handle_output(self, context: OutputContext, obj: Any) -> None:
+            told.append(context.op_def.name)
+
+        def load_input(self, context: InputContext) -> Any:
+            assert context.upstream_output is not None
+            told.append((context.op_def.name, context.upstream_output.op_def.name))
+
+    @job(resource_defs={"io_manager": Naming()})
+    def passes() -> None:
+        takes_it(gives())
+
+    assert passes.execute_in_process().success
+    assert told == ["gives", ("takes_it", "gives")]
+
+
+def test_the_built_in_managers_say_what_config_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_FOLDER", str(tmp_path / "kept"))
+
+    @op(out=Out(metadata={"path": "named"}))
+    def makes() -> int:
+        return 1
+
+    for manager in (fs_io_manager, custom_path_fs_io_manager):
+
+        @job(resource_defs={"io_manager": manager})
+        def stores() -> None:
+            makes()
+
+        def config(name: str) -> Any:
+            return {"resources": {"io_manager": {"config": {name: {"env": "A_FOLDER"}}}}}
+
+        with pytest.raises(InvalidConfigError, match="root:resources:io_manager:config:base_dirr: there is no such"):
+            stores.execute_in_process(run_config=config("base_dirr"))
+        assert stores.execute_in_process(run_config=config("base_dir")).success
+        assert (tmp_path / "kept").is_dir()
+        (tmp_path / "kept").rename(tmp_path / repr(id(manager)))
