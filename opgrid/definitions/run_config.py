@@ -16,6 +16,7 @@ from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, Field, as_field, check_keys
 from opgrid.contracts.config import ExecutorChoice, NodeConfig, ResolvedConfig
 from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, Wire
+from opgrid.definitions.logger import colored_console_logger
 from opgrid.definitions.resource import config_of_port
 from opgrid.errors import ConfigMappingFunctionError, InvalidConfigError, listed, nearest
 from opgrid.plugins import executor_class
@@ -455,16 +456,18 @@ class _Walk:
         found: dict[str, Any] = {}
         for key, entry in given.items():
             path = f"{_ROOT}:loggers:{key}"
-            if key not in defined:
-                if key != "console":
-                    self.report.unknown(
-                        path, f"the job has no such logger.{nearest(str(key), defined)} There are: {listed(defined)}."
-                    )
+            if key not in defined and key != "console":
+                self.report.unknown(
+                    path, f"the job has no such logger.{nearest(str(key), defined)} There are: {listed(defined)}."
+                )
                 continue
-            config = self._mapping(entry, path).get("config", ABSENT)
-            schema = defined[key].config_field
+            given_entry = self._mapping(entry, path)
+            self._known(given_entry, ("config",), path)
+            config = given_entry.get("config", ABSENT)
+            schema = defined.get(key, colored_console_logger).config_field
             checked = config if schema is None else schema.check(config, f"{path}:config", self.report)
-            found[key] = None if checked is ABSENT else checked
+            if key in defined:
+                found[key] = None if checked is ABSENT else checked
         return found
 
     def _inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,3 +121,20 @@ def test_a_logger_is_called_with_config_that_is_checked_and_filled_in() -> None:
         assert (made.name, made.level) == ("ours", logging.ERROR)
     with pytest.raises(InvalidConfigError, match="at config: this is required"):
         ours()
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"config": {"level": "INFO"}}, "root:loggers:console:config:level: there is no such field"),
+        ({"config": {"log_level": 10}}, "root:loggers:console:config:log_level: expected str, got 10"),
+        ({"log_level": "INFO"}, "root:loggers:console:log_level: there is no such field"),
+    ],
+)
+def test_config_of_the_console_is_checked_where_a_job_has_no_loggers(entry: Any, told: str) -> None:
+    @job
+    def silent() -> None: ...
+
+    with pytest.raises(InvalidConfigError, match=told):
+        silent.execute_in_process(run_config={"loggers": {"console": entry}})
+    assert silent.execute_in_process(run_config={"loggers": {"console": {"config": {"log_level": "DEBUG"}}}}).success
