@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.contracts.events import (
     AssetMaterialized,
@@ -37,6 +37,8 @@ from opgrid.steps.type_checks import check
 if TYPE_CHECKING:
     from opgrid.definitions.ports import Out
     from opgrid.steps.attempt import Attempt
+
+_FACTS: Final = AssetMaterialization, AssetObservation, ExpectationResult
 
 
 def store_outputs(attempt: Attempt, result: Any) -> None:
@@ -126,7 +128,7 @@ def _returned_for(attempt: Attempt, name: str, out: Out, value: Any) -> None:
         _store(attempt, name, out, value.value, value.metadata, None)
     elif isinstance(value, DynamicOutput):
         _take(attempt, value)
-    elif isinstance(value, AssetMaterialization | AssetObservation | ExpectationResult):
+    elif isinstance(value, _FACTS):
         raise InvariantViolationError(
             f"Op {attempt.named_op} returned {value!r} for its output {name!r}, where nobody would hear of it: yield "
             "it, or give it to context.log_event."
