@@ -49,7 +49,7 @@ READY: Final = b"r"  # the worker takes messages
 BYE: Final = b"q"
 EXIT: Final = b"x"
 
-_WAIT_FOR_STATUS: Final = 0.3  #: seconds until a death is told without its exit code
+_WAIT_FOR_STATUS: Final = 1.0  #: seconds until a death is told without its exit code
 
 _log = logging.getLogger("opgrid.watch")
 
