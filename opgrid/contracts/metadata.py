@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import datetime
+import math
 import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -269,12 +270,12 @@ class FloatMetadataValue(MetadataValue):
     KIND = "float"
 
     def __init__(self, value: float | None) -> None:
-        object.__setattr__(self, "_data", value if value is None else float(_a((int, float), value, "float")))
+        object.__setattr__(self, "_data", value if value is None else _in_json(float(_a((int, float), value, "float"))))
 
     @property
     def value(self) -> float | None:
-        number: float | None = self._data
-        return number
+        number: float | str | None = self._data
+        return float(number) if isinstance(number, str) else number
 
 
 class BoolMetadataValue(MetadataValue):
@@ -465,6 +466,11 @@ def _value_of_kind(kind: str, data: Any) -> MetadataValue:
     return _KINDS[kind]._of(data)
 
 
+def _in_json(number: float) -> float | str:
+    """It has no word for what is no number, or no end of one."""
+    return number if math.isfinite(number) else repr(number)
+
+
 def _a(kinds: Any, value: Any, kind: str) -> Any:
     good = isinstance(value, kinds) and not (isinstance(value, bool) and kind not in ("bool",))
     if not good:
@@ -481,7 +487,7 @@ def metadata_value(label: str, value: Any) -> MetadataValue:
     """A plain value as the kind of metadata it is most likely meant to be."""
     kind = _PLAIN.get(type(value))
     if kind is not None:
-        return _KINDS[kind]._of(value)
+        return _KINDS[kind]._of(_in_json(value) if kind == "float" else value)
     match value:
         case MetadataValue():
             return value
@@ -525,7 +531,9 @@ def metadata_to_json(metadata: RawMetadata | None) -> dict[str, Any]:
 
 def _as_data(label: str, value: Any) -> dict[str, Any]:
     kind = _PLAIN.get(type(value))
-    return metadata_value(label, value).as_data() if kind is None else {"type": kind, "value": value}
+    if kind is None:
+        return metadata_value(label, value).as_data()
+    return {"type": kind, "value": _in_json(value) if kind == "float" else value}
 
 
 def metadata_from_json(data: Mapping[str, Any]) -> dict[str, MetadataValue]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import pickle
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,7 @@ from opgrid import (
     op,
 )
 from opgrid.contracts.events import AssetMaterialized, AssetObserved, ExpectationChecked, StepOutput
+from opgrid.contracts.metadata import metadata_from_json, metadata_to_json
 
 _SCHEMA = TableSchema(columns=[TableColumn("n", "int"), TableColumn("s")])
 
@@ -181,6 +184,15 @@ _CLASSES: list[tuple[type[MetadataValue], MetadataValue, dict[str, Any]]] = [
     ),
     (opgrid.TableSchemaMetadataValue, MetadataValue.table_schema(_SCHEMA), {"schema": _SCHEMA, "value": _SCHEMA}),
 ]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", [float, MetadataValue.float])
+def test_what_is_no_number_to_json_comes_back(kind: Any, number: float) -> None:
+    written = json.dumps(metadata_to_json({"loss": kind(number)}), allow_nan=False)
+    value = metadata_from_json(json.loads(written))["loss"].value
+    assert isinstance(value, float)
+    assert (value == number) or (math.isnan(value) and math.isnan(number))
 
 
 @pytest.mark.parametrize(("kind", "made", "said"), _CLASSES, ids=lambda each: getattr(each, "__name__", ""))
