@@ -39,10 +39,10 @@ def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, waiting: Seq
             continue
         pool = spec.pool
         held = pool is not None and _is_limited(store, pool, limits)
-        if pool is not None and held and Slot(pool, run.run_id, step) not in used.get(pool, ()):
+        if full := [(tag, each.limit) for each, tag in _tags(tagged, spec) if out[each, tag] >= each.limit]:
+            for_tag.update(full)  # those ask for no slot of a pool yet
+        elif pool is not None and held and Slot(pool, run.run_id, step) not in used.get(pool, ()):
             for_pool[pool] += 1
-        elif full := [(tag, each.limit) for each, tag in _tags(tagged, spec) if out[each, tag] >= each.limit]:
-            for_tag.update(full)
         elif (queue := fleet.queue_of(run, spec)) is not None:
             for_queue[queue] += 1
     told = [

@@ -55,6 +55,16 @@ def limited() -> None:
         query.alias(f"query_{number}")()
 
 
+@op(pool="db", tags={"db": "large"})
+def read() -> None: ...
+
+
+@job
+def pooled() -> None:
+    for number in range(3):
+        read.alias(f"read_{number}")()
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
     made = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
@@ -157,3 +167,14 @@ def test_others_with_the_same_tag(store: SqlStore) -> None:
             step = StepKey(f"query_{number}")
             turn.append(run.run_id, [StepStarted(run_id=run.run_id, at=2.0, step=step, attempt=1, worker="w", pid=1)])
     assert why(store, run) == ["2 steps wait for others with the tag 'db=small': at most 2 of them run at once."]
+
+
+def test_what_others_with_the_same_tag_hold_back_does_not_wait_for_a_pool_yet(store: SqlStore) -> None:
+    config = {"execution": {"config": {"tag_concurrency_limits": [{"key": "db", "limit": 1}]}}}
+    run = going(store, Request(pooled, config, "multiprocess"))
+    store.set_pool("db", 5)
+    step = StepKey("read_0")
+    assert store.take_slots({Slot("db", run.run_id, step): 0})
+    with store.turn() as turn:
+        turn.append(run.run_id, [StepStarted(run_id=run.run_id, at=2.0, step=step, attempt=1, worker="w", pid=1)])
+    assert why(store, run) == ["2 steps wait for others with the tag 'db': at most 1 of them run at once."]
