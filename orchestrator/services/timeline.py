@@ -97,7 +97,7 @@ def _earlier(store: Store, run_id: str, until: int, events: list[AnyEvent]) -> l
 
 def _begins(event: AnyEvent) -> bool:
     """Whether nothing was told of its step before."""
-    return isinstance(event, StepDispatched) and event.attempt == 1
+    return isinstance(event, StepSkipped) or (isinstance(event, StepDispatched) and event.attempt == 1)
 
 
 def _step_of(event: AnyEvent) -> StepKey:

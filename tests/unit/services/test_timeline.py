@@ -48,6 +48,10 @@ def dispatched(step: str, at: float, attempt: int = 1) -> StepDispatched:
     return StepDispatched(run_id=RUN, at=at, step=StepKey(step), attempt=attempt)
 
 
+def skipped(step: str, at: float) -> StepSkipped:
+    return StepSkipped(run_id=RUN, at=at, step=StepKey(step), attempt=1)
+
+
 def ran(step: str, at: float, attempt: int = 1, fails: bool = False) -> list[AnyEvent]:
     about: dict[str, Any] = {"run_id": RUN, "step": StepKey(step), "attempt": attempt}
     began: list[AnyEvent] = [StepStarted(at=at, worker="w", **about), LogMessage(at=at, message="x", **about)]
@@ -69,7 +73,7 @@ def test_what_has_changed_is_told_with_all_that_was_told_of_it(
         if place % 9 == 0:
             retry = RetryDue(run_id=RUN, at=60.0, step=StepKey(name), attempt=2)
             told(store, retry, dispatched(name, 61.0, 2), *ran(name, 62.0, 2))
-    told(store, StepSkipped(run_id=RUN, at=70.0, step=StepKey("skipped"), attempt=1))
+    told(store, skipped("skipped", 70.0))
     whole = {step.key: step for step in timeline(store, RUN).steps}
     assert len(whole) == 11
     everything = store.events(RUN)
@@ -80,13 +84,14 @@ def test_what_has_changed_is_told_with_all_that_was_told_of_it(
         assert found.last in (number, everything[-1][0])
 
 
-def test_what_has_changed_is_not_read_from_the_beginning(tmp_path: Path) -> None:
+@pytest.mark.parametrize("news", [ran("last", 2002.0), [skipped("other", 2002.0), *ran("last", 2002.0)]])
+def test_what_has_changed_is_not_read_from_the_beginning(tmp_path: Path, news: list[AnyEvent]) -> None:
     with closing(SqlStore(f"sqlite:///{tmp_path / 'o.db'}")) as store:
         steps = [[dispatched(f"s[{number}]", number), *ran(f"s[{number}]", number)] for number in range(2000)]
         told(store, *(event for events in steps for event in events))
         told(store, dispatched("last", 2001.0))
         seen = store.events(RUN)[-1][0]
-        told(store, *ran("last", 2002.0))
+        told(store, *news)
         with patch.object(log, "_events_of", wraps=log._events_of) as read:
-            (step,) = timeline(store, RUN, seen).steps
+            step, *_ = timeline(store, RUN, seen).steps
         assert (step.key, len(step.spans), read.call_count < 60) == ("last", 1, True)
