@@ -474,6 +474,8 @@ class Ride:
             except BrokerUnreachable as error:
                 self._trouble.is_there(f"What waits behind step {self._running.task.step} waits on: {error}")
                 pause = LOOK_EVERY
+            else:
+                self._trouble.is_not_seen("The broker is back")
             stream = self._stream
             if stream is None or (now - self._flushed < _FLUSH_EVERY and self._flushed != self._begun):
                 return pause

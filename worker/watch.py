@@ -274,6 +274,7 @@ class Watch:
                     self._tell(death, death.claims[-1])
                     death.claims.pop()
                 self.deaths.remove(death)
+                death.trouble.is_over(f"The end of process {death.pid} is told")
             except BrokerUnreachable as error:
                 death.trouble.is_there(f"The end of process {death.pid} waits to be told: {error}")
                 death.tell_at = now + 0.5
@@ -373,7 +374,7 @@ class Watch:
         self.beats = known
         beats = [Beat(claim.at, claim.claim, known[claim.claim], claim.owner) for _, claim in pairs]
         if not beats:
-            self.no_beat.is_not_seen("The broker was away: it is not needed")
+            self.no_beat.is_not_seen("No steps are left to beat for")
             return
         try:
             answers = self.protocol.beat(beats)

@@ -16,6 +16,7 @@ from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, label, open_events, open_returned, seal_events, sign_tasks
 from opgrid.broker.pace import Pace
 from opgrid.broker.protocol import ABOARD, Attempt, Exchanged, Exchanging, Outgoing, Protocol, Said
+from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
@@ -364,6 +365,40 @@ def test_a_step_is_not_slow_before_it_begins(rides: Rides, monkeypatch: pytest.M
 @job
 def one_blink() -> None:
     blink()
+
+
+def test_each_time_that_redis_is_away_behind_a_slow_step_is_told_on_its_own(
+    rides: Rides, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now, away = [0.0], [False]
+    whole, arrives = Ride._attempt, Ride._arrive
+
+    def arrive(ride: Ride) -> None:
+        if away[0]:
+            raise BrokerUnreachable(rides.url, "for a test")
+        arrives(ride)
+
+    def looked_at_first(ride: Ride, item: ride_module.Item) -> None:
+        with ride._lock:  # no other thread looks meanwhile
+            ride._running, ride._begun = item, -1000.0
+            for away[0] in (True, True, False, True):
+                now[0] += 100.0
+                ride.look_after()
+            ride._running, away[0] = None, False
+        whole(ride, item)
+
+    monkeypatch.setattr(ride_module, "Trouble", lambda log: Trouble(log, lambda: now[0]))
+    monkeypatch.setattr(Ride, "_arrive", arrive)
+    monkeypatch.setattr(Ride, "_attempt", looked_at_first)
+    prepared = prepare(Request(one_blink, executor="celery"))
+    assert rides.run(prepared, crew_of(prepared), {"blink": 0.001}) == "STEP_SUCCESS"
+    error = f"What waits behind step blink waits on: {BrokerUnreachable(rides.url, 'for a test')}"
+    assert caplog.messages == [
+        error,
+        f"{error} That has lasted for 100 s.",
+        "The broker is back after 100.0 s.",
+        error,
+    ]
 
 
 @pytest.mark.parametrize(("seconds", "together"), [(0.001, True), (1.0, False), (None, False)])

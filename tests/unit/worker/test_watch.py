@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import logging
+import re
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from opgrid.broker.keys import Keys
-from opgrid.broker.protocol import Protocol
+from opgrid.broker.protocol import Protocol, Said
+from opgrid.broker.trouble import Trouble
 from opgrid.io.keys import KeyRing
 from worker.leases import AFTER, Claim, Slot, slot_path
 from worker.settings import WorkerSettings
@@ -31,6 +37,32 @@ def test_a_redis_that_never_comes_back_keeps_nobody_for_ever(tmp_path: Path) -> 
         watch.gone_at -= 6.0
         assert watch._is_done()
         watch.protocol.close()
+
+
+def test_what_waited_for_redis_is_said_to_be_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"redis+socket://{tmp_path}/none.sock?virtual_host=0"
+    settings = WorkerSettings(broker_url=url, home=str(tmp_path), deployment="opgrid", name="w")
+    worker, ours = socket.socketpair()
+    with worker, ours, socket.socket(socket.AF_UNIX) as listener, closing(Protocol(url, Keys(), "w")) as protocol:
+        watch = Watch(settings, protocol, KeyRing(b"k" * 32), tmp_path, ours, listener)
+        claim, now = Claim("r", "s", "step", 1, "c", "w:1"), [0.0]
+        watch.no_beat = Trouble(logging.getLogger("opgrid"), lambda: now[0])
+        watch.deaths.append(Death(7, [claim], "c", 0.0, None, 0.0))
+        watch._tell_deaths(0.0)
+        watch._beat_for([(7, claim)], 0.0)
+        now[0] += 100.0
+        watch._beat_for([], 100.0)
+        monkeypatch.setattr(watch.protocol, "finish", lambda *args: Said.OK)
+        watch._tell_deaths(100.0)
+    assert [re.split(r": The broker| after \d", message)[0] for message in caplog.messages] == [
+        "The end of process 7 waits to be told",
+        "No beat",
+        "No steps are left to beat for",
+        "StepLost: step step, attempt 1 of run r",
+        "The end of process 7 is told",
+    ]
 
 
 def test_a_child_that_is_slow_to_say_who_it_is_holds_up_no_beat(tmp_path: Path, redis_url: str) -> None:
