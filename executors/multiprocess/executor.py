@@ -250,8 +250,8 @@ class MultiprocessExecutor(Executor):
 
     def _worth_waiting(self, since: float) -> float:
         """Seconds for which events that are there since then may wait for others."""
-        busy = [child for child in self._children if child.doing]
-        left, passed = max((child.ahead for child in busy), default=0.0), time.monotonic() - since
+        busy, now = [child for child in self._children if child.doing], time.monotonic()
+        left, passed = max((_left(child, now) for child in busy), default=0.0), now - since
         if left <= _NEARLY:
             return min(left, _LINGER + _NEARLY - passed)
         all_have_more = len(busy) == self._most and all(len(child.doing) > 1 for child in busy)
@@ -532,6 +532,12 @@ def _lost(task: StepTask, pid: int, code: int | None, when: str = "while it ran 
         pid=pid,
     )
     return StepLost(run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause)
+
+
+def _left(child: Process, now: float) -> float:
+    """Seconds that it is likely to be busy yet. What goes on when it should have ended long ago may take any time."""
+    is_late = now - child.started > child.doing[0].expected + _LINGER + _NEARLY
+    return inf if is_late else child.ahead
 
 
 def _nursery_of(setup: ExecutorSetup) -> Nursery | None:

@@ -306,6 +306,20 @@ def test_what_is_told_waits_for_those_that_are_nearly_through(
     assert ended == [quick.step, long.step]
 
 
+def test_what_is_told_does_not_wait_for_what_should_have_ended_long_ago(
+    two: Conversation, pool: MultiprocessExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executors.multiprocess.executor._NEARLY", 10.0)
+    (long,) = vary(two, "long")
+    (busy,) = [child for child in pool._children if child.doing]
+    now = time.monotonic()
+    assert pool._worth_waiting(now) > 0.0
+    busy.started -= 100.0
+    assert pool._worth_waiting(now) == 0.0
+    (tmp_path / "go-on").touch()
+    two.end_of(long)
+
+
 def test_a_process_that_dies_costs_no_other_step_that_it_was_given(one: Conversation, tmp_path: Path) -> None:
     before, killed, *behind = vary(one, "before", "killed", "1", "2", "3")
     assert isinstance(one.end_of(killed), StepLost)
