@@ -399,7 +399,7 @@ class BackfillQueries:
     ) -> PartitionBackfillsOrError:
         backend = info.context.backend
         asked = [*([] if status is None else [status]), *((filters and filters.statuses) or ())]
-        wanted = [known for each in asked if (known := _STATUSES.get(each)) is not None]
+        wanted = [known for each in dict.fromkeys(asked) if (known := _STATUSES.get(each)) is not None]
         most = page(limit)
         found = [] if asked and not wanted else backend.store.backfills(wanted, most, cursor=cursor)
         after = (filters and filters.created_after) or -math.inf

@@ -55,6 +55,12 @@ def page(limit: int | None, usual: int = 25) -> int:
     return max(0, min(PAGE, usual if limit is None else limit))
 
 
+def _check_text(text: str | None) -> None:
+    """Raises GraphQLError for one that no database looks for."""
+    if text is not None and len(text) > _LONGEST_TEXT:
+        raise GraphQLError(f"At most {_LONGEST_TEXT:,} characters can be looked for, not {len(text):,}.")
+
+
 @strawberry.type
 class Approval:
     """A step that waits, or waited, for somebody to approve it. Times are Unix seconds."""
@@ -257,9 +263,9 @@ class EventsFilterInput:
 
     def record(self) -> EventsFilter:
         """Raises GraphQLError for a text that no database looks for."""
-        if self.text is not None and len(self.text) > _LONGEST_TEXT:
-            raise GraphQLError(f"At most {_LONGEST_TEXT:,} characters can be looked for, not {len(self.text):,}.")
-        types = tuple(EventType(each.value) for each in self.types or ())
+        for given in self.text, self.step_key:
+            _check_text(given)
+        types = tuple(EventType(each.value) for each in dict.fromkeys(self.types or ()))
         level = 0 if self.level in (None, LogLevel.DEBUG) else logging.getLevelNamesMapping()[self.level.name]
         return EventsFilter(types, self.step_key, self.text or "", level)
 
@@ -311,6 +317,7 @@ _STREAM = re.compile(r"std(out|err)$")
 def printed(backend: Backend, log_key: list[str], cursor: str | None, limit: int | None) -> CapturedLogs:
     """``log_key`` is (run id, step key)."""
     run_id, step = (*log_key, "", "")[:2]
+    _check_text(step)
     after = _number(cursor)
     found = backend.store.events(run_id, after, page(limit, 1000), EventsFilter((EventType.LOG_MESSAGE,), step))
     lines: dict[str, list[str]] = {"out": [], "err": []}
@@ -578,7 +585,7 @@ class RunsFilterInput:
         return RunsFilter(
             run_ids=tuple(each for each in self.run_ids or () if each is not None),
             job_name=self.job_name or self.pipeline_name,
-            statuses=tuple(self.statuses or ()),
+            statuses=tuple(dict.fromkeys(self.statuses or ())),
             tags=tags,
             snapshot_id=self.snapshot_id,
             updated_after=self.updated_after,
@@ -736,6 +743,7 @@ class RunQueries:
         value_prefix: str | None = None,
         limit: int | None = None,
     ) -> RunTagsOrError:
+        _check_text(value_prefix)
         store = info.context.store
         keys = (store.tag_keys() if tag_keys is None else tag_keys)[:100]
         return RunTags(

@@ -10,14 +10,23 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from opgrid.contracts.events import LogMessage, RunStarted, RunSucceeded, StepDispatched, StepStarted, StepSucceeded
+from opgrid.contracts.events import (
+    EventType,
+    LogMessage,
+    RunStarted,
+    RunSucceeded,
+    StepDispatched,
+    StepStarted,
+    StepSucceeded,
+)
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import storage_of
 from orchestrator.api.access import Role, Viewer
+from orchestrator.api.graphql.events import DagsterEventType
 from orchestrator.api.graphql.launching import LAUNCHES
-from orchestrator.api.graphql.runs import PAGE
+from orchestrator.api.graphql.runs import PAGE, EventsFilterInput, RunsFilterInput
 from orchestrator.cli.audit import audited
 from orchestrator.services.removal import Removal
 from orchestrator.storage.records import RunsFilter
@@ -114,6 +123,25 @@ def test_a_filter_that_names_more_than_a_database_takes_is_refused(any_api: Api)
     text = "\N{GRINNING FACE}%_\\" * 2_500
     assert any_api(LOGS, id=run_id, filter={"text": text})["logsForRun"]["events"] == []
     assert "At most 10,000 characters" in any_api.raw(LOGS, id=run_id, filter={"text": text + "x"}).errors[0].message
+
+
+def test_names_that_are_longer_than_a_database_looks_for_are_refused(any_api: Api) -> None:
+    run_id = any_api.launch(executionMetadata={"tags": [{"key": "team", "value": "data"}]})
+    drive(any_api, run_id)
+    for query, variables in (
+        (LOGS, {"id": run_id, "filter": {"stepKey": "x" * 60_000}}),
+        ("query ($key: [String!]!) { capturedLogs(logKey: $key) { cursor } }", {"key": [run_id, "x" * 60_000]}),
+        ("query ($like: String) { runTagsOrError(valuePrefix: $like) { __typename } }", {"like": "x" * 60_000}),
+    ):
+        (error,) = any_api.raw(query, **variables).errors
+        assert error.message == "At most 10,000 characters can be looked for, not 60,000."
+
+
+def test_what_a_filter_names_again_and_again_is_asked_for_once() -> None:
+    runs = RunsFilterInput(statuses=[RunStatus.FAILURE, RunStatus.SUCCESS] * 3).record()
+    assert runs.statuses == (RunStatus.FAILURE, RunStatus.SUCCESS)
+    kinds = [DagsterEventType("LOG_MESSAGE"), DagsterEventType("STEP_START")]
+    assert EventsFilterInput(types=kinds * 3).record().types == (EventType.LOG_MESSAGE, EventType.STEP_START)
 
 
 def test_config_that_does_not_fit_comes_back_with_each_path(api: Api) -> None:
