@@ -299,6 +299,21 @@ def test_what_is_shown_stays_while_the_server_does_not_answer(page: Any, site: S
     expect(chosen).to_be_checked()
 
 
+def test_a_page_that_the_server_did_not_answer_for_is_asked_for_again(page: Any, site: Site) -> None:
+    """Also where nothing changes afterwards that it would be told of."""
+    page.goto("jobs")
+    job = page.locator("main").get_by_role("link", name="counting", exact=True)
+    expect(job).to_be_visible()
+    refusal = json.dumps({"errors": [{"message": "The database is away."}]})
+    page.route("**/graphql", lambda route: route.fulfill(body=refusal, content_type="application/json"))
+    job.click()
+    problem = page.locator("main").get_by_role("alert")
+    expect(problem).to_contain_text("The database is away.")
+    page.unroute("**/graphql")
+    expect(page.get_by_role("heading", name="counting")).to_be_visible()
+    expect(problem).to_have_count(0)
+
+
 def test_five_thousand_steps_are_one_row_and_then_as_many_as_fit(page: Any, service: Service) -> None:
     run_id = store_wide(service.store)
     page.goto(f"runs/{run_id}")

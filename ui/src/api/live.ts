@@ -90,6 +90,9 @@ function watchTroubles(call: () => void): () => void {
 export const useTrouble = (): string | undefined =>
   useSyncExternalStore(watchTroubles, () => troubles.values().next().value);
 
+/** Milliseconds after which a query that failed is asked again: perhaps nothing changes that would have it asked. */
+const AGAIN = 5_000;
+
 /** A query that stays current. Where it fails, what was there before stays: people are at work with it. */
 export function useLive<Data, Variables extends AnyVariables>(
   query: TypedDocumentNode<Data, Variables>,
@@ -112,6 +115,12 @@ export function useLive<Data, Variables extends AnyVariables>(
     options.runId,
     options.every,
   );
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once for each answer
+  useEffect(() => {
+    if (!result.error || options.pause) return;
+    const timer = setTimeout(refetch, AGAIN);
+    return () => clearTimeout(timer);
+  }, [result.error, options.pause]);
   const kept = useRef<{ data: Data; of: string }>(undefined);
   if (result.data) kept.current = { data: result.data, of: JSON.stringify(result.operation?.variables) };
   const data = result.data ?? (kept.current?.of === JSON.stringify(variables) ? kept.current.data : undefined);
