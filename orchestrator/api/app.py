@@ -25,6 +25,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.graphql import OperationType
 
+from opgrid.broker.trouble import Trouble
 from opgrid.errors import DatabaseUnreachable
 from orchestrator.api.access import Access
 from orchestrator.api.backend import Asking, Backend
@@ -45,17 +46,17 @@ _log = logging.getLogger("opgrid.web")
 def make_app(backend: Backend, access: Access, hosts: Iterable[str] = (), prefix: str = "") -> Starlette:
     """``prefix`` is the path under which a proxy serves it, such as ``/opgrid``; ``hosts`` are further names of it."""
     prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
-    threads = ThreadPoolExecutor(_AT_ONCE, "opgrid-query")
+    threads, no_database = ThreadPoolExecutor(_AT_ONCE, "opgrid-query"), Trouble(_log)
     routes: list[BaseRoute] = [
-        Route("/graphql", _Queries(backend, threads), methods=["POST"]),
+        Route("/graphql", _Queries(backend, no_database, threads), methods=["POST"]),
         WebSocketRoute("/graphql", _Live(backend)),
         Route("/schema.graphql", _schema),
         Route("/healthz", _healthz),
-        Route("/readyz", _Ready(backend)),
-        Route("/metrics", _Metrics(backend)),
+        Route("/readyz", _Ready(backend, no_database)),
+        Route("/metrics", _Metrics(backend, no_database)),
         Route("/login", _Login(access), methods=["POST"]),
         Route("/logout", _logout, methods=["POST"]),
-        Route("/download_debug/{run_id}", _Download(backend)),
+        Route("/download_debug/{run_id}", _Download(backend, no_database)),
         *page_routes(prefix),
     ]
 
@@ -90,13 +91,17 @@ async def _body(request: Request) -> bytes | None:
 
 
 class _Endpoint:
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, no_database: Trouble) -> None:
         self._backend = backend
+        self._no_database = no_database  #: of all of them; they are called by the event loop alone
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             response = await self.answer(Request(scope, receive))
+            if response.status_code == 200:
+                self._no_database.is_not_seen("The database is there")
         except DatabaseUnreachable as error:
+            self._no_database.is_there(str(error))
             response = _problem(str(error), 503)
         await response(scope, receive, send)
 
@@ -109,8 +114,8 @@ class _Queries(_Endpoint):
     do nothing else: while all of them wait, the service is no less ready, and tells what changes.
     """
 
-    def __init__(self, backend: Backend, threads: ThreadPoolExecutor) -> None:
-        super().__init__(backend)
+    def __init__(self, backend: Backend, no_database: Trouble, threads: ThreadPoolExecutor) -> None:
+        super().__init__(backend, no_database)
         self._threads = threads
 
     async def answer(self, request: Request) -> Response:
@@ -186,7 +191,8 @@ class _Ready(_Endpoint):
     async def answer(self, request: Request) -> Response:
         try:
             await asyncio.to_thread(self._backend.store.pulse)
-        except DatabaseUnreachable:
+        except DatabaseUnreachable as error:
+            self._no_database.is_there(str(error))
             return PlainTextResponse("the database is away\n", 503)
         return PlainTextResponse("ok\n")
 

@@ -224,25 +224,23 @@ def test_it_is_ready_while_code_thinks(tmp_path: Path) -> None:
         service.close()
 
 
-@pytest.fixture
-def without_database(tmp_path: Path) -> Iterator[Site]:
-    """What it asks for first is gone."""
-    made = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
-    site = start(made, "web", "-f", FILE)
-    with closing(sqlite3.connect(tmp_path / "opgrid.db")) as connection:
-        connection.execute("ALTER TABLE runs RENAME TO gone")
-    yield site
-    made.close()
-
-
-def test_a_database_that_is_away_is_told_as_such(without_database: Site) -> None:
-    answers = [
-        without_database.ask("{ runsOrError { ... on Runs { count } } }"),
-        without_database("download_debug/x"),
-        without_database("metrics"),
-    ]
-    assert [answer.status for answer in answers] == [503, 503, 503], answers
-    assert all("database" in answer.json()["errors"][0]["message"] for answer in answers)
+def test_a_database_that_is_away_is_told_to_all_and_logged_once(tmp_path: Path) -> None:
+    service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
+    try:
+        site = start(service, "web", "-f", FILE)
+        with closing(sqlite3.connect(tmp_path / "opgrid.db")) as connection:
+            connection.execute("ALTER TABLE runs RENAME TO gone")  # what it asks for first
+        query = "{ runsOrError { ... on Runs { count } } }"
+        answers = [site.ask(query), site.ask(query), site("download_debug/x"), site("metrics")]
+        assert [answer.status for answer in answers] == [503] * 4, answers
+        assert all("database" in answer.json()["errors"][0]["message"] for answer in answers)
+        with closing(sqlite3.connect(tmp_path / "opgrid.db")) as connection:
+            connection.execute("ALTER TABLE ticks RENAME TO ticked")
+        assert site("readyz").status == 503
+        logged = service.logs()
+        assert logged.count("no such table") == 1 and "Traceback" not in logged, logged
+    finally:
+        service.close()
 
 
 def test_it_does_not_listen_to_strangers_without_tokens(service: Service) -> None:

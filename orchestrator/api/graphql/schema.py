@@ -59,16 +59,10 @@ def _is_hidden(error: GraphQLError) -> bool:
     """What resolvers raise is ours to know; what is wrong with a query or its variables is told, and that the database
     is away, or does not take a value, and that a list cannot go on.
     """
-    cause = _cause(error)
-    return cause is not None and not isinstance(cause, _TOLD)
-
-
-def _cause(error: GraphQLError) -> Exception | None:
-    """None for what is wrong with the question."""
     cause = error.original_error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
-    return cause
+    return cause is not None and not isinstance(cause, _TOLD)
 
 
 _OTHERS: Final[list[Any]] = [
@@ -85,9 +79,10 @@ _OTHERS: Final[list[Any]] = [
 
 class _Schema(strawberry.Schema):
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """What is wrong with a question is told to whoever asks; the log is for what is wrong with the service."""
-        ours = [error for error in errors if _is_hidden(error) or isinstance(_cause(error), DatabaseUnreachable)]
-        super().process_errors(ours, execution_context)
+        """What is wrong with a question is told to whoever asks; the log is for what is wrong with the service. That
+        its database is away is not said for each question: the application says how long it lasts.
+        """
+        super().process_errors([error for error in errors if _is_hidden(error)], execution_context)
 
     async def stream(self, *args: Any, **more: Any) -> Any:
         """What comes over a WebSocket is answered in the event loop, where others wait for what a query asks."""
