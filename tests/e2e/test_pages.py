@@ -314,6 +314,21 @@ def test_a_page_that_the_server_did_not_answer_for_is_asked_for_again(page: Any,
     expect(problem).to_have_count(0)
 
 
+def test_events_that_the_server_did_not_answer_for_are_asked_for_again(page: Any, site: Site) -> None:
+    """Also of a run that has ended."""
+    run_id = site.launch("counting", partitionKey="2026-01-07")
+    page.goto(f"runs/{run_id}?tab=config")
+    status(page, "Success")
+    refusal = json.dumps({"errors": [{"message": "The database is away."}]})
+    page.route("**/graphql", lambda route: route.fulfill(body=refusal, content_type="application/json"))
+    page.get_by_role("tab", name="Events").click()
+    events = page.get_by_role("region", name="Events", exact=True)
+    expect(events.get_by_role("alert")).to_contain_text("The database is away.")
+    page.unroute("**/graphql")
+    expect(events.get_by_role("region", name="List of events")).to_be_visible()
+    expect(events.get_by_role("alert")).to_have_count(0)
+
+
 def test_five_thousand_steps_are_one_row_and_then_as_many_as_fit(page: Any, service: Service) -> None:
     run_id = store_wide(service.store)
     page.goto(f"runs/{run_id}")

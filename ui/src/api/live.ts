@@ -91,7 +91,7 @@ export const useTrouble = (): string | undefined =>
   useSyncExternalStore(watchTroubles, () => troubles.values().next().value);
 
 /** Milliseconds after which a query that failed is asked again: perhaps nothing changes that would have it asked. */
-const AGAIN = 5_000;
+export const AGAIN = 5_000;
 
 /** A query that stays current. Where it fails, what was there before stays: people are at work with it. */
 export function useLive<Data, Variables extends AnyVariables>(

@@ -5,7 +5,7 @@ import { AnsiUp } from "ansi_up";
 import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useClient } from "urql";
 import { type LogLevel, RunLogsDocument, type RunLogsQuery } from "../api/gql";
-import { useChanges } from "../api/live";
+import { AGAIN, useChanges } from "../api/live";
 import { clock } from "../lib/time";
 import { Empty, ErrorBox, Problem, RunLink, Waiting, When } from "./Bits";
 
@@ -116,6 +116,11 @@ function useEvents(
     runId,
     300,
   );
+  useEffect(() => {
+    if (!problem) return;
+    const timer = setInterval(() => void load(), AGAIN);
+    return () => clearInterval(timer);
+  }, [problem, load]);
   void live;
   return { events, hasMore, load, loaded, problem };
 }
