@@ -11,7 +11,7 @@ from opgrid.contracts.metadata import MetadataValue, RawMetadata, check_metadata
 from opgrid.contracts.tags import tags_of
 from opgrid.errors import InvalidDefinitionError
 
-_BETWEEN_PARTS: Final = re.compile("[^a-zA-Z0-9_]+")
+_BETWEEN_PARTS: Final = re.compile(r"\W+")
 
 
 class AssetKey:
@@ -68,17 +68,21 @@ class _Fact:
     """Two that say the same are equal."""
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]
 
     def _said(self) -> list[Any]:
         raise NotImplementedError
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self._said() == other._said()
 
 
 class _AssetEvent(_Fact):
-    """A key that is one text is divided where it holds anything but letters, digits and underscores."""
+    """A key that is one text is divided where it holds anything but letters, digits and underscores; with none of
+    these, it is one part.
+    """
 
     __slots__ = ("asset_key", "description", "metadata", "partition", "tags")
 
@@ -115,7 +119,7 @@ def _text(given: object, name: str, what: str) -> str | None:
 
 
 def _parts(text: str) -> list[str]:
-    return [part for part in _BETWEEN_PARTS.split(text) if part]
+    return [part for part in _BETWEEN_PARTS.split(text) if part] or [text]
 
 
 class AssetMaterialization(_AssetEvent):

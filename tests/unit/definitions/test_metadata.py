@@ -106,6 +106,8 @@ def test_a_text_is_a_key_of_several_parts_where_an_op_tells_of_it(kind: Any) -> 
     for text in ("db.orders", "db/orders", "/db orders-"):
         assert kind(text).asset_key == AssetKey(["db", "orders"])
     assert kind("my_orders2").asset_key == AssetKey("my_orders2")
+    assert kind("größe/订单").asset_key == AssetKey(["größe", "订单"])
+    assert kind("---").asset_key == AssetKey("---")
     assert kind(["db.x", "orders"]).asset_key == AssetKey(["db.x", "orders"])
     assert kind(AssetKey("db.orders")).asset_key == AssetKey(["db.orders"])
 
@@ -128,6 +130,7 @@ def test_two_facts_that_say_the_same_are_equal() -> None:
     for kind in (AssetMaterialization, AssetObservation):
         assert kind("a", metadata={"n": 1}) == kind(["a"], metadata={"n": 1})
         assert kind("a", metadata={"n": 1}) != kind("a", metadata={"n": 2})
+        assert len({kind("a", metadata={"n": 1}), kind(["a"], metadata={"n": 1}), kind("a", metadata={"n": 2})}) == 2
     assert ExpectationResult(True, "l") == ExpectationResult(True, "l")
     assert ExpectationResult(True, "l") != ExpectationResult(False, "l")
     assert AssetMaterialization("a") != AssetObservation("a")
