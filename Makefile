@@ -83,7 +83,7 @@ PEERS := .venv-peers/bin/python
 
 .PHONY: test
 test: setup ui $(if $(CI),.venv-peers/.installed) ## run the tests
-	@$(if $(CI),OPGRID_PEERS=$(CURDIR)/$(PEERS)) $(PY) -m pytest -n $(JOBS) $(ARGS)
+	@$(if $(CI),OPGRID_PEERS=$(CURDIR)/$(PEERS)) $(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: compat
 compat: setup .venv-peers/.installed ## try Dagster's own GraphQL client, in an environment of its own

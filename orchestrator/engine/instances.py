@@ -301,7 +301,8 @@ class Instances:
 
     def _open(self, gate: Gate, members: list[Step], ready: list[Step]) -> None:
         gate.made, gate.members = True, members
-        gate.remaining = sum(not step.done for step in members) if self._known else len(members)
+        left = [step for step in members if not step.done] if self._known else members
+        gate.remaining = len(left)
         for step in members:
             step.gate = gate
         if not gate.remaining:

@@ -32,9 +32,15 @@ def works() -> None:
     pass
 
 
+@op
+def other() -> None:
+    pass
+
+
 @job
 def nightly() -> None:
     works()
+    other()
 
 
 @pytest.fixture
