@@ -9,10 +9,10 @@ from typing import Final, get_args
 
 from opgrid.broker.messages import seal_events
 from opgrid.broker.protocol import Attempt, Protocol, Said
-from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepFailed, StepLost, StepSucceeded
 from opgrid.errors import BrokerUnreachable
 from opgrid.io.keys import KeyRing
+from opgrid.trouble import Trouble
 
 Terminal = StepSucceeded | StepFailed | StepCanceled | StepLost
 #: ``isinstance`` takes most of a microsecond for what is none of them.

@@ -24,7 +24,6 @@ import msgspec
 from opgrid.broker.connection import reaching
 from opgrid.broker.messages import label, sign_tasks
 from opgrid.broker.protocol import RUN_TTL, Attempt, Said
-from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import StepCanceled, StepSucceeded
 from opgrid.contracts.fusing import following
 from opgrid.contracts.tasks import StepTask
@@ -34,6 +33,7 @@ from opgrid.steps import reports
 from opgrid.steps.interrupts import deadline
 from opgrid.steps.runner import Outcome, run_step
 from opgrid.steps.scope import RunScope
+from opgrid.trouble import Trouble
 from worker.along import Taken
 from worker.cancellation import Started
 from worker.chains import Chains

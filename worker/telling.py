@@ -16,7 +16,6 @@ import msgspec
 
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.protocol import Exchanged, Exchanging, Finished, Said, Wanted
-from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import AnyEvent, LossCause, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import Gathered, OutputRef, Source, StepTask, Stored
 from opgrid.crash_points import reach
@@ -29,6 +28,7 @@ from opgrid.io.selection import DEFAULT_KEY
 from opgrid.steps import reports
 from opgrid.steps.runner import Outcome
 from opgrid.steps.scope import RunScope
+from opgrid.trouble import Trouble
 from worker.chains import Chains
 from worker.event_stream import EventStream, Terminal
 from worker.items import Item

@@ -30,12 +30,12 @@ from opgrid.broker.keys import Keys
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.presence import Presence, announce, withdraw
 from opgrid.broker.protocol import Beat, Protocol, Said
-from opgrid.broker.trouble import Trouble
 from opgrid.contracts import wire
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import RunId, StepKey
 from opgrid.io.keys import KeyRing
+from opgrid.trouble import Trouble
 from worker.cancellation import STOP_SIGNAL
 from worker.leases import AFTER, Claim, Slot, slot_path
 from worker.settings import WorkerSettings

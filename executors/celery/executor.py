@@ -34,7 +34,6 @@ from opgrid.broker.messages import (
 )
 from opgrid.broker.pace import Pace
 from opgrid.broker.protocol import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said, generation_of
-from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import (
     EngineNote,
     ErrorInfo,
@@ -54,6 +53,7 @@ from opgrid.errors import BrokerUnfit, BrokerUnreachable, PayloadRejected
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import expire_run, index_of
 from opgrid.io.keys import KeyRing
+from opgrid.trouble import Trouble
 
 _START: Final = "0-0"
 _BATCH: Final = 200  #: attempts that one script call is told of

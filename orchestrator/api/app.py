@@ -25,8 +25,8 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.graphql import OperationType
 
-from opgrid.broker.trouble import Trouble
 from opgrid.errors import DatabaseUnreachable
+from opgrid.trouble import Trouble
 from orchestrator.api.access import Access
 from orchestrator.api.backend import Asking, Backend
 from orchestrator.api.graphql.schema import schema, text

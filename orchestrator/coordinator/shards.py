@@ -13,12 +13,12 @@ from typing import Final
 
 import msgspec
 
-from opgrid.broker.trouble import Trouble
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerUnreachable, DatabaseUnreachable, EventLogInvalidForRun, SettingsError, ValueRefused
 from opgrid.ids import RunId
+from opgrid.trouble import Trouble
 from orchestrator.coordinator.ownership import LEASE, FencedHolding, ShardLog, end_refused, is_dead, this_process
 from orchestrator.coordinator.queue import NO_POOLS, RunPools
 from orchestrator.engine.inbox import Inbox

@@ -16,7 +16,6 @@ from opgrid.broker.keys import Keys
 from opgrid.broker.messages import CeleryMessages, label, open_events, open_returned, seal_events, sign_tasks
 from opgrid.broker.pace import Pace
 from opgrid.broker.protocol import ABOARD, Attempt, Exchanged, Exchanging, Outgoing, Protocol, Said
-from opgrid.broker.trouble import Trouble
 from opgrid.contracts.events import LossCause, RunStarted, StepLost, StepStarted, StepSucceeded
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable
@@ -24,6 +23,7 @@ from opgrid.ids import NodePath, RunId, StepKey
 from opgrid.io.keys import KeyRing
 from opgrid.io.pending import Pending
 from opgrid.steps.scope import RunScope
+from opgrid.trouble import Trouble
 from orchestrator.engine.commands import Launch
 from orchestrator.engine.machine import RunMachine
 from orchestrator.services.launching import Prepared, Request, prepare

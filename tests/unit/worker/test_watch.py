@@ -14,8 +14,8 @@ import pytest
 
 from opgrid.broker.keys import Keys
 from opgrid.broker.protocol import Protocol, Said
-from opgrid.broker.trouble import Trouble
 from opgrid.io.keys import KeyRing
+from opgrid.trouble import Trouble
 from worker.leases import AFTER, Claim, Slot, slot_path
 from worker.settings import WorkerSettings
 from worker.watch import HELLO, SOCKET, Death, Watch

@@ -135,6 +135,15 @@ export function JobLink({ location, job }: { location: string | null | undefined
   return <Link href={jobPath(location, job)}>{job}</Link>;
 }
 
+export function JobLinks({ location, jobs }: { location: string | null | undefined; jobs: string[] }) {
+  return jobs.map((job, index) => (
+    <span key={job}>
+      {index > 0 && ", "}
+      <JobLink location={location} job={job} />
+    </span>
+  ));
+}
+
 export function Empty({ children }: { children: ReactNode }) {
   return (
     <Text className="quiet" p="md" size="sm">

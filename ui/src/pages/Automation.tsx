@@ -11,7 +11,7 @@ import {
   StopSensorDocument,
 } from "../api/gql";
 import { useLive } from "../api/live";
-import { Empty, JobLink, PageTitle, Problem, Waiting, When } from "../components/Bits";
+import { Empty, JobLinks, PageTitle, Problem, Waiting, When } from "../components/Bits";
 import { useMessages } from "../components/Messages";
 import { usePermission } from "../components/Shell";
 import { TickStrip } from "../components/Ticks";
@@ -123,12 +123,7 @@ export function Automation() {
                       </Link>
                     </td>
                     <td className="name">
-                      {each.jobNames.map((job, index) => (
-                        <span key={job}>
-                          {index > 0 && ", "}
-                          <JobLink location={each.repositoryLocationName} job={job} />
-                        </span>
-                      ))}
+                      <JobLinks location={each.repositoryLocationName} jobs={each.jobNames} />
                     </td>
                     <td>
                       <Tooltip label={`${each.cronSchedule} ${each.executionTimezone}`}>
@@ -185,12 +180,7 @@ export function Automation() {
                     </Link>
                   </td>
                   <td className="name">
-                    {each.jobNames.map((job, index) => (
-                      <span key={job}>
-                        {index > 0 && ", "}
-                        <JobLink location={each.repositoryLocationName} job={job} />
-                      </span>
-                    ))}
+                    <JobLinks location={each.repositoryLocationName} jobs={each.jobNames} />
                   </td>
                   <td>
                     {each.runStatus

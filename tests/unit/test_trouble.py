@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from opgrid.broker.trouble import CALM, Trouble
+from opgrid.trouble import CALM, Trouble
 
 LOG = logging.getLogger("opgrid.test")
 
