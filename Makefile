@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-# Tests at a time; 0 runs them in one process, where a debugger and -x read best.
-JOBS ?= 2
+# Tests at a time; 0 runs them in one process, where a debugger and -x read best. One more than two cores: half of them wait.
+JOBS ?= 3
 # More for pytest: make test ARGS="-k retry -x"
 ARGS ?=
 

@@ -383,7 +383,7 @@ def _supported() -> bool:
         return False
     try:
         os.close(os.pidfd_open(os.getpid()))
-        _state(None)
+        _told_by_the_system()
     except OSError:
         return False
     return True
@@ -408,13 +408,20 @@ def pass_on(code: CodeTarget | None) -> None:
 def _state(environ: Mapping[str, str] | None) -> object:
     """All that a process hands down to those that it starts, and that can change while it runs."""
     here = os.stat(".")
-    status = dict(line.split(":", 1) for line in Path("/proc/thread-self/status").read_text().splitlines())
-    ignored = int(status.pop("SigIgn"), 16) & ~(1 << signal.SIGINT - 1)  # children see to that one themselves
     return (
         sys.executable,
         dict(os.environ if environ is None else environ),
         os.getcwd(),
         (here.st_dev, here.st_ino),
+        _told_by_the_system(),
+    )
+
+
+def _told_by_the_system() -> object:
+    """The part of it that does not depend on where this process is."""
+    status = dict(line.split(":", 1) for line in Path("/proc/thread-self/status").read_text().splitlines())
+    ignored = int(status.pop("SigIgn"), 16) & ~(1 << signal.SIGINT - 1)  # children see to that one themselves
+    return (
         ignored,
         {name: value for name, value in status.items() if name.startswith(_HANDED_DOWN)},
         Path("/proc/thread-self/limits").read_text(),
