@@ -453,7 +453,7 @@ class _Driver:
             tasks.sort(key=lambda task: -task.priority)
             executor = self._executors[name]
             if executor.fuses and run.limits is None:
-                tasks = run.machine.with_crews(tasks, run.expectation_of(executor), executor.sooner_alone)
+                tasks = run.machine.tasks.with_crews(tasks, run.expectation_of(executor), executor.sooner_alone)
             self._outboxes[name].put(Submit(run.brief, tasks))
 
     def _finish(self, run: LiveRun) -> None:

@@ -13,8 +13,6 @@ from itertools import islice
 from math import inf
 from typing import Any, NamedTuple, get_args
 
-import msgspec
-
 from opgrid.contracts.events import (
     AnyEvent,
     ErrorInfo,
@@ -41,16 +39,16 @@ from opgrid.contracts.events import (
 )
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Delivery, TriggerRule
-from opgrid.contracts.tasks import OutputRef, Source, StepTask, TaskInput
+from opgrid.contracts.tasks import OutputRef, StepTask, TaskInput
 from opgrid.contracts.told import Report, Told
 from opgrid.contracts.wording import span
 from opgrid.errors import listed
-from opgrid.ids import NodePath, RunId, StepKey
+from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
-from orchestrator.engine.fusing import Expect, crew, small_crew, way
 from orchestrator.engine.instances import Absent, Instances, Step
 from orchestrator.engine.retries import granted, share_of
-from orchestrator.planner.plan import NEVER, FromStep, FromSteps, KnownStep, Plan, StepSpec
+from orchestrator.engine.tasks import Tasks
+from orchestrator.planner.plan import FromStep, FromSteps, KnownStep, Plan, StepSpec
 
 #: Lost attempts of one step that are started again; the one that uses the budget up fails the step.
 LOSS_BUDGET = 3
@@ -92,7 +90,7 @@ class RunMachine:
         self._timeout: str | None = None  #: why it is ended, where its time is over
         self._instances = Instances(plan)
         self.steps: Mapping[StepKey, Step] = self._instances.steps
-        self._tasks: dict[NodePath, StepTask] = {}
+        self.tasks = Tasks(run_id, self._instances)
         #: Of steps that become ready together and are alike, so many are launched at once, and the others by ``more``.
         self.at_first: int | None = None
         self._held: dict[StepKey, Step] = {}  #: ready, and not launched so far
@@ -430,66 +428,7 @@ class RunMachine:
     def _launch(self, step: Step, now: float, inputs: tuple[TaskInput, ...] | None = None) -> list[Command]:
         step.status, step.due = _DISPATCHED, None
         note = StepDispatched(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt)
-        return [Note(note), Launch(self._task(step, inputs=inputs))]
-
-    def with_crews(
-        self, tasks: Sequence[StepTask], expect: Expect = lambda spec: None, sooner_alone: float = 0.0
-    ) -> list[StepTask]:
-        """The tasks, some with further steps that may travel with them, or with others of these tasks. Steps that are
-        no task yet are not out before those that they wait for are accepted. ``expect``, ``sooner_alone``: what their
-        executor says of ``Executor.expects`` and ``Executor.sooner_alone``.
-        """
-        found: list[StepTask] = []
-        groups: dict[object, list[StepTask]] = {}
-        for task in tasks:
-            step = self.steps[task.step]
-            alone = not step.waiters and step.spec.fuse in ("", NEVER)  # nobody goes on from it: as most of a fan-out
-            if alone or _leads_nobody(step, task):
-                found.append(task)
-                continue
-            together = task.attempt == 1 and (step.spec.fuse or sooner_alone)
-            groups.setdefault(way(step) if together and step.spec.fuse != NEVER else task.id, []).append(task)
-        for group in groups.values():
-            leaders = [self.steps[task.step] for task in group]
-            if leaders[0].spec.fuse or sooner_alone in (0.0, inf):
-                found += self._with_crew(group, crew(leaders, one_place=sooner_alone == inf))
-            elif aboard := small_crew(leaders, expect, sooner_alone):
-                found += self._with_crew(group, aboard)
-            else:
-                for task, leader in zip(group, leaders, strict=True):
-                    found += self._with_crew([task], small_crew([leader], expect, sooner_alone) or crew([leader]))
-        return found
-
-    def _with_crew(self, group: list[StepTask], aboard: list[Step]) -> list[StepTask]:
-        leaders = [self.steps[task.step] for task in group]
-        first, others = group[0], group[1:]
-        promised = {step.key for step in leaders}
-        members = [task for step in aboard if (task := self._promised(step, promised)) is not None]
-        if not members and not others:
-            return group
-        for step in leaders[1:]:
-            step.aboard = True
-        fused = leaders[0].spec.fuse not in ("", NEVER)
-        then = [*(msgspec.structs.replace(task, fused=fused) for task in others), *members]
-        return [msgspec.structs.replace(first, then=tuple(then), fused=fused), *others]
-
-    def _promised(self, step: Step, promised: set[StepKey]) -> StepTask | None:
-        """Its task, for when those of ``promised`` have succeeded; it is one of them now. None where it, or one that it
-        needs, will be skipped.
-        """
-        after: dict[StepKey, None] = {}
-        for source in self._instances.sources(step):
-            if source.key in promised:
-                after[source.key] = None
-            elif not source.done:
-                return None
-        inputs = self._instances.inputs(step, promised)
-        if isinstance(inputs, Absent):
-            return None
-        step.aboard = True
-        promised.add(step.key)
-        needs = self._instances.needs(step, promised)
-        return self._task(step, inputs, tuple(after), needs, fused=bool(step.spec.fuse))
+        return [Note(note), Launch(self.tasks.of(step, inputs))]
 
     def out(self) -> list[StepKey]:
         """Steps of which an attempt is still to report its end."""
@@ -499,46 +438,6 @@ class RunMachine:
         """Whether this attempt is still to report its end."""
         step = self.steps[task.step]
         return (step.status is _DISPATCHED or step.status is _RUNNING) and step.attempt == task.attempt
-
-    def _task(
-        self,
-        step: Step,
-        inputs: tuple[TaskInput, ...] | Absent | None = None,
-        after: tuple[StepKey, ...] = (),
-        needs: tuple[Source, ...] = (),
-        fused: bool = False,
-    ) -> StepTask:
-        if inputs is None:
-            inputs = self._instances.inputs(step)
-        assert not isinstance(inputs, Absent), f"{step.key} was launched without {inputs.input}"
-        known = self._tasks.get(step.spec.key) or self._task_of(step.spec)
-        return msgspec.structs.replace(
-            known,
-            step=step.key,
-            attempt=step.attempt,
-            retry_number=step.retry_number,
-            mapping_keys=step.keys,
-            inputs=inputs,
-            after=after,
-            needs=needs,
-            fused=fused,
-        )
-
-    def _task_of(self, spec: StepSpec) -> StepTask:
-        """What is the same in all tasks of a node: to take it over takes a fifth of the time."""
-        made = self._tasks[spec.key] = StepTask(
-            run_id=self.run_id,
-            step=StepKey(spec.key),
-            node=spec.key,
-            queue=spec.queue,
-            priority=spec.priority,
-            timeout=spec.timeout,
-            start_timeout=spec.start_timeout,
-            executor=spec.executor,
-            alone=spec.fuse == NEVER,
-            op=spec.op,
-        )
-        return made
 
     def _skip(self, step: Step, reason: str, now: float) -> Note:
         step.status = StepStatus.SKIPPED
@@ -605,7 +504,7 @@ class RunMachine:
         return [self._run_hook(step.key)]
 
     def _run_hook(self, key: StepKey) -> RunHook:
-        return RunHook(self._task(self.steps[key]), tuple(sorted(self._hooks[key])), self._elsewhere[key])
+        return RunHook(self.tasks.of(self.steps[key]), tuple(sorted(self._hooks[key])), self._elsewhere[key])
 
     def _overdue_hooks(self, now: float) -> list[Command]:
         """Nothing but hooks is left: those that stay silent are given up, so that no run waits for ever."""
@@ -635,7 +534,7 @@ class RunMachine:
             if step.status in _OUT:
                 canceling = self.status is RunStatus.CANCELING
                 commands.append(
-                    Cancel(step.key, step.attempt, step.spec.executor) if canceling else Launch(self._task(step))
+                    Cancel(step.key, step.attempt, step.spec.executor) if canceling else Launch(self.tasks.of(step))
                 )
             elif step.status is StepStatus.WAITING and step.due is not None:
                 due = min(step.due, now + step.delay)  # the clock of who noted it may have been ahead of ours
@@ -690,11 +589,6 @@ class RunMachine:
             assert not self._hooks, "the run has ended before its hooks"
         if self.status is RunStatus.SUCCESS:
             assert all(step.done for step in steps), "a run with unfinished steps is no success"
-
-
-def _leads_nobody(step: Step, task: StepTask) -> bool:
-    """Who goes on from it was sent with it, or waits for more than this attempt."""
-    return step.again or (step.aboard and task.attempt == 1)
 
 
 def _never_skipped(spec: StepSpec) -> bool:

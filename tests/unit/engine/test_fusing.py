@@ -60,8 +60,8 @@ def launched(
     """``seconds``: what is known of ops, where steps of ``most`` seconds together are sooner done by one process."""
     tasks = [command.task for command in machine.take(event, 1.0) or [] if isinstance(command, Launch)]
     if seconds is None:
-        return machine.with_crews(tasks)
-    return machine.with_crews(tasks, lambda spec: seconds.get(spec.op), most)
+        return machine.tasks.with_crews(tasks)
+    return machine.tasks.with_crews(tasks, lambda spec: seconds.get(spec.op), most)
 
 
 def started(machine: RunMachine, seconds: Mapping[str, float] | None = None) -> list[StepTask]:
@@ -201,7 +201,7 @@ def test_who_travels_already_is_not_sent_with_others_besides() -> None:
     for step in map(StepKey, ("outside", "fused.one")):
         made = StepSucceeded(run_id=RUN, at=1.0, step=step, attempt=1, outputs=(OutputRef(RUN, step, claim="c"),))
         tasks += [each.task for each in machine.take(made, 1.0) or [] if isinstance(each, Launch)]
-    sent = {task.step: aboard(task) for task in machine.with_crews(tasks)}
+    sent = {task.step: aboard(task) for task in machine.tasks.with_crews(tasks)}
     assert sent == {"fused.aside": ["fused.behind"], "fused.next": []}
 
 

@@ -483,7 +483,7 @@ def crew_of(prepared: Prepared) -> list[StepTask]:
     machine = RunMachine(prepared.brief.run_id, prepared.plan)
     commands = machine.take(RunStarted(run_id=prepared.brief.run_id, at=0.0), 0.0) or []
     launches = [command.task for command in commands if isinstance(command, Launch)]
-    first, *_ = machine.with_crews(launches, lambda spec: 0.0, 1.0)
+    first, *_ = machine.tasks.with_crews(launches, lambda spec: 0.0, 1.0)
     return [first]
 
 
