@@ -71,8 +71,6 @@ def _conf(settings: WorkerSettings) -> dict[str, Any]:
         "worker_max_memory_per_child": settings.max_memory_per_child and settings.max_memory_per_child * 1024,
         "worker_proc_alive_timeout": 60.0,
         "worker_lost_wait": 1.0,
-        "worker_soft_shutdown_timeout": settings.drain_seconds,
-        "worker_enable_soft_shutdown_on_idle": False,
         # Flower
         "worker_send_task_events": True,
         "task_send_sent_event": False,

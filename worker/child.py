@@ -94,7 +94,11 @@ class Child:
         ``brief_along``: the brief of their run, where it came with the message.
         """
         with lost_when_ended():
-            return self._run(dispatch, queue, brief_along)
+            self.slot.is_busy = True
+            try:
+                return self._run(dispatch, queue, brief_along)
+            finally:
+                self.slot.is_busy = False
 
     def _run(self, dispatch: Dispatch, queue: str, brief_along: object) -> str:
         try:

@@ -187,6 +187,7 @@ def run(settings: WorkerSettings) -> int:
     from worker.code import Code
     from worker.parent import Parent
     from worker.pool import install
+    from worker.respite import Respite
     from worker.tasks import register
     from worker.transport import install as install_transport
 
@@ -211,6 +212,7 @@ def run(settings: WorkerSettings) -> int:
             without_mingle=True,
             quiet=True,
         )
+        celery.wait_for_soft_shutdown = Respite(parent.folder, settings.drain_seconds)
         celery.start()
         return int(celery.exitcode or 0)
     finally:

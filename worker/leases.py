@@ -22,8 +22,9 @@ import msgspec
 from opgrid.broker.protocol import Attempt
 
 _SIZE: Final = 16 * 1024 * 1024  #: of which only what is written takes room
-_HEAD = struct.Struct("<IIII")  # version, length, checksum, unused
-_STOP_AT: Final = _HEAD.size
+_HEAD = struct.Struct("<III")  # version, length, checksum
+_BUSY_AT: Final = _HEAD.size
+_STOP_AT: Final = _BUSY_AT + 4
 _STOP_SIZE: Final = 64
 _RUN = struct.Struct("<d56s")  # since when, which claim
 _RUN_AT: Final = _STOP_AT + _STOP_SIZE
@@ -56,7 +57,8 @@ _decode = msgspec.json.Decoder(list[Claim]).decode
 
 
 class Slot:
-    """One child's page. The child calls ``hold``, ``begin`` and ``stop_asked``; the watch process the others."""
+    """One child's page. The child calls ``hold``, ``begin`` and ``stop_asked``, and says whether it is busy; the watch
+    process calls the others."""
 
     def __init__(self, path: Path, page: mmap.mmap) -> None:
         self.path = path
@@ -85,19 +87,28 @@ class Slot:
         if len(data) > _SIZE - _DATA_AT:
             raise ValueError(f"{len(claims)} claims do not fit into a page of {_SIZE} bytes")
         self._version += 2
-        _HEAD.pack_into(self._page, 0, self._version - 1, 0, 0, 0)
+        _HEAD.pack_into(self._page, 0, self._version - 1, 0, 0)
         self._page[_DATA_AT : _DATA_AT + len(data)] = data
-        _HEAD.pack_into(self._page, 0, self._version, len(data), zlib.crc32(data), 0)
+        _HEAD.pack_into(self._page, 0, self._version, len(data), zlib.crc32(data))
 
     def held(self) -> list[Claim]:
         """What the child works on now; empty while it writes."""
-        version, length, checksum, _ = _HEAD.unpack_from(self._page, 0)
+        version, length, checksum = _HEAD.unpack_from(self._page, 0)
         if version % 2 or not 0 < length <= _SIZE - _DATA_AT:
             return []
         data = self._page[_DATA_AT : _DATA_AT + length]
         if zlib.crc32(data) != checksum:
             return []
         return _decode(data)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the child is at a message, from the code that it loads for it to the hooks that follow."""
+        return bool(self._page[_BUSY_AT])
+
+    @is_busy.setter
+    def is_busy(self, busy: bool) -> None:
+        self._page[_BUSY_AT] = busy
 
     def begin(self, claim: str, now: float) -> None:
         """Of what is held, this one runs from now on (monotonic clock of this machine); "": none does; ``AFTER`` and a

@@ -259,10 +259,19 @@ def test_a_step_of_a_worker_that_is_told_to_stop_at_once_is_lost(run: Conversati
     task = run.start("sleep_alone")
     run.wait(task, StepStarted)
     there.process.send_signal(signal.SIGQUIT)
-    eventually(lambda: "Soft Shutdown" in (there.log.read_text() if there.log else ""))
+    eventually(lambda: "has 20 s to end" in (there.log.read_text() if there.log else ""))
     there.process.send_signal(signal.SIGQUIT)  # it does not wait for its steps any more
     assert isinstance(run.end_of(task), StepLost)
-    there.process.wait(60)
+    there.process.wait(15)  # nor sleeps through what is left of that time
+
+
+def test_a_worker_that_is_to_end_at_once_ends_when_its_step_has(run: Conversation, worker: StartWorker) -> None:
+    there = worker()
+    task = run.start("pause")
+    run.wait(task, StepStarted)
+    there.process.send_signal(signal.SIGQUIT)
+    assert isinstance(run.end_of(task), StepSucceeded)
+    there.process.wait(15)  # of the 20 s that it would have had
 
 
 def test_a_worker_that_takes_no_messages_ends_and_another_runs_its_steps(
