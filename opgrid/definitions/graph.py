@@ -25,9 +25,7 @@ from opgrid.definitions.composition import (
     Handle,
     Invocable,
     Node,
-    OutputShape,
     PendingInvocation,
-    Shape,
     current,
     interned,
 )
@@ -35,6 +33,7 @@ from opgrid.definitions.explicit import Dependencies, InputMapping, OutputMappin
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.names import check_name, place_of, place_of_caller
 from opgrid.definitions.ports import ABSENT, GraphIn, GraphOut, In
+from opgrid.definitions.scopes import OutputShape, Shape
 from opgrid.definitions.signature import Parameter, parameters_of
 from opgrid.definitions.types import Any as AnyType
 from opgrid.definitions.types import Type, resolve_type
