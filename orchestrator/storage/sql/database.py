@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select, union_all
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from opgrid.errors import DatabaseUnreachable, ValueRefused
@@ -122,3 +122,10 @@ class Database:
     def _one(self, query: Any) -> Any:
         rows = self._all(query)
         return rows[0] if rows else None
+
+    def _first_of(self, queries: Sequence[Any], limit: int) -> Iterator[Any]:
+        """The first rows of each, by its index: one statement for many of them."""
+        for start in range(0, len(queries), 100):
+            some = [select(query.limit(limit).subquery()) for query in queries[start : start + 100]]
+            rows = self._all(union_all(*some))
+            yield from sorted(rows, key=lambda row: -row.id)

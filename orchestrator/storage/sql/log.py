@@ -28,7 +28,6 @@ from opgrid.contracts.events import (
     StepSucceeded,
 )
 from opgrid.contracts.facts import AssetKey
-from opgrid.contracts.status import RunStatus
 from opgrid.contracts.told import ROUTINE, Report, Told, unfolded
 from opgrid.contracts.wire import decode_event, encode_events, encode_legibly
 from opgrid.errors import EventLogInvalidForRun, PayloadRejected
@@ -37,7 +36,7 @@ from orchestrator.storage.records import LEVELS, EventLogRecord, EventRecordsFil
 from orchestrator.storage.sql.database import Database
 from orchestrator.storage.sql.settled import STRIDE, counted, settled
 from orchestrator.storage.sql.statements import Row
-from orchestrator.storage.sql.tables import events, runs
+from orchestrator.storage.sql.tables import OPEN, events, runs
 
 #: What steps tell as they go: to write eight rows a step takes more than all else that is done about a short one. Each
 #: other event has a row of its own, for it is looked for in all runs.
@@ -55,7 +54,6 @@ _several: Final = msgspec.json.Decoder(list[AnyEvent | list[AnyEvent]])
 _IN_COMPANY: Final = frozenset(_TYPES[kind] for kind in _TOGETHER)
 _ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body, events.c.packed
 _OF_RUNS: Final = text("type >= 'PIPELINE' AND type < 'PIPELINF'")
-_OPEN: Final = [status.value for status in RunStatus if not status.is_final]
 _PATIENCE: Final = 1.0  #: seconds that what is being written is waited for
 _LOOK: Final = 0.002  #: seconds until it is seen whether it is there; twice as long each time
 _LONGEST_LOOK: Final = 0.05
@@ -342,7 +340,7 @@ class EventLog(Database):
         more than ``limit`` at most. How the runs themselves went stays.
         """
         old: list[Any] = [] if before is None else [runs.c.ended < before]
-        ended = runs.c.status.not_in(_OPEN), ~events.c.type.startswith("PIPELINE")
+        ended = runs.c.status.not_in(OPEN), ~events.c.type.startswith("PIPELINE")
         going: list[int] = []
         cut: list[tuple[Any, int]] = []
         gone = 0

@@ -1,20 +1,16 @@
-"""The store's side of the service: the queue, leases, schedules and sensors, in SQL."""
+"""The store's side of the service, in SQL: runs that wait and run, leases, and what the web shows."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, text, union_all, update
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.events import (
     AnyEvent,
-    ErrorInfo,
     RunCanceled,
     RunCanceling,
     RunDequeued,
@@ -24,53 +20,17 @@ from opgrid.contracts.events import (
 )
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.crash_points import reach
-from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
 from opgrid.errors import RunAlreadyExists
 from opgrid.ids import RunId, StepKey
-from orchestrator.engine.gates import Gate
-from orchestrator.engine.pools import Slot
-from orchestrator.storage.protocols import Fence, Taker
+from orchestrator.storage.protocols import Fence
 from orchestrator.storage.records import ROOT_TAG, Lease, RunRecord, StepRecord
-from orchestrator.storage.service_records import (
-    RETRY,
-    AuditEntry,
-    Backfill,
-    BackfillOptions,
-    BackfillStatus,
-    Instigator,
-    InstigatorKind,
-    NewRun,
-    OpenRun,
-    Tick,
-    TickStatus,
-)
+from orchestrator.storage.service_records import RETRY, AuditEntry, NewRun, OpenRun
 from orchestrator.storage.sql.clock import is_over
 from orchestrator.storage.sql.database import Database
-from orchestrator.storage.sql.lines import Lines
-from orchestrator.storage.sql.statements import insert_for
-from orchestrator.storage.sql.tables import (
-    audit,
-    backfills,
-    contents,
-    gates,
-    instigators,
-    launches,
-    leases,
-    partitions,
-    pools,
-    reports,
-    run_tags,
-    runs,
-    slots,
-    steps,
-    ticks,
-)
+from orchestrator.storage.sql.statements import as_json
+from orchestrator.storage.sql.tables import OPEN, audit, contents, launches, leases, reports, run_tags, runs, steps
 from orchestrator.storage.sql.turn import SqlTurn, record_of, record_of_columns
 
-_ASKED = ("run_id", "step", "question", "since", "due")
-_LAUNCHED = "What it asked for was launched before."
-_OPEN = [status.value for status in RunStatus if not status.is_final]
-_INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _AT_ONCE = 500  #: runs that one statement names
 _going = runs.alias()
@@ -78,17 +38,10 @@ _going = runs.alias()
 _ROWS = (
     select(run_tags.c.value)
     .join(_going, _going.c.id == run_tags.c.run)
-    .where(run_tags.c.key == ROOT_TAG, _going.c.status.in_(_OPEN))
+    .where(run_tags.c.key == ROOT_TAG, _going.c.status.in_(OPEN))
 )
 _OF_ROWS = select(run_tags.c.run).where(run_tags.c.key == ROOT_TAG, run_tags.c.value.in_(_ROWS))
 _NOT_NEEDED = (runs.c.run_id.not_in(_ROWS), runs.c.id.not_in(_OF_ROWS))
-#: Always in the same order, so that nobody waits for each other.
-_LOCK_POOLS = text(
-    "SELECT pg_advisory_xact_lock(7305982, key) FROM (SELECT DISTINCT hashtext(name) AS key "
-    "FROM json_array_elements_text(CAST(:names AS json)) AS name ORDER BY key) AS pools"
-)
-#: Columns that are not named as their fields are.
-_COLUMNS = {"running": "status"}
 
 
 class ServiceTables(Database):
@@ -160,14 +113,14 @@ class ServiceTables(Database):
 
     def records(self, run_ids: Sequence[RunId]) -> list[RunRecord]:
         """In any order, without those that are gone."""
-        rows = self._read_all(self._statements.these_runs, _as_json(run_ids)) if run_ids else []
+        rows = self._read_all(self._statements.these_runs, as_json(run_ids)) if run_ids else []
         return [record_of_columns(row) for row in rows]
 
     def dequeue(self, run_ids: Sequence[RunId], at: float, only: Fence | None = None) -> list[RunId]:
         """QUEUED to STARTING, all of them or none; gives those that were still QUEUED."""
         reach("dequeue before")
         with self._writing() as connection:
-            rows = self._statements.still_queued.all(connection, _as_json(run_ids))
+            rows = self._statements.still_queued.all(connection, as_json(run_ids))
             still = {run_id for (run_id,) in rows}
             moved = [run_id for run_id in run_ids if run_id in still]
             turn = SqlTurn(connection, self._statements)
@@ -231,7 +184,7 @@ class ServiceTables(Database):
                 self._cancel(connection, run_ids[start : start + _AT_ONCE], reason, at)
 
     def _cancel(self, connection: Connection, run_ids: Sequence[RunId], reason: str, at: float) -> None:
-        query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids), runs.c.status.in_(_OPEN))
+        query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids), runs.c.status.in_(OPEN))
         there = {RunId(row.run_id): RunStatus(row.status) for row in connection.execute(query.with_for_update())}
         turn = SqlTurn(connection, self._statements)
         for run_id in [each for each, status in there.items() if status in _UNSTARTED]:
@@ -257,6 +210,14 @@ class ServiceTables(Database):
             for run_id, status, shard, cancel, retagged in self._read_all(self._statements.open_runs)
         ]
 
+    def statuses(self, run_ids: Sequence[RunId]) -> dict[RunId, RunStatus]:
+        """Of runs that are there."""
+        found: dict[RunId, RunStatus] = {}
+        for start in range(0, len(run_ids), _AT_ONCE):
+            query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids[start : start + _AT_ONCE]))
+            found.update({RunId(row.run_id): RunStatus(row.status) for row in self._all(query)})
+        return found
+
     # ---- what is forgotten ------------------------------------------------------------------------------------------
 
     def old_runs(self, before: float | None, kept: int | None, limit: int) -> list[RunId]:
@@ -267,14 +228,14 @@ class ServiceTables(Database):
         if kept is not None:
             newest = select(runs.c.id).order_by(runs.c.id.desc()).offset(kept).limit(1).scalar_subquery()
             old.append(runs.c.id <= newest)
-        ended = select(runs.c.run_id).where(or_(*old), runs.c.status.not_in(_OPEN), *_NOT_NEEDED) if old else None
+        ended = select(runs.c.run_id).where(or_(*old), runs.c.status.not_in(OPEN), *_NOT_NEEDED) if old else None
         found = self._all(ended.order_by(runs.c.id).limit(limit)) if ended is not None else ()
         return [RunId(row.run_id) for row in found]
 
     def needed(self, run_ids: Sequence[RunId]) -> dict[RunId, RunId]:
         query = select(run_tags.c.value, runs.c.run_id).join(runs, runs.c.id == run_tags.c.run)
         query = query.where(run_tags.c.key == ROOT_TAG)
-        going = {row.value: RunId(row.run_id) for row in self._all(query.where(runs.c.status.in_(_OPEN)))}
+        going = {row.value: RunId(row.run_id) for row in self._all(query.where(runs.c.status.in_(OPEN)))}
         if not going:
             return {}
         roots: dict[RunId, str] = {run_id: run_id for run_id in run_ids}
@@ -323,205 +284,6 @@ class ServiceTables(Database):
         query = select(leases).where(leases.c.owner.is_not(None))
         return {row.name: Lease(row.owner, zero + (row.expires or 0.0), row.epoch) for row, zero in self._leases(query)}
 
-    # ---- schedules and sensors -------------------------------------------------------------------------------------
-
-    def instigators(self) -> list[Instigator]:
-        """Those that were started or stopped, or have ticked."""
-        return [
-            Instigator(
-                row.location,
-                row.name,
-                InstigatorKind(row.kind),
-                None if row.status is None else row.status == "RUNNING",
-                row.since,
-                row.ticked,
-                row.completed,
-                row.cursor,
-                row.last_run_key,
-            )
-            for row in self._all(_INSTIGATORS)
-        ]
-
-    def set_instigator(self, state: Instigator, only: Collection[str] = ()) -> None:
-        """Of one that is stored already ``only`` these fields are changed; none named: all."""
-        with self._writing() as connection:
-            row = _row_of(state)
-            changed = {_COLUMNS.get(name, name): row[_COLUMNS.get(name, name)] for name in only} or row
-            new = insert_for(self._engine.dialect)(instigators).values(row)
-            here = [instigators.c.location, instigators.c.name]
-            connection.execute(new.on_conflict_do_update(index_elements=here, set_=changed))
-
-    def commit_tick(
-        self,
-        tick: Tick | None,
-        before: Instigator,
-        state: Instigator,
-        new: Sequence[NewRun] = (),
-        requests: Sequence[DynamicPartitionsRequest] = (),
-    ) -> list[RunId] | None:
-        """All that a tick came to, in one transaction: its runs, its state, changed partitions, its record. None, and
-        nothing is stored, where another process has ticked since ``before``, or somebody has set the cursor. Whether it
-        runs stays as it is stored.
-        """
-        with self._writing(rings=bool(new)) as connection:
-            if not self._is_still(connection, before):
-                return None
-            for request in requests:
-                self._change_partitions(connection, request)
-            launched = self._launch(connection, new)
-            self._statements.tick_instigator(connection, _row_of(state))
-            if tick is not None and new and not launched:
-                tick = dataclasses.replace(tick, status=TickStatus.SKIPPED, reason=_LAUNCHED)
-            if tick is not None:
-                connection.execute(insert(ticks), _tick_row(tick, launched))
-            reach("tick before")
-        reach("tick after")
-        return launched
-
-    def _is_still(self, connection: Connection, before: Instigator) -> bool:
-        query = select(instigators.c.ticked, instigators.c.completed, instigators.c.cursor).where(*_same(before))
-        row = connection.execute(query.with_for_update()).one_or_none()
-        found = (None, None, None) if row is None else tuple(row)
-        return found == (before.ticked, before.completed, before.cursor)
-
-    def _change_partitions(self, connection: Connection, request: DynamicPartitionsRequest) -> None:
-        name, keys = request.partitions_def_name, list(request.partition_keys)
-        if isinstance(request, AddDynamicPartitionsRequest):
-            if keys:
-                self._statements.add_partition(connection, *({"name": name, "key": key} for key in keys))
-        else:
-            connection.execute(delete(partitions).where(partitions.c.name == name, partitions.c.key.in_(keys)))
-
-    def ticks(self, location: str, name: str, limit: int = 25) -> list[Tick]:
-        """Newest first."""
-        return self.last_ticks([(location, name)], limit).get((location, name), [])
-
-    def last_ticks(self, of: Sequence[tuple[str, str]], limit: int) -> dict[tuple[str, str], list[Tick]]:
-        each = [
-            select(ticks).where(ticks.c.location == location, ticks.c.name == name).order_by(ticks.c.id.desc())
-            for location, name in of
-        ]
-        found: dict[tuple[str, str], list[Tick]] = {}
-        for row in self._first_of(each, limit):
-            found.setdefault((row.location, row.name), []).append(_tick(row))
-        return found
-
-    def _first_of(self, queries: Sequence[Any], limit: int) -> Iterator[Any]:
-        """The first rows of each, by its index: one statement for many of them."""
-        for start in range(0, len(queries), 100):
-            some = [select(query.limit(limit).subquery()) for query in queries[start : start + 100]]
-            rows = self._all(union_all(*some))
-            yield from sorted(rows, key=lambda row: -row.id)
-
-    def purge_ticks(self, before: float, statuses: Iterable[TickStatus]) -> int:
-        """Forget those that ended earlier; gives how many."""
-        with self._writing() as connection:
-            old = (ticks.c.ended < before, ticks.c.status.in_([status.value for status in statuses]))
-            return connection.execute(delete(ticks).where(*old)).rowcount
-
-    def trim_ticks(self, location: str, name: str, kept: int) -> int:
-        """Forget all but the newest of a schedule or sensor; gives how many."""
-        its = (ticks.c.location == location, ticks.c.name == name)
-        with self._writing() as connection:
-            query = select(ticks.c.id).where(*its).order_by(ticks.c.id.desc()).offset(kept).limit(1)
-            last = connection.execute(query).scalar_one_or_none()
-            return 0 if last is None else connection.execute(delete(ticks).where(*its, ticks.c.id <= last)).rowcount
-
-    # ---- backfills -------------------------------------------------------------------------------------------------
-
-    def add_backfill(self, backfill: Backfill) -> None:
-        with self._writing() as connection:
-            row = {
-                "backfill_id": backfill.backfill_id,
-                "location": backfill.location,
-                "job": backfill.job,
-                "status": backfill.status.value,
-                "partitions": msgspec.json.encode(backfill.partitions).decode(),
-                "options": msgspec.json.encode(backfill.options).decode(),
-                "created": backfill.created,
-            }
-            connection.execute(insert(backfills), row)
-
-    def backfills(
-        self,
-        statuses: Iterable[BackfillStatus] = (),
-        limit: int | None = None,
-        backfill_id: str | None = None,
-        cursor: str | None = None,
-    ) -> list[Backfill]:
-        """Newest first, those older than the one with the id ``cursor``; of all statuses where none is given."""
-        query = select(backfills).order_by(backfills.c.created.desc(), backfills.c.backfill_id).limit(limit)
-        wanted = [status.value for status in statuses]
-        if wanted:
-            query = query.where(backfills.c.status.in_(wanted))
-        if cursor is not None:
-            last = select(backfills.c.created).where(backfills.c.backfill_id == cursor).scalar_subquery()
-            query = query.where(backfills.c.created < last)
-        if backfill_id is not None:
-            query = query.where(backfills.c.backfill_id == backfill_id)
-        return [
-            Backfill(
-                row.backfill_id,
-                row.location,
-                row.job,
-                tuple(msgspec.json.decode(row.partitions, type=list[str])),
-                msgspec.json.decode(row.options, type=BackfillOptions),
-                BackfillStatus(row.status),
-                row.created,
-                row.ended,
-                row.error,
-            )
-            for row in self._all(query)
-        ]
-
-    def move_backfill(
-        self,
-        backfill_id: str,
-        before: BackfillStatus,
-        after: BackfillStatus,
-        ended: float | None = None,
-        error: str | None = None,
-    ) -> bool:
-        """False where it does not stand at ``before`` any more."""
-        here = (backfills.c.backfill_id == backfill_id, backfills.c.status == before.value)
-        with self._writing() as connection:
-            values = {"status": after.value, "ended": ended, "error": error}
-            return connection.execute(update(backfills).where(*here).values(**values)).rowcount == 1
-
-    def statuses(self, run_ids: Sequence[RunId]) -> dict[RunId, RunStatus]:
-        """Of runs that are there."""
-        found: dict[RunId, RunStatus] = {}
-        for start in range(0, len(run_ids), _AT_ONCE):
-            query = select(runs.c.run_id, runs.c.status).where(runs.c.run_id.in_(run_ids[start : start + _AT_ONCE]))
-            found.update({RunId(row.run_id): RunStatus(row.status) for row in self._all(query)})
-        return found
-
-    # ---- approvals -------------------------------------------------------------------------------------------------
-
-    def open_gates(self, given: Sequence[Gate]) -> list[Gate]:
-        known = {(gate.run_id, gate.step): gate for gate in self.gates([gate.run_id for gate in given])}
-        new = [gate for gate in given if (gate.run_id, gate.step) not in known]
-        if new:
-            with self._writing() as connection:
-                rows = ({name: getattr(gate, name) for name in _ASKED} for gate in new)
-                self._statements.add_gate(connection, *rows)
-        return [known.get((gate.run_id, gate.step), gate) for gate in given]
-
-    def decide(self, run_id: RunId, step: StepKey, approved: bool, who: str, note: str) -> bool:
-        open_ = (gates.c.run_id == run_id, gates.c.step == step, gates.c.approved.is_(None))
-        values = {"approved": int(approved), "who": who, "note": note}
-        with self._writing() as connection:
-            return connection.execute(update(gates).where(*open_).values(**values)).rowcount == 1
-
-    def gates(self, run_ids: Sequence[RunId]) -> list[Gate]:
-        query = select(gates).where(gates.c.run_id.in_(sorted(set(run_ids)))).order_by(gates.c.since, gates.c.step)
-        return [_gate(row) for row in self._all(query)]
-
-    def waiting_gates(self) -> list[Gate]:
-        query = select(gates).join(runs, runs.c.run_id == gates.c.run_id)
-        query = query.where(gates.c.approved.is_(None), runs.c.status.in_(_OPEN))
-        return [_gate(row) for row in self._all(query.order_by(gates.c.since, gates.c.step))]
-
     # ---- what the web shows ------------------------------------------------------------------------------------------
 
     def tag_keys(self) -> list[str]:
@@ -567,7 +329,7 @@ class ServiceTables(Database):
         return found
 
     def running_steps(self, limit: int = 500) -> list[tuple[RunId, StepRecord]]:
-        going = select(runs.c.run_id).where(runs.c.status.in_(_OPEN))
+        going = select(runs.c.run_id).where(runs.c.status.in_(OPEN))
         query = select(steps).where(steps.c.run_id.in_(going), steps.c.status == StepStatus.RUNNING.value)
         return [(RunId(row.run_id), _step(row)) for row in self._all(query.order_by(steps.c.started).limit(limit))]
 
@@ -596,84 +358,6 @@ class ServiceTables(Database):
         query = select(audit).order_by(audit.c.id.desc()).limit(limit)
         return [AuditEntry(row.at, row.who, row.action, row.about, row.outcome, row.id) for row in self._all(query)]
 
-    # ---- pools -----------------------------------------------------------------------------------------------------
-
-    def pools(self) -> dict[str, int]:
-        """Slots by name."""
-        return {row.name: row.slots for row in self._all(select(pools).order_by(pools.c.name))}
-
-    def set_pool(self, name: str, slots: int | None) -> None:
-        """None: no limit any more."""
-        with self._writing() as connection:
-            if slots is None:
-                connection.execute(delete(pools).where(pools.c.name == name))
-            else:
-                self._statements.upsert_pool(connection, {"name": name, "slots": slots})
-
-    def take_slots(self, wanted: Mapping[Slot, int], by: Taker | None = None) -> set[Slot]:
-        """Those that there was room for, in this order, or that were taken before. A pool without a limit has room."""
-        if self.pooling.granularity == "run":
-            return set(wanted)
-        with self._writing() as connection:
-            self._check(connection, by.only if by is not None else None)
-            names = sorted({slot.pool for slot in wanted})
-            limits = self._limits_of(connection, names)
-            used = select(slots.c.pool, slots.c.run_id, slots.c.step).where(slots.c.pool.in_(names))
-            used = used.join(runs, runs.c.run_id == slots.c.run_id).where(runs.c.status.in_(_OPEN))
-            taken = {Slot(row.pool, RunId(row.run_id), StepKey(row.step)) for row in connection.execute(used)}
-            in_use = Counter(slot.pool for slot in taken)
-            room = {pool: limit - in_use[pool] for pool, limit in limits.items()}
-            asked = {slot: priority for slot, priority in wanted.items() if slot.pool in room and slot not in taken}
-            refused: set[Slot] = set()
-            if room:
-                line = Lines(
-                    connection, list(room), by.name if by is not None else "", self._clock_of_leases(connection)
-                )
-                refused = asked.keys() - line.served(asked, room)
-            granted = wanted.keys() - refused
-            new = [slot for slot in granted if slot not in taken]
-            if new:
-                now = time.time()
-                rows = ({"run_id": run_id, "step": step, "pool": pool, "since": now} for pool, run_id, step in new)
-                self._statements.add_slot(connection, *rows)
-        return granted
-
-    def _limits_of(self, connection: Connection, names: Sequence[str]) -> dict[str, int]:
-        """Nobody else takes slots of these pools until the transaction ends."""
-        otherwise = self.pooling.default_limit
-        if otherwise is not None and connection.dialect.name == "postgresql":  # those without a row to lock, too
-            connection.execute(_LOCK_POOLS, {"names": _as_json(names)})
-        query = select(pools).where(pools.c.name.in_(names)).order_by(pools.c.name).with_for_update()
-        limits = {row.name: row.slots for row in connection.execute(query)}
-        return limits if otherwise is None else {**dict.fromkeys(names, otherwise), **limits}
-
-    def free_slots(self, given: Sequence[Slot]) -> None:
-        if not given:
-            return
-        with self._writing() as connection:
-            self._statements.free_slot(connection, *({"of": slot.run_id, "whose": slot.step} for slot in given))
-
-    def keep_slots(self, run_id: RunId, steps: Collection[StepKey], only: Fence | None = None) -> None:
-        """Free those of all other steps of the run."""
-        with self._writing() as connection:
-            self._check(connection, only)
-            connection.execute(delete(slots).where(slots.c.run_id == run_id, slots.c.step.not_in(list(steps))))
-
-    def _check(self, connection: Connection, only: Fence | None) -> None:
-        """The lease is held until the transaction ends."""
-        if only is not None:
-            turn = SqlTurn(connection, self._statements)
-            only(turn)
-            turn.write()
-
-    def used_slots(self) -> dict[str, list[Slot]]:
-        """By pool, of runs that go on; oldest first."""
-        query = select(slots).join(runs, runs.c.run_id == slots.c.run_id).where(runs.c.status.in_(_OPEN))
-        found: dict[str, list[Slot]] = {}
-        for row in self._all(query.order_by(slots.c.since, slots.c.step)):
-            found.setdefault(row.pool, []).append(Slot(row.pool, RunId(row.run_id), StepKey(row.step)))
-        return found
-
 
 def of_location(name: str) -> Any:
     """Runs of before that was kept are of each."""
@@ -690,10 +374,6 @@ def _latest(origins: Sequence[str]) -> Any:
     return select(chain).where(~exists().where(later.c.origin == RETRY + chain.c.run_id)).subquery()
 
 
-def _as_json(names: Sequence[str]) -> str:
-    return msgspec.json.encode(names).decode()
-
-
 def _take_from_its_driver(connection: Connection, run_ids: Sequence[RunId]) -> None:
     """A process that is about to start these runs is not to: nothing of its lease holds any more."""
     fenced = update(runs).where(runs.c.run_id.in_(run_ids))
@@ -704,61 +384,5 @@ def _canceled(run_id: RunId, reason: str, at: float) -> list[AnyEvent]:
     return [RunCanceling(run_id=run_id, at=at, reason=reason), RunCanceled(run_id=run_id, at=at)]
 
 
-def _tick_row(tick: Tick, launched: Sequence[RunId]) -> dict[str, Any]:
-    return {
-        "location": tick.location,
-        "name": tick.name,
-        "kind": tick.kind.value,
-        "at": tick.at,
-        "status": tick.status.value,
-        "ended": tick.ended,
-        "run_ids": msgspec.json.encode(launched).decode(),
-        "reason": tick.reason,
-        "error": None if tick.error is None else msgspec.json.encode(tick.error).decode(),
-        "log": msgspec.json.encode(tick.log).decode(),
-    }
-
-
 def _step(row: Any) -> StepRecord:
     return StepRecord(StepKey(row.step), StepStatus(row.status), row.attempt, row.started, row.ended, row.worker)
-
-
-def _tick(row: Any) -> Tick:
-    return Tick(
-        row.location,
-        row.name,
-        InstigatorKind(row.kind),
-        row.at,
-        TickStatus(row.status),
-        row.ended,
-        tuple(msgspec.json.decode(row.run_ids, type=list[str])),
-        row.reason,
-        None if row.error is None else msgspec.json.decode(row.error, type=ErrorInfo),
-        tuple(msgspec.json.decode(row.log, type=list[str])),
-        row.id,
-    )
-
-
-def _same(state: Instigator) -> tuple[Any, Any]:
-    return instigators.c.location == state.location, instigators.c.name == state.name
-
-
-def _row_of(state: Instigator) -> dict[str, Any]:
-    return {
-        "location": state.location,
-        "name": state.name,
-        "kind": state.kind.value,
-        "status": None if state.running is None else "RUNNING" if state.running else "STOPPED",
-        "since": state.since,
-        "ticked": state.ticked,
-        "completed": state.completed,
-        "cursor": state.cursor,
-        "last_run_key": state.last_run_key,
-    }
-
-
-def _gate(row: Any) -> Gate:
-    approved = None if row.approved is None else bool(row.approved)
-    return Gate(
-        RunId(row.run_id), StepKey(row.step), row.question, row.since, row.due, approved, row.who or "", row.note or ""
-    )

@@ -435,3 +435,7 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(set_status, dialect),
         Prepared.of(end_run, dialect),
     )
+
+
+def as_json(names: Sequence[str]) -> str:
+    return msgspec.json.encode(names).decode()

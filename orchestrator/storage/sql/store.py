@@ -28,9 +28,11 @@ from orchestrator.storage.records import (
     StepRecord,
 )
 from orchestrator.storage.service_records import Pulse
+from orchestrator.storage.sql.automation import AutomationTables
 from orchestrator.storage.sql.clock import is_over
+from orchestrator.storage.sql.holding import HoldingTables
 from orchestrator.storage.sql.log import EventLog, forget_events
-from orchestrator.storage.sql.service import ServiceTables, of_location
+from orchestrator.storage.sql.service import of_location
 from orchestrator.storage.sql.tables import (
     audit,
     backfills,
@@ -49,7 +51,7 @@ from orchestrator.storage.sql.tables import (
 from orchestrator.storage.sql.turn import SqlTurn, record_of, record_of_columns
 
 
-class SqlStore(EventLog, ServiceTables):
+class SqlStore(EventLog, AutomationTables, HoldingTables):
     """Runs, logs and positions. One object per process; its methods may be called from any thread."""
 
     crosses_processes = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -17,6 +19,11 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+
+from opgrid.contracts.status import RunStatus
+
+#: Statuses of runs that go on.
+OPEN: Final = [status.value for status in RunStatus if not status.is_final]
 
 metadata = MetaData()
 
