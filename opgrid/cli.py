@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
+from typing import TextIO
 
 import click
 
 from opgrid.errors import OpGridError
 
 GROUP = "opgrid.commands"
+
+#: What a stream says that takes no more; an error of these about a file names it.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 #: One line for each group that ships with opgrid: ``--help`` must not import what it describes.
 _HELP = {
@@ -63,9 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     143 ended by SIGINT and SIGTERM.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what it cannot show, as of a file's name, ends no run
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         root.main(args, prog_name="opgrid", standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -80,6 +83,30 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if os.environ.get("OPGRID_TRACEBACK") or error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        click.echo(f"Error: Output cannot be written: {error.strerror}.", err=True)
+        _drop_what_is_left(sys.stdout)
+        sys.exit(1)
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed by who started us; the next file would get its number, and what we print
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open until we end
+        elif isinstance(stream, io.TextIOWrapper):  # what it cannot show, as of a file's name, ends no run
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_what_is_left(stream: TextIO) -> None:
+    """Python would try again at its end to write what the stream could not, and complain in words of its own."""
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _groups() -> dict[str, EntryPoint]:

@@ -19,6 +19,7 @@ from opgrid.broker.presence import is_alive
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError, SettingsError
 from opgrid.io.redis import RedisStore
+from opgrid.options import seconds
 from worker.settings import WorkerSettings, default_name
 
 
@@ -46,21 +47,21 @@ def worker() -> None:
 @click.option("--autoscale", metavar="MAX,MIN", help="As many processes as there is work for; instead of -c.")
 @click.option(
     "--code-patience",
-    type=click.FloatRange(0),
+    type=seconds,
     default=60.0,
     show_default=True,
     help="Seconds until a step fails that no worker has the code for.",
 )
 @click.option(
     "--cancel-grace",
-    type=click.FloatRange(0),
+    type=seconds,
     default=10.0,
     show_default=True,
     help="Seconds between asking a step to stop and killing it.",
 )
 @click.option(
     "--watchdog",
-    type=click.FloatRange(0),
+    type=seconds,
     default=30.0,
     show_default=True,
     help="Seconds without taking one of the messages that wait, until the worker ends to be started again; 0: never.",

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from textwrap import indent
 from typing import Any
 
+import click
+
 from opgrid.contracts.events import (
     AnyEvent,
     EngineNote,
@@ -68,7 +70,9 @@ class _Lines:
             try:
                 self._stream.write("".join(f"{text}\n" for text in lines))
                 self._stream.flush()
-            except OSError:  # nobody reads any more, or the disk is full: the run goes on
+            except OSError as error:  # nobody reads any more, or the disk is full: the run goes on
+                if self._stream is sys.stdout and not isinstance(error, BrokenPipeError):
+                    click.echo(f"What comes now is not shown: {error.strerror}.", err=True)
                 with open(os.devnull, "wb") as nowhere:
                     os.dup2(nowhere.fileno(), self._stream.fileno())
 

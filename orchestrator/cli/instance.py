@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opgrid.options import AT_ONCE
 from orchestrator.cli.audit import audited
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def get(pool: str | None, every: bool, as_json: bool) -> None:
 
 @concurrency.command("set")
 @click.argument("pool")
-@click.argument("limit", type=click.IntRange(0))
+@click.argument("limit", type=AT_ONCE)
 def set_limit(pool: str, limit: int) -> None:
     """Let at most LIMIT steps, or runs, use a pool at once; it holds from the next one on."""
     from orchestrator.services.pools import limit_pool

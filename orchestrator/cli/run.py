@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from opgrid import options
 from opgrid.contracts.status import RunStatus
 from orchestrator.cli.target import clauses_of, confirm, run_config_of, tags_of
 
@@ -22,7 +23,7 @@ def run() -> None:
 
 
 @run.command("list")
-@click.option("--limit", type=click.IntRange(1), default=25, show_default=True)
+@click.option("--limit", type=options.ROWS, default=25, show_default=True)
 @click.option("-j", "--job", "job", help="Only runs of this job.")
 @click.option("-l", "--location", "location", help="Only runs of this code location.")
 @click.option(
@@ -174,7 +175,7 @@ def reject(run_id: str, step: str | None, note: str) -> None:
 
 @run.command("wait")
 @click.argument("run_id")
-@click.option("--timeout", type=float, help="Seconds, after which it exits with 1.")
+@click.option("--timeout", type=options.seconds, help="Seconds, after which it exits with 1.")
 @click.option("--json", "as_json", is_flag=True, help="The last line on stdout is the result as JSON.")
 def wait(run_id: str, timeout: float | None, as_json: bool) -> None:
     """Show the events of a run as they come, until it has ended; exits as it ends."""

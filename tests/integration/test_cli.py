@@ -13,10 +13,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from opgrid.contracts.status import RunStatus
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.sql.store import SqlStore
 
@@ -685,3 +686,64 @@ def test_a_failed_run_goes_on_with_other_config(folder: Path) -> None:
     assert "1 run left, which has not ended. End it first: opgrid run cancel" in wiped.stderr
     assert list(storage.iterdir()) == []
     assert [each["run_id"] for each in runs(folder)] == [launched]
+
+
+# ---- output that nobody takes --------------------------------------------------------------------------------------
+
+
+def _into(stream: int | IO[bytes] | None, folder: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code, and what is said on stderr; stdout goes to ``stream``, or is closed."""
+    command = _command(arguments) if stream is not None else ["sh", "-c", 'exec "$@" >&-', "sh", *_command(arguments)]
+    ended = subprocess.run(
+        command, cwd=folder, env=_environ(PYTHONUNBUFFERED=""), stdout=stream, stderr=subprocess.PIPE, timeout=100
+    )
+    return ended.returncode, ended.stderr.decode()
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("job", "list", "-f", "jobs.py"), ("job", "execute", *_SIMPLE)])
+def test_a_full_disk_is_one_line(folder: Path, arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        assert _into(full, folder, *arguments) == (1, "Error: Output cannot be written: No space left on device.\n")
+
+
+def test_who_waits_for_a_run_is_told_that_the_disk_is_full(folder: Path) -> None:
+    assert execute(folder, "-j", "simple").returncode == 0
+    (record,) = stored(folder)
+    with open("/dev/full", "wb") as full:
+        ended = _into(full, folder, "run", "wait", record.run_id)
+    assert ended == (0, "What comes now is not shown: No space left on device.\n")
+
+
+def test_a_pipe_that_nobody_reads_is_no_error_to_tell_of(folder: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    with open(writes, "wb") as pipe:
+        assert _into(pipe, folder, "job", "list", "-f", "jobs.py") == (1, "")
+
+
+def test_a_closed_stdout_takes_nothing(folder: Path) -> None:
+    assert _into(None, folder, "job", "execute", *_SIMPLE) == (0, "")
+    (record,) = stored(folder)
+    assert record.status is RunStatus.SUCCESS
+
+
+# ---- numbers that make no sense ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e300", "soon"])
+@pytest.mark.parametrize(
+    "arguments",
+    [("run", "wait", "r", "--timeout"), *(("worker", "start", each) for each in ("--cancel-grace", "--watchdog"))],
+)
+def test_seconds_that_no_clock_reaches(folder: Path, arguments: tuple[str, ...], value: str) -> None:
+    ended = opgrid(folder, *arguments, value)
+    assert ended.returncode == 2
+    assert f"{value!r} is not a number of seconds, from 0 to 1000000000." in ended.stderr
+    assert list(folder.glob(".opgrid")) == []
+
+
+@pytest.mark.parametrize("arguments", [("run", "list", "--limit"), ("instance", "concurrency", "set", "gpu")])
+def test_numbers_that_no_database_takes(folder: Path, arguments: tuple[str, ...]) -> None:
+    ended = opgrid(folder, *arguments, str(2**70))
+    assert ended.returncode == 2
+    assert "is not in the range" in ended.stderr
