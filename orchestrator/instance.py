@@ -205,7 +205,7 @@ class Instance:
         job = self._job_of(run_id)
         records = [EventLogRecord(number, event.of_job(job)) for number, event in found[:limit]]
         return EventLogConnection(
-            records, records[-1].storage_id if records else cursor or 0, len(found) > len(records)
+            records, records[-1].storage_id if records else cursor or 0, 0 < len(records) < len(found)
         )
 
     def get_event_records(
@@ -424,7 +424,7 @@ class Instance:
             at = str(some[-1].storage_id)
         records = found[:limit]
         return EventRecordsResult(
-            records, str(records[-1].storage_id) if records else cursor or "", len(found) > len(records)
+            records, str(records[-1].storage_id) if records else cursor or "", 0 < len(records) < len(found)
         )
 
     def has_asset_key(self, asset_key: AssetKey) -> bool:

@@ -342,7 +342,7 @@ class LegacyQueries:
         entries = _feed(info.context.backend, wanted.record() if wanted is not None else RunsFilter(), view)
         start = int(cursor) if cursor is not None and cursor.isdecimal() and len(cursor) < 9 else 0
         end = start + page(limit)
-        return RunsFeedConnection(results=entries[start:end], cursor=str(end), has_more=len(entries) > end)
+        return RunsFeedConnection(results=entries[start:end], cursor=str(end), has_more=start < end < len(entries))
 
     @strawberry.field
     def runs_feed_count_or_error(

@@ -278,9 +278,10 @@ def events_page(
     seen = 0 if wanted is None else backend.store.last_event()  # who asks again does not look through it once more
     found = backend.store.events(run.run_id, number, most, None if wanted is None else wanted.record())
     events = [event_of(number, event, run.job) for number, event in found]
-    has_more = len(found) == most
+    is_full = len(found) == most
     last = found[-1][0] if found else number
-    return EventConnection(events=events, cursor=str(last if has_more else max(last, seen)), has_more=has_more)
+    cursor = str(last if is_full else max(last, seen))
+    return EventConnection(events=events, cursor=cursor, has_more=is_full and most > 0)  # none come with a limit of 0
 
 
 def _number(cursor: str | None) -> int:

@@ -56,6 +56,8 @@ def test_the_feed_has_runs_and_backfills_in_one_row(any_api: Api) -> None:
     assert feed("RUNS") == [part, *runs[::-1]]
     assert feed("BACKFILLS") == [made]
     assert feed("RUNS", 2, "2") == [runs[1], runs[0]]
+    more = [any_api(query, view="RUNS", limit=limit)["runsFeedOrError"]["hasMore"] for limit in (0, 1, 3, 4)]
+    assert more == [False, True, True, False]
     assert any_api(query, view="RUNS", limit=1)["runsFeedCountOrError"]["count"] == 4
     ids = any_api('{ runIdsOrError(filter: {jobName: "daily"}) { ... on RunIds { results count } } }')
     assert ids["runIdsOrError"] == {"results": [part], "count": 1}

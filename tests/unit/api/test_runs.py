@@ -291,6 +291,16 @@ def test_events_are_read_by_page_kind_step_and_text(any_api: Api) -> None:
     assert any_api(LOGS, id="nope")["logsForRun"]["__typename"] == "RunNotFoundError"
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_page_without_room_has_no_next_one(any_api: Api, limit: int) -> None:
+    run_id = any_api.launch()
+    drive(any_api, run_id)
+    at = any_api(LOGS, id=run_id, limit=1)["logsForRun"]["cursor"]
+    for chosen in {}, {"filter": {"level": "ERROR"}}:
+        page = any_api(LOGS, id=run_id, limit=limit, after=at, **chosen)["logsForRun"]
+        assert (page["events"], page["hasMore"], page["cursor"]) == ([], False, at)
+
+
 @pytest.mark.parametrize("levels", [[40, 40, 40, 40], [10, 40, 40, 10, 10, 40, 40, 10, 40]])
 def test_pages_of_a_level_lose_nothing(any_api: Api, levels: list[int]) -> None:
     run_id = RunId(any_api.launch())

@@ -176,6 +176,7 @@ def test_the_log_of_a_run_by_type_and_from_a_number_on(make: Callable[[], Instan
         first, second = records[0].storage_id, records[1].storage_id
         page = instance.get_records_for_run(run_id, cursor=first, limit=1)
         assert (page.records, page.cursor, page.has_more) == ([records[1]], second, True)
+        assert instance.get_records_for_run(run_id, cursor=first, limit=0) == ([], first, False)
         assert instance.get_records_for_run(run_id, cursor=second, ascending=False, limit=1).records == [records[-1]]
         of_type = instance.get_records_for_run(run_id, of_type={EventType.STEP_START, EventType.RUN_SUCCESS}).records
         assert [each.event_log_entry.event_type for each in of_type] == [EventType.STEP_START, EventType.RUN_SUCCESS]
