@@ -104,7 +104,7 @@ class ExecutorSetup(NamedTuple):
     """What an executor is built from: ``ExecutorClass.create(setup)``."""
 
     config: dict[str, object]  #: validated against the executor definition's schema
-    home: str  #: OPGRID_HOME, absolute
+    home: str  #: OPGRID_HOME, absolute; empty: there is none
     code: CodeTarget | None  #: how another process loads the user's code; None: it cannot
     job: object | None  #: the JobDefinition itself, for executors of this process and jobs that travel by value
     broker_url: str | None

@@ -246,8 +246,7 @@ class RunScope:
         try:
             self.stack.close()
         finally:
-            if self.io.bundles is not None:
-                self.io.bundles.close()
+            self.io.close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from opgrid.contracts.events import AnyEvent
@@ -66,22 +62,23 @@ def execute_in_process(
         partitions=instance,
     )
     prepared = prepare(request)
-    home = instance.home or _scratch(os.getpid())
-    executors = make_executors(
-        prepared.brief.executor,
-        prepared.plan,
-        home=home,
-        code=None,
-        job=job,
-        broker_url=None,
-        stream=prepared.brief.stream,
-        local=local,
-    )
     events: list[AnyEvent] = []
-    try:
+    with ExitStack() as stack:
+        home = instance.home
+        if home is None and any(spec.executor for spec in prepared.plan.steps):  # to be shared by processes
+            home = Path(stack.enter_context(TemporaryDirectory(prefix="opgrid-")))
+        executors = make_executors(
+            prepared.brief.executor,
+            prepared.plan,
+            home=home,
+            code=None,
+            job=job,
+            broker_url=None,
+            stream=prepared.brief.stream,
+            local=local,
+        )
+        stack.callback(close_all, executors)
         drive_new(prepared, executors, instance.store, watch=events.extend)
-    finally:
-        close_all(executors)
     result = ExecuteInProcessResult(
         job,
         instance.record(prepared.brief.run_id),
@@ -92,19 +89,6 @@ def execute_in_process(
     if raise_on_error and not result.success:
         _raise(result, local)
     return result
-
-
-@lru_cache(maxsize=1)
-def _scratch(pid: int) -> Path:
-    """The home of runs that have none, for as long as that process goes on. Nobody else may read it."""
-    folder = mkdtemp(prefix="opgrid-")  # mode 0700
-
-    def remove() -> None:
-        if os.getpid() == pid:  # and not a child of it
-            shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(remove)
-    return Path(folder)
 
 
 def _without_execution(job: JobDefinition, run_config: Any) -> Any:

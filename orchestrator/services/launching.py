@@ -214,7 +214,7 @@ def make_executors(
     choice: ExecutorChoice,
     plan: Plan,
     *,
-    home: Path,
+    home: Path | None,
     code: CodeTarget | None,
     job: JobDefinition | None,
     broker_url: str | None,
@@ -229,7 +229,7 @@ def make_executors(
         one_host = all(each.one_host for each in classes.values())
         for name, each in classes.items():
             config: dict[str, object] = dict(choice.config) if name == choice.name else {}
-            setup = ExecutorSetup(config, str(home), code, job, broker_url, stream, local, one_host)
+            setup = ExecutorSetup(config, str(home or ""), code, job, broker_url, stream, local, one_host)
             made[name] = each.create(setup)
     except BaseException:
         close_all(made)

@@ -418,35 +418,53 @@ def test_files_are_where_they_are_said_to_be(tmp_path: Path) -> None:
     assert found == {(result.run_id, step, "result") for step in ("one", "two", "add")}
 
 
-def test_files_of_a_run_without_a_home_are_nobody_elses_and_gone_with_its_process(tmp_path: Path) -> None:
-    """Others may use the folder for temporary files, too: the key that signs is not to be found there."""
-    code = """
-        import os, sys
-        from pathlib import Path
-        from opgrid import FilesystemIOManager, job, op
+_WITHOUT_HOME = """
+    import os, sys
+    from pathlib import Path
+    from opgrid import FilesystemIOManager, job, op
 
-        @op
-        def one() -> int:
-            return 1
+    folder = Path(sys.argv[1])
 
-        @job(resource_defs={"io_manager": FilesystemIOManager()})
-        def files():
-            one()
+    @op
+    def one() -> int:
+        return 1
 
-        for _ in range(2):
-            assert files.execute_in_process().output_for_node("one") == 1
-        (home,) = Path(sys.argv[1]).iterdir()
+    @op
+    def look(n: int) -> int:
+        (home,) = folder.iterdir()
         assert oct(home.stat().st_mode)[-3:] == "700"
         assert sorted(each.name for each in home.iterdir()) == ["secret.key", "storage"]
         if os.fork() == 0:
             sys.exit()  # which does not take the folder of its parent with it
         os.wait()
         assert home.exists()
-    """
+        return n
+
+    @job
+    def memory():
+        one()
+
+    @job(resource_defs={"io_manager": FilesystemIOManager()})
+    def files():
+        look(one())
+
+    assert memory.execute_in_process().success
+    assert list(folder.iterdir()) == []
+    for _ in range(2):
+        assert files.execute_in_process().output_for_node("look") == 1
+        assert list(folder.iterdir()) == []
+    os._exit(5)  # as processes of Celery workers end
+"""
+
+
+def test_files_of_a_run_without_a_home_are_nobody_elses_and_gone_with_it(tmp_path: Path) -> None:
+    """Others may use the folder for temporary files, too: the key that signs is not to be found there."""
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "code.py").write_text(dedent(_WITHOUT_HOME))
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OPGRID_")}
-    command = [sys.executable, "-c", dedent(code), str(tmp_path)]
-    subprocess.run(command, env={**environ, "TMPDIR": str(tmp_path)}, check=True)
-    assert list(tmp_path.iterdir()) == []
+    folder = str(tmp_path / "temporary")
+    ended = subprocess.run([sys.executable, tmp_path / "code.py", folder], env={**environ, "TMPDIR": folder})
+    assert ended.returncode == 5
 
 
 def test_that_values_stay_in_memory_is_said_of_a_manager_and_is_no_config() -> None:
