@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from opgrid.broker.keys import DEFAULT_QUEUE
 from opgrid.broker.presence import others_serving
@@ -12,9 +12,8 @@ from opgrid.ids import NodePath, StepKey, split_step_key
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.fleet import FleetReport
 from orchestrator.engine.limits import TagLimit, limits_of
-from orchestrator.engine.pools import Slot
 from orchestrator.planner.plan import Plan, StepSpec
-from orchestrator.storage.records import RunRecord, StepRecord
+from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
 
 
@@ -29,20 +28,20 @@ def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, waiting: Seq
     used, limits = store.used_slots(), store.pools()
     tagged = limits_of(run.brief.executor.config)
     running = store.steps_of([run.run_id], StepStatus.RUNNING).get(run.run_id, ()) if tagged else ()
-    out = _out(tagged, specs, running)
+    out = _out(tagged, specs, [step.step for step in running])
     for_pool: Counter[str] = Counter()
     for_tag: Counter[tuple[str, int]] = Counter()
     for_queue: Counter[str] = Counter()
-    for step in waiting:
-        spec = specs.get(split_step_key(step)[0])
-        if spec is None or step in asked:
-            continue
-        pool = spec.pool
-        held = pool is not None and _is_limited(store, pool, limits)
-        if full := [(tag, each.limit) for each, tag in _tags(tagged, spec) if out[each, tag] >= each.limit]:
+    slots = {slot.step: pool for pool, taken in used.items() for slot in taken if slot.run_id == run.run_id}
+    placed = [(step, spec) for step in waiting if step not in asked and (spec := _spec_of(step, specs)) is not None]
+    for step, spec in sorted(placed, key=lambda each: (each[0] not in slots, -each[1].priority)):  # as they go
+        claims = _tags(tagged, spec)
+        if full := [(tag, each.limit) for each, tag in claims if step not in slots and out[each, tag] >= each.limit]:
             for_tag.update(full)  # those ask for no slot of a pool yet
-        elif pool is not None and held and Slot(pool, run.run_id, step) not in used.get(pool, ()):
-            for_pool[pool] += 1
+            continue
+        out.update(claims)
+        if spec.pool is not None and slots.get(step) != spec.pool and _is_limited(store, spec.pool, limits):
+            for_pool[spec.pool] += 1
         elif (queue := fleet.queue_of(run, spec)) is not None:
             for_queue[queue] += 1
     told = [
@@ -60,11 +59,15 @@ def why_steps_wait(store: ServiceStore, run: RunRecord, plan: Plan, waiting: Seq
 
 
 def _out(
-    limits: Sequence[TagLimit], specs: Mapping[NodePath, StepSpec], running: Sequence[StepRecord]
+    limits: Sequence[TagLimit], specs: Mapping[NodePath, StepSpec], steps: Iterable[StepKey]
 ) -> Counter[tuple[TagLimit, str]]:
     """How many of these steps count against each limit, by their tag."""
-    nodes = (split_step_key(step.step)[0] for step in running)
-    return Counter(each for node in nodes if (spec := specs.get(node)) is not None for each in _tags(limits, spec))
+    found = (_spec_of(step, specs) for step in steps)
+    return Counter(each for spec in found if spec is not None for each in _tags(limits, spec))
+
+
+def _spec_of(step: StepKey, specs: Mapping[NodePath, StepSpec]) -> StepSpec | None:
+    return specs.get(split_step_key(step)[0])
 
 
 def _tags(limits: Sequence[TagLimit], spec: StepSpec) -> list[tuple[TagLimit, str]]:

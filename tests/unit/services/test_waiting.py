@@ -55,6 +55,16 @@ def limited() -> None:
         query.alias(f"query_{number}")()
 
 
+@op(tags={"db": "small", "opgrid/executor": "celery"})
+def ask() -> None: ...
+
+
+@job
+def far() -> None:
+    for number in range(4):
+        ask.alias(f"ask_{number}")()
+
+
 @op(pool="db", tags={"db": "large"})
 def read() -> None: ...
 
@@ -161,12 +171,39 @@ def test_others_with_the_same_tag(store: SqlStore) -> None:
     limit = {"key": "db", "value": "small", "limit": 2}
     config = {"execution": {"config": {"tag_concurrency_limits": [limit]}}}
     run = going(store, Request(limited, config, "multiprocess"))
+    told = ["2 steps wait for others with the tag 'db=small': at most 2 of them run at once."]
     for number in range(2):
-        assert why(store, run) == [], "these are on their way"
+        assert why(store, run) == told, "two are on their way, or run"
         with store.turn() as turn:
             step = StepKey(f"query_{number}")
             turn.append(run.run_id, [StepStarted(run_id=run.run_id, at=2.0, step=step, attempt=1, worker="w", pid=1)])
-    assert why(store, run) == ["2 steps wait for others with the tag 'db=small': at most 2 of them run at once."]
+    assert why(store, run) == told
+
+
+def test_what_is_in_a_queue_counts_as_the_limiter_counts_it(store: SqlStore) -> None:
+    config = {"execution": {"config": {"tag_concurrency_limits": [{"key": "db", "limit": 3}]}}}
+    run = going(store, Request(far, config, "multiprocess"))
+    report(store, Presence("w1@here", ("opgrid",), 2, speaks=VERSION))
+    with store.turn() as turn:
+        turn.append(
+            run.run_id,
+            [StepStarted(run_id=run.run_id, at=2.0, step=StepKey("ask_0"), attempt=1, worker="w1@here", pid=1)],
+        )
+    assert why(store, run) == [
+        "1 step waits for others with the tag 'db': at most 3 of them run at once.",
+        "2 steps wait in the queue 'opgrid': 1 of 2 processes of its workers are busy.",
+    ]
+
+
+def test_what_has_a_slot_of_a_pool_is_out_however_it_is_called(store: SqlStore) -> None:
+    config = {"execution": {"config": {"tag_concurrency_limits": [{"key": "db", "limit": 2}]}}}
+    run = going(store, Request(pooled, config, "multiprocess"))
+    store.set_pool("db", 1)
+    assert store.take_slots({Slot("db", run.run_id, StepKey("read_2")): 0})
+    assert why(store, run) == [
+        "1 step waits for the pool 'db': 1 of its slots are in use.",
+        "1 step waits for others with the tag 'db': at most 2 of them run at once.",
+    ]
 
 
 def test_what_others_with_the_same_tag_hold_back_does_not_wait_for_a_pool_yet(store: SqlStore) -> None:
