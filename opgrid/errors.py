@@ -233,7 +233,7 @@ class ExecutionStepNotFoundError(InvalidSubsetError):
 
 
 class MaxRetriesExceededError(OpGridError):
-    """A step asked for more retries than it may have."""
+    """A step asked for more retries than it may have, or failed when it had had those of its policy."""
 
 
 class SubprocessError(OpGridError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from opgrid.contracts.events import AnyEvent
+from opgrid.contracts.events import AnyEvent, StepFailed, StepUpForRetry
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.definitions.events import RetryRequested
@@ -21,6 +21,7 @@ from opgrid.steps.scope import LocalRun, RunScope
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch
 from orchestrator.instance import Instance
+from orchestrator.planner.plan import Plan
 from orchestrator.services.launching import Prepared, Request, close_all, drive_new, make_executors, prepare
 from orchestrator.services.reexecution import ReexecutionOptions, reexecution
 from orchestrator.services.results import ExecuteInProcessResult, JobExecutionResult
@@ -42,7 +43,8 @@ def execute_in_process(
     """Run all steps here and now, whatever the job's executor is, and whatever config there is for that; outputs stay
     in memory.
 
-    ``raise_on_error`` re-raises what user code raised, as it was raised.
+    ``raise_on_error`` re-raises what user code raised, as it was raised; where the step has a retry policy, as the
+    cause of MaxRetriesExceededError.
     """
     if resources:
         job = job.with_resources(resources)
@@ -87,7 +89,7 @@ def execute_in_process(
         lambda: None,
     )
     if raise_on_error and not result.success:
-        _raise(result, local)
+        _raise(result, local, prepared.plan)
     return result
 
 
@@ -124,7 +126,7 @@ def execute_job(
 
     Workers load a ``reconstructable(job)`` by name; a plain job is pickled for them. ``reexecution_options`` repeat an
     earlier run, with its config, tags and executor where none are given. ``raise_on_error`` re-raises what user code
-    raised where it ran in this process, and RunFailedError elsewhere.
+    raised where it ran in this process, as ``execute_in_process`` does, and RunFailedError elsewhere.
     """
     if isinstance(job, ReconstructableJob):
         code, job = job.code, job.get_definition()
@@ -156,7 +158,7 @@ def execute_job(
     scope = closing.enter_context(RunScope(prepared.brief, job, home=str(home), broker_url=instance.broker_url))
     result = JobExecutionResult(job, instance.record(run_id), events, scope.load, closing.close)
     if raise_on_error and not result.success:
-        _raise(result, local)
+        _raise(result, local, prepared.plan)
     return result
 
 
@@ -188,7 +190,8 @@ def drive_here(
         close_all(executors)
 
 
-def _raise(result: JobExecutionResult, local: LocalRun) -> None:
+def _raise(result: JobExecutionResult, local: LocalRun, plan: Plan) -> None:
+    policies = {spec.key: spec.retry for spec in plan.steps} if plan.retries else {}
     for failure in result.get_step_failure_events():
         raised = local.errors.get((failure.step, failure.attempt))
         if isinstance(raised, RetryRequested):
@@ -196,7 +199,18 @@ def _raise(result: JobExecutionResult, local: LocalRun) -> None:
                 f"Step {failure.step!r} asked for another attempt after {failure.attempt}; it may have "
                 f"{raised.max_retries} retries."
             ) from raised
+        policy = policies.get(failure.node)
+        if raised is not None and policy is not None and failure.allow_retries:
+            retries = len([event for event in result.all_events if _is_retry(event, failure)])
+            if retries >= policy.max_retries:
+                raise MaxRetriesExceededError(
+                    f"Step {failure.step!r} failed, and has had the {retries} retries of its policy."
+                ) from raised
         if raised is not None:
             raise raised
         raise RunFailedError(f"Step {failure.step!r} failed: {failure.error.kind}: {failure.error.message}")
     raise InvariantViolationError(f"Run {result.run_id} ended as {result.run.status.value}.")
+
+
+def _is_retry(event: AnyEvent, failure: StepFailed) -> bool:
+    return isinstance(event, StepUpForRetry) and event.step == failure.step

@@ -346,6 +346,48 @@ def test_a_policy_that_makes_no_sense() -> None:
             RetryPolicy(**more)  # type: ignore[arg-type]
 
 
+class _Clumsy(Exception): ...
+
+
+@op
+def drops(context: OpExecutionContext) -> None:
+    raise _Clumsy(context.retry_number)
+
+
+@op(retry_policy=RetryPolicy(max_retries=2))
+def gives_up(context: OpExecutionContext) -> None:
+    raise Failure("for good", allow_retries=context.retry_number == 0)
+
+
+def test_a_policy_that_is_used_up_is_raised_with_the_last_error_as_its_cause() -> None:
+    @job(op_retry_policy=RetryPolicy(max_retries=2))
+    def dropping() -> None:
+        drops()
+
+    with pytest.raises(
+        MaxRetriesExceededError, match="'drops' failed, and has had the 2 retries of its policy"
+    ) as error:
+        dropping.execute_in_process()
+    assert isinstance(error.value.__cause__, _Clumsy) and error.value.__cause__.args == (2,)
+    with pytest.raises(_Clumsy):
+        dropping.execute_in_process({"execution": {"config": {"retries": {"disabled": {}}}}})
+
+
+def test_what_refuses_the_policy_or_has_none_is_raised_itself() -> None:
+    @job
+    def for_good() -> None:
+        gives_up()
+
+    @job
+    def plainly() -> None:
+        drops()
+
+    with pytest.raises(Failure, match="for good"):
+        for_good.execute_in_process()
+    with pytest.raises(_Clumsy):
+        plainly.execute_in_process()
+
+
 def test_an_op_may_ask_for_a_retry() -> None:
     numbers: list[int] = []
 
