@@ -15,10 +15,10 @@ import msgspec
 from executors.celery.backlog import Backlog, Kind, Line, Parcel, Waiting, each_of, expected, kind_of
 from executors.celery.briefs import Briefs
 from executors.celery.flights import TOLD, Flight, Flights, owner_of
+from executors.celery.hearing import Hearing
 from executors.celery.memory import FULL, Memory
 from executors.celery.serving import Serving
 from executors.celery.settings import CelerySettings
-from executors.celery.tail import MOST, Tail
 from opgrid.broker.connection import check, reaching
 from opgrid.broker.deployment import agree_on_key
 from opgrid.broker.keys import Keys
@@ -26,8 +26,6 @@ from opgrid.broker.messages import (
     Attempted,
     CeleryMessages,
     label,
-    open_events,
-    open_returned,
     seal_events,
     seal_returned,
     sign_tasks,
@@ -47,23 +45,19 @@ from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.fusing import out_with
 from opgrid.contracts.tasks import Ended, RunBrief, StepTask
 from opgrid.contracts.told import Report
-from opgrid.contracts.wire import hash_of
 from opgrid.crash_points import reach
-from opgrid.errors import BrokerUnfit, BrokerUnreachable, PayloadRejected
+from opgrid.errors import BrokerUnfit, BrokerUnreachable
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import expire_run, index_of
 from opgrid.io.keys import KeyRing
 from opgrid.trouble import Trouble
 
-_START: Final = "0-0"
 _BATCH: Final = 200  #: attempts that one script call is told of
 _ALONG: Final = 1 << 20  #: bytes that are stored by the script that publishes what names them
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
 _LONGEST: Final = 2.0  #: seconds of waiting after which it is seen to what else there is to do
 _OFTEN: Final = 3  #: times that a message is lost until that is no accident
-_TRIM_EVERY: Final = 1.0  #: seconds
-_RETURNED: Final = b"r"
 #: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
 _STREAM_TTL: Final = 7 * 86400
 
@@ -93,10 +87,6 @@ class CeleryExecutor(Executor):
         self._serving = Serving(self._protocol, self.stream, settings.lease_ttl)
         self._memory = Memory(self._protocol)
         self._briefs = Briefs(setup, self.stream, self._protocol, ring)
-        self._position = _START
-        self._acknowledged = self._trimmed = _START
-        self._next_trim = 0.0
-        self._generation = b""
         self._all_is_told = False  #: to that generation: all that a worker may have is known to it
         self._inherited: set[RunId] = set()  #: runs that another process drove: it may have sent what waits here
         self._is_submitting = False  #: or was to, and could not
@@ -109,7 +99,7 @@ class CeleryExecutor(Executor):
         self._away, self._unfit = Trouble(_log), Trouble(_log)  #: of a broker that is away, or is to get no steps
         self._told_to_wait: set[RunId] = set()  #: for a broker that may get steps again
         self._closed = False
-        self._tail = Tail(self._protocol.client, keys.events(self.stream))
+        self._hearing = Hearing(self._protocol, self.stream, ring)
         self._woken = False
 
     @classmethod
@@ -121,7 +111,7 @@ class CeleryExecutor(Executor):
         check(client, executor.url)
         with reaching(executor.url):
             agree_on_key(client, executor.keys, executor.ring)
-            executor._generation = executor._protocol.generation()
+            executor._hearing.generation = executor._protocol.generation()
             pipe: Any = client.pipeline(transaction=False)
             pipe.persist(executor.keys.events(executor.stream))
             pipe.persist(executor.keys.told(executor.stream))
@@ -314,14 +304,14 @@ class CeleryExecutor(Executor):
                 self._go_blind(error, until)
             if events or self._woken or time.monotonic() >= until:
                 self._woken = False
-                return Polled(events, f"{self._place}/{self._position}")
+                return Polled(events, self._hearing.position)
 
     def _tell_that_all_is_told(self) -> None:
         """What another process had sent before this one took over, and Redis has lost, is known to it again once it
         was submitted.
         """
         if not self._all_is_told and not self._is_submitting:
-            self._protocol.all_is_told(self.stream, self._generation)
+            self._protocol.all_is_told(self.stream, self._hearing.generation)
             self._all_is_told = True
 
     def _tell_what_waits(self, brief: RunBrief) -> None:
@@ -373,17 +363,10 @@ class CeleryExecutor(Executor):
         return max(wait, 0.0)
 
     def _read(self, block: float) -> list[Report]:
-        if self._over:
-            self._tail.hang_up()  # all that has come is to be read
-        with reaching(self.url):
-            entries, rung = self._tail.read(self._position, block)
+        events, returned, rung, is_all = self._hearing.read(block, to_the_end=bool(self._over))
         self._woken |= rung
-        reach("read")
+        self._returned += returned
         now = time.monotonic()
-        events: list[Report] = []
-        for position, fields in entries:
-            self._position = position
-            events += self._open(fields)
         for event in events:
             if type(event) not in TOLD:  # as most
                 continue
@@ -392,7 +375,7 @@ class CeleryExecutor(Executor):
             flight = self._flights.handle(event, now)
             if flight is not None and isinstance(event, StepLost) and not event.gone:  # its process may have ended
                 self._returned += self._flights.left_behind(flight, self._returned)
-        if self._over and not self._tail.is_asked and len(entries) < MOST:
+        if self._over and is_all:
             events += self._ends_of_nothing(events)
         return events
 
@@ -411,39 +394,19 @@ class CeleryExecutor(Executor):
         ]
 
     def wake(self) -> None:
-        self._tail.ring()
-
-    def _open(self, fields: dict[bytes, bytes]) -> list[Report]:
-        try:
-            if _RETURNED in fields:
-                self._returned += open_returned(fields[_RETURNED], self.ring)
-                return []
-            return open_events(fields.get(b"d", b""), self.ring)
-        except (PayloadRejected, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.error("An entry of stream %s was thrown away: %s", self.stream, error)
-            return []
+        self._hearing.wake()
 
     def acknowledge(self, position: Position) -> None:
-        place, _, entry = position.rpartition("/")
-        self._acknowledged = entry if entry and place == self._place else _START
+        self._hearing.acknowledge(position)
 
     def resume_at(self, position: Position) -> None:
-        """Entries of a Redis that has lost its data since may have any number: then all that is there is new."""
-        place, _, entry = position.rpartition("/")
-        self._position = entry if entry and place in ("", self._place) else _START
-
-    @property
-    def _place(self) -> str:
-        """A word for the generation that positions are of."""
-        return hash_of(self._generation)[:8]
+        self._hearing.resume_at(position)
 
     # ---- watching over what is on its way --------------------------------------------------------------------------
 
     def _keep_up(self) -> None:
         now = time.monotonic()
-        if now >= self._next_trim and self._acknowledged != self._trimmed:
-            self._next_trim = now + _TRIM_EVERY
-            self._trim()
+        self._hearing.trim(now)
         if now >= self._next_look:  # with nothing out, too: a worker may wait to hear what became of what it had
             self._next_look = now + self.settings.lease_ttl / 8
             self._serving.tell_backlog(self._backlog.by_queue())
@@ -451,13 +414,6 @@ class CeleryExecutor(Executor):
         if now >= self._next_search:
             self._next_search = now + self.settings.lease_ttl * 5 / 8
             self._search(now)
-
-    def _trim(self) -> None:
-        reach("trim before")
-        with reaching(self.url):
-            self._protocol.client.xtrim(self.keys.events(self.stream), minid=self._acknowledged, approximate=False)
-        reach("trim after")
-        self._trimmed = self._acknowledged
 
     def _look(self, now: float) -> None:
         """Which leases have not been beaten for?"""
@@ -467,7 +423,7 @@ class CeleryExecutor(Executor):
             pipe.info("server")
             pipe.hgetall(self.keys.leases(self.stream))
             generation, server, leases = pipe.execute()
-        if generation_of(generation, server) != self._generation:
+        if generation_of(generation, server) != self._hearing.generation:
             self._start_over(now)
             return
         self._see_again()  # nobody could beat while Redis was away: that is not to be held against them
@@ -600,7 +556,7 @@ class CeleryExecutor(Executor):
         self._away.is_there(f"{error} Waiting for it.")
         if now - self._blind_since > self.settings.outage_grace:
             raise error
-        self._woken |= self._tail.pause(min(until - now, 0.2))
+        self._woken |= self._hearing.pause(min(until - now, 0.2))
 
     def _see_again(self) -> None:
         if self._blind_since is None:
@@ -631,10 +587,10 @@ class CeleryExecutor(Executor):
             self._back_to_backlog([each for each in flights if not each.claimed and not self._flights.is_stopped(each)])
         for run_id in self._flights.stopping().difference(each.given.run_id for each in self._briefs.all()):
             self.cancel(run_id, self._flights.stops(run_id))  # nothing of it was known to be out when it was taken over
-        self._position = _START
+        self._hearing.start_over()
         if self._all_is_told:
             self._protocol.all_is_told(self.stream, generation)
-        self._generation = generation
+        self._hearing.generation = generation
         self._flights.blind(now, self._respite)
 
     @property
@@ -648,7 +604,7 @@ class CeleryExecutor(Executor):
         """All attempts that Redis knows of: running, queued, or ended with an event that is still to be read."""
         self._inherited.add(run.run_id)
         if not self._all_is_told:
-            self._all_is_told = self._protocol.told_all(self.stream) == self._generation
+            self._all_is_told = self._protocol.told_all(self.stream) == self._hearing.generation
         with reaching(self.url):
             fences: Any = self._protocol.client.hgetall(self.keys.run(run.run_id))
         now = time.monotonic()
@@ -725,9 +681,8 @@ class CeleryExecutor(Executor):
         if self._closed:
             return
         self._closed = True
-        self._tail.close()
         try:
-            self._trim()
+            self._hearing.close()
             with reaching(self.url):
                 self._protocol.client.expire(self.keys.events(self.stream), _STREAM_TTL)
                 self._protocol.client.expire(self.keys.told(self.stream), _STREAM_TTL)

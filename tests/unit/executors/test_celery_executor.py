@@ -262,7 +262,7 @@ def test_what_redis_has_not_yet_answered_is_not_taken_for_nothing(
     executor.submit(BRIEF, [task("a")])
     assert executor._over
     with monkeypatch.context() as patch:
-        patch.setattr(executor._tail, "_wait", lambda seconds: (False, True))
+        patch.setattr(executor._hearing._tail, "_wait", lambda seconds: (False, True))
         assert executor._read(10.0) == []
     assert executor.poll(20.0).events == [done]
 
