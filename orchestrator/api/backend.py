@@ -84,6 +84,7 @@ class Asking:
 
     backend: Backend
     viewer: Viewer
+    events: int = 0  #: that were read for it
 
     @property
     def store(self) -> ServiceStore:

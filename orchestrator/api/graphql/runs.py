@@ -37,6 +37,8 @@ from orchestrator.storage.records import ROOT_TAG, EventsFilter, RunRecord, Runs
 
 #: Rows of one page, at most.
 PAGE = 1000
+#: Events that one question reads, about: in a page, in the runs of a page, or by other names.
+MOST_EVENTS = 50 * PAGE
 _MOST_TAGS = 100  #: that a filter names: each is a condition of its own
 _LONGEST_TEXT = 10_000  #: characters that are looked for; SQLite takes 50,000 bytes
 
@@ -270,6 +272,19 @@ class EventsFilterInput:
         return EventsFilter(types, self.step_key, self.text or "", level)
 
 
+def _events_of(
+    asking: Asking, run: RunRecord, after: str | None, limit: int | None, wanted: EventsFilterInput | None = None
+) -> EventConnection:
+    """A page for a question, which may have many of them. Raises GraphQLError."""
+    if asking.events >= MOST_EVENTS:
+        raise GraphQLError(
+            f"One question reads {MOST_EVENTS:,} events at most. Ask for fewer runs, or pages, at a time."
+        )
+    found = events_page(asking.backend, run, after, limit, wanted)
+    asking.events += len(found.events)
+    return found
+
+
 def events_page(
     backend: Backend, run: RunRecord, after: str | None, limit: int | None, wanted: EventsFilterInput | None = None
 ) -> EventConnection:
@@ -406,8 +421,10 @@ class PipelineRun:
         )
 
     @strawberry.field
-    def event_connection(self, after_cursor: str | None = None, limit: int | None = None) -> EventConnection:
-        return events_page(self.batch.backend, self.record, after_cursor, limit)
+    def event_connection(
+        self, info: Info, after_cursor: str | None = None, limit: int | None = None
+    ) -> EventConnection:
+        return _events_of(info.context, self.record, after_cursor, limit)
 
     @property
     def plan_(self) -> Plan:
@@ -728,9 +745,7 @@ class RunQueries:
         limit: int | None = None,
         wanted: Annotated[EventsFilterInput | None, strawberry.argument(name="filter")] = None,
     ) -> EventConnectionOrError:
-        return with_run(
-            info, run_id, lambda record: events_page(info.context.backend, record, after_cursor, limit, wanted)
-        )
+        return with_run(info, run_id, lambda record: _events_of(info.context, record, after_cursor, limit, wanted))
 
     @strawberry.field
     def run_tag_keys_or_error(self, info: Info) -> RunTagKeysOrError:

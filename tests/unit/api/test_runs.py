@@ -291,6 +291,22 @@ def test_events_are_read_by_page_kind_step_and_text(any_api: Api) -> None:
     assert any_api(LOGS, id="nope")["logsForRun"]["__typename"] == "RunNotFoundError"
 
 
+def test_one_question_reads_so_many_events_and_no_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = api.launch()
+    drive(api, run_id)
+    monkeypatch.setattr("orchestrator.api.graphql.runs.MOST_EVENTS", 6)  # as many as the run has
+    asked = "query ($id: ID!) {" + " ".join(
+        f"_{number}: runOrError(runId: $id) {{ ... on Run {{ eventConnection(limit: 3) {{ cursor }} }} }}"
+        for number in range(3)
+    )
+    answer = api.raw(asked + "}", id=run_id)
+    assert answer.data is None
+    (error,) = answer.errors
+    assert error.path[0] == "_2"
+    assert error.message == "One question reads 6 events at most. Ask for fewer runs, or pages, at a time."
+    assert len(api(LOGS, id=run_id)["logsForRun"]["events"]) == 6  # of the next question
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_page_without_room_has_no_next_one(any_api: Api, limit: int) -> None:
     run_id = any_api.launch()
