@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         ExpectationResult,
     )
     from opgrid.contracts.metadata import (
+        AssetMetadataValue,
         BoolMetadataValue,
         FloatMetadataValue,
         IntMetadataValue,
@@ -431,6 +432,7 @@ __all__ = [  # noqa: RUF022 (grouped)
     "ExpectationResult",
     "TypeCheck",
     "MetadataValue",
+    "AssetMetadataValue",
     "BoolMetadataValue",
     "FloatMetadataValue",
     "IntMetadataValue",
@@ -729,6 +731,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "opgrid.contracts.metadata": (
         "MetadataValue",
+        "AssetMetadataValue",
         "BoolMetadataValue",
         "FloatMetadataValue",
         "IntMetadataValue",

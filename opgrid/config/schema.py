@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from opgrid.config.env import is_reference, value_of, with_references
 from opgrid.config.report import Report
-from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, listed, nearest
+from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, InvariantViolationError, listed, nearest
 
 
 class _Absent:
@@ -186,7 +186,7 @@ class Field:
         is_secret: bool = False,
     ) -> None:
         self.type = as_type(config)
-        self.default_value = default_value
+        self._default_value = default_value
         self.description = description
         self.is_secret = is_secret
         if is_required and default_value is not ABSENT:
@@ -206,9 +206,21 @@ class Field:
             return self._required
         return self.default() is ABSENT
 
+    @property
+    def default_provided(self) -> bool:
+        """Whether there is a value where config says nothing, be it put together of those of its fields."""
+        return self.default() is not ABSENT
+
+    @property
+    def default_value(self) -> Any:
+        """As config would give it. InvariantViolationError where none is provided."""
+        if not self.default_provided:
+            raise InvariantViolationError("This Field has no default value: ask default_provided first.")
+        return self.check(ABSENT, "default_value", Report())
+
     def default(self) -> Any:
-        if self.default_value is not ABSENT:
-            return self.default_value
+        if self._default_value is not ABSENT:
+            return self._default_value
         return ABSENT if self._required is False else self.type.default()
 
     def check(self, value: Any, path: str, report: Report) -> Any:

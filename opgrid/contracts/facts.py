@@ -37,6 +37,10 @@ class AssetKey:
         """Of ``warehouse/orders``."""
         return cls(text.split("/"))
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.path)
+
     def to_user_string(self) -> str:
         return "/".join(self.path)
 

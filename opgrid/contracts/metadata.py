@@ -9,10 +9,13 @@ import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from json import dumps as json_text
-from typing import Any, ClassVar, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeAlias
 
 from opgrid.contracts.tables import TableRecord, TableSchema
 from opgrid.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from opgrid.contracts.facts import AssetKey
 
 #: What users may write where metadata is expected.
 RawMetadata: TypeAlias = Mapping[str, Any]
@@ -80,6 +83,9 @@ class _Constructors(ABCMeta):
 
     def pool(cls, pool: str) -> PoolMetadataValue:
         return PoolMetadataValue(pool)
+
+    def asset(cls, asset_key: AssetKey) -> AssetMetadataValue:
+        return AssetMetadataValue(asset_key)
 
     def python_artifact(cls, python_artifact: Any) -> PythonArtifactMetadataValue:
         """A class or function, by its name."""
@@ -246,6 +252,28 @@ class PoolMetadataValue(_Text):
     @property
     def pool(self) -> str:
         return self.value
+
+
+class AssetMetadataValue(MetadataValue):
+    """Something that steps produce or look at, by its key."""
+
+    __slots__ = ()
+    KIND = "asset"
+
+    def __init__(self, asset_key: AssetKey) -> None:
+        from opgrid.contracts.facts import AssetKey
+
+        object.__setattr__(self, "_data", list(_a(AssetKey, asset_key, "asset").path))
+
+    @property
+    def asset_key(self) -> AssetKey:
+        from opgrid.contracts.facts import AssetKey
+
+        return AssetKey(self._data)
+
+    @property
+    def value(self) -> AssetKey:
+        return self.asset_key
 
 
 class IntMetadataValue(MetadataValue):
@@ -457,6 +485,7 @@ _KINDS: Mapping[str, type[MetadataValue]] = {
         JobMetadataValue,
         RunMetadataValue,
         PoolMetadataValue,
+        AssetMetadataValue,
         PythonArtifactMetadataValue,
     )
 }
@@ -504,9 +533,13 @@ def metadata_value(label: str, value: Any) -> MetadataValue:
         case _ if callable(value) and hasattr(value, "__qualname__"):
             return MetadataValue.python_artifact(value)
         case _:
+            from opgrid.contracts.facts import AssetKey
+
+            if isinstance(value, AssetKey):
+                return MetadataValue.asset(value)
             raise InvalidDefinitionError(
                 f"The metadata {label!r} has the value {value!r}, a {type(value).__name__}. Use a string, a number, "
-                "a bool, None, a dict or list that JSON can hold, a path, or one of MetadataValue's."
+                "a bool, None, a dict or list that JSON can hold, a path, an AssetKey, or one of MetadataValue's."
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from opgrid.contracts.facts import AssetKey, AssetMaterialization, AssetObservation, ExpectationResult
@@ -19,11 +19,22 @@ class OutputHandle:
 
 
 @dataclass(frozen=True, slots=True)
+class TypeCheckData:
+    """What the type of an input or output said of the value; ``label`` is the name of that input or output."""
+
+    success: bool
+    label: str
+    description: str | None
+    metadata: Mapping[str, MetadataValue]
+
+
+@dataclass(frozen=True, slots=True)
 class OutputData:
-    """Of STEP_OUTPUT and HANDLED_OUTPUT."""
+    """Of STEP_OUTPUT and HANDLED_OUTPUT, which has no ``type_check_data``."""
 
     step_output_handle: OutputHandle
     metadata: Mapping[str, MetadataValue]
+    type_check_data: TypeCheckData | None = None
 
     @property
     def output_name(self) -> str:
@@ -42,6 +53,7 @@ class InputData:
     metadata: Mapping[str, MetadataValue]
     upstream_step_key: str | None = None
     upstream_output_name: str | None = None
+    type_check_data: TypeCheckData | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,7 @@ class UserFailureData:
 
 @dataclass(frozen=True, slots=True)
 class FailureData:
-    """Of STEP_FAILURE and PIPELINE_FAILURE; ``error`` is what the user's code raised."""
+    """Of STEP_FAILURE, and of PIPELINE_FAILURE, where ``error`` is that of the first step that failed."""
 
     error: Any
     user_failure_data: UserFailureData | None = None
@@ -295,6 +307,20 @@ def _output(event: Any) -> OutputData:
     return OutputData(handle, metadata_from_json(event.metadata))
 
 
+def _yielded(event: Any) -> OutputData:
+    return replace(_output(event), type_check_data=_type_check(event.type_check, event.output))
+
+
+def _taken(event: Any) -> InputData:
+    return InputData(event.input, {}, type_check_data=_type_check(event.type_check, event.input))
+
+
+def _type_check(report: Mapping[str, Any], name: str) -> TypeCheckData:
+    """A value that any type is good for has no report."""
+    metadata = metadata_from_json(report.get("metadata", {}))
+    return TypeCheckData(report.get("success", True), name, report.get("description"), metadata)
+
+
 def _loaded(event: Any) -> InputData:
     return InputData(event.input, metadata_from_json(event.metadata), event.upstream_step, event.upstream_output)
 
@@ -315,9 +341,9 @@ def _expectation(event: Any) -> ExpectationResult:
 
 
 _DATA: Mapping[str, Any] = {
-    "STEP_OUTPUT": _output,
+    "STEP_OUTPUT": _yielded,
     "HANDLED_OUTPUT": _output,
-    "STEP_INPUT": lambda event: InputData(event.input, {}),
+    "STEP_INPUT": _taken,
     "LOADED_INPUT": _loaded,
     "STEP_SUCCESS": lambda event: SuccessData(event.seconds * 1000),
     "STEP_FAILURE": _failure,

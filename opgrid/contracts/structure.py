@@ -38,6 +38,22 @@ class Retry(msgspec.Struct, frozen=True, gc=False):
     backoff: Backoff | None = None
     jitter: Jitter | None = None
 
+    def before(self, number: int, share: float) -> float:
+        """Seconds before retry ``number``, from 1 on. ``share`` is in [0, 1): what jitter takes for chance."""
+        if self.delay is None:
+            return 0.0
+        if self.backoff is Backoff.EXPONENTIAL:
+            base = (2.0 ** min(number, 64) - 1) * self.delay
+        elif self.backoff is Backoff.LINEAR:
+            base = number * self.delay
+        else:
+            base = self.delay
+        if self.jitter is Jitter.FULL:
+            return share * base
+        if self.jitter is Jitter.PLUS_MINUS:
+            return max(0.0, base + (2 * share - 1) * self.delay)
+        return base
+
 
 class InputInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from math import inf
 
@@ -52,6 +53,10 @@ class RetryPolicy:
             )
         if self.jitter is not None and not isinstance(self.jitter, Jitter):
             raise InvalidDefinitionError(f"RetryPolicy(jitter={self.jitter!r}): use Jitter.FULL or Jitter.PLUS_MINUS.")
+
+    def calculate_delay(self, attempt_num: int) -> float:
+        """Seconds before retry ``attempt_num``, which counts from 1; by chance, where there is jitter."""
+        return self.as_data().before(attempt_num, random.random())
 
     def as_data(self) -> Retry:
         return Retry(self.max_retries, self.delay, self.backoff, self.jitter)

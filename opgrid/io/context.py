@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from opgrid.contracts.metadata import MetadataValue, check_metadata
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import InvariantViolationError
 from opgrid.ids import StepKey, split_step_key
@@ -214,6 +215,10 @@ class OutputContext(IOContext):
 
     def add_output_metadata(self, metadata: Mapping[str, Any]) -> None:
         self._add(metadata)
+
+    def get_logged_metadata(self) -> dict[str, MetadataValue]:
+        """What the manager has added so far."""
+        return check_metadata(self._added, f"output {self.name!r}")
 
     def _place(self) -> list[str]:
         ref = self.output_ref

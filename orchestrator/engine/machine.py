@@ -97,6 +97,7 @@ class RunMachine:
         self._sure = frozenset(spec.key for spec in plan.steps if _never_skipped(spec))
         self._active = 0  #: steps that are out, wait for a retry, or are held
         self._failed: list[StepKey] = []
+        self._first_error: ErrorInfo | None = None  #: of the step that failed first
         self._awaits: dict[StepKey, set[StepKey]] = {}  #: steps whose inputs are made again, and by which
         self._hooks: dict[StepKey, set[str]] = {}  #: that have not reported, of steps that have ended
         self._elsewhere: dict[StepKey, ErrorInfo | None] = {}  #: whose hooks another process is to run; their errors
@@ -233,6 +234,7 @@ class RunMachine:
             return self._retry(step, failure, seconds, now)
         self._end(step, StepStatus.FAILURE)
         self._failed.append(step.key)
+        self._first_error = self._first_error or failure.error
         if step.again:
             return self._not_renewed(step, failure, now)
         if seconds is None:  # else its process expects a retry, and keeps the hooks for the last attempt
@@ -465,7 +467,8 @@ class RunMachine:
             self.status, event = RunStatus.CANCELED, RunCanceled(run_id=self.run_id, at=now)
         elif self._failed:
             reason = f"Steps failed: {listed(self._failed)}."
-            self.status, event = RunStatus.FAILURE, RunFailed(run_id=self.run_id, at=now, reason=reason)
+            self.status = RunStatus.FAILURE
+            event = RunFailed(run_id=self.run_id, at=now, reason=reason, error=self._first_error)
         else:
             self.status, event = RunStatus.SUCCESS, RunSucceeded(run_id=self.run_id, at=now)
         return [Note(event), Finish(self.status)]

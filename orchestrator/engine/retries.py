@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from opgrid.contracts.events import StepFailed
-from opgrid.contracts.structure import Backoff, Jitter, Retry
+from opgrid.contracts.structure import Retry
 from opgrid.ids import RunId, StepKey
 
 
@@ -20,24 +20,7 @@ def granted(policy: Retry | None, failure: StepFailed, retry_number: int, share:
         return (failure.retry.seconds_to_wait or 0.0) if retry_number < failure.retry.max_retries else None
     if policy is None or retry_number >= policy.max_retries:
         return None
-    return delay(policy, retry_number + 1, share)
-
-
-def delay(policy: Retry, number: int, share: float) -> float:
-    """Seconds before retry ``number``, which counts from 1."""
-    if policy.delay is None:
-        return 0.0
-    if policy.backoff is Backoff.EXPONENTIAL:
-        base = (2.0 ** min(number, 64) - 1) * policy.delay
-    elif policy.backoff is Backoff.LINEAR:
-        base = number * policy.delay
-    else:
-        base = policy.delay
-    if policy.jitter is Jitter.FULL:
-        return share * base
-    if policy.jitter is Jitter.PLUS_MINUS:
-        return max(0.0, base + (2 * share - 1) * policy.delay)
-    return base
+    return policy.before(retry_number + 1, share)
 
 
 def share_of(run: RunId, step: StepKey, attempt: int) -> float:

@@ -120,6 +120,7 @@ SURFACE = {
     "NotebookMetadataValue": "path",
     "NullMetadataValue": "",
     "PathMetadataValue": "path",
+    "AssetMetadataValue": "asset_key",
     "PoolMetadataValue": "pool",
     "PythonArtifactMetadataValue": "module name",
     "RunMetadataValue": "run_id",
@@ -402,7 +403,7 @@ def test_members_that_users_touch() -> None:
         opgrid.SensorEvaluationContext: "cursor last_run_key last_tick_completion_time last_sensor_start_time "
         "is_first_tick_since_sensor_start update_cursor instance resources",
         opgrid.MetadataValue: "text int float bool url path md json table table_schema timestamp notebook null job "
-        "run pool python_artifact",
+        "run pool python_artifact asset",
     }
     for kind, names in members.items():
         have = {*dir(kind), *vars(kind).get("__slots__", ())}

@@ -171,6 +171,11 @@ _CLASSES: list[tuple[type[MetadataValue], MetadataValue, dict[str, Any]]] = [
     (opgrid.RunMetadataValue, MetadataValue.run("r"), {"run_id": "r", "value": "r"}),
     (opgrid.PoolMetadataValue, MetadataValue.pool("db"), {"pool": "db", "value": "db"}),
     (
+        opgrid.AssetMetadataValue,
+        MetadataValue.asset(AssetKey(["lake", "orders"])),
+        {"asset_key": AssetKey(["lake", "orders"]), "value": AssetKey(["lake", "orders"])},
+    ),
+    (
         opgrid.JobMetadataValue,
         MetadataValue.job("nightly", "there"),
         {"job_name": "nightly", "location_name": "there", "repository_name": None},
@@ -253,6 +258,14 @@ def test_a_time_is_told_as_one() -> None:
     assert MetadataValue.timestamp(at).value == at.timestamp()
 
 
+def test_an_asset_is_told_by_its_key() -> None:
+    key = AssetKey(["lake", "orders"])
+    made = AssetMaterialization("x", metadata={"from": key, "to": MetadataValue.asset(key)})
+    assert made.metadata["from"] == made.metadata["to"] == MetadataValue.asset(key)
+    with pytest.raises(InvalidDefinitionError, match=r"MetadataValue\.asset cannot hold 'orders'"):
+        MetadataValue.asset("orders")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("wrong", [object(), {"set": {1}}])
 def test_what_no_metadata_can_be(wrong: Any) -> None:
     with pytest.raises(InvalidDefinitionError, match="metadata|Metadata"):
@@ -262,6 +275,7 @@ def test_what_no_metadata_can_be(wrong: Any) -> None:
 def test_asset_keys() -> None:
     assert AssetKey("a") == AssetKey(["a"])
     assert AssetKey(["a", "b"]).to_user_string() == "a/b"
+    assert AssetKey(["a", "b"]).parts == ("a", "b")
     assert len({AssetKey("a"), AssetKey(["a"]), AssetKey("b")}) == 2
     with pytest.raises(InvalidDefinitionError):
         AssetKey([])

@@ -16,6 +16,7 @@ from opgrid import (
     AssetKey,
     AssetMaterialization,
     AssetObservation,
+    Backoff,
     Bool,
     Config,
     ConfigurableResource,
@@ -39,16 +40,20 @@ from opgrid import (
     InvalidConfigError,
     InvalidDefinitionError,
     InvalidSubsetError,
+    InvariantViolationError,
     IOManager,
+    Jitter,
     JobDefinition,
     MetadataValue,
     MultiPartitionsDefinition,
+    Noneable,
     Nothing,
     OpExecutionContext,
     Out,
     Output,
     OutputContext,
     ResourceDefinition,
+    RetryPolicy,
     RetryRequested,
     RunConfig,
     ScheduleDefinition,
@@ -58,7 +63,10 @@ from opgrid import (
     TableColumnConstraints,
     TableConstraints,
     TableSchema,
+    Type,
+    TypeCheck,
     UPathIOManager,
+    build_output_context,
     file_relative_path,
     graph,
     in_process_executor,
@@ -452,6 +460,78 @@ def of_type(result: ExecuteInProcessResult, kind: EventType) -> Event:
     return result.filter_events(lambda event: event.event_type is kind)[0]
 
 
+_Rows = Type(lambda _, rows: TypeCheck(bool(rows), "some rows", {"rows": len(rows)}), "Rows")
+
+
+@op(out={"rows": Out(_Rows), "note": Out()})
+def reads() -> Iterator[Any]:
+    yield Output([1, 2], "rows")
+    yield Output("n", "note")
+
+
+@op
+def counts(rows: int) -> None: ...
+
+
+@job
+def checked() -> None:
+    rows, _ = reads()
+    counts(rows)
+
+
+def test_an_event_tells_what_the_type_said_of_a_value() -> None:
+    result = checked.execute_in_process(raise_on_error=False)
+    outputs = [event.step_output_data for event in result.events_of_type(EventType.STEP_OUTPUT)]
+    checks = [each.type_check_data for each in outputs if each is not None]
+    assert [each and (each.success, each.label, each.description) for each in checks] == [
+        (True, "rows", "some rows"),
+        (True, "note", None),
+    ]
+    assert checks[0] is not None and checks[0].metadata == {"rows": MetadataValue.int(2)}
+    taken = of_type(result, EventType.STEP_INPUT).step_input_data
+    assert taken is not None and taken.type_check_data is not None
+    assert (taken.type_check_data.success, taken.type_check_data.label) == (False, "rows")
+    handled = of_type(result, EventType.HANDLED_OUTPUT).event_specific_data
+    assert handled.type_check_data is None
+
+
+def test_an_io_manager_is_told_what_it_has_added_so_far() -> None:
+    context = build_output_context(name="rows")
+    assert context.get_logged_metadata() == {}
+    context.add_output_metadata({"rows": 2})
+    context.add_output_metadata({"path": Path("/data")})
+    assert context.get_logged_metadata() == {"rows": MetadataValue.int(2), "path": MetadataValue.path("/data")}
+
+
+@pytest.mark.parametrize(
+    ("field", "default"),
+    [
+        (Field(Int, default_value=3), 3),
+        (Field({"n": Field(Int, default_value=1)}), {"n": 1}),
+        (Field({"n": Field(Int, is_required=False)}), {}),
+        (Field(Noneable(Int)), None),
+    ],
+)
+def test_a_field_tells_its_default(field: Field, default: Any) -> None:
+    assert field.default_provided
+    assert field.default_value == default
+
+
+@pytest.mark.parametrize("field", [Field(Int), Field(Int, is_required=False), Field({"n": Int}), Field([Int])])
+def test_a_field_without_a_default_says_so(field: Field) -> None:
+    assert not field.default_provided
+    with pytest.raises(InvariantViolationError, match="default_provided"):
+        field.default_value
+
+
+def test_a_policy_tells_how_long_it_waits() -> None:
+    policy = RetryPolicy(max_retries=3, delay=2, backoff=Backoff.EXPONENTIAL)
+    assert [policy.calculate_delay(number) for number in (1, 2, 3)] == [2, 6, 14]
+    assert RetryPolicy().calculate_delay(1) == 0
+    by_chance = RetryPolicy(delay=2, jitter=Jitter.FULL)
+    assert all(0 <= by_chance.calculate_delay(1) < 2 for _ in range(20))
+
+
 def test_an_event_answers_in_the_words_of_dagsters() -> None:
     result = eventful.execute_in_process(raise_on_error=False)
     assert {event.event_type_value for event in result.all_events} >= {"PIPELINE_START", "STEP_START", "HANDLED_OUTPUT"}
@@ -470,13 +550,11 @@ def test_an_event_answers_in_the_words_of_dagsters() -> None:
     loaded = of_type(result, EventType.LOADED_INPUT).event_specific_data
     assert (loaded.input_name, loaded.upstream_step_key, loaded.upstream_output_name) == ("part", "tells", "parts")
     last = result.all_events[-1]
-    assert (last.is_run_failure, last.is_failure, last.step_key, last.event_specific_data.error) == (
-        True,
-        True,
-        None,
-        None,
-    )
+    assert (last.is_run_failure, last.is_failure, last.step_key) == (True, True, None)
     assert "breaks[k]" in last.message
+    failure = result.get_run_failure_event().job_failure_data
+    assert failure is not None
+    assert failure.error == result.get_step_failure_events()[0].error
     assert isinstance(last, Event)
     assert EventLogEntry is Event
 

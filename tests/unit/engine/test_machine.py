@@ -38,7 +38,7 @@ from opgrid.ids import RunId, StepKey
 from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
 from orchestrator.engine.machine import RunMachine
 from orchestrator.engine.recovery import replay
-from orchestrator.engine.retries import delay, share_of
+from orchestrator.engine.retries import share_of
 from orchestrator.planner.compile import compile
 from orchestrator.planner.snapshot import JobSnapshot
 from tests.unit.engine.fakes import RUN
@@ -694,7 +694,7 @@ class TestDelays:
         ],
     )
     def test_delays(self, policy: Retry, delays: list[float]) -> None:
-        assert [delay(policy, number, 0.25) for number in (1, 2, 3)] == delays
+        assert [policy.before(number, 0.25) for number in (1, 2, 3)] == delays
 
     def test_jitter_is_spread_evenly_and_the_same_at_every_replay(self) -> None:
         shares = [share_of(RUN, StepKey(f"s{n}"), 1) for n in range(1000)]
