@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -15,7 +15,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -36,6 +36,8 @@ from orchestrator.api.security import COOKIE, Guard
 from orchestrator.services.export import exported
 
 _LONGEST: Final = 4 * 2**20  #: bytes of a request
+_LONGEST_LOGIN: Final = 4096  #: of one that everybody may make
+_COMES_WITHIN: Final = 60.0  #: seconds that all of a request may take to come
 _PATIENCE: Final = 75.0  #: seconds that an answer may take; user code may be asked
 _AT_ONCE: Final = 32  #: questions that are answered at a time; most of those that take long wait for user code
 _ALL: Final = [OperationType.QUERY, OperationType.MUTATION]
@@ -80,14 +82,35 @@ def _problem(message: str, status: int = 400) -> Response:
     return JSONResponse({"errors": [{"message": message}]}, status)
 
 
-async def _body(request: Request) -> bytes | None:
-    """None for one that is too long, of which the rest is not read."""
+class _Unread(Exception):
+    """A request whose body is not read to its end."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+async def _body(request: Request, longest: int = _LONGEST) -> bytes:
+    """Raises _Unread, and ClientDisconnect."""
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > _LONGEST:
-            return None
+    try:
+        async with asyncio.timeout(_COMES_WITHIN):
+            async for part in request.stream():
+                body += part
+                if len(body) > longest:
+                    raise _Unread(_problem("The request is too long.", 413))
+    except TimeoutError:
+        raise _Unread(_problem("The request took too long to come.", 408)) from None
     return bytes(body)
+
+
+async def _answered(scope: Any, receive: Any, send: Any, answer: Callable[[Request], Awaitable[Response]]) -> None:
+    try:
+        response = await answer(Request(scope, receive))
+    except _Unread as unread:
+        response = unread.response
+    except ClientDisconnect:
+        return  # nobody is there to be answered
+    await response(scope, receive, send)
 
 
 class _Endpoint:
@@ -96,14 +119,17 @@ class _Endpoint:
         self._no_database = no_database  #: of all of them; they are called by the event loop alone
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await _answered(scope, receive, send, self._answer)
+
+    async def _answer(self, request: Request) -> Response:
         try:
-            response = await self.answer(Request(scope, receive))
+            response = await self.answer(request)
             if response.status_code == 200:
                 self._no_database.is_not_seen("The database is there")
+            return response
         except DatabaseUnreachable as error:
             self._no_database.is_there(str(error))
-            response = _problem(str(error), 503)
-        await response(scope, receive, send)
+            return _problem(str(error), 503)
 
     async def answer(self, request: Request) -> Response:
         raise NotImplementedError
@@ -122,8 +148,6 @@ class _Queries(_Endpoint):
         if not request.headers.get("content-type", "").startswith("application/json"):
             return _problem("Send application/json.", 415)
         body = await _body(request)
-        if body is None:
-            return _problem("The request is too long.", 413)
         try:
             asked = json.loads(body)
             query, variables = asked["query"], asked.get("variables")
@@ -220,13 +244,10 @@ class _Login:
         self._access = access
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        response = await self._answer(Request(scope, receive))
-        await response(scope, receive, send)
+        await _answered(scope, receive, send, self._answer)
 
     async def _answer(self, request: Request) -> Response:
-        body = await _body(request)
-        if body is None:
-            return _problem("The request is too long.", 413)
+        body = await _body(request, _LONGEST_LOGIN)
         try:
             token = json.loads(body)["token"]
         except (ValueError, KeyError, TypeError, RecursionError):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+_LONGEST_WORD = 1 << 20  # bytes that who watches may say at a time
 
 
 @click.command()
@@ -74,9 +75,12 @@ def hosts_of(host: str) -> list[str]:
 
 def listening(host: str, port: int) -> socket.socket:
     """Raises UsageError for an address that is taken, or none of this machine's."""
+    from orchestrator.api.connections import close_unread
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    close_unread(made)
     try:
         made.bind((host, port))
     except OSError as error:
@@ -96,18 +100,23 @@ def address_of(bound: socket.socket, prefix: str = "") -> str:
 def server_of(app: ASGIApp) -> uvicorn.Server:
     import uvicorn
 
+    from orchestrator.api.connections import AT_ONCE, Connection, Server
+
     collect_rarely()
     logging.getLogger("strawberry.execution").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
+        http=Connection,
+        backlog=AT_ONCE,
         ws="websockets-sansio",
+        ws_max_size=_LONGEST_WORD,
         timeout_graceful_shutdown=2,
         server_header=False,
         lifespan="on",
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 class Serving:

@@ -51,6 +51,11 @@ class Service:
         self._started.append(process)
         return process
 
+    @property
+    def last(self) -> subprocess.Popen[bytes]:
+        """The command that was started last."""
+        return self._started[-1]
+
     def launch(self, job: str, executor: str | None = None, **more: object) -> RunId:
         prepared = prepare(Request(load_job(CODE, job), executor=executor, code=CODE, **more))  # type: ignore[arg-type]
         (run_id,) = self.store.launch([queued(prepared)])
