@@ -28,6 +28,7 @@ from orchestrator.storage.sql.statements import insert_for
 from orchestrator.storage.sql.tables import backfills, instigators, partitions, ticks
 
 _INSTIGATORS = select(instigators).order_by(instigators.c.location, instigators.c.name)
+_AT_ONCE = 500  #: partitions that one statement names
 _LAUNCHED = "What it asked for was launched before."
 #: Columns that are not named as their fields are.
 _COLUMNS = {"running": "status"}
@@ -101,7 +102,7 @@ class AutomationTables(ServiceTables):
             if keys:
                 self._statements.add_partition(connection, *({"name": name, "key": key} for key in keys))
         else:
-            connection.execute(delete(partitions).where(partitions.c.name == name, partitions.c.key.in_(keys)))
+            forget_partitions(connection, name, keys)
 
     def ticks(self, location: str, name: str, limit: int = 25) -> list[Tick]:
         """Newest first."""
@@ -191,6 +192,12 @@ class AutomationTables(ServiceTables):
         with self._writing() as connection:
             values = {"status": after.value, "ended": ended, "error": error}
             return connection.execute(update(backfills).where(*here).values(**values)).rowcount == 1
+
+
+def forget_partitions(connection: Connection, name: str, keys: Sequence[str]) -> None:
+    for start in range(0, len(keys), _AT_ONCE):
+        some = partitions.c.key.in_(keys[start : start + _AT_ONCE])
+        connection.execute(delete(partitions).where(partitions.c.name == name, some))
 
 
 def _tick_row(tick: Tick, launched: Sequence[RunId]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from orchestrator.storage.records import (
     StepRecord,
 )
 from orchestrator.storage.service_records import Pulse
-from orchestrator.storage.sql.automation import AutomationTables
+from orchestrator.storage.sql.automation import AutomationTables, forget_partitions
 from orchestrator.storage.sql.clock import is_over
 from orchestrator.storage.sql.holding import HoldingTables
 from orchestrator.storage.sql.log import EventLog, forget_events
@@ -238,7 +238,7 @@ class SqlStore(EventLog, AutomationTables, HoldingTables):
 
     def delete_dynamic_partitions(self, name: str, keys: Sequence[str]) -> None:
         with self._writing() as connection:
-            connection.execute(delete(partitions).where(partitions.c.name == name, partitions.c.key.in_(keys)))
+            forget_partitions(connection, name, keys)
 
     def add_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         with self._writing(rings=True) as connection:

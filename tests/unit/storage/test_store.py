@@ -659,6 +659,12 @@ def test_keys_of_dynamic_partitions_come_and_go(store: Store) -> None:
     assert store.dynamic_partitions("none") == []
 
 
+def test_more_partitions_are_deleted_than_a_statement_can_name(store: Store) -> None:
+    store.add_dynamic_partitions("customers", ["a"])
+    store.delete_dynamic_partitions("customers", [f"gone {number}" for number in range(70_000)] + ["a"])
+    assert store.dynamic_partitions("customers") == []
+
+
 # ---- after a restart -----------------------------------------------------------------------------------------------
 
 
