@@ -35,7 +35,8 @@ def open_coordinator(settings: Settings, store: ServiceStore) -> Coordinator:
     def make_executor(stream: str) -> Executor:
         from opgrid.plugins import executor_class
 
-        return executor_class("celery").create(ExecutorSetup({}, str(home), None, None, broker_url, stream))
+        setup = ExecutorSetup({}, str(home), None, None, broker_url, stream, database=store.identity())
+        return executor_class("celery").create(setup)
 
     children = Children(store, home, environ_of(settings))
     limits = settings.sections.concurrency.runs

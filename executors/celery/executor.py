@@ -20,7 +20,7 @@ from executors.celery.memory import FULL, Memory
 from executors.celery.serving import Serving
 from executors.celery.settings import CelerySettings
 from opgrid.broker.connection import check, reaching
-from opgrid.broker.deployment import agree_on_key
+from opgrid.broker.deployment import QUIET, STREAM_TTL, agree_on_database, agree_on_key, is_for
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import (
     Attempted,
@@ -56,10 +56,9 @@ _BATCH: Final = 200  #: attempts that one script call is told of
 _ALONG: Final = 1 << 20  #: bytes that are stored by the script that publishes what names them
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
+_LOOK: Final = QUIET / 3  #: seconds between looks at Redis, at most
 _LONGEST: Final = 2.0  #: seconds of waiting after which it is seen to what else there is to do
 _OFTEN: Final = 3  #: times that a message is lost until that is no accident
-#: What a released run leaves on its stream for those who resume is kept so long after the executor has closed.
-_STREAM_TTL: Final = 7 * 86400
 
 _log = logging.getLogger("opgrid.celery")
 
@@ -99,24 +98,31 @@ class CeleryExecutor(Executor):
         self._away, self._unfit = Trouble(_log), Trouble(_log)  #: of a broker that is away, or is to get no steps
         self._told_to_wait: set[RunId] = set()  #: for a broker that may get steps again
         self._closed = False
-        self._hearing = Hearing(self._protocol, self.stream, ring)
+        self._hearing = Hearing(self._protocol, self.stream, ring, setup.database)
         self._woken = False
 
     @classmethod
     def create(cls, setup: ExecutorSetup) -> Self:
-        """Raises SettingsError and BrokerUnreachable."""
+        """Raises SettingsError, where the stream is read for another database too, and BrokerUnreachable."""
         settings = CelerySettings.of(setup)
         executor = cls(setup, settings, Keys.load(), KeyRing.load(setup.home))
         client = executor._protocol.client
         check(client, executor.url)
         with reaching(executor.url):
-            agree_on_key(client, executor.keys, executor.ring)
+            executor._agree()
             executor._hearing.generation = executor._protocol.generation()
             pipe: Any = client.pipeline(transaction=False)
             pipe.persist(executor.keys.events(executor.stream))
             pipe.persist(executor.keys.told(executor.stream))
             pipe.execute()
         return executor
+
+    def _agree(self) -> None:
+        """With those who are there already."""
+        client = self._protocol.client
+        agree_on_key(client, self.keys, self.ring)
+        if self.setup.database:
+            agree_on_database(client, self.keys, self.setup.database)
 
     def expects(self, job: str, op: str) -> float | None:
         return expected(self._pace, (job, op))
@@ -408,7 +414,7 @@ class CeleryExecutor(Executor):
         now = time.monotonic()
         self._hearing.trim(now)
         if now >= self._next_look:  # with nothing out, too: a worker may wait to hear what became of what it had
-            self._next_look = now + self.settings.lease_ttl / 8
+            self._next_look = now + min(self.settings.lease_ttl / 8, _LOOK)
             self._serving.tell_backlog(self._backlog.by_queue())
             self._look(now)
         if now >= self._next_search:
@@ -422,7 +428,11 @@ class CeleryExecutor(Executor):
             pipe.get(self.keys.generation)
             pipe.info("server")
             pipe.hgetall(self.keys.leases(self.stream))
-            generation, server, leases = pipe.execute()
+            pipe.get(self.keys.database)
+            pipe.expire(self.keys.database, STREAM_TTL)
+            generation, server, leases, claim, _ = pipe.execute()
+            if self.setup.database and not is_for(claim, self.setup.database):
+                self._agree()
         if generation_of(generation, server) != self._hearing.generation:
             self._start_over(now)
             return
@@ -572,8 +582,7 @@ class CeleryExecutor(Executor):
         """
         _log.warning("The broker was restarted, or has lost its data: everything on its way is sent again.")
         with reaching(self.url):
-            client = self._protocol.client
-            agree_on_key(client, self.keys, self.ring)
+            self._agree()
         generation = self._protocol.generation()
         self._briefs.start_over()
         for run in [known.given for known in self._briefs.all()]:
@@ -684,8 +693,8 @@ class CeleryExecutor(Executor):
         try:
             self._hearing.close()
             with reaching(self.url):
-                self._protocol.client.expire(self.keys.events(self.stream), _STREAM_TTL)
-                self._protocol.client.expire(self.keys.told(self.stream), _STREAM_TTL)
+                self._protocol.client.expire(self.keys.events(self.stream), STREAM_TTL)
+                self._protocol.client.expire(self.keys.told(self.stream), STREAM_TTL)
         except BrokerUnreachable:
             pass
         self._protocol.close()

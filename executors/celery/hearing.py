@@ -36,11 +36,12 @@ class Heard(NamedTuple):
 class Hearing:
     """For one thread, but for ``wake``."""
 
-    def __init__(self, protocol: Protocol, stream: str, ring: KeyRing) -> None:
+    def __init__(self, protocol: Protocol, stream: str, ring: KeyRing, database: str) -> None:
+        """``database``: see ``ExecutorSetup``."""
         self.generation = b""  #: of the Redis that positions are of
         self._protocol, self._ring, self._stream = protocol, ring, stream
-        self._key = protocol.keys.events(stream)
-        self._tail = Tail(protocol.client, self._key)
+        self._database = database
+        self._tail = Tail(protocol.client, protocol.keys.events(stream))
         self._read = self._acknowledged = self._trimmed = _START
         self._next_trim = 0.0
 
@@ -96,8 +97,7 @@ class Hearing:
 
     def _trim(self) -> None:
         reach("trim before")
-        with reaching(self._protocol.url):
-            self._protocol.client.xtrim(self._key, minid=self._acknowledged, approximate=False)
+        self._protocol.trim(self._stream, self._acknowledged, self._database)
         reach("trim after")
         self._trimmed = self._acknowledged
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from typing import Any, Final
 
 import redis
 
 from opgrid.broker.keys import Keys
 from opgrid.errors import SettingsError
 from opgrid.io.keys import KeyRing
+
+#: Seconds without a sign of life after which the streams count as read for no database: what is on one that nobody
+#: reads any more is kept so long as well.
+STREAM_TTL: Final = 7 * 86400
+#: Seconds after which a database is taken to be read for no more, where somebody says so.
+QUIET: Final = 30
 
 
 class OtherKey(SettingsError):
@@ -26,6 +33,44 @@ class OtherKey(SettingsError):
         )
 
 
+class OtherDatabase(SettingsError):
+    """A service with another database reads what workers of the deployment report. ``seen``: seconds ago."""
+
+    def __init__(self, deployment: str, theirs: str, ours: str, host: str, seen: int) -> None:
+        super().__init__(deployment, theirs, ours, host, seen)
+        self.deployment, self.theirs, self.ours, self.host, self.seen = deployment, theirs, ours, host, seen
+
+    def describe(self) -> str:
+        return (
+            f"The deployment {self.deployment!r} has another database on this broker ({self.theirs}, used on "
+            f"{self.host} {_ago(self.seen)}) than this service ({self.ours}): each would take events of the other's "
+            "steps. Give this service and its workers another OPGRID_DEPLOYMENT or another Redis, or the "
+            "OPGRID_DATABASE_URL of the other one. Where this database has taken the place of that one, stop what "
+            "still uses that, and say so: opgrid instance take-over"
+        )
+
+
+class StillUsed(SettingsError):
+    """A database that is to be replaced has been used just now."""
+
+    def __init__(self, deployment: str, theirs: str, host: str, seen: int) -> None:
+        super().__init__(deployment, theirs, host, seen)
+        self.deployment, self.theirs, self.host, self.seen = deployment, theirs, host, seen
+
+    def describe(self) -> str:
+        return (
+            f"The other database of the deployment {self.deployment!r} ({self.theirs}) was used on {self.host} "
+            f"{_ago(self.seen)}. Stop all orchestrators that use it, wait for {QUIET} seconds, and try again; or give "
+            "this service and its workers another OPGRID_DEPLOYMENT."
+        )
+
+
+def _ago(seconds: int) -> str:
+    if seconds < 2 * 60:
+        return f"{seconds} s ago"
+    return f"{seconds // 60} min ago" if seconds < 2 * 3600 else f"{seconds // 3600} h ago"
+
+
 def agree_on_key(client: redis.Redis, keys: Keys, ring: KeyRing) -> None:
     """Who starts says which key signs; those who start after it must have that key. Raises OtherKey.
 
@@ -39,3 +84,49 @@ def agree_on_key(client: redis.Redis, keys: Keys, ring: KeyRing) -> None:
         raise OtherKey(keys.deployment, theirs.hex(), ring.active.hex())
     if theirs != ring.active:
         client.set(keys.secret, ring.active)
+
+
+def agree_on_database(client: redis.Redis, keys: Keys, database: str) -> None:
+    """Who starts says for which database the streams of shards are read, until a week after it was last there. Raises
+    OtherDatabase.
+    """
+    found = _used(client, keys, database)
+    if found is not None and found[0] != database:
+        raise OtherDatabase(keys.deployment, found[0], database, *found[1:])
+
+
+def take_over(client: redis.Redis, keys: Keys, database: str) -> str | None:
+    """From now on they are read for this database. Returns the id of the one whose place it takes, if it is another.
+    Raises StillUsed.
+    """
+    found = _used(client, keys, database)
+    if found is None or found[0] == database:
+        return None
+    theirs, _, seen = found
+    if seen < QUIET:
+        raise StillUsed(keys.deployment, *found)
+    client.set(keys.database, _claim(database), ex=STREAM_TTL)
+    return theirs
+
+
+def is_for(claim: bytes | None, database: str) -> bool:
+    """Whether that is what ``Keys.database`` holds for this database."""
+    return claim is not None and claim.startswith(f"{database} ".encode())
+
+
+def _used(client: redis.Redis, keys: Keys, database: str) -> tuple[str, str, int] | None:
+    """The database that the deployment has, on which host, and how many seconds ago. None: this one, from now on."""
+    if client.set(keys.database, _claim(database), nx=True, ex=STREAM_TTL):
+        return None
+    pipe: Any = client.pipeline()
+    pipe.get(keys.database)
+    pipe.ttl(keys.database)
+    claim, left = pipe.execute()
+    if claim is None:  # it went just now
+        return _used(client, keys, database)
+    theirs, _, host = claim.decode(errors="replace").partition(" ")
+    return theirs, host, max(0, STREAM_TTL - left)
+
+
+def _claim(database: str) -> str:
+    return f"{database} {socket.gethostname()}"

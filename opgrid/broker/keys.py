@@ -41,6 +41,11 @@ class Keys:
         return f"{self.deployment}:secret"
 
     @property
+    def database(self) -> str:
+        """The id of the database for which the streams of shards are read, and on which host."""
+        return f"{self.deployment}:database"
+
+    @property
     def generation(self) -> str:
         """A random number that is gone when Redis has lost its data."""
         return f"{self.deployment}:generation"

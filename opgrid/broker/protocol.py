@@ -23,6 +23,7 @@ from opgrid.broker.scripts import (
     RELEASE,
     REPORT,
     TAKE,
+    TRIM,
     Script,
     Value,
 )
@@ -369,6 +370,14 @@ class Protocol:
         """Append what needs no lease: notes, and what follows an accepted finish."""
         with reaching(self.url):
             self.client.xadd(self.keys.events(stream), {"d": events})
+
+    def trim(self, stream: str, before: str, database: str = "") -> None:
+        """Forget the entries before that one; of a stream of shards only while it is read for this database."""
+        with reaching(self.url):
+            if database:
+                TRIM(self.calls, [self.keys.events(stream), self.keys.database], [before, f"{database} "])
+            else:
+                self.client.xtrim(self.keys.events(stream), minid=before, approximate=False)
 
     def expire(self, at: Attempt, lease: bytes | str, events: bytes) -> Said:
         """End an attempt whose lease still reads ``lease`` (empty: there is none)."""

@@ -344,6 +344,12 @@ redis.call('LPUSH', ARGV[5], ARGV[6])
 return 'back'
 """)
 
+TRIM: Final = Script("""
+local claim = redis.call('GET', KEYS[2]) or ''
+if string.sub(claim, 1, #ARGV[2]) ~= ARGV[2] then return 0 end
+return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1])
+""")
+
 RELEASE: Final = Script("""
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'end', ARGV[4])

@@ -111,3 +111,5 @@ class ExecutorSetup(NamedTuple):
     stream: str  #: where remote workers report for this coordinator
     local: object | None = None  #: LocalRun: what a run holds in its caller's own process (``opgrid.steps.scope``)
     one_host: bool = False  #: so is every executor that its runs use
+    #: The id of the database that remembers how far ``stream`` was read, where others may have a stream of that name.
+    database: str = ""

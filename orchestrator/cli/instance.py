@@ -52,6 +52,7 @@ def info(as_json: bool) -> None:
             "version": version("opgrid"),
             "home": str(settings.home),
             "database": without_password(settings.database_url),
+            "database_id": store.identity(),
             "broker": settings.broker_url and BrokerAddress.parse(settings.broker_url).shown,
             "runs_that_go_on": len(store.open_runs()),
             "leases": {name: lease.owner for name, lease in sorted(store.held().items()) if lease.expires > now},
@@ -71,6 +72,28 @@ def migrate() -> None:
         from orchestrator.storage.address import without_password
 
         click.echo(f"{without_password(settings.database_url)} is up to date.")
+
+
+@instance.command("take-over")
+def take_over() -> None:
+    """Say that this database has taken the place of the one that the deployment had on its broker. That one must not be
+    in use any more; what workers still have of its runs is lost.
+    """
+    from opgrid.broker.connection import connect, reaching
+    from opgrid.broker.deployment import take_over
+    from opgrid.broker.keys import Keys
+    from opgrid.errors import SettingsError
+
+    with _opened() as (settings, store):
+        url, keys = settings.broker_url, Keys.load()
+        if url is None:
+            raise SettingsError("There is no broker that the database could be taken over on: set OPGRID_BROKER_URL.")
+        with connect(url) as client, reaching(url), audited(store, "takeOver", keys.deployment):
+            before = take_over(client, keys, store.identity())
+        if before is None:
+            click.echo(f"The deployment {keys.deployment!r} has this database already ({store.identity()}).")
+        else:
+            click.echo(f"The deployment {keys.deployment!r} has this database now ({store.identity()}), not {before}.")
 
 
 @instance.group("concurrency")

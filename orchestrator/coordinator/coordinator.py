@@ -172,6 +172,8 @@ class Coordinator:
         """Before another lease is taken, or one of these kept. Raises SettingsError."""
         for shard in self._shards.values():
             if shard.fault is not None:
+                if self._fleet is not None:
+                    self._fleet.give_up(f"The orchestrator has ended: {shard.fault}")
                 raise shard.fault
 
     def _turn(self) -> None:

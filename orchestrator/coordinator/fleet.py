@@ -41,7 +41,7 @@ class FleetReport(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float
     workers: tuple[Presence, ...] = ()
     queues: tuple[QueueState, ...] = ()
-    error: str | None = None  #: why the broker could not be asked
+    error: str | None = None  #: why the broker could not be asked, or is not to be
 
 
 def read(store: ServiceStore) -> FleetReport | None:
@@ -81,6 +81,11 @@ class Fleet:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def give_up(self, reason: str) -> None:
+        """Tell why nobody looks any more."""
+        self.stop()
+        self._put(FleetReport(time.time(), error=reason))
 
     def look(self, client: redis.Redis, now: float) -> FleetReport:
         workers, kept = alive(client, self._keys), backlogs(client, self._keys)
@@ -138,9 +143,13 @@ class Fleet:
             at, before = self._told
             if now - at < _KEPT and msgspec.structs.replace(before, at=found.at) == found:
                 return
+        if not self._stopped.is_set():
+            self._put(found)
+
+    def _put(self, found: FleetReport) -> None:
         try:
-            self._store.put_report(REPORT, msgspec.json.encode(found), now)
-            self._told = now, found
+            self._store.put_report(REPORT, msgspec.json.encode(found), found.at)
+            self._told = found.at, found
         except DatabaseUnreachable:  # the turns of the coordinator say so
             pass
         except Exception:

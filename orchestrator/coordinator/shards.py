@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from opgrid.broker.deployment import OtherDatabase
 from opgrid.contracts.executor import Executor
 from opgrid.contracts.status import RunStatus
 from opgrid.crash_points import reach
@@ -191,6 +192,8 @@ class Shard:
                 _log.error("%s: %s", self.name, error)
                 self._refused.update(dict.fromkeys(map(RunId, error.runs), str(error)))
                 self._stopped.wait(0.0 if error.runs else 1.0)
+            except OtherDatabase as error:  # somebody has said that it has taken the place of ours
+                self._give_up(error)
             except BrokerUnreachable as error:
                 self._no_broker.is_there(f"{self.name}: {error} Trying again.")
                 self._stopped.wait(1.0)
@@ -219,8 +222,7 @@ class Shard:
         except SettingsError as error:
             if self._has_driven:
                 raise  # they are in order: somebody has changed the broker's
-            self.fault = error
-            self._stopped.set()
+            self._give_up(error)
             return
         self._has_driven = True
         try:
@@ -236,6 +238,10 @@ class Shard:
             drive(runs, executors, log, inbox=self._inbox, stream=self.name, pools=pools)
         finally:
             executor.close()
+
+    def _give_up(self, fault: SettingsError) -> None:
+        self.fault = fault
+        self._stopped.set()
 
     def _taken_over(self, executors: dict[str, Executor]) -> list[LiveRun]:
         """Runs that somebody began to drive, or was to."""

@@ -220,8 +220,12 @@ def make_executors(
     broker_url: str | None,
     stream: str,
     local: LocalRun | None = None,
+    database: str = "",
 ) -> dict[str, Executor]:
-    """The run's own executor, and those that single ops ask for. Raises UnknownExecutor, BrokerUnreachable, ..."""
+    """The run's own executor, and those that single ops ask for. Raises UnknownExecutor, BrokerUnreachable, ...
+
+    ``database``: whose streams of shards are read, where ``stream`` is one.
+    """
     names = {choice.name} | {spec.executor for spec in plan.steps if spec.executor and spec.runs}
     made: dict[str, Executor] = {}
     try:
@@ -229,7 +233,7 @@ def make_executors(
         one_host = all(each.one_host for each in classes.values())
         for name, each in classes.items():
             config: dict[str, object] = dict(choice.config) if name == choice.name else {}
-            setup = ExecutorSetup(config, str(home or ""), code, job, broker_url, stream, local, one_host)
+            setup = ExecutorSetup(config, str(home or ""), code, job, broker_url, stream, local, one_host, database)
             made[name] = each.create(setup)
     except BaseException:
         close_all(made)

@@ -14,7 +14,7 @@ from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
 from orchestrator.coordinator.ownership import FencedHolding, driving, end_refused
 from orchestrator.coordinator.patience import PatientLog, PatientPools
-from orchestrator.coordinator.shards import within
+from orchestrator.coordinator.shards import all_shards, within
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch, drive
 from orchestrator.engine.recovery import resume
@@ -90,6 +90,7 @@ def resume_run(
                 job=job,
                 broker_url=broker_url,
                 stream=brief.stream,
+                database=store.identity() if brief.stream in all_shards() else "",
             )
             try:
                 run = resume(brief, plan, store.read(record.run_id), executors, time.time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +47,10 @@ class MemoryStore:
         self._materializations: list[tuple[int, AssetMaterialized]] = []
         self._partitions: dict[str, dict[str, None]] = {}
         self._lock = threading.RLock()
+        self._identity = uuid.uuid4().hex
+
+    def identity(self) -> str:
+        return self._identity
 
     @contextmanager
     def turn(self) -> Iterator[_MemoryTurn]:

@@ -56,6 +56,10 @@ class Store(RunLog, PoolStore, GateStore, Protocol):
         """Whether another process may drive its runs, or ask for their end."""
         ...
 
+    def identity(self) -> str:
+        """A word that no other store has. It stays: a backup that is put back has it, too, and so has a copy."""
+        ...
+
     def turn(self) -> AbstractContextManager[FencedTurn]: ...
 
     def take_slots(self, wanted: Mapping[Slot, int], by: Taker | None = None) -> set[Slot]:

@@ -13,6 +13,9 @@ from pathlib import Path
 import click
 import pytest
 
+from opgrid.broker.deployment import OtherDatabase, OtherKey, StillUsed
+from opgrid.errors import SettingsError
+
 _ROOT = Path(__file__).parents[2]
 _PAGES = sorted([*(_ROOT / "docs").rglob("*.md"), *_ROOT.glob("*.md")])
 _MESSAGES = _ROOT / "docs" / "reference" / "messages.md"
@@ -160,3 +163,16 @@ def test_a_mistake_is_told_in_these_words(code: str, message: str) -> None:
 
 def test_every_mistake_is_tried() -> None:
     assert len(_MISTAKES) == _MESSAGES.read_text().count("\n### ") > 25
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OtherDatabase("opgrid", "4f1c8a02b7de", "a95e03d1c4b7", "web-1", 2),
+        OtherKey("opgrid", "5bd0947e", "8a0c31d2"),
+        StillUsed("opgrid", "4f1c8a02b7de", "web-1", 2),
+    ],
+    ids=["database", "key", "still used"],
+)
+def test_what_does_not_belong_together_is_refused_in_these_words(error: SettingsError) -> None:
+    assert f"```text\n{type(error).__name__}: {error}\n```" in _MESSAGES.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from opgrid.broker.connection import connect
+from opgrid.broker.deployment import QUIET, STREAM_TTL
 from opgrid.broker.fleet import start_worker
 from opgrid.broker.keys import Keys
 from opgrid.contracts.events import (
@@ -32,6 +34,7 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
 from opgrid.loading import load_job
 from opgrid.reconstruction import ReconstructableJob
+from orchestrator.coordinator import fleet
 from orchestrator.coordinator.queue import QueueLimits
 from orchestrator.coordinator.shards import SHARDS
 from orchestrator.instance import Instance
@@ -333,6 +336,70 @@ def test_settings_that_cannot_be_used_end_it_with_the_reason(
         assert service.store.held() == {}
     finally:
         service.close()
+
+
+@pytest.fixture
+def neighbor(service: Service, redis_url: str, tmp_path: Path) -> Iterator[Service]:
+    """All is as with the service, but for the home and the database."""
+    home = tmp_path / "neighbor"
+    home.mkdir()
+    shutil.copy(service.home / "secret.key", home)
+    made = Service(home, f"sqlite:///{home / 'opgrid.db'}", redis_url)
+    yield made
+    made.close()
+
+
+def test_a_service_with_another_database_is_refused(
+    service: Service, neighbor: Service, worker: None, redis_url: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(tmp_path / "mark", gate=gate))
+    until((tmp_path / "mark").exists, say=service.logs)
+    queued = neighbor.launch("quick", "celery")
+    assert neighbor.start("orchestrator").wait(100) == 2
+    *_, last = neighbor.last_log.read_text().splitlines()
+    assert last.startswith("Error: The deployment 'opgrid' has another database on this broker")
+    assert service.store.identity() in last
+    assert neighbor.store.identity() in last
+    assert "OPGRID_DEPLOYMENT" in last
+    assert "opgrid instance take-over" in last
+    assert "Traceback" not in neighbor.last_log.read_text()
+    told = fleet.read(neighbor.store)
+    assert told is not None
+    assert told.error is not None
+    assert told.error in f"The orchestrator has ended: {last.removeprefix('Error: ')}"
+    assert neighbor.store.held() == {}
+    assert not neighbor.status(queued).is_final
+
+    gate.touch()
+    assert service.ended(run) is RunStatus.SUCCESS
+    assert (tmp_path / "mark").read_text().split() == ["first", "second"]
+    file = str(CODE.file)
+    assert neighbor.start("job", "execute", "-f", file, "-j", "quick", "--executor", "celery").wait(100) == 0
+    neighbor.environ["OPGRID_DEPLOYMENT"] = "neighbor"
+    neighbor.start("orchestrator")
+    until(lambda: (told := fleet.read(neighbor.store)) is not None and told.error is None, say=neighbor.logs)
+
+
+def test_a_database_takes_the_place_of_another(
+    service: Service, neighbor: Service, worker: None, redis_url: str
+) -> None:
+    before = service.start("orchestrator")
+    with connect(redis_url) as client:
+        until(lambda: client.exists(Keys.load().database), say=service.logs)
+        assert neighbor.start("instance", "take-over").wait(100) == 2
+        assert "Stop all orchestrators that use it" in neighbor.last_log.read_text()
+        before.send_signal(signal.SIGSTOP)  # as good as gone
+        client.expire(Keys.load().database, STREAM_TTL - QUIET)
+        assert neighbor.start("instance", "take-over").wait(100) == 0
+        assert f"not {service.store.identity()}" in neighbor.last_log.read_text()
+        after = neighbor.start("orchestrator")
+        assert neighbor.ended(neighbor.launch("quick", "celery")) is RunStatus.SUCCESS
+        before.send_signal(signal.SIGCONT)
+        assert before.wait(100) == 2
+        assert "has another database" in service.logs()
+        assert after.poll() is None
 
 
 def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -31,6 +32,7 @@ from orchestrator.storage.sql.statements import as_json
 from orchestrator.storage.sql.tables import OPEN, audit, contents, launches, leases, reports, run_tags, runs, steps
 from orchestrator.storage.sql.turn import SqlTurn, record_of, record_of_columns
 
+_IDENTITY: Final = "identity"  #: the report in which it is
 _UNSTARTED = (RunStatus.QUEUED, RunStatus.NOT_STARTED)
 _AT_ONCE = 500  #: runs that one statement names
 _going = runs.alias()
@@ -340,6 +342,16 @@ class ServiceTables(Database):
         last = newest.group_by(run_tags.c.value).subquery()
         query = select(last.c.value, runs.c.run_id, runs.c.status, runs.c.id).join(runs, runs.c.id == last.c.run)
         return {row.value: (RunId(row.run_id), RunStatus(row.status), row.id) for row in self._all(query)}
+
+    def identity(self) -> str:
+        found = self.report(_IDENTITY)
+        if found is None:
+            with self._writing() as connection:
+                new = {"name": _IDENTITY, "at": time.time(), "body": uuid.uuid4().hex[:12]}
+                self._statements.add_report(connection, new)
+            found = self.report(_IDENTITY)  # another process may have been the first
+        assert found is not None
+        return found[1].decode()
 
     def report(self, name: str) -> tuple[float, bytes] | None:
         row = self._one(select(reports.c.at, reports.c.body).where(reports.c.name == name))

@@ -313,6 +313,7 @@ class Statements:
     tick_instigator: Prepared
     upsert_pool: Prepared
     upsert_report: Prepared
+    add_report: Prepared  #: where there is none of that name
     insert_run: Prepared
     tag_run: Prepared  #: ``tag`` is ``said`` of the run ``of``, over what was said before
     epoch: Prepared  #: of the lease ``lease``, locked until the transaction ends
@@ -371,6 +372,7 @@ def statements_for(dialect: Dialect) -> Statements:
     upsert_report = report.on_conflict_do_update(
         index_elements=[reports.c.name], set_={"at": report.excluded.at, "body": report.excluded.body}
     )
+    add_report = report.on_conflict_do_nothing(index_elements=[reports.c.name])
     tagged = select(runs.c.id).where(runs.c.run_id == bindparam("of")).scalar_subquery()
     tag_run = tag.values(run=tagged, key=bindparam("tag"), value=bindparam("said")).on_conflict_do_update(
         index_elements=[run_tags.c.run, run_tags.c.key], set_={"value": tag.excluded.value}
@@ -417,6 +419,7 @@ def statements_for(dialect: Dialect) -> Statements:
         Prepared.of(tick_instigator, dialect, *instigators.c.keys()),
         Prepared.of(upsert_pool, dialect, *pools.c.keys()),
         Prepared.of(upsert_report, dialect, *reports.c.keys()),
+        Prepared.of(add_report, dialect, *reports.c.keys()),
         Prepared.of(insert_run, dialect, *_NEW_RUN),
         Prepared.of(tag_run, dialect),
         Prepared.of(epoch.with_for_update(), dialect),

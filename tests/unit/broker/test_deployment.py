@@ -1,7 +1,8 @@
-"""Which key a deployment signs with, and how it gets another one."""
+"""Which key a deployment signs with and which database it has, and how it gets another one."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -9,7 +10,16 @@ import pytest
 import redis
 
 from opgrid.broker.connection import connect
-from opgrid.broker.deployment import OtherKey, agree_on_key
+from opgrid.broker.deployment import (
+    QUIET,
+    STREAM_TTL,
+    OtherDatabase,
+    OtherKey,
+    StillUsed,
+    agree_on_database,
+    agree_on_key,
+    take_over,
+)
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import open_events, seal_events
 from opgrid.contracts.events import RunStarted
@@ -51,3 +61,50 @@ def test_who_skips_a_step_is_refused(client: redis.Redis) -> None:
     agree_on_key(client, KEYS, KeyRing(OLD))
     with pytest.raises(OtherKey):
         agree_on_key(client, KEYS, KeyRing(NEW))
+
+
+def quiet_for(client: redis.Redis, seconds: int) -> None:
+    """Nobody has used the database of the deployment for so long."""
+    client.expire(KEYS.database, STREAM_TTL - seconds)
+
+
+def test_the_first_says_which_database_and_one_with_another_is_refused(client: redis.Redis) -> None:
+    agree_on_database(client, KEYS, "a")
+    agree_on_database(client, KEYS, "a")
+    with pytest.raises(OtherDatabase, match="OPGRID_DEPLOYMENT.* take-over") as refused:
+        agree_on_database(client, KEYS, "ab")
+    assert (refused.value.theirs, refused.value.ours) == ("a", "ab")
+    assert refused.value.host == socket.gethostname()
+    agree_on_database(client, Keys("staging"), "ab")
+
+
+def test_a_database_of_which_nothing_was_heard_for_a_week_is_forgotten(client: redis.Redis) -> None:
+    agree_on_database(client, KEYS, "a")
+    assert 0 < client.ttl(KEYS.database) <= STREAM_TTL  # type: ignore[operator]
+    client.pexpire(KEYS.database, 0)
+    agree_on_database(client, KEYS, "b")
+
+
+def test_a_database_takes_the_place_of_another_that_is_used_no_more(client: redis.Redis) -> None:
+    agree_on_database(client, KEYS, "a")
+    with pytest.raises(StillUsed, match="used on .* 0 s ago"):
+        take_over(client, KEYS, "b")
+    agree_on_database(client, KEYS, "a")
+    quiet_for(client, QUIET)
+    assert take_over(client, KEYS, "b") == "a"
+    agree_on_database(client, KEYS, "b")
+    with pytest.raises(OtherDatabase):
+        agree_on_database(client, KEYS, "a")
+
+
+def test_a_database_may_be_taken_over_where_there_is_none_and_once_more(client: redis.Redis) -> None:
+    assert take_over(client, KEYS, "a") is None
+    assert take_over(client, KEYS, "a") is None
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(5, "5 s"), (200, "3 min"), (2 * 86400, "48 h")])
+def test_it_is_said_how_long_ago_the_other_database_was_used(client: redis.Redis, seconds: int, said: str) -> None:
+    agree_on_database(client, KEYS, "a")
+    quiet_for(client, seconds)
+    with pytest.raises(OtherDatabase, match=f" {said} ago"):
+        agree_on_database(client, KEYS, "b")

@@ -15,6 +15,7 @@ import redis
 
 from executors.celery.executor import CeleryExecutor
 from opgrid.broker.connection import connect
+from opgrid.broker.deployment import QUIET, STREAM_TTL, OtherDatabase, take_over
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.protocol import Attempt, Beat, Protocol, Said
@@ -582,3 +583,72 @@ def test_a_message_that_is_lost_again_and_again_says_how_often_and_why(
     assert first == "The message of step 'a', attempt 1, was lost: it is sent again."
     assert second == "The message of step 'a', attempt 1, was lost, 2 times by now: it is sent again."
     assert "lost, 3 times by now" in third and "queue 'opgrid'" in third and "opgrid/start_timeout" in third
+
+
+def of_database(url: str, home: Path, database: str) -> CeleryExecutor:
+    code = CodeTarget(module="tests.none", working_directory=str(home))
+    return CeleryExecutor.create(ExecutorSetup({}, str(home), code, None, url, STREAM, database=database))
+
+
+@pytest.fixture
+def shard(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CeleryExecutor]:
+    """An executor of a service, whose database has the id a."""
+    monkeypatch.setenv("OPGRID_LEASE_TTL", "0.4")
+    made = of_database(redis_url, tmp_path, "a")
+    yield made
+    made.close()
+
+
+def until_claimed_by(executor: CeleryExecutor, client: redis.Redis, database: bytes) -> None:
+    until = time.monotonic() + 20
+    while not (client.get(executor.keys.database) or b"").startswith(database):  # type: ignore[union-attr]
+        assert time.monotonic() < until
+        executor.poll(0.05)
+
+
+def test_a_stream_of_shards_is_read_for_one_database(
+    shard: CeleryExecutor, redis_url: str, tmp_path: Path, executor: CeleryExecutor
+) -> None:
+    with pytest.raises(OtherDatabase):
+        of_database(redis_url, tmp_path, "b")
+    of_database(redis_url, tmp_path, "a").close()  # another orchestrator of the same service
+    assert shard.poll(0.0).events == executor.poll(0.0).events == []  # who has a stream of its own agrees on none
+
+
+def test_while_a_stream_is_read_its_database_stays(shard: CeleryExecutor, redis_url: str) -> None:
+    with connect(redis_url) as client:
+        client.expire(shard.keys.database, 100)
+        until = time.monotonic() + 20
+        while client.ttl(shard.keys.database) <= 100:  # type: ignore[operator]
+            assert time.monotonic() < until
+            shard.poll(0.05)
+        client.delete(shard.keys.database)
+        until_claimed_by(shard, client, b"a ")
+
+
+def test_a_redis_that_was_emptied_learns_the_database_again(shard: CeleryExecutor, redis_url: str) -> None:
+    with connect(redis_url) as client:
+        client.flushdb()
+        until_claimed_by(shard, client, b"a ")
+
+
+def test_whose_database_was_replaced_reads_no_more_and_throws_nothing_away(
+    shard: CeleryExecutor, redis_url: str, worker: Protocol
+) -> None:
+    until_told(shard, worker)
+    shard._next_look = time.monotonic() + 60  # it was looking just now
+    with connect(redis_url) as client:
+        client.expire(shard.keys.database, STREAM_TTL - QUIET)
+        take_over(client, shard.keys, "b")
+        note = EngineNote(run_id=RUN, at=1.0, message="of the other service")
+        worker.append(STREAM, seal_events([note], shard.ring))
+        polled = shard.poll(1.0)
+        assert polled.events == [note]
+        shard.acknowledge(polled.position)
+        shard._next_trim = 0.0
+        shard.poll(0.0)
+        shard._next_look = 0.0
+        with pytest.raises(OtherDatabase):
+            shard.poll(1.0)
+        shard.close()
+        assert client.xlen(shard.keys.events(STREAM)) == 1

@@ -94,6 +94,30 @@ def test_a_database_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
     assert done.stdout == "False\n"
 
 
+def test_a_database_has_an_identity_that_stays(database_url: str, tmp_path: Path) -> None:
+    ready = Barrier(4)
+
+    def identity(_: int) -> str:
+        with closing(SqlStore(database_url)) as store:
+            ready.wait()
+            return store.identity()
+
+    with ThreadPoolExecutor(4) as threads:
+        (found,) = set(threads.map(identity, range(4)))
+    with closing(SqlStore(database_url)) as store, closing(SqlStore(f"sqlite:///{tmp_path / 'other.db'}")) as other:
+        assert store.identity() == found != other.identity()
+
+
+def test_a_backup_has_the_identity_of_its_database(tmp_path: Path) -> None:
+    path, backup = tmp_path / "opgrid.db", tmp_path / "backup.db"
+    with closing(SqlStore(f"sqlite:///{path}")) as store:
+        found = store.identity()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("VACUUM INTO ?", (str(backup),))
+    with closing(SqlStore(f"sqlite:///{backup}")) as store:
+        assert store.identity() == found
+
+
 def test_a_newer_database_is_left_alone(database_url: str) -> None:
     SqlStore(database_url).close()
     engine = open_engine(database_url)
