@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import RunNotFoundError, UnknownName, ValueRefused
@@ -14,7 +16,7 @@ from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
 from orchestrator.coordinator.ownership import FencedHolding, driving, end_refused
 from orchestrator.coordinator.patience import PatientLog, PatientPools
-from orchestrator.coordinator.shards import all_shards, within
+from orchestrator.coordinator.shards import all_shards, is_remote, within
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch, drive
 from orchestrator.engine.recovery import resume
@@ -73,8 +75,10 @@ def resume_run(
     """Drive on from the log. Steps that succeeded do not run again. ``max_runtime``: seconds that the run may take,
     where its tags do not say. A database that goes away meanwhile is waited for. Raises RunIsDriven.
     """
-    brief = record.brief
     plan = within(Plan.from_json(store.content(record.plan)), max_runtime)
+    brief = record.brief
+    if not is_remote(record, plan):  # who drives its shard reads the stream of that, and trims it
+        brief = msgspec.structs.replace(brief, stream=record.run_id)
     needs_job = brief.executor.name != "celery"
     job = job_for(brief.job, record.code) if needs_job and record.code is not None else None
     inbox = inbox or Inbox()

@@ -75,6 +75,22 @@ def alike() -> None:
     first()
 
 
+@op(tags={"opgrid/executor": "celery"})
+def there(context: OpExecutionContext, config: Marked) -> None:
+    _take_part(context, config)
+
+
+@op(tags={"opgrid/executor": "in_process"})
+def here(context: OpExecutionContext, config: Marked) -> None:
+    _take_part(context, config)
+
+
+@job
+def both_places() -> None:
+    there()
+    here()
+
+
 @op
 def deaf(context: OpExecutionContext, config: Marked) -> None:
     """Does not let itself be interrupted, nor what it has started."""

@@ -36,7 +36,7 @@ from opgrid.loading import load_job
 from opgrid.reconstruction import ReconstructableJob
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.queue import QueueLimits
-from orchestrator.coordinator.shards import SHARDS
+from orchestrator.coordinator.shards import SHARDS, shard_of
 from orchestrator.instance import Instance
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import again, cancel, is_driven, queued, why_queued
@@ -400,6 +400,35 @@ def test_a_database_takes_the_place_of_another(
         assert before.wait(100) == 2
         assert "has another database" in service.logs()
         assert after.poll() is None
+
+
+def test_what_workers_tell_waits_for_the_process_that_drives_the_run(
+    service: Service, worker: None, redis_url: str, tmp_path: Path
+) -> None:
+    """Though the orchestrator, which reads what they tell of runs that it drives itself, was there meanwhile."""
+    marks = {name: tmp_path / name for name in ("there", "here")}
+    gates = {name: tmp_path / f"gate-{name}" for name in marks}
+    ops = {name: {"config": {"mark": str(marks[name]), "gate": str(gates[name])}} for name in marks}
+    service.start("orchestrator")
+    run = service.launch("both_places", "in_process", run_config={"ops": ops})
+    until(lambda: all(mark.exists() for mark in marks.values()), say=service.logs)
+    lease = service.store.lease(run)
+    assert lease is not None
+    driver = int(lease.owner.split(":")[1])
+    os.kill(driver, signal.SIGSTOP)
+    keys, shard = Keys.load(), shard_of(run)
+    neighbor = next(name for name in map(str, itertools.count()) if shard_of(name) == shard)
+    with connect(redis_url) as client:
+        gates["there"].touch()
+        until(lambda: b" x " in (client.hget(keys.run(run), "f:there") or b""), say=service.logs)  # type: ignore[operator]
+        before: Any = client.xrevrange(keys.events(shard), count=1)
+        assert service.ended(service.launch("two", "celery", run_id=neighbor)) is RunStatus.SUCCESS
+        last = before[0][0] if before else "0-0"
+        until(lambda: not client.xrange(keys.events(shard), max=last), 20.0, say=service.logs)
+    os.kill(driver, signal.SIGKILL)
+    gates["here"].touch()
+    assert service.ended(run) is RunStatus.SUCCESS
+    assert marks["there"].read_text().split() == ["there"]
 
 
 def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
