@@ -235,18 +235,41 @@ def _plain_field(value: Any, field: Any, whole: bool) -> Any:
 
 def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], default: Any = None) -> dict[str, Any]:
     """With what is not given of a config inside another as the default of that one has it."""
-    found = to_plain(default) if type(default) is model else {}
+    found = _told_as(default, model) if isinstance(default, model) else {}
     by_name = {**model.model_fields, **fields_in_config(model)}
     names = {id(field): name for name, field in model.model_fields.items()}
     for key, value in given.items():
         field = by_name.get(key)
         if field is not None:
             found.pop(field.alias, None)
-            if isinstance(value, Mapping) and _is_config(field.annotation) and not is_reference(value):
-                below = getattr(default, names[id(field)]) if type(default) is model else field.default
-                value = _over_defaults(value, field.annotation, below)
+            inner = _config_in(field.annotation)
+            if isinstance(value, Mapping) and inner is not None and not is_reference(value):
+                below = getattr(default, names[id(field)]) if isinstance(default, model) else field.default
+                value = _over_defaults(value, inner, below)
         found[key] = value
     return found
+
+
+def _told_as(given: pydantic.BaseModel, model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """What a model says of the fields of its class, or of one that its class is made of."""
+    if type(given) is model:
+        return to_plain(given)
+    found = {}
+    for name, field in model.model_fields.items():
+        value, inner = getattr(given, name), _config_in(field.annotation)
+        if inner is not None and isinstance(value, inner):
+            found[field.alias or name] = _told_as(value, inner)
+        elif not _is_fixed(field):
+            found[field.alias or name] = _plain_field(value, field, whole=True)
+    return found
+
+
+def _config_in(annotation: Any) -> type[Config] | None:
+    """The one config class that a field is, where it is anything but None."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        kinds = [each for each in typing.get_args(annotation) if each is not type(None)]
+        return _config_in(kinds[0]) if len(kinds) == 1 else None
+    return annotation if _is_config(annotation) else None
 
 
 def _is_config(annotation: Any) -> typing.TypeGuard[type[Config]]:

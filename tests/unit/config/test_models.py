@@ -662,6 +662,68 @@ def test_config_inside_has_the_defaults_of_where_it_stands(config: Any, expected
     assert dig.execute_in_process(run_config=given).output_for_node("digs") == expected
 
 
+class Shaft(Config):
+    kind: Literal["shaft"] = "shaft"
+    size: int = 1
+    depths: Depths = Depths()
+
+
+class Tunnel(Shaft):
+    kind: Literal["tunnel"] = "tunnel"  # type: ignore[assignment]
+    size: int = 3
+    lamps: int = 2
+
+
+class Steep(Depths):
+    slope: int = 45
+
+
+class Mine(Config):
+    shaft: Shaft = Tunnel(depths=Steep(least=4))
+    spare: Well | None = Well(size=40, depths=Depths(least=2))
+    named: Annotated[Shaft | None, pydantic.Field(description="n")] = Tunnel(size=8)
+    none: Well | None = None
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"spare": {}}, Mine(spare=Well(size=40, depths=Depths(least=2)))),
+        ({"spare": {"depths": {"most": 7}}}, Mine(spare=Well(size=40, depths=Depths(least=2, most=7)))),
+        ({"spare": None}, Mine(spare=None)),
+        ({"shaft": {}}, Mine(shaft=Shaft(size=3, depths=Depths(least=4)))),
+        ({"shaft": {"depths": {"most": 7}}}, Mine(shaft=Shaft(size=3, depths=Depths(least=4, most=7)))),
+        ({"named": {"depths": {"most": 7}}}, Mine(named=Shaft(size=8, depths=Depths(most=7)))),
+        ({"none": {}}, Mine(none=Well())),
+        (RunConfig(ops={"digs": Mine(spare=Well(name="main"))}), Mine(spare=Well(name="main"))),
+        ({}, Mine()),
+    ],
+)
+def test_a_default_that_may_be_none_or_is_of_a_subclass_is_one_all_the_same(config: Any, expected: Mine) -> None:
+    @op
+    def digs(config: Mine) -> Mine:
+        return config
+
+    @job
+    def dig() -> None:
+        digs()
+
+    given = config if isinstance(config, RunConfig) else {"ops": {"digs": {"config": config}}}
+    assert dig.execute_in_process(run_config=given).output_for_node("digs") == expected
+
+
+def test_fields_that_only_a_subclass_has_are_not_given_to_its_base() -> None:
+    @op
+    def digs(config: Mine) -> None: ...
+
+    @job
+    def dig() -> None:
+        digs()
+
+    with pytest.raises(InvalidConfigError, match="lamps: there is no such field"):
+        dig.execute_in_process(run_config={"ops": {"digs": {"config": {"shaft": {"lamps": 1}}}}})
+
+
 def test_config_inside_that_has_all_its_defaults_may_be_left_out() -> None:
     class Deep(Config):
         wells: Wells
