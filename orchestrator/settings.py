@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opgrid.config.documents import document
 from opgrid.contracts.tasks import PythonLogs
 from opgrid.errors import HomeNotSetError, SettingsError, nearest
 from orchestrator.sections import NAMES, Sections, sections
@@ -79,7 +80,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(text) or {}
+        found = document(text) or {}
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not YAML: {error}") from error
     if not isinstance(found, dict):

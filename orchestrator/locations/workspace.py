@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from opgrid.config.documents import document
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import SettingsError, nearest
 from orchestrator.locations.location import Source
@@ -51,7 +52,7 @@ def of_workspace(path: Path) -> list[Source]:
     import yaml
 
     try:
-        given = yaml.safe_load(path.read_bytes()) or {}
+        given = document(path.read_bytes()) or {}
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:

@@ -59,6 +59,9 @@ load_from:
         ("load_from: [{code_server: {port: 0, location_name: x}}]", "a port from 1 to 65535"),
         ("load_from: [{code_server: {port: 80, location_name: x, host: 7}}]", "host must be a text, not 7"),
         ("load_from: [", "is not YAML"),
+        ("load_from: 2026-02-30", "is not YAML: '2026-02-30' cannot be read as timestamp"),
+        ("load_from: " + "[" * 3000, "is not YAML: it is nested too deeply"),
+        ("load_from: &all [*all]", "is not YAML: this value holds itself"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_file(tmp_path: Path, text: str, said: str) -> None:

@@ -21,6 +21,19 @@ def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
         Settings.load({"OPGRID_HOME": str(tmp_path)})
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("web: 2026-02-30", "'2026-02-30' cannot be read as timestamp"),
+        ("web: " + "[" * 3000, "it is nested too deeply"),
+        ("web: &all {tokens: *all}", "this value holds itself"),
+    ],
+)
+def test_a_file_that_becomes_more_than_it_says_is_told(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=rf"opgrid.yaml is not YAML: {said}"):
+        load(tmp_path, text)
+
+
 def test_limits_of_the_queue(tmp_path: Path) -> None:
     text = "concurrency: {runs: {max_concurrent_runs: 3, tag_concurrency_limits: [{key: db, limit: 1}]}}"
     runs = load(tmp_path, text).sections.concurrency.runs
