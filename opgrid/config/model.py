@@ -96,7 +96,7 @@ class ModelType(ConfigType):
     def __init__(self, model: type[Config]) -> None:
         self.model = model
         try:
-            model.model_json_schema()
+            model.model_json_schema(schema_generator=_JsonSchema)
         except pydantic.errors.PydanticInvalidForJsonSchema:
             pass
         except pydantic.errors.PydanticUserError as error:
@@ -162,7 +162,11 @@ class ModelType(ConfigType):
             return ModelType(type(value)).load(to_plain(value)) if holds_reference(value) else value
         plain = _over_defaults(value or {}, self.model)
         try:
-            return self.model.model_validate_json(json.dumps(_resolved(plain, self.model)))
+            made = self._made(plain)
+            if holds_reference(made):  # so do defaults
+                plain = _told_as(made, self.model)
+                made = self._made(plain)
+            return made
         except pydantic.ValidationError as error:
             problems = [_where_it_is_used(each, plain) for each in error.errors(include_url=False)]
             told = f"The config of {self.model.__name__} does not fit where it is used: {'; '.join(problems)}."
@@ -172,13 +176,16 @@ class ModelType(ConfigType):
                 ) from None
             raise InvalidConfigError(told) from error
 
+    def _made(self, plain: Any) -> Config:
+        return self.model.model_validate_json(json.dumps(_resolved(plain, self.model)))
+
     def default(self) -> Any:
         required = any(field.is_required() for field in self.model.model_fields.values())
         return ABSENT if required else {}
 
     def json_schema(self) -> dict[str, Any]:
         try:
-            found = self.model.model_json_schema()
+            found = self.model.model_json_schema(schema_generator=_JsonSchema)
         except pydantic.errors.PydanticInvalidForJsonSchema:
             return {"type": "object"}
         definitions: dict[str, Any] = found.pop("$defs", {})
@@ -207,6 +214,11 @@ class ModelType(ConfigType):
         return {name: _field_of(field) for name, field in fields_in_config(self.model).items()}
 
 
+class _JsonSchema(pydantic.json_schema.GenerateJsonSchema):
+    def encode_default(self, dft: Any) -> Any:
+        return super().encode_default(_plain(dft) if holds_reference(dft) else dft)
+
+
 def fields_in_config(model: type[pydantic.BaseModel]) -> dict[str, Any]:
     """By the names that config has for them: their aliases, where they have some."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
@@ -214,13 +226,13 @@ def fields_in_config(model: type[pydantic.BaseModel]) -> dict[str, Any]:
 
 def to_plain(model: pydantic.BaseModel, whole: bool = False) -> dict[str, Any]:
     """A model as JSON, with environment references kept as such. What was not set is left to its default, unless
-    ``whole``.
+    ``whole``, or unless that holds a reference.
     """
     set_fields = model.model_fields_set
     values = {
         field.alias or name: _plain_field(getattr(model, name), field, whole)
         for name, field in type(model).model_fields.items()
-        if whole or name in set_fields or _is_fixed(field)
+        if whole or name in set_fields or _is_fixed(field) or holds_reference(model.__dict__.get(name))
     }
     values.update({name: _plain(value) for name, value in (model.model_extra or {}).items()})
     return values
@@ -235,7 +247,9 @@ def _plain_field(value: Any, field: Any, whole: bool) -> Any:
 
 def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], default: Any = None) -> dict[str, Any]:
     """With what is not given of a config inside another as the default of that one has it."""
-    found = _told_as(default, model) if isinstance(default, model) else {}
+    found: dict[str, Any] = {}
+    if isinstance(default, model):
+        found = to_plain(default) if type(default) is model else _told_as(default, model)
     by_name = {**model.model_fields, **fields_in_config(model)}
     names = {id(field): name for name, field in model.model_fields.items()}
     for key, value in given.items():
@@ -251,10 +265,8 @@ def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], de
 
 
 def _told_as(given: pydantic.BaseModel, model: type[pydantic.BaseModel]) -> dict[str, Any]:
-    """What a model says of the fields of its class, or of one that its class is made of."""
-    if type(given) is model:
-        return to_plain(given)
-    found = {}
+    """All that a model says of the fields of its class, or of one that its class is made of."""
+    found = {name: _plain(value) for name, value in (given.model_extra or {}).items()} if type(given) is model else {}
     for name, field in model.model_fields.items():
         value, inner = getattr(given, name), _config_in(field.annotation)
         if inner is not None and isinstance(value, inner):

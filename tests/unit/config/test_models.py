@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import pickle
 import re
+import traceback
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ import pytest
 
 from opgrid import (
     Config,
+    ConfigurableResource,
     EnvVar,
     IntSource,
     InvalidConfigDefinitionError,
@@ -722,6 +724,62 @@ def test_fields_that_only_a_subclass_has_are_not_given_to_its_base() -> None:
 
     with pytest.raises(InvalidConfigError, match="lamps: there is no such field"):
         dig.execute_in_process(run_config={"ops": {"digs": {"config": {"shaft": {"lamps": 1}}}}})
+
+
+class Seat(Config):
+    user: str = EnvVar("SEAT_USER")
+    port: int = pydantic.Field(default=EnvVar.int("SEAT_PORT"), lt=1000)
+
+
+class Seats(Config):
+    first: Seat
+    second: Seat | None = Seat(port=8)
+    hosts: list[str] = ["here", EnvVar("SEAT_HOST")]
+    others: list[Seat] = []
+
+
+class Server(ConfigurableResource):
+    host: str = EnvVar("SEAT_HOST")
+
+
+@op
+def sits_down(config: Seats, server: Server) -> tuple[Seats, str]:
+    return config, server.host
+
+
+@job(resource_defs={"server": Server()})
+def sitting() -> None:
+    sits_down()
+
+
+def test_a_default_may_be_a_variable_of_the_process_that_runs_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SEAT_USER", "me"), ("SEAT_PORT", "7"), ("SEAT_HOST", "there")):
+        monkeypatch.setenv(name, value)
+    config = {"others": [{"port": 9}]}
+    told, host = sitting.execute_in_process({"ops": {"sits_down": {"config": config}}}).output_for_node("sits_down")
+    assert (told, host) == (
+        Seats(
+            first=Seat(user="me", port=7),
+            second=Seat(user="me", port=8),
+            hosts=["here", "there"],
+            others=[Seat(user="me", port=9)],
+        ),
+        "there",
+    )
+    default = ModelType(Seat).json_schema()["properties"]["user"]["default"]
+    assert default == {"env": "SEAT_USER"}
+    assert sits_down(Seats(), server=Server())[0].first == Seat(user="me", port=7)
+
+
+def test_what_is_wrong_with_the_variable_of_a_default_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SEAT_USER", "me"), ("SEAT_PORT", "4321"), ("SEAT_HOST", "there")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidConfigError, match="which the environment variable 'SEAT_PORT' gives") as error:
+        sitting.execute_in_process()
+    assert "4321" not in "".join(traceback.format_exception(error.value))
+    monkeypatch.delenv("SEAT_PORT")
+    with pytest.raises(InvalidConfigError, match="variable 'SEAT_PORT' is not set .* config:first:port"):
+        sitting.execute_in_process()
 
 
 def test_config_inside_that_has_all_its_defaults_may_be_left_out() -> None:
