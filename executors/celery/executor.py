@@ -111,11 +111,15 @@ class CeleryExecutor(Executor):
         with reaching(executor.url):
             executor._agree()
             executor._hearing.generation = executor._protocol.generation()
-            pipe: Any = client.pipeline(transaction=False)
-            pipe.persist(executor.keys.events(executor.stream))
-            pipe.persist(executor.keys.told(executor.stream))
+            pipe = client.pipeline(transaction=False)
+            executor._keep_stream(pipe)
             pipe.execute()
         return executor
+
+    def _keep_stream(self, pipe: Any) -> None:
+        """Who read it before may have closed, or closes yet."""
+        pipe.persist(self.keys.events(self.stream))
+        pipe.persist(self.keys.told(self.stream))
 
     def _agree(self) -> None:
         """With those who are there already."""
@@ -430,7 +434,8 @@ class CeleryExecutor(Executor):
             pipe.hgetall(self.keys.leases(self.stream))
             pipe.get(self.keys.database)
             pipe.expire(self.keys.database, STREAM_TTL)
-            generation, server, leases, claim, _ = pipe.execute()
+            self._keep_stream(pipe)
+            generation, server, leases, claim, *_ = pipe.execute()
             if self.setup.database and not is_for(claim, self.setup.database):
                 self._agree()
         if generation_of(generation, server) != self._hearing.generation:

@@ -652,3 +652,21 @@ def test_whose_database_was_replaced_reads_no_more_and_throws_nothing_away(
             shard.poll(1.0)
         shard.close()
         assert client.xlen(shard.keys.events(STREAM)) == 1
+
+
+def test_a_stream_stays_whose_last_reader_closes_after_the_next_has_begun(
+    executor: CeleryExecutor, worker: Protocol
+) -> None:
+    """One that was frozen while its lease ended, say."""
+    until_told(executor, worker)
+    worker.append(STREAM, seal_events([EngineNote(run_id=RUN, at=1.0, message="hi")], executor.ring))
+    heir = CeleryExecutor.create(executor.setup)
+    try:
+        executor.close()
+        names = [heir.keys.events(STREAM), heir.keys.told(STREAM)]
+        until = time.monotonic() + 20
+        while [worker.client.ttl(name) for name in names] != [-1, -1]:
+            assert time.monotonic() < until
+            heir.poll(0.05)
+    finally:
+        heir.close()
