@@ -18,6 +18,8 @@ from orchestrator.storage.service_records import Pulse
 
 _BEAT: Final = 0.2  #: seconds
 _MOST: Final = 200  #: runs that a change names; of more, it says that all may have changed
+_ACTS: Final = 100  #: that somebody did since the last look; of more it is not read what they were
+_DELETES: Final = frozenset({"deleteRun", "deletePipelineRun"})
 
 _log = logging.getLogger("opgrid.web")
 
@@ -111,6 +113,8 @@ class Heart:
             runs = frozenset(found) if len(found) <= _MOST else None
         if now.audit != before.audit:
             topics.add(Topic.RUNS)  # somebody has done something: runs may be gone, which no event tells
+            gone = self._gone(before.audit)
+            runs = None if runs is None or gone is None else runs | gone
         for topic, name in (
             (Topic.TICKS, "tick"),
             (Topic.AUTOMATION, "automation"),
@@ -122,6 +126,13 @@ class Heart:
         if is_code_new:
             topics.add(Topic.LOCATIONS)
         return Change(frozenset(topics), runs)
+
+    def _gone(self, after: int) -> frozenset[RunId] | None:
+        """Runs that were deleted behind this entry; None where it is not known which."""
+        acts = [each for each in self._store.audit(_ACTS) if each.number > after]
+        if len(acts) == _ACTS or any(each.action == "wipe" for each in acts):
+            return None
+        return frozenset(RunId(each.about) for each in acts if each.action in _DELETES)
 
 
 class Watcher:
