@@ -47,7 +47,7 @@ PAGE = """query ($filter: RunsFilter) { runsOrError(filter: $filter, limit: 50) 
   runId jobName status creationTime startTime endTime executor stepCounts parentRunId rootRunId canTerminate whyWaiting
   tags { key value } repositoryOrigin { repositoryLocationName } } } } }"""
 RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run { runId status stepCounts plan runConfigYaml approvals
-  { stepKey } timeline(after: 0) } } }"""
+  { stepKey } timeline(after: 0, brief: true) } } }"""
 LOG = """query ($id: ID!) { logsForRun(runId: $id, limit: 500) { ... on EventConnection { cursor hasMore events {
   __typename ... on MessageEvent { number message timestamp level stepKey eventType attempt details error { message } }
 } } } }"""

@@ -20,7 +20,7 @@ from opgrid.contracts.events import (
     StepUpForRetry,
 )
 from opgrid.contracts.status import StepStatus
-from opgrid.ids import StepKey, split_step_key
+from opgrid.ids import StepKey, node_of
 from orchestrator.planner.plan import NEVER, FromStep, FromSteps, Plan, StepSpec
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import EventsFilter
@@ -38,10 +38,11 @@ _TYPES: Final = (
 )
 
 
+_PLACES: Final = {status: place for place, status in enumerate(StepStatus)}
 _PAGE: Final = 1000  #: events that are read back at first
 
 
-class Span(msgspec.Struct, array_like=True):
+class Span(msgspec.Struct, array_like=True, gc=False):
     """One attempt of a step."""
 
     attempt: int
@@ -52,7 +53,7 @@ class Span(msgspec.Struct, array_like=True):
     worker: str = ""
 
 
-class StepTimes(msgspec.Struct):
+class StepTimes(msgspec.Struct, gc=False):
     key: StepKey
     node: str  #: the key without the mapping keys
     status: StepStatus = StepStatus.PENDING
@@ -66,6 +67,22 @@ class Timeline(msgspec.Struct):
     steps: list[StepTimes]
 
 
+class BriefTimeline(msgspec.Struct):
+    """A timeline in a third of the room: of many steps it is the most that a page fetches.
+
+    A row is ``[node, rest, status, attempt, dispatched, started, ended, outcome, worker, attempt, ...]``: six values
+    for each attempt. ``node``, ``status``, ``outcome`` and ``worker`` are places in the lists, ``rest`` is what stands
+    behind the node in the key of the step; times are microseconds behind ``start``, in Unix seconds, or None.
+    """
+
+    last: int
+    start: float
+    nodes: list[str]
+    workers: list[str]
+    statuses: list[str]
+    steps: list[list[int | str | None]]
+
+
 def timeline(store: Store, run_id: str, after: int = 0) -> Timeline:
     """Of the whole run, or of the steps that have changed behind an event; then with all their spans."""
     found = store.events(run_id, after, wanted=EventsFilter(_TYPES))
@@ -73,6 +90,29 @@ def timeline(store: Store, run_id: str, after: int = 0) -> Timeline:
         return Timeline(after, [])
     events = [event for _, event in found]
     return Timeline(found[-1][0], _steps([*_earlier(store, run_id, after, events), *events] if after else events))
+
+
+def in_brief(whole: Timeline) -> BriefTimeline:
+    times = (at for step in whole.steps for span in step.spans[:1] for at in (span.dispatched, span.started) if at)
+    start = min(times, default=0.0)
+    nodes: dict[str, int] = {}
+    workers: dict[str, int] = {}
+    rows: list[list[int | str | None]] = []
+    for step in whole.steps:
+        node = step.node
+        row: list[int | str | None] = [nodes.setdefault(node, len(nodes)), step.key[len(node) :], _PLACES[step.status]]
+        for span in step.spans:
+            dispatched, started, ended = span.dispatched, span.started, span.ended
+            row += (
+                span.attempt,
+                None if dispatched is None else round((dispatched - start) * 1e6),
+                None if started is None else round((started - start) * 1e6),
+                None if ended is None else round((ended - start) * 1e6),
+                _PLACES[span.outcome],
+                workers.setdefault(span.worker, len(workers)),
+            )
+        rows.append(row)
+    return BriefTimeline(whole.last, start, list(nodes), list(workers), [each.value for each in StepStatus], rows)
 
 
 def _earlier(store: Store, run_id: str, until: int, events: list[AnyEvent]) -> list[AnyEvent]:
@@ -111,23 +151,23 @@ def _steps(events: list[AnyEvent]) -> list[StepTimes]:
         key = _step_of(event)
         step = steps.get(key)
         if step is None:
-            step = steps[key] = StepTimes(key, split_step_key(key)[0])
+            step = steps[key] = StepTimes(key, node_of(key))
         _take(step, event)
     return list(steps.values())
 
 
 def _take(step: StepTimes, event: AnyEvent) -> None:
     match event:
-        case StepDispatched(attempt=attempt, at=at) | RetryDue(attempt=attempt, at=at):
-            span = _span(step, attempt)
-            span.dispatched = span.dispatched or at
-            step.status = StepStatus.DISPATCHED
         case StepStarted(attempt=attempt, at=at, worker=worker):
             span = _span(step, attempt)
             span.started, span.worker, span.outcome = at, worker, StepStatus.RUNNING
             step.status = StepStatus.RUNNING
         case StepSucceeded(attempt=attempt, at=at):
             _end(step, attempt, at, StepStatus.SUCCESS)
+        case StepDispatched(attempt=attempt, at=at) | RetryDue(attempt=attempt, at=at):
+            span = _span(step, attempt)
+            span.dispatched = span.dispatched or at
+            step.status = StepStatus.DISPATCHED
         case StepFailed(attempt=attempt, at=at):
             _end(step, attempt, at, StepStatus.FAILURE)
         case StepLost(attempt=attempt, at=at):
@@ -148,7 +188,7 @@ def _span(step: StepTimes, attempt: int) -> Span:
     for span in reversed(step.spans):
         if span.attempt == attempt:
             return span
-    step.spans = [*step.spans, Span(attempt)]
+    step.spans.append(Span(attempt))
     return step.spans[-1]
 
 

@@ -31,7 +31,7 @@ from orchestrator.planner.flatten import flatten
 from orchestrator.planner.plan import Plan
 from orchestrator.planner.snapshot import JobSnapshot
 from orchestrator.services.submission import why_all_queued
-from orchestrator.services.timeline import plan_view, timeline
+from orchestrator.services.timeline import in_brief, plan_view, timeline
 from orchestrator.services.waiting import why_steps_wait
 from orchestrator.storage.records import ROOT_TAG, EventsFilter, RunRecord, RunsFilter, StepRecord
 
@@ -497,10 +497,13 @@ class Run(PipelineRun):
 
     @strawberry.field(
         description="When its steps waited and ran: {last, steps: [{key, node, status, spans: [[attempt, dispatched, "
-        "started, ended, outcome, worker]]}]}; behind the event `after`, only of steps that have changed."
+        "started, ended, outcome, worker]]}]}; behind the event `after`, only of steps that have changed. In `brief`, "
+        "{last, start, nodes, workers, statuses, steps: [[node, rest of the key, status, attempt, dispatched, started, "
+        "ended, outcome, worker, attempt, ...]]}: places in the lists, and microseconds behind `start`."
     )
-    def timeline(self, after: int = 0) -> Json:
-        return Json(msgspec.to_builtins(timeline(self.batch.backend.store, self.record.run_id, after)))
+    def timeline(self, after: int = 0, brief: bool = False) -> Json:
+        found = timeline(self.batch.backend.store, self.record.run_id, after)
+        return Json(msgspec.structs.asdict(in_brief(found)) if brief else msgspec.to_builtins(found))
 
     @strawberry.field(
         description="Its plan: {steps: [{key, op, needs: [{step, output, delivery, input}], mapped, ...}], known}."

@@ -261,6 +261,17 @@ def test_the_timeline_tells_waits_and_attempts_and_then_only_what_changed(any_ap
     ]
     again = any_api(query, id=run_id, after=run["timeline"]["last"])["runOrError"]["timeline"]
     assert again == {"last": run["timeline"]["last"], "steps": []}
+    query = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { timeline(brief: true) } } }"
+    brief = any_api(query, id=run_id)["runOrError"]["timeline"]
+    assert brief["statuses"][brief["steps"][0][2]] == "SUCCESS"
+    assert {**brief, "statuses": []} == {
+        "last": run["timeline"]["last"],
+        "start": 1.0,
+        "nodes": ["numbers"],
+        "workers": ["w1"],
+        "statuses": [],
+        "steps": [[0, "", brief["steps"][0][2], 1, 0, 1_000_000, 2_500_000, brief["steps"][0][2], 0]],
+    }
 
 
 LOGS = """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import pytest
 
 from opgrid.contracts.events import (
@@ -22,9 +23,10 @@ from opgrid.contracts.events import (
     StepSucceeded,
     StepUpForRetry,
 )
-from opgrid.ids import RunId, StepKey
+from opgrid.contracts.status import StepStatus
+from opgrid.ids import NodePath, RunId, StepKey, node_of
 from orchestrator.services import timeline as module
-from orchestrator.services.timeline import timeline
+from orchestrator.services.timeline import Span, StepTimes, Timeline, in_brief, timeline
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.sql import log
@@ -95,3 +97,61 @@ def test_what_has_changed_is_not_read_from_the_beginning(tmp_path: Path, news: l
         with patch.object(log, "_events_of", wraps=log._events_of) as read:
             step, *_ = timeline(store, RUN, seen).steps
         assert (step.key, len(step.spans), read.call_count < 60) == ("last", 1, True)
+
+
+def test_in_brief_it_is_the_same(store: Store) -> None:
+    told(
+        store, dispatched("s[a]", 1764289444.123456), *ran("s[a]", 1764289444.2, fails=True), skipped("z", 1764289446.0)
+    )
+    told(store, dispatched("s[b]", 1764289445.0), dispatched("s[a]", 1764289446.5, 2))
+    told(store, *ran("s[a]", 1764289446.75, 2))
+    whole = timeline(store, RUN)
+    assert [(step.key, step.status, len(step.spans)) for step in whole.steps] == [
+        ("s[a]", "SUCCESS", 2),
+        ("z", "SKIPPED", 0),
+        ("s[b]", "DISPATCHED", 1),
+    ]
+    brief = in_brief(whole)
+    assert (brief.last, brief.start, brief.nodes, brief.workers) == (
+        whole.last,
+        1764289444.123456,
+        ["s", "z"],
+        ["w", ""],
+    )
+
+    def at(value: Any) -> float | None:
+        return None if value is None else round(brief.start + value / 1e6, 5)
+
+    found = []
+    for node, rest, status, *values in brief.steps:
+        key = StepKey(brief.nodes[int(str(node))] + str(rest))
+        spans = []
+        for attempt, dispatched_at, started, ended, outcome, worker in batched(values, 6):
+            ending = StepStatus(brief.statuses[outcome])
+            spans.append(Span(attempt, at(dispatched_at), at(started), at(ended), ending, brief.workers[worker]))
+        found.append(StepTimes(key, node_of(key), StepStatus(brief.statuses[int(str(status))]), spans))
+    for span in (span for step in whole.steps for span in step.spans):
+        span.dispatched, span.started, span.ended = (
+            None if each is None else round(each, 5) for each in (span.dispatched, span.started, span.ended)
+        )
+    assert found == whole.steps
+
+
+def batched(values: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def test_nothing_is_nothing_in_brief() -> None:
+    assert in_brief(Timeline(7, [])).steps == []
+
+
+def test_a_step_is_a_third_as_long_in_brief() -> None:
+    spans = [
+        Span(1, 1764289444.123456, 1764289444.234567, 1764289445.345678, StepStatus.SUCCESS, "celery@host-7.example")
+    ]
+    steps = [
+        StepTimes(StepKey(f"load[key_{number}]"), NodePath("load"), StepStatus.SUCCESS, spans) for number in range(1000)
+    ]
+    whole = Timeline(9, steps)
+    assert len(msgspec.json.encode(in_brief(whole))) < len(msgspec.json.encode(whole)) / 3
