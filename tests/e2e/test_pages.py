@@ -345,6 +345,180 @@ def test_five_thousand_steps_are_one_row_and_then_as_many_as_fit(page: Any, serv
     assert page.evaluate("performance.memory.usedJSHeapSize") < 300 * 2**20
 
 
+def test_a_run_that_is_deleted_elsewhere_is_told_to_be_gone(page: Any, site: Site) -> None:
+    run_id = site.launch("labels")
+    page.goto(f"runs/{run_id}")
+    status(page, "Failure")
+    site.data("mutation ($id: String!) { deleteRun(runId: $id) { __typename } }", {"id": run_id})
+    expect(page.locator("main").get_by_role("alert")).to_contain_text(f"There is no run '{run_id}'.")
+
+
+def away(page: Any, operation: str) -> Any:
+    """Until it is called, the server does not answer this operation."""
+
+    def refuse(route: Any) -> None:
+        if operation in route.request.post_data:
+            refusal = json.dumps({"errors": [{"message": "The database is away."}]})
+            route.fulfill(body=refusal, content_type="application/json")
+        else:
+            route.continue_()
+
+    page.route("**/graphql", refuse)
+    return lambda: page.unroute("**/graphql", refuse)
+
+
+def test_what_a_step_said_is_asked_for_again(page: Any, site: Site, some_run: str) -> None:
+    page.goto(f"runs/{some_run}?tab=config")
+    status(page, "Failure")
+    back = away(page, "query RunLogs")
+    page.get_by_role("region", name="Gantt chart").get_by_role("button", name="packing.orders").click()
+    panel = page.get_by_role("complementary", name="Step packing.orders")
+    expect(panel.get_by_role("alert")).to_contain_text("The database is away.")
+    back()
+    expect(panel.get_by_text("Output result").first).to_be_visible()
+    expect(panel.get_by_role("alert")).to_have_count(0)
+
+
+def test_the_steps_of_a_run_are_asked_for_again(page: Any, site: Site, some_run: str) -> None:
+    back = away(page, "query RunTimeline")
+    page.goto(f"runs/{some_run}?tab=config")
+    steps = page.get_by_role("region", name="Steps")
+    expect(steps.get_by_role("alert")).to_contain_text("The database is away.")
+    back()
+    expect(steps.get_by_role("button", name="packing.orders")).to_be_visible()
+
+
+def test_the_launchpad_asks_again(page: Any, site: Site, some_run: str) -> None:
+    page.goto(f"{PLACE}/jobs/counting/launchpad")
+    check = page.get_by_label("Check of the config")
+    expect(check).to_contain_text("The server takes this config.")
+    back = away(page, "query CheckConfig")
+    write(page, "ops: {}")
+    expect(check).to_contain_text("The database is away.")
+    back()
+    expect(check).to_contain_text("The server takes this config.")
+    back = away(page, "query Partitions")
+    page.reload()
+    expect(page.locator("main").get_by_role("alert")).to_contain_text("The database is away.")
+    back()
+    expect(page.get_by_role("combobox", name="Partition")).to_have_attribute("placeholder", re.compile("One of [1-9]"))
+    expect(page.locator("main").get_by_role("alert")).to_have_count(0)
+    back = away(page, "query RunPage")
+    page.goto(f"{PLACE}/jobs/shipping/launchpad?run={some_run}")
+    expect(page.locator("main").get_by_role("alert")).to_contain_text("The database is away.")
+    back()
+    expect(page.get_by_role("textbox", name="Run config as YAML")).to_contain_text("fail: true")
+
+
+def test_the_focus_goes_back_where_it_was(page: Any, site: Site, some_run: str) -> None:
+    page.goto(f"runs/{some_run}")
+    status(page, "Failure")
+    more = page.get_by_role("button", name="More", exact=True)
+    more.press("Enter")
+    page.get_by_role("menuitem", name="Delete").press("Enter")
+    expect(page.get_by_role("button", name="Yes")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(more).to_be_focused()
+    again = page.get_by_role("button", name="Re-execute")
+    again.press("Enter")
+    page.get_by_role("menuitem", name="With changes…").press("Enter")
+    editor = page.get_by_role("dialog").get_by_role("textbox", name="Run config as YAML")
+    editor.focus()
+    page.keyboard.press("Escape")  # of the editor, where it ends a completion, and lets Tab out of it
+    page.keyboard.press("Tab")
+    expect(editor).to_be_visible()
+    expect(editor).not_to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(again).to_be_focused()
+    step = page.get_by_role("button", name="ship", exact=False).last
+    step.press("Enter")
+    page.get_by_role("button", name="Close the step").press("Enter")
+    expect(step).to_be_focused()
+    page.goto(f"{PLACE}/sensors/arrivals")
+    dry = page.get_by_role("button", name="Dry run")
+    dry.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dry).to_be_focused()
+    page.get_by_role("link", name="Jobs", exact=True).press("Enter")
+    page.wait_for_url(re.compile("/jobs$"))
+    expect(page.get_by_role("main")).to_be_focused()
+
+
+def test_many_rows_and_cells_are_one_stop_of_the_tab_key(page: Any, service: Service) -> None:
+    page.goto(f"runs/{store_wide(service.store)}?tab=config")
+    chart = page.get_by_role("region", name="Gantt chart")
+    fold = chart.get_by_role("button", name=f"work × {STEPS}")
+    fold.press("Enter")
+    expect(chart.get_by_role("button", name="work[k00000]")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    expect(chart.get_by_role("button", name="work[k00000]")).to_be_focused()
+    page.keyboard.press("End")
+    last = chart.get_by_role("button", name=f"work[k{STEPS - 1:05d}]")
+    expect(last).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("tab", name="Config")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(last).to_be_focused()
+    page.goto(f"{PLACE}/jobs/counting/partitions")
+    cells = page.locator(".cell")
+    cells.first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(cells.nth(1)).to_be_focused()
+    expect(page.get_by_role("tooltip")).to_contain_text("2026-01-02")
+    page.keyboard.press("Enter")
+    expect(cells.nth(1)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Tab")
+    expect(page.locator(".cell:focus")).to_have_count(0)
+
+
+def test_by_worker_there_are_as_many_bars_as_fit(page: Any, service: Service) -> None:
+    page.goto(f"runs/{store_wide(service.store)}?view=workers&tab=config")
+    chart = page.get_by_role("region", name="Gantt chart")
+    expect(chart.locator(".bar").first).to_be_visible()
+    assert chart.locator(".bar").count() < 1000
+    chart.locator(".bar").nth(3).hover()
+    expect(page.get_by_role("tooltip")).to_contain_text(re.compile(r"\d+ steps: \d+ success"))
+    page.get_by_label("Zoom").fill("8")
+    chart.locator("[data-tip^='work[k0'] .bar").first.click()
+    expect(page.get_by_role("complementary", name=re.compile(r"Step work\[k0"))).to_be_visible()
+    assert chart.locator(".bar").count() < 1000
+    expect(chart.locator(".axis .ticks span").nth(3)).to_be_visible()
+
+
+def test_an_overview_that_stays_open_does_not_grow(page: Any, site: Site) -> None:
+    """What it asked for half a minute ago, nobody asks for again."""
+
+    def swell(route: Any) -> None:
+        if "query Overview" not in route.request.post_data:
+            route.continue_()
+            return
+        answer = route.fetch().json()
+        answer["data"]["waitingApprovals"] = [
+            {"runId": "r", "stepKey": "s", "question": "x" * 2**20 + str(next(numbers)), "since": 0.0}
+        ]
+        route.fulfill(json=answer)
+
+    numbers = itertools.count()
+    page.clock.install()
+    page.route("**/graphql", swell)
+    page.goto("")
+    expect(page.get_by_text("Waiting for an approval")).to_be_visible()
+    tools = page.context.new_cdp_session(page)
+
+    def held() -> int:
+        tools.send("HeapProfiler.collectGarbage")
+        return int(tools.send("Runtime.getHeapUsage")["usedSize"])
+
+    before = held()
+    for _ in range(40):
+        with page.expect_response(lambda answer: "query Overview" in (answer.request.post_data or "")):
+            page.clock.run_for(31_000)
+    assert held() - before < 20 * 2**20
+    page.unroute("**/graphql", swell)
+
+
 def test_why_steps_wait_and_a_queue_that_nobody_serves(page: Any, site: Site) -> None:
     run_id = site.launch("learning")
     page.goto(f"runs/{run_id}")

@@ -1,6 +1,8 @@
 /** Which page an address shows. The server knows the same paths: any other is 404 there. */
 import { lazy, Suspense } from "react";
+import { Provider } from "urql";
 import { Route, Switch } from "wouter";
+import { passing } from "./api/client";
 import { Empty, PageTitle, Waiting } from "./components/Bits";
 import { Login } from "./components/Login";
 import { Shell } from "./components/Shell";
@@ -26,14 +28,23 @@ function decoded(text = ""): string {
   }
 }
 
+/** It asks for another span of time every half minute, as long as it is open. */
+function Passing() {
+  return (
+    <Provider value={passing}>
+      <Overview />
+    </Provider>
+  );
+}
+
 export function App() {
   return (
     <Shell>
       <Login />
       <Suspense fallback={<Waiting />}>
         <Switch>
-          <Route path="/" component={Overview} />
-          <Route path="/overview" component={Overview} />
+          <Route path="/" component={Passing} />
+          <Route path="/overview" component={Passing} />
           <Route path="/runs" component={Runs} />
           <Route path="/runs/:id">{({ id }) => <RunPage key={id} id={decoded(id)} />}</Route>
           <Route path="/jobs" component={Jobs} />

@@ -1,5 +1,13 @@
 /** The one connection to the API: queries over HTTP, subscriptions over graphql-transport-ws. */
-import { cacheExchange, createClient, fetchExchange, mapExchange, subscriptionExchange } from "@urql/core";
+import {
+  type Client,
+  cacheExchange,
+  createClient,
+  type Exchange,
+  fetchExchange,
+  mapExchange,
+  subscriptionExchange,
+} from "@urql/core";
 import { createClient as createSocket } from "graphql-ws";
 
 const base = document.querySelector("base") ? new URL(document.baseURI) : new URL("/", location.href);
@@ -32,27 +40,34 @@ const socket = createSocket({
   shouldRetry: () => true,
 });
 
-export const client = createClient({
-  url: address("graphql"),
-  preferGetMethod: false,
-  fetchOptions: { headers: HEADERS },
-  exchanges: [
-    mapExchange({
-      onError(error) {
-        if (error.response?.status === 401) for (const call of onDenied) call();
-      },
-    }),
-    cacheExchange,
-    fetchExchange,
-    subscriptionExchange({
-      forwardSubscription: (operation) => ({
-        subscribe: (sink) => ({
-          unsubscribe: socket.subscribe({ ...operation, query: operation.query ?? "" }, sink as never),
+const asking = (...kept: Exchange[]): Client =>
+  createClient({
+    url: address("graphql"),
+    preferGetMethod: false,
+    fetchOptions: { headers: HEADERS },
+    exchanges: [
+      mapExchange({
+        onError(error) {
+          if (error.response?.status === 401) for (const call of onDenied) call();
+        },
+      }),
+      ...kept,
+      fetchExchange,
+      subscriptionExchange({
+        forwardSubscription: (operation) => ({
+          subscribe: (sink) => ({
+            unsubscribe: socket.subscribe({ ...operation, query: operation.query ?? "" }, sink as never),
+          }),
         }),
       }),
-    }),
-  ],
-});
+    ],
+  });
+
+/** Keeps every answer: a page that somebody comes back to is there at once. */
+export const client = asking(cacheExchange);
+
+/** Keeps none: for questions that nobody asks a second time, and that never end. */
+export const passing = asking();
 
 /** Called with each new connection: what happened in between was missed. */
 export function whenReconnected(call: () => void): () => void {

@@ -1,9 +1,10 @@
 /** Small things that every page shows: statuses, times, errors, tags. */
-import { Alert, Button, Group, Loader, Modal, Stack, Text, Title, Tooltip } from "@mantine/core";
+import { Alert, Button, Group, Loader, Stack, Text, Title, Tooltip } from "@mantine/core";
 import { type ReactNode, useEffect, useState } from "react";
 import { Link } from "wouter";
 import { look } from "../lib/status";
 import { ago, duration, exact } from "../lib/time";
+import { Dialog } from "./Dialog";
 import { Icon } from "./Icons";
 
 export function Status({ of, children }: { of: string; children?: ReactNode }) {
@@ -75,7 +76,7 @@ export function PageTitle({ title, children, sub }: { title: ReactNode; children
   return (
     <Group justify="space-between" align="flex-start" mb="sm" wrap="wrap">
       <Stack gap={2} miw={0} style={{ overflowWrap: "anywhere" }}>
-        <Title order={1} fz={22}>
+        <Title order={1} fz={22} className="clamped" title={typeof title === "string" ? title : undefined}>
           {title}
         </Title>
         {sub && (
@@ -169,7 +170,7 @@ export function Asked({
   onYes: () => void;
 }) {
   return (
-    <Modal opened={opened} onClose={close} title={title} closeButtonProps={{ "aria-label": "Close" }}>
+    <Dialog opened={opened} onClose={close} title={title}>
       <Text size="sm" mb="md">
         {question}
       </Text>
@@ -188,7 +189,7 @@ export function Asked({
           Yes
         </Button>
       </Group>
-    </Modal>
+    </Dialog>
   );
 }
 

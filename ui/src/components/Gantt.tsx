@@ -1,23 +1,48 @@
 /** When each step waited and ran. Only the rows in view exist in the page. */
 import { useElementSize } from "@mantine/hooks";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, type PointerEvent, type ReactNode, useCallback, useMemo, useRef, useState } from "react";
-import { look } from "../lib/status";
-import { type Row, rowsByWorker, type Span, type StepTimes } from "../lib/steps";
+import { type KeyboardEvent, memo, type ReactNode, type Ref, useEffect, useMemo, useRef, useState } from "react";
+import { look, worst } from "../lib/status";
+import { barsOf, type Ran, type Row, ranByWorker, type Span, type StepTimes, type View } from "../lib/steps";
 import { duration, ticks } from "../lib/time";
+import { counted } from "../lib/words";
 import { Empty } from "./Bits";
 import { Icon } from "./Icons";
+import { useTip } from "./Tip";
 
 const HEIGHT = 26;
 const NAMES = "var(--names)";
 /** Pixels that a long label of the axis takes. */
 const LABEL = 80;
 
+/** Pixels that are drawn beyond what is seen, on either side; so often is drawn anew while somebody scrolls. */
+const BEYOND = 500;
+
+/** Where keys lead to: the rows are one stop of the Tab key, however many there are. */
+const MOVES: Record<string, (at: number, count: number) => number> = {
+  ArrowDown: (at) => at + 1,
+  ArrowUp: (at) => at - 1,
+  PageDown: (at) => at + 15,
+  PageUp: (at) => at - 15,
+  Home: () => 0,
+  End: (_, count) => count - 1,
+};
+
 type Scale = { start: number; end: number; now: number };
 
 const place = (at: number, { start, end }: Scale): number => ((at - start) / (end - start)) * 100;
 
-const SpanBar = memo(function SpanBar({ span, scale, label }: { span: Span; scale: Scale; label: string }) {
+const SpanBar = memo(function SpanBar({
+  span,
+  scale,
+  label,
+  tip = true,
+}: {
+  span: Span;
+  scale: Scale;
+  label: string;
+  tip?: boolean;
+}) {
   const [attempt, dispatched, started, ended, outcome, worker] = span;
   const tone = look(outcome).tone;
   const until = ended ?? scale.now;
@@ -47,37 +72,24 @@ const SpanBar = memo(function SpanBar({ span, scale, label }: { span: Span; scal
   const waited = dispatched !== null ? `waited ${duration((started ?? until) - dispatched)}` : "";
   const ran = started !== null ? `ran ${duration(until - started)}` : "";
   const text = [label, `attempt ${attempt}`, look(outcome).text, waited, ran, worker].filter(Boolean).join(", ");
-  return <span data-tip={text}>{parts}</span>;
+  return <span data-tip={tip ? text : undefined}>{parts}</span>;
 });
 
-/** One for all bars: what is under the mouse says itself, by ``data-tip``. */
-function useTip() {
-  const [tip, setTip] = useState<{ text: string; x: number; y: number } | null>(null);
-  const onPointerMove = useCallback((event: PointerEvent) => {
-    const text = (event.target as Element).closest("[data-tip]")?.getAttribute("data-tip");
-    setTip(text ? { text, x: event.clientX, y: event.clientY } : null);
-  }, []);
-  const onPointerLeave = useCallback(() => setTip(null), []);
-  const shown = tip && (
-    <div
-      role="tooltip"
-      className="tip"
-      style={{ left: Math.min(tip.x + 12, window.innerWidth - 330), top: tip.y + 16 }}
-    >
-      {tip.text}
-    </div>
-  );
-  return { handlers: { onPointerMove, onPointerLeave }, shown };
+/** The part of the time that is seen, of lanes that are as many pixels wide. */
+function viewOf({ start, end }: Scale, width: number, left: number): View {
+  const pixel = (end - start) / Math.max(width, 1);
+  return { from: start + (left - BEYOND) * pixel, to: start + (left + window.innerWidth + BEYOND) * pixel, pixel };
 }
 
-function Axis({ start, end, origin }: { start: number; end: number; origin: number }) {
-  const { ref, width } = useElementSize();
-  const count = Math.max(2, Math.min(9, Math.floor(width / LABEL)));
+function Axis({ start, end, view, ref }: Scale & { view: View; ref: Ref<HTMLDivElement> }) {
+  const [from, to] = [Math.max(start, view.from), Math.min(end, view.to)];
+  const label = view.pixel * Math.max(LABEL, Math.min((end - start) / view.pixel, window.innerWidth) / 9);
+  const count = Math.max(2, Math.floor((to - from) / label));
   return (
     <div className="axis">
       <div style={{ width: NAMES, flex: "none", borderRight: "1px solid var(--line)" }} />
       <div ref={ref} className="ticks" aria-hidden="true">
-        {ticks(start, end, count, origin).map((at) => (
+        {ticks(from, to, count, start).map((at) => (
           <span
             key={at}
             style={{
@@ -86,7 +98,7 @@ function Axis({ start, end, origin }: { start: number; end: number; origin: numb
               paddingLeft: 2,
             }}
           >
-            {duration(at - origin) || "0"}
+            {duration(at - start) || "0"}
           </span>
         ))}
       </div>
@@ -108,7 +120,12 @@ function Rows<T>({
   end: number;
   now: number;
   zoom: number;
-  render: (row: T, scale: Scale) => { name: ReactNode; lane: ReactNode; selected: boolean };
+  render: (
+    row: T,
+    scale: Scale,
+    view: View,
+    tabIndex: 0 | -1,
+  ) => { name: ReactNode; lane: ReactNode; selected: boolean };
   keyOf: (row: T) => string;
 }) {
   const scroller = useRef<HTMLDivElement>(null);
@@ -123,24 +140,67 @@ function Rows<T>({
     },
   });
   const scale = useMemo(() => ({ start, end, now }), [start, end, now]);
+  const { ref: lanes, width } = useElementSize();
+  const [left, setLeft] = useState(0);
+  const view = useMemo(() => viewOf(scale, width, left), [scale, width, left]);
   const { handlers, shown } = useTip();
+  const [at, setAt] = useState(0);
+  const entry = Math.min(at, rows.length - 1);
+  const wanted = useRef<number>(undefined);
+  const moveTo = (place: number) => {
+    wanted.current = Math.max(0, Math.min(place, rows.length - 1));
+    setAt(wanted.current);
+    virtual.scrollToIndex(wanted.current);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (!(event.target as Element).matches(".gantt-name")) return;
+    const to = MOVES[event.key]?.(entry, rows.length);
+    if (to === undefined) return;
+    event.preventDefault();
+    moveTo(to);
+  };
+  useEffect(() => {
+    // The row that is gone to may come to be there later.
+    if (wanted.current === undefined) return;
+    const found = scroller.current?.querySelector<HTMLElement>(`[data-index="${wanted.current}"] button.gantt-name`);
+    if (!found) return;
+    wanted.current = undefined;
+    found.focus({ preventScroll: true });
+  });
+  const items = virtual.getVirtualItems();
+  const stop = items.some((item) => item.index === entry) ? entry : virtual.range?.startIndex;
   if (rows.length === 0) return <Empty>There are no such steps.</Empty>;
   return (
-    <div ref={scroller} tabIndex={0} role="region" aria-label="Gantt chart" className="gantt-scroll" {...handlers}>
+    <div
+      ref={scroller}
+      tabIndex={0}
+      role="region"
+      aria-label="Gantt chart"
+      className="gantt-scroll"
+      onKeyDown={onKeyDown}
+      onScroll={({ currentTarget }) => setLeft(Math.floor(currentTarget.scrollLeft / BEYOND) * BEYOND)}
+      {...handlers}
+      onFocus={(event) => {
+        handlers.onFocus(event);
+        const row = event.target.closest<HTMLElement>(".gantt-row");
+        if (row) setAt(Number(row.dataset.index));
+      }}
+    >
       <div style={{ width: `calc(${NAMES} + (100% - ${NAMES}) * ${zoom})`, minWidth: "100%" }}>
         {shown}
-        <Axis start={start} end={end} origin={start} />
+        <Axis {...scale} view={view} ref={lanes} />
         <div className="gantt" style={{ height: virtual.getTotalSize() }}>
-          {virtual.getVirtualItems().map((item) => {
+          {items.map((item) => {
             const row = rows[item.index];
             if (row === undefined) return null;
-            const { name, lane, selected } = render(row, scale);
+            const { name, lane, selected } = render(row, scale, view, item.index === stop ? 0 : -1);
             return (
               <div
                 key={item.key}
                 className="gantt-row"
                 style={{ transform: `translateY(${item.start}px)` }}
                 data-selected={selected}
+                data-index={item.index}
               >
                 {name}
                 <div className="gantt-lane">{lane}</div>
@@ -174,22 +234,21 @@ export function Gantt({
       rows={rows}
       {...scale}
       keyOf={(row) => `${row.kind} ${row.key}`}
-      render={(row, by) => {
+      render={(row, by, _, tabIndex) => {
         const { tone, sign, text } = look(row.status);
         if (row.kind === "group") {
           const total = row.steps.length;
-          const counted = Object.entries(row.counts)
-            .map(([status, count]) => `${count} ${look(status).text.toLowerCase()}`)
-            .join(", ");
+          const told = toldCounts(row.counts);
           return {
             selected: false,
             name: (
               <button
                 type="button"
                 className="gantt-name"
+                tabIndex={tabIndex}
                 aria-expanded={row.open}
                 onClick={() => toggle(row.key)}
-                title={counted}
+                title={told}
               >
                 <Icon name={row.open ? "down" : "right"} />
                 <Icon name={sign} className={`${tone} ${sign === "spin" ? "spin" : ""}`} strokeWidth={3} />
@@ -198,7 +257,7 @@ export function Gantt({
                 <Apart counts={row.counts} />
               </button>
             ),
-            lane: row.open ? null : <GroupBar steps={row.steps} scale={by} label={`${row.label}: ${counted}`} />,
+            lane: row.open ? null : <GroupBar steps={row.steps} scale={by} label={`${row.label}: ${told}`} />,
           };
         }
         return {
@@ -207,6 +266,7 @@ export function Gantt({
             <button
               type="button"
               className="gantt-name"
+              tabIndex={tabIndex}
               aria-pressed={chosen === row.key}
               onClick={() => choose(chosen === row.key ? null : row.key)}
               style={{ paddingLeft: 8 + row.depth * 18, fontWeight: chosen === row.key ? 700 : undefined }}
@@ -229,6 +289,11 @@ export function Gantt({
     />
   );
 }
+
+const toldCounts = (counts: Record<string, number>): string =>
+  Object.entries(counts)
+    .map(([status, count]) => `${count} ${look(status).text.toLowerCase()}`)
+    .join(", ");
 
 /** What of a folded row did not simply succeed. */
 function Apart({ counts }: { counts: Record<string, number> }) {
@@ -345,7 +410,7 @@ export function WorkerGantt({
       rows={lanes}
       {...scale}
       keyOf={(lane) => lane.key}
-      render={(lane, by) => ({
+      render={(lane, by, view) => ({
         selected: false,
         name: (
           <span className="gantt-name" style={{ cursor: "default" }}>
@@ -353,48 +418,59 @@ export function WorkerGantt({
             <span className="text">{lane.first ? lane.worker : ""}</span>
           </span>
         ),
-        lane: lane.steps.map((step) => (
-          // biome-ignore lint/a11y/useKeyWithClickEvents: the same steps are buttons in the other view
-          // biome-ignore lint/a11y/noStaticElementInteractions: see above
-          <span
-            key={`${step.key} ${step.spans[0]?.[0]}`}
-            onClick={() => choose(chosen === step.key ? null : step.key)}
-            style={{ cursor: "pointer" }}
-          >
-            {step.spans[0] && (
-              <SpanBar
-                span={[step.spans[0][0], null, ...(step.spans[0].slice(2) as [number, number | null, string, string])]}
-                scale={by}
-                label={step.key}
-              />
-            )}
-          </span>
-        )),
+        lane: <LaneBars ran={lane.ran} scale={by} view={view} chosen={chosen} choose={choose} />,
       })}
     />
   );
 }
 
-type Lane = { key: string; worker: string; first: boolean; steps: StepTimes[] };
+/** What a worker ran, as many bars as there is room for. */
+const LaneBars = memo(function LaneBars({
+  ran,
+  scale,
+  view,
+  chosen,
+  choose,
+}: {
+  ran: readonly Ran[];
+  scale: Scale;
+  view: View;
+  chosen: string | null;
+  choose: (key: string | null) => void;
+}) {
+  const bars = useMemo(() => barsOf(ran, view, scale.now, worst), [ran, view, scale.now]);
+  return bars.map(({ key, span, count, counts }) => (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the same steps are buttons in the other view
+    // biome-ignore lint/a11y/noStaticElementInteractions: see above
+    <span
+      key={`${key} ${span[0]}`}
+      onClick={() => choose(chosen === key ? null : key)}
+      style={{ cursor: "pointer" }}
+      data-tip={count > 1 ? `${counted(count, "step")}: ${toldCounts(counts)}` : undefined}
+    >
+      <SpanBar span={span} scale={scale} label={key} tip={count === 1} />
+    </span>
+  ));
+});
+
+type Lane = { key: string; worker: string; first: boolean; ran: Ran[] };
 
 /** As few lanes a worker as it ran steps at a time. */
 function packed(steps: Map<string, StepTimes>): Lane[] {
   const found: Lane[] = [];
-  for (const { worker, steps: ran } of rowsByWorker(steps)) {
-    const lanes: { end: number; steps: StepTimes[] }[] = [];
-    ran.sort((a, b) => (a.spans[0]?.[2] ?? 0) - (b.spans[0]?.[2] ?? 0));
-    for (const step of ran) {
-      const span = step.spans[0];
-      if (!span) continue;
-      const end = span[3] ?? Number.POSITIVE_INFINITY;
-      const free = lanes.find((lane) => lane.end <= (span[2] ?? 0));
+  for (const { worker, ran } of ranByWorker(steps)) {
+    const lanes: { end: number; ran: Ran[] }[] = [];
+    ran.sort((a, b) => (a.span[2] ?? 0) - (b.span[2] ?? 0));
+    for (const each of ran) {
+      const end = each.span[3] ?? Number.POSITIVE_INFINITY;
+      const free = lanes.find((lane) => lane.end <= (each.span[2] ?? 0));
       if (free) {
         free.end = end;
-        free.steps.push(step);
-      } else lanes.push({ end, steps: [step] });
+        free.ran.push(each);
+      } else lanes.push({ end, ran: [each] });
     }
     for (const [index, lane] of lanes.entries())
-      found.push({ key: `${worker} ${index}`, worker, first: index === 0, steps: lane.steps });
+      found.push({ key: `${worker} ${index}`, worker, first: index === 0, ran: lane.ran });
   }
   return found;
 }

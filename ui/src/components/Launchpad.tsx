@@ -1,7 +1,7 @@
 /** Launch a run: config with completion and server-side checks, selection, tags, partition, executor. */
 import { Badge, Button, Group, SegmentedControl, Select, Tabs, Text, TextInput, Tooltip } from "@mantine/core";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { useClient, useQuery } from "urql";
+import { useClient } from "urql";
 import { useLocation } from "wouter";
 import {
   CheckConfigDocument,
@@ -10,6 +10,7 @@ import {
   PartitionsDocument,
   RunPageDocument,
 } from "../api/gql";
+import { AGAIN, useLive } from "../api/live";
 import { extras, type Mark, rangeOf, type Schema, syntaxMarks, withMissing, withValue } from "../lib/config";
 import { refusal } from "../lib/results";
 import { counted } from "../lib/words";
@@ -88,7 +89,7 @@ export function useCheck(params: ExecutionParams, config: string): Check {
       return;
     }
     setCheck((before) => ({ ...before, state: "checking" }));
-    const timer = setTimeout(async () => {
+    const ask = async () => {
       const result = await client
         .query(CheckConfigDocument, { params: JSON.parse(key) as ExecutionParams }, { requestPolicy: "network-only" })
         .toPromise();
@@ -106,7 +107,9 @@ export function useCheck(params: ExecutionParams, config: string): Check {
           problems: [{ path: [], message: result.error?.message ?? found?.message ?? "It cannot be checked." }],
           steps: null,
         });
-    }, 400);
+      if (result.error) timer = setTimeout(ask, AGAIN);
+    };
+    let timer = setTimeout(ask, 400);
     return () => {
       current = false;
       clearTimeout(timer);
@@ -137,7 +140,9 @@ export function Launchpad({ job, fromRun }: { job: JobData; fromRun: string | nu
       tabs: before.tabs.map((each, index) => (index === before.at ? { ...each, ...changed } : each)),
     }));
   useEffect(() => localStorage.setItem(keyOf(job), JSON.stringify({ tabs, at })), [job, tabs, at]);
-  const [{ data: parent }] = useQuery({ query: RunPageDocument, variables: { runId: fromRun ?? "" }, pause: !fromRun });
+  const { data: parent, error } = useLive(RunPageDocument, { runId: fromRun ?? "" }, [], { pause: !fromRun });
+  const missing = parent && parent.runOrError.__typename !== "Run" ? parent.runOrError.message : undefined;
+  const problem = fromRun ? (missing ?? (parent ? undefined : error)) : undefined;
   const taken = useRef(false);
   useEffect(() => {
     if (taken.current || parent?.runOrError.__typename !== "Run") return;
@@ -160,6 +165,7 @@ export function Launchpad({ job, fromRun }: { job: JobData; fromRun: string | nu
       onChange={(value) => setDrafts((before) => ({ ...before, at: Number(value) }))}
       keepMounted={false}
     >
+      {problem && <Problem title="The run whose config is to be taken cannot be read">{problem}</Problem>}
       <Group gap="xs" mb="xs">
         <Tabs.List aria-label="Drafts">
           {tabs.map((_, index) => (
@@ -334,7 +340,7 @@ export function Verdict({ check }: { check: Check }) {
 
 function Choices({ job, draft, change }: { job: JobData; draft: Draft; change: (changed: Partial<Draft>) => void }) {
   const selector = { repositoryLocationName: job.repositoryLocationName, jobName: job.name };
-  const [{ data, error }] = useQuery({ query: PartitionsDocument, variables: { selector }, pause: !job.isPartitioned });
+  const { data, error } = useLive(PartitionsDocument, { selector }, [], { pause: !job.isPartitioned });
   const executors = useShell()?.instance.executors ?? [];
   const found = data?.jobPartitionsOrError;
   const keys = found?.__typename === "JobPartitions" ? found.keys : [];
@@ -342,8 +348,8 @@ function Choices({ job, draft, change }: { job: JobData; draft: Draft; change: (
     <>
       {job.isPartitioned && (
         <>
-          {(error || (found && found.__typename !== "JobPartitions")) && (
-            <Problem>{error?.message ?? "The partitions cannot be read."}</Problem>
+          {((error && !found) || (found && found.__typename !== "JobPartitions")) && (
+            <Problem>{error ?? "The partitions cannot be read."}</Problem>
           )}
           <Select
             size="xs"

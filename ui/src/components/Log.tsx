@@ -3,7 +3,7 @@ import { Button, Checkbox, Group, Select, Text, TextInput } from "@mantine/core"
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { AnsiUp } from "ansi_up";
 import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { useClient } from "urql";
+import { passing } from "../api/client";
 import { type LogLevel, RunLogsDocument, type RunLogsQuery } from "../api/gql";
 import { AGAIN, useChanges } from "../api/live";
 import { clock } from "../lib/time";
@@ -58,7 +58,6 @@ function useEvents(
   filter: { types: string[]; stepKey: string | null; text: string; level: string | null },
   live: boolean,
 ) {
-  const client = useClient();
   const [events, setEvents] = useState<LogEvent[]>([]);
   const [hasMore, setHasMore] = useState(false);
   const [loaded, setLoaded] = useState(false);
@@ -85,7 +84,7 @@ function useEvents(
         level: wanted.level as LogLevel | null,
       },
     };
-    const result = await client.query(RunLogsDocument, variables, { requestPolicy: "network-only" }).toPromise();
+    const result = await passing.query(RunLogsDocument, variables, { requestPolicy: "network-only" }).toPromise();
     if (version !== state.current.version) return;
     mine.busy = false;
     const found = result.data?.logsForRun;
@@ -100,7 +99,7 @@ function useEvents(
       mine.again = false;
       void load();
     }
-  }, [client, runId, key]);
+  }, [runId, key]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: another filter begins anew
   useEffect(() => {
     state.current = { cursor: "0", busy: false, again: false, version: state.current.version + 1 };

@@ -1,6 +1,6 @@
 /** The partitions of a job by the state of their last run, and backfills of those that are chosen. */
 import { Button, Group, NumberInput, Switch, Text, TextInput, Tooltip } from "@mantine/core";
-import { useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, memo, useMemo, useRef, useState } from "react";
 import { useClient } from "urql";
 import { Link, useLocation } from "wouter";
 import { BackfillDocument, PartitionsDocument } from "../api/gql";
@@ -12,6 +12,7 @@ import { Icon } from "./Icons";
 import { tagsOf } from "./Launchpad";
 import { useMessages } from "./Messages";
 import { usePermission } from "./Shell";
+import { useTip } from "./Tip";
 
 type States = Record<string, [run: string, status: string]>;
 
@@ -35,28 +36,97 @@ export function Cells({
   chosen?: ReadonlySet<string>;
   onClick: (key: string, extend: boolean) => void;
 }) {
+  const box = useRef<HTMLFieldSetElement>(null);
+  const [at, setAt] = useState(0);
+  const { handlers, shown } = useTip();
+  const place = (target: EventTarget): number =>
+    Number((target as Element).closest<HTMLElement>("button.cell")?.dataset.place ?? -1);
+  const onKeyDown = (event: KeyboardEvent) => {
+    const cells = box.current?.querySelectorAll<HTMLElement>("button.cell");
+    const from = place(event.target);
+    if (!cells || from < 0) return;
+    const to = MOVES[event.key]?.(from, cells.length, columns(cells));
+    if (to === undefined) return;
+    event.preventDefault();
+    cells[to]?.focus();
+  };
   return (
-    <fieldset className="cells" aria-label="Partitions" style={{ border: 0, padding: 0, margin: 0 }}>
-      {keys.map((key) => {
-        const status = states[key]?.[1];
-        const { tone, sign, text } = status ? look(status) : { tone: "none", sign: "dash" as const, text: "never ran" };
-        return (
-          <Tooltip key={key} label={`${key}: ${text}`}>
-            <button
-              type="button"
-              className={`cell ${tone}`}
-              aria-label={`${key}: ${text}`}
-              aria-pressed={chosen ? chosen.has(key) : undefined}
-              onClick={(event) => onClick(key, event.shiftKey)}
-            >
-              {status && <Icon name={sign} strokeWidth={3} />}
-            </button>
-          </Tooltip>
-        );
-      })}
+    <fieldset
+      ref={box}
+      className="cells"
+      aria-label="Partitions"
+      style={{ border: 0, padding: 0, margin: 0 }}
+      onKeyDown={onKeyDown}
+      onClick={(event) => {
+        const key = keys[place(event.target)];
+        if (key !== undefined) onClick(key, event.shiftKey);
+      }}
+      {...handlers}
+      onFocus={(event) => {
+        handlers.onFocus(event);
+        setAt(Math.max(0, place(event.target)));
+      }}
+    >
+      {keys.map((key, index) => (
+        <Cell
+          key={key}
+          name={key}
+          place={index}
+          status={states[key]?.[1]}
+          pressed={chosen?.has(key)}
+          tabIndex={index === Math.min(at, keys.length - 1) ? 0 : -1}
+        />
+      ))}
+      {shown}
     </fieldset>
   );
 }
+
+/** Where keys lead to: all cells are one stop of the Tab key. Nothing happens beyond the first and the last. */
+const MOVES: Record<string, (at: number, count: number, columns: number) => number> = {
+  ArrowRight: (at) => at + 1,
+  ArrowLeft: (at) => at - 1,
+  ArrowDown: (at, _, columns) => at + columns,
+  ArrowUp: (at, _, columns) => at - columns,
+  Home: () => 0,
+  End: (_, count) => count - 1,
+};
+
+function columns(cells: NodeListOf<HTMLElement>): number {
+  const top = cells[0]?.offsetTop;
+  let count = 0;
+  while (count < cells.length && cells[count]?.offsetTop === top) count++;
+  return Math.max(1, count);
+}
+
+const Cell = memo(function Cell({
+  name,
+  place,
+  status,
+  pressed,
+  tabIndex,
+}: {
+  name: string;
+  place: number;
+  status: string | undefined;
+  pressed: boolean | undefined;
+  tabIndex: 0 | -1;
+}) {
+  const { tone, sign, text } = status ? look(status) : { tone: "none", sign: "dash" as const, text: "never ran" };
+  return (
+    <button
+      type="button"
+      className={`cell ${tone}`}
+      data-place={place}
+      data-tip={`${name}: ${text}`}
+      aria-label={`${name}: ${text}`}
+      aria-pressed={pressed}
+      tabIndex={tabIndex}
+    >
+      {status && <Icon name={sign} strokeWidth={3} />}
+    </button>
+  );
+});
 
 function Grid({
   location,

@@ -1,9 +1,10 @@
 /** Run an earlier run again with changes: its config, selection, executor and tags are where they were. */
 import { Button, Group, SegmentedControl, Select, TextInput } from "@mantine/core";
 import { useMemo, useState } from "react";
-import { useClient, useQuery } from "urql";
+import { useClient } from "urql";
 import { useLocation } from "wouter";
 import { JobPageDocument, type ReexecutionStrategy, RelaunchDocument } from "../api/gql";
+import { useLive } from "../api/live";
 import type { Schema } from "../lib/config";
 import { refusal } from "../lib/results";
 import type { RunData } from "../pages/RunPage";
@@ -16,8 +17,8 @@ import { YamlEditor } from "./YamlEditor";
 export default function Rerun({ run, close }: { run: RunData; close: () => void }) {
   const location = run.repositoryOrigin?.repositoryLocationName ?? "";
   const selector = { repositoryLocationName: location, jobName: run.jobName };
-  const [{ data, error }] = useQuery({ query: JobPageDocument, variables: { selector } });
-  if (!data) return <Waiting error={error?.message} />;
+  const { data, error } = useLive(JobPageDocument, { selector }, []);
+  if (!data) return <Waiting error={error} />;
   if (data.pipelineOrError.__typename !== "Job")
     return <Problem title="The code of today has no such job">{data.pipelineOrError.__typename}</Problem>;
   return (

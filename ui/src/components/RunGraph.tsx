@@ -25,7 +25,11 @@ export default function RunGraph({
 }) {
   const { nodes, edges } = useMemo(() => {
     const byNode = new Map<string, StepTimes[]>();
-    for (const step of steps.values()) byNode.set(step.node, [...(byNode.get(step.node) ?? []), step]);
+    for (const step of steps.values()) {
+      const list = byNode.get(step.node);
+      if (list) list.push(step);
+      else byNode.set(step.node, [step]);
+    }
     const known = new Set(plan.known);
     const there = plan.steps.filter((each) => each.runs !== false || byNode.has(each.key));
     const keys = new Set(there.map((each) => each.key));

@@ -7,7 +7,6 @@ import {
   Button,
   Group,
   Kbd,
-  Modal,
   NavLink,
   Table,
   Text,
@@ -17,12 +16,13 @@ import {
   useMantineColorScheme,
 } from "@mantine/core";
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
-import { createContext, type ReactNode, useContext, useMemo, useState } from "react";
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { address, HEADERS } from "../api/client";
 import { ShellDocument, type ShellQuery } from "../api/gql";
 import { useLive, useTrouble } from "../api/live";
 import { jobPath, Problem } from "./Bits";
+import { Dialog } from "./Dialog";
 import { Icon, type IconName } from "./Icons";
 
 const PLACES: [path: string, label: string, icon: IconName, key: string][] = [
@@ -92,7 +92,7 @@ function Search({ opened, close, places }: { opened: boolean; close: () => void;
     go(place.path);
   };
   return (
-    <Modal opened={opened} onClose={close} withCloseButton={false} size="lg" padding="xs" title="Search">
+    <Dialog opened={opened} onClose={close} withCloseButton={false} size="lg" padding="xs" title="Search">
       <TextInput
         data-autofocus
         aria-label="Search for jobs, schedules, sensors, pages and run ids"
@@ -132,7 +132,7 @@ function Search({ opened, close, places }: { opened: boolean; close: () => void;
           </UnstyledButton>
         ))}
       </div>
-    </Modal>
+    </Dialog>
   );
 }
 
@@ -143,9 +143,12 @@ function Keys({ opened, close }: { opened: boolean; close: () => void }) {
     ...PLACES.map(([, label, , key]): [string[], string] => [["g", key], label]),
     [["Ctrl", "Enter"], "Launch, in the Launchpad"],
     [["Ctrl", "Space"], "Complete, in the config editor"],
+    [["Esc", "Tab"], "Leave the config editor"],
+    [["↑", "↓"], "From row to row, in the chart of a run; also Home and End"],
+    [["←", "→"], "From partition to partition; also Home and End"],
   ];
   return (
-    <Modal opened={opened} onClose={close} title="Keyboard" closeButtonProps={{ "aria-label": "Close" }}>
+    <Dialog opened={opened} onClose={close} title="Keyboard">
       <Table>
         <Table.Tbody>
           {rows.map(([keys, label]) => (
@@ -162,13 +165,23 @@ function Keys({ opened, close }: { opened: boolean; close: () => void }) {
           ))}
         </Table.Tbody>
       </Table>
-    </Modal>
+    </Dialog>
   );
 }
 
 async function signOut(): Promise<void> {
   await fetch(address("logout"), { method: "POST", headers: HEADERS });
   location.reload();
+}
+
+/** Another page begins where it begins, for who sees it and for who hears it; the first is as the browser has it. */
+function useArrival(path: string): void {
+  const before = useRef(path);
+  useEffect(() => {
+    if (before.current === path) return;
+    before.current = path;
+    document.getElementById("main")?.focus({ preventScroll: true });
+  }, [path]);
 }
 
 export function Shell({ children }: { children: ReactNode }) {
@@ -194,6 +207,7 @@ export function Shell({ children }: { children: ReactNode }) {
     ]),
   ]);
   const places = useMemo(() => placesOf(data), [data]);
+  useArrival(path);
   const broken =
     data?.workspaceOrError.__typename === "Workspace" &&
     data.workspaceOrError.locationEntries.some((entry) => entry.locationOrLoadError?.__typename === "PythonError");

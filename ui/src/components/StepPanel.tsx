@@ -1,13 +1,13 @@
 /** One step of a run: its attempts, inputs, outputs, metadata, and the error that ended it. */
 import { ActionIcon, Anchor, Group, Text } from "@mantine/core";
-import { useQuery } from "urql";
+import { useLayoutEffect, useRef } from "react";
 import { type DagsterEventType, RunLogsDocument } from "../api/gql";
-import { useChanges } from "../api/live";
+import { useLive } from "../api/live";
 import { tasksOfRunOn } from "../lib/flower";
 import { look } from "../lib/status";
 import type { PlannedStep, StepTimes } from "../lib/steps";
 import { clock, duration } from "../lib/time";
-import { ErrorBox, Status } from "./Bits";
+import { ErrorBox, Problem, Status } from "./Bits";
 import { Icon } from "./Icons";
 import { kindOf, Value } from "./Log";
 import { useShell } from "./Shell";
@@ -38,9 +38,11 @@ export function StepPanel({
   close: () => void;
   live: boolean;
 }) {
+  const giveBack = useGiveBack(stepKey);
   const values = useEvents(runId, stepKey, VALUES, live);
   const failures = useEvents(runId, stepKey, FAILURES, live);
   const failure = failures.events.findLast((event) => event.error);
+  const problem = values.problem ?? failures.problem;
   const shown = values.events;
   const flower = useShell()?.instance.flowerUrl;
   const last = step?.spans.at(-1);
@@ -49,7 +51,16 @@ export function StepPanel({
     <aside className="panel" aria-label={`Step ${stepKey}`} style={{ maxHeight: 480, overflow: "auto" }}>
       <header style={{ position: "sticky", top: 0, zIndex: 1 }}>
         <span style={{ overflow: "hidden", textOverflow: "ellipsis" }}>{stepKey}</span>
-        <ActionIcon ml="auto" variant="subtle" color="gray" onClick={close} aria-label="Close the step">
+        <ActionIcon
+          ml="auto"
+          variant="subtle"
+          color="gray"
+          onClick={() => {
+            close();
+            giveBack();
+          }}
+          aria-label="Close the step"
+        >
           <Icon name="cross" />
         </ActionIcon>
       </header>
@@ -106,6 +117,7 @@ export function StepPanel({
             </tbody>
           </table>
         )}
+        {problem && <Problem title="Its events cannot be read">{problem}</Problem>}
         {failure?.error && <ErrorBox error={failure.error} />}
         {planned && <Facts planned={planned} />}
         {shown.map((event) => {
@@ -163,12 +175,27 @@ export function StepPanel({
   );
 }
 
+/** Gives the focus to what had it when the step was chosen; to the steps where that is gone. */
+function useGiveBack(stepKey: string): () => void {
+  const from = useRef<Element | null>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: of each step that is chosen
+  useLayoutEffect(() => {
+    from.current = document.activeElement;
+  }, [stepKey]);
+  return () => {
+    const there = from.current?.isConnected && from.current !== document.body ? from.current : null;
+    const target = there ?? document.querySelector(".gantt-scroll");
+    if (target instanceof HTMLElement) target.focus({ preventScroll: true });
+  };
+}
+
 /** The first events of some types, kept current. */
 function useEvents(runId: string, stepKey: string, types: readonly DagsterEventType[], live: boolean) {
   const variables = { runId, after: "0", limit: MOST, filter: { stepKey, types: [...types] } };
-  const [{ data }, again] = useQuery({ query: RunLogsDocument, variables, requestPolicy: "cache-and-network" });
-  useChanges(["RUNS"], () => again({ requestPolicy: "network-only" }), runId, live ? 500 : 5000);
-  return data?.logsForRun.__typename === "EventConnection" ? data.logsForRun : { events: [], hasMore: false };
+  const { data, error } = useLive(RunLogsDocument, variables, ["RUNS"], { runId, every: live ? 500 : 5000 });
+  const found = data?.logsForRun;
+  if (found?.__typename === "EventConnection") return { ...found, problem: undefined };
+  return { events: [], hasMore: false, problem: found?.message ?? error };
 }
 
 function Facts({ planned }: { planned: PlannedStep }) {

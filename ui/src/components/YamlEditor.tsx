@@ -7,7 +7,8 @@ import { lintGutter, setDiagnostics } from "@codemirror/lint";
 import { EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, hoverTooltip, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
-import { useEffect, useRef } from "react";
+import { VisuallyHidden } from "@mantine/core";
+import { useEffect, useId, useRef } from "react";
 import { type Mark, pathAbove, type Schema, schemasAt, suggestions, typeOf } from "../lib/config";
 
 const look = HighlightStyle.define([
@@ -94,6 +95,7 @@ export function YamlEditor({
   height?: number;
 }) {
   const host = useRef<HTMLDivElement>(null);
+  const way = useId();
   const view = useRef<EditorView>(null);
   const latest = useRef({ onChange, onSubmit, schema: schema ?? {} });
   latest.current = { onChange, onSubmit, schema: schema ?? {} };
@@ -130,7 +132,11 @@ export function YamlEditor({
             indentWithTab,
             ...defaultKeymap,
           ]),
-          EditorView.contentAttributes.of({ "aria-label": label }),
+          EditorView.contentAttributes.of({
+            "aria-label": label,
+            "aria-describedby": way,
+            "data-mantine-stop-propagation": "true", // Escape is of the editor, and closes no dialog around it
+          }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) latest.current.onChange(update.state.doc.toString());
           }),
@@ -157,5 +163,10 @@ export function YamlEditor({
     }));
     there.dispatch(setDiagnostics(there.state, found));
   }, [marks]);
-  return <div ref={host} style={{ height, overflow: "auto" }} />;
+  return (
+    <>
+      <VisuallyHidden id={way}>Escape, then Tab leaves the editor.</VisuallyHidden>
+      <div ref={host} style={{ height, overflow: "auto" }} />
+    </>
+  );
 }

@@ -16,7 +16,19 @@ import { filterOf, leftOut, parse, withToken, write } from "./filter";
 import { layout } from "./layout";
 import { refusal } from "./results";
 import { worst } from "./status";
-import { bounds, countBy, merge, type Plan, pendingOf, rowsByWorker, rowsOf, type StepTimes } from "./steps";
+import {
+  barsOf,
+  bounds,
+  countBy,
+  merge,
+  type Plan,
+  pendingOf,
+  ranByWorker,
+  rowsOf,
+  type Span,
+  type StepTimes,
+  unfolded,
+} from "./steps";
 import { ago, duration, ticks } from "./time";
 import { counted, toldTags } from "./words";
 
@@ -195,7 +207,52 @@ describe("the steps of a run", () => {
     const some = new Map(
       [step("a", "SUCCESS", 1, 2, "w2"), step("b", "SUCCESS", 1, 2, "w1")].map((each) => [each.key, each]),
     );
-    expect(rowsByWorker(some).map((row) => row.worker)).toEqual(["w1", "w2"]);
+    expect(ranByWorker(some).map((row) => row.worker)).toEqual(["w1", "w2"]);
+  });
+  it("draws what is seen, and as one what is too near", () => {
+    const ran = Array.from({ length: 100_000 }, (_, place) => ({
+      key: `m[${place}]`,
+      span: [1, 0, place, place + 0.9, place === 7 ? "FAILURE" : "SUCCESS", "w"] as Span,
+    }));
+    const all = barsOf(ran, { from: 0, to: 100_000, pixel: 100 }, 0, worst);
+    expect(all.length).toBeLessThan(500);
+    expect(all.reduce((sum, bar) => sum + bar.count, 0)).toBe(100_000);
+    expect(all[0]).toMatchObject({ key: "m[7]", counts: { FAILURE: 1 } });
+    expect(all[0]?.span.slice(2, 5)).toEqual([0, (all[0]?.count ?? 0) - 0.1, "FAILURE"]);
+    const some = barsOf(ran, { from: 5000.95, to: 5003.5, pixel: 0.01 }, 0, worst);
+    expect(some.map((bar) => bar.key)).toEqual(["m[5001]", "m[5002]", "m[5003]"]);
+    const going = barsOf(
+      [{ key: "a", span: [1, null, 3, null, "RUNNING", "w"] }],
+      { from: 8, to: 9, pixel: 1 },
+      8.5,
+      worst,
+    );
+    expect(going).toEqual([{ key: "a", span: [1, null, 3, null, "RUNNING", "w"], count: 1, counts: { RUNNING: 1 } }]);
+  });
+  it("unfolds what is told in brief", () => {
+    const brief = {
+      last: 9,
+      start: 1000,
+      nodes: ["m", "z"],
+      workers: ["", "w"],
+      statuses: ["SUCCESS", "FAILURE", "SKIPPED"],
+      steps: [
+        [0, "[a]", 0, 1, 0, 500_000, 1_000_000, 1, 1, 2, null, 2_000_000, null, 0, 1],
+        [1, "", 2],
+      ],
+    };
+    expect(unfolded(brief)).toEqual([
+      {
+        key: "m[a]",
+        node: "m",
+        status: "SUCCESS",
+        spans: [
+          [1, 1000, 1000.5, 1001, "FAILURE", "w"],
+          [2, null, 1002, null, "SUCCESS", "w"],
+        ],
+      },
+      { key: "z", node: "z", status: "SKIPPED", spans: [] },
+    ]);
   });
 });
 

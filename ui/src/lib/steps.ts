@@ -9,6 +9,15 @@ export type Span = [
   worker: string,
 ];
 export type StepTimes = { key: string; node: string; status: string; spans: Span[] };
+/** What `Run.timeline` tells in brief: places in the lists, and microseconds behind `start`. */
+export type Brief = {
+  last: number;
+  start: number;
+  nodes: string[];
+  workers: string[];
+  statuses: string[];
+  steps: (number | string | null)[][];
+};
 export type Need = { step: string; output: string; delivery: string; input: string };
 export type PlannedStep = {
   key: string;
@@ -41,6 +50,30 @@ export type Row =
       steps: StepTimes[];
       open: boolean;
     };
+
+export function unfolded({ start, nodes, workers, statuses, steps }: Brief): StepTimes[] {
+  const at = (value: number | null) => (value === null ? null : start + value / 1e6);
+  return steps.map((row) => {
+    const [place, rest, status, ...told] = row as [number, string, number, ...number[]];
+    const node = nodes[place] ?? "";
+    const spans: Span[] = [];
+    for (let first = 0; first < told.length; first += VALUES) {
+      const [attempt, dispatched, started, ended, outcome, worker] = told.slice(first, first + VALUES) as [
+        number,
+        number | null,
+        number | null,
+        number | null,
+        number,
+        number,
+      ];
+      spans.push([attempt, at(dispatched), at(started), at(ended), statuses[outcome] ?? "", workers[worker] ?? ""]);
+    }
+    return { key: node + rest, node, status: statuses[status] ?? "", spans };
+  });
+}
+
+/** Values of an attempt. */
+const VALUES = 6;
 
 export function merge(before: Map<string, StepTimes>, changed: StepTimes[]): Map<string, StepTimes> {
   if (changed.length === 0) return before;
@@ -109,19 +142,68 @@ export function rowsOf(
   return rows;
 }
 
-/** One row a worker: every attempt that it ran. */
-export function rowsByWorker(steps: Map<string, StepTimes>): { worker: string; steps: StepTimes[] }[] {
-  const found = new Map<string, StepTimes[]>();
-  for (const step of steps.values())
-    for (const span of step.spans) {
+export type Ran = { key: string; span: Span };
+
+/** Every attempt that a worker ran. */
+export function ranByWorker(steps: Map<string, StepTimes>): { worker: string; ran: Ran[] }[] {
+  const found = new Map<string, Ran[]>();
+  for (const { key, spans } of steps.values())
+    for (const span of spans) {
       if (span[2] === null) continue;
       const worker = span[5] || "?";
-      const one: StepTimes = { ...step, spans: [span] };
       const list = found.get(worker);
-      if (list) list.push(one);
-      else found.set(worker, [one]);
+      if (list) list.push({ key, span });
+      else found.set(worker, [{ key, span }]);
     }
-  return [...found].map(([worker, list]) => ({ worker, steps: list })).sort((a, b) => a.worker.localeCompare(b.worker));
+  return [...found].map(([worker, ran]) => ({ worker, ran })).sort((a, b) => a.worker.localeCompare(b.worker));
+}
+
+/** A part of the time, and how much of it is a pixel wide. All are seconds. */
+export type View = { from: number; to: number; pixel: number };
+
+/** One attempt, or several that are too near to each other to be told apart: then the one that says most, over all of them. */
+export type Bar = { key: string; span: Span; count: number; counts: Record<string, number> };
+
+/** Pixels within which there is one bar. */
+const NEAR = 3;
+
+/** What is seen of attempts that follow each other. */
+export function barsOf(
+  ran: readonly Ran[],
+  view: View,
+  now: number,
+  worstOf: (counts: Record<string, number>) => string,
+): Bar[] {
+  const bars: Bar[] = [];
+  let end = 0;
+  for (let place = firstWithin(ran, view.from, now); place < ran.length; place++) {
+    const { key, span } = ran[place] as Ran;
+    const [attempt, , start, ended, outcome, worker] = span;
+    if (start === null || start > view.to) break;
+    const bar = bars.at(-1);
+    const until = ended ?? now;
+    if (bar && until - (bar.span[2] ?? 0) < NEAR * view.pixel && start - end < view.pixel) {
+      bar.counts[outcome] = (bar.counts[outcome] ?? 0) + 1;
+      bar.count++;
+      if (worstOf(bar.counts) !== bar.span[4]) {
+        bar.key = key;
+        bar.span = [attempt, null, bar.span[2], ended, outcome, worker];
+      } else bar.span = [bar.span[0], null, bar.span[2], ended, bar.span[4], bar.span[5]];
+    } else bars.push({ key, span: [attempt, null, start, ended, outcome, worker], count: 1, counts: { [outcome]: 1 } });
+    end = until;
+  }
+  return bars;
+}
+
+/** Place of the first that has not ended before. */
+function firstWithin(ran: readonly Ran[], from: number, now: number): number {
+  let [low, high] = [0, ran.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ran[middle]?.span[3] ?? now) < from) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** From the first dispatch to the last end; of what goes on, to now. */

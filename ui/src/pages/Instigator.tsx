@@ -1,5 +1,5 @@
 /** One schedule or sensor: what it did, what it would do, where it stands. */
-import { Button, Group, Modal, Tabs, Text, Textarea, Tooltip } from "@mantine/core";
+import { Button, Group, Tabs, Text, Textarea, Tooltip } from "@mantine/core";
 import { useState } from "react";
 import { useClient } from "urql";
 import {
@@ -14,6 +14,7 @@ import {
 } from "../api/gql";
 import { useLive } from "../api/live";
 import { Empty, ErrorBox, JobLink, PageTitle, Problem, Waiting, When } from "../components/Bits";
+import { Dialog } from "../components/Dialog";
 import { useMessages } from "../components/Messages";
 import { RunTable } from "../components/RunTable";
 import { usePermission } from "../components/Shell";
@@ -132,13 +133,9 @@ export function SensorPage({ location, name }: { location: string; name: string 
       </Group>
       <History ticks={sensor.sensorState.ticks} runs={sensor.sensorState.runs} />
       <DryRun dry={dry} close={() => setDry(null)} />
-      <Modal
-        opened={editing !== null}
-        onClose={() => setEditing(null)}
-        title="Cursor"
-        closeButtonProps={{ "aria-label": "Close" }}
-      >
+      <Dialog opened={editing !== null} onClose={() => setEditing(null)} title="Cursor">
         <Textarea
+          data-autofocus
           label="Where the sensor goes on"
           autosize
           minRows={2}
@@ -151,7 +148,7 @@ export function SensorPage({ location, name }: { location: string; name: string 
           </Button>
           <Button onClick={() => setCursor(editing)}>Set</Button>
         </Group>
-      </Modal>
+      </Dialog>
     </>
   );
 }
@@ -204,13 +201,7 @@ function History({ ticks, runs }: { ticks: readonly TickFragment[]; runs: readon
 function DryRun({ dry, close }: { dry: DryFragment | null; close: () => void }) {
   const found = dry?.evaluationResult;
   return (
-    <Modal
-      opened={dry !== null}
-      onClose={close}
-      size="lg"
-      title="Dry run: nothing was launched"
-      closeButtonProps={{ "aria-label": "Close" }}
-    >
+    <Dialog opened={dry !== null} onClose={close} size="lg" title="Dry run: nothing was launched">
       {dry && (
         <Text size="sm" mb="xs">
           A tick at <When at={dry.timestamp} /> would:
@@ -241,6 +232,6 @@ function DryRun({ dry, close }: { dry: DryFragment | null; close: () => void }) 
         </Text>
       )}
       {found && found.log.length > 0 && <pre className="code">{found.log.join("\n")}</pre>}
-    </Modal>
+    </Dialog>
   );
 }

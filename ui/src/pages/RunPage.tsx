@@ -1,9 +1,9 @@
 /** One run: what it did when, where it stands, what it said, and what can be done with it. */
-import { Button, Group, Menu, Modal, SegmentedControl, Tabs, Text, TextInput, Tooltip } from "@mantine/core";
+import { Button, Group, Menu, SegmentedControl, Tabs, Text, TextInput, Tooltip } from "@mantine/core";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useClient } from "urql";
 import { Link, useLocation, useSearchParams } from "wouter";
-import { address } from "../api/client";
+import { address, passing } from "../api/client";
 import {
   AnswerApprovalDocument,
   DeleteRunDocument,
@@ -14,7 +14,7 @@ import {
   RunTimelineDocument,
   TerminateDocument,
 } from "../api/gql";
-import { useChanges, useLive } from "../api/live";
+import { AGAIN, useChanges, useLive } from "../api/live";
 import {
   Asked,
   Confirmed,
@@ -28,6 +28,7 @@ import {
   Waiting,
   When,
 } from "../components/Bits";
+import { Dialog } from "../components/Dialog";
 import { Gantt, WorkerGantt } from "../components/Gantt";
 import { Icon } from "../components/Icons";
 import { Log } from "../components/Log";
@@ -38,7 +39,17 @@ import { write } from "../lib/filter";
 import { tasksOfRun } from "../lib/flower";
 import { refusal } from "../lib/results";
 import { isFinal, look, worst } from "../lib/status";
-import { bounds, countBy, merge, type Plan, pendingOf, rowsOf, type StepTimes } from "../lib/steps";
+import {
+  type Brief,
+  bounds,
+  countBy,
+  merge,
+  type Plan,
+  pendingOf,
+  rowsOf,
+  type StepTimes,
+  unfolded,
+} from "../lib/steps";
 
 const RunGraph = lazy(() => import("../components/RunGraph"));
 const Rerun = lazy(() => import("../components/Rerun"));
@@ -46,10 +57,10 @@ const Rerun = lazy(() => import("../components/Rerun"));
 export type RunData = Extract<RunPageQuery["runOrError"], { __typename: "Run" }>;
 
 /** The steps of a run, kept current: at first all, then those that have changed. */
-function useTimeline(runId: string): { steps: Map<string, StepTimes>; loaded: boolean } {
-  const client = useClient();
+function useTimeline(runId: string): { steps: Map<string, StepTimes>; loaded: boolean; problem: string | undefined } {
   const [steps, setSteps] = useState<Map<string, StepTimes>>(new Map());
   const [loaded, setLoaded] = useState(false);
+  const [problem, setProblem] = useState<string>();
   const last = useRef(0);
   const busy = useRef(false);
   const again = useRef(false);
@@ -60,22 +71,28 @@ function useTimeline(runId: string): { steps: Map<string, StepTimes>; loaded: bo
     }
     busy.current = true;
     const variables = { runId, after: last.current };
-    const result = await client.query(RunTimelineDocument, variables, { requestPolicy: "network-only" }).toPromise();
+    const result = await passing.query(RunTimelineDocument, variables, { requestPolicy: "network-only" }).toPromise();
     busy.current = false;
     if (result.data?.runOrError.__typename === "Run") {
-      const found = result.data.runOrError.timeline as { last: number; steps: StepTimes[] };
+      const found = result.data.runOrError.timeline as Brief;
       last.current = found.last;
-      setSteps((before) => merge(before, found.steps));
+      setSteps((before) => merge(before, unfolded(found)));
       setLoaded(true);
     }
+    setProblem(result.error?.message);
     if (again.current) {
       again.current = false;
       void load();
     }
-  }, [client, runId]);
+  }, [runId]);
   useEffect(() => void load(), [load]);
   useChanges(["RUNS"], () => void load(), runId, 250);
-  return { steps, loaded };
+  useEffect(() => {
+    if (!problem) return;
+    const timer = setInterval(() => void load(), AGAIN);
+    return () => clearInterval(timer);
+  }, [problem, load]);
+  return { steps, loaded, problem };
 }
 
 /** ``id`` may be the beginning of one: the address then becomes that of the run. */
@@ -103,7 +120,7 @@ type Related = { runId: string; status: string; creationTime: number; parentRunI
 
 function Shown({ run, group }: { run: RunData; group: Related[] }) {
   const [search, setSearch] = useSearchParams();
-  const { steps, loaded } = useTimeline(run.runId);
+  const { steps, loaded, problem } = useTimeline(run.runId);
   const chosen = search.get("step");
   const view = search.get("view") ?? "gantt";
   const set = useCallback(
@@ -170,6 +187,7 @@ function Shown({ run, group }: { run: RunData; group: Related[] }) {
         plan={plan}
         steps={steps}
         loaded={loaded}
+        problem={problem}
         view={view}
         setView={(value) => set("view", value)}
         chosen={chosen}
@@ -303,6 +321,7 @@ function Steps({
   plan,
   steps,
   loaded,
+  problem,
   view,
   setView,
   chosen,
@@ -312,6 +331,7 @@ function Steps({
   plan: Plan;
   steps: Map<string, StepTimes>;
   loaded: boolean;
+  problem: string | undefined;
   view: string;
   setView: (view: string) => void;
   chosen: string | null;
@@ -397,7 +417,7 @@ function Steps({
           )}
         </header>
         {!loaded ? (
-          <Waiting />
+          <Waiting error={problem} />
         ) : view === "graph" ? (
           <Suspense fallback={<Waiting />}>
             <RunGraph plan={plan} steps={steps} chosen={chosen} choose={choose} />
@@ -548,19 +568,13 @@ function Actions({ run, chosen }: { run: RunData; chosen: string | null }) {
         color="red"
         onYes={remove}
       />
-      <Modal
-        opened={changing}
-        onClose={() => setChanging(false)}
-        title="Re-execute with changes"
-        size="xl"
-        closeButtonProps={{ "aria-label": "Close" }}
-      >
+      <Dialog opened={changing} onClose={() => setChanging(false)} title="Re-execute with changes" size="xl">
         {changing && (
           <Suspense fallback={<Waiting />}>
             <Rerun run={run} close={() => setChanging(false)} />
           </Suspense>
         )}
-      </Modal>
+      </Dialog>
     </>
   );
 }

@@ -1,7 +1,7 @@
 /** All runs: filtered by what is in the URL, live, and steered many at a time. */
 import { Button, Group, Menu, SegmentedControl, Text, TextInput } from "@mantine/core";
 import { useEffect, useState } from "react";
-import { useClient, useQuery } from "urql";
+import { useClient } from "urql";
 import { useSearchParams } from "wouter";
 import {
   DeleteRunDocument,
@@ -145,7 +145,7 @@ export function Runs() {
 }
 
 function AddToken({ onAdd }: { onAdd: (token: Token) => void }) {
-  const [{ data }] = useQuery({ query: TagKeysDocument, variables: {} });
+  const { data } = useLive(TagKeysDocument, {}, []);
   const keys = data?.runTagKeysOrError.__typename === "RunTagKeys" ? data.runTagKeysOrError.keys : [];
   return (
     <Menu>
@@ -179,7 +179,7 @@ function AddToken({ onAdd }: { onAdd: (token: Token) => void }) {
 
 /** Asked for when its menu opens. */
 function TagValues({ tag, onPick }: { tag: string; onPick: (value: string) => void }) {
-  const [{ data }] = useQuery({ query: TagValuesDocument, variables: { key: tag } });
+  const { data } = useLive(TagValuesDocument, { key: tag }, []);
   const found = data?.runTagsOrError.__typename === "RunTags" ? data.runTagsOrError.tags[0]?.values : undefined;
   if (!found) return <Menu.Label>Loading</Menu.Label>;
   return found.map((value) => (
