@@ -37,7 +37,8 @@ from orchestrator.api.graphql.launching import (
     tags_of,
 )
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import Info, PipelineTag, RepositorySelector, Run, TagInput, page, runs_of
+from orchestrator.api.graphql.run_queries import TagInput
+from orchestrator.api.graphql.runs import Info, PipelineTag, RepositorySelector, Run, page, runs_of
 from orchestrator.api.graphql.scalars import Json, RunConfigData, UnreadableConfig, run_config_of
 from orchestrator.locations.location import Location
 from orchestrator.locations.messages import Keys, PartitionKeys

@@ -34,7 +34,8 @@ from orchestrator.api.graphql.errors import (
     config_error,
 )
 from orchestrator.api.graphql.mutating import mutate
-from orchestrator.api.graphql.runs import PAGE, Approval, Info, Run, TagInput, run_of, runs_of
+from orchestrator.api.graphql.run_queries import TagInput
+from orchestrator.api.graphql.runs import PAGE, Approval, Info, Run, run_of, runs_of
 from orchestrator.api.graphql.scalars import RunConfigData, UnreadableConfig, run_config_of
 from orchestrator.locations.messages import Answer, Evaluated, Failed, Prepare, Problem, ReadyRun
 from orchestrator.planner.known import MissingParentOutput

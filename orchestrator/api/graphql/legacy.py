@@ -32,13 +32,13 @@ from orchestrator.api.graphql.launching import ExecutionParams, JobOrPipelineSel
 from orchestrator.api.graphql.live import concerns
 from orchestrator.api.graphql.mutating import mutate
 from orchestrator.api.graphql.plans import Solid, solids_of
+from orchestrator.api.graphql.run_queries import RunsFilterInput
 from orchestrator.api.graphql.runs import (
     CapturedLogs,
     Info,
     PipelineTag,
     RepositorySelector,
     Run,
-    RunsFilterInput,
     page,
     printed,
     runs_of,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 import strawberry
@@ -18,10 +17,8 @@ from graphql import GraphQLError
 from opgrid.contracts.events import EventType, LogMessage
 from opgrid.contracts.status import RunStatus as Status
 from opgrid.contracts.status import StepStatus
-from opgrid.errors import UnknownCursor
 from opgrid.ids import RunId
 from orchestrator.api.backend import REPOSITORY, Asking, Backend
-from orchestrator.api.graphql.errors import PythonError, RunNotFoundError
 from orchestrator.api.graphql.events import DagsterEventType, DagsterRunEvent, LogLevel, event_of
 from orchestrator.api.graphql.plans import ExecutionPlan
 from orchestrator.api.graphql.scalars import Json, RunConfigData, yaml_of
@@ -33,17 +30,14 @@ from orchestrator.planner.snapshot import JobSnapshot
 from orchestrator.services.submission import why_all_queued
 from orchestrator.services.timeline import in_brief, plan_view, timeline
 from orchestrator.services.waiting import why_steps_wait
-from orchestrator.storage.records import ROOT_TAG, EventsFilter, RunRecord, RunsFilter, StepRecord
+from orchestrator.storage.records import EventsFilter, RunRecord, StepRecord
 
 #: Rows of one page, at most.
 PAGE = 1000
 #: Events that one question reads, about: in a page, in the runs of a page, or by other names.
 MOST_EVENTS = 50 * PAGE
-_MOST_TAGS = 100  #: that a filter names: each is a condition of its own
 _LONGEST_TEXT = 10_000  #: characters that are looked for; SQLite takes 50,000 bytes
 
-#: The beginning of a run id, as pages show it.
-_SHORT = re.compile(r"[0-9a-f-]{6,35}")
 _TOLD = (EventType.ASSET_MATERIALIZATION, EventType.STEP_EXPECTATION_RESULT)
 
 Info = strawberry.Info[Asking, None]
@@ -57,7 +51,7 @@ def page(limit: int | None, usual: int = 25) -> int:
     return max(0, min(PAGE, usual if limit is None else limit))
 
 
-def _check_text(text: str | None) -> None:
+def check_text(text: str | None) -> None:
     """Raises GraphQLError for one that no database looks for."""
     if text is not None and len(text) > _LONGEST_TEXT:
         raise GraphQLError(f"At most {_LONGEST_TEXT:,} characters can be looked for, not {len(text):,}.")
@@ -266,13 +260,13 @@ class EventsFilterInput:
     def record(self) -> EventsFilter:
         """Raises GraphQLError for a text that no database looks for."""
         for given in self.text, self.step_key:
-            _check_text(given)
+            check_text(given)
         types = tuple(EventType(each.value) for each in dict.fromkeys(self.types or ()))
         level = 0 if self.level in (None, LogLevel.DEBUG) else logging.getLevelNamesMapping()[self.level.name]
         return EventsFilter(types, self.step_key, self.text or "", level)
 
 
-def _events_of(
+def events_for(
     asking: Asking, run: RunRecord, after: str | None, limit: int | None, wanted: EventsFilterInput | None = None
 ) -> EventConnection:
     """A page for a question, which may have many of them. Raises GraphQLError."""
@@ -333,7 +327,7 @@ _STREAM = re.compile(r"std(out|err)$")
 def printed(backend: Backend, log_key: list[str], cursor: str | None, limit: int | None) -> CapturedLogs:
     """``log_key`` is (run id, step key)."""
     run_id, step = (*log_key, "", "")[:2]
-    _check_text(step)
+    check_text(step)
     after = _number(cursor)
     found = backend.store.events(run_id, after, page(limit, 1000), EventsFilter((EventType.LOG_MESSAGE,), step))
     lines: dict[str, list[str]] = {"out": [], "err": []}
@@ -424,7 +418,7 @@ class PipelineRun:
     def event_connection(
         self, info: Info, after_cursor: str | None = None, limit: int | None = None
     ) -> EventConnection:
-        return _events_of(info.context, self.record, after_cursor, limit)
+        return events_for(info.context, self.record, after_cursor, limit)
 
     @property
     def plan_(self) -> Plan:
@@ -569,209 +563,3 @@ def run_of(backend: Backend, record: RunRecord) -> Run:
 def runs_of(backend: Backend, records: Sequence[RunRecord]) -> list[Run]:
     batch = Batch(backend, records)
     return [Run(record=record, batch=batch) for record in records]
-
-
-# ---- queries -------------------------------------------------------------------------------------------------------
-
-
-@strawberry.input(name="ExecutionTag")
-class TagInput:
-    key: str
-    value: str
-
-
-@strawberry.input(name="RunsFilter")
-class RunsFilterInput:
-    run_ids: list[str | None] | None = strawberry.field(name="runIds", default=None)
-    pipeline_name: str | None = None
-    job_name: str | None = None
-    tags: list[TagInput] | None = None
-    statuses: list[RunStatus] | None = None  # type: ignore[valid-type]
-    snapshot_id: str | None = None
-    updated_after: float | None = None
-    updated_before: float | None = None
-    created_after: float | None = None
-    created_before: float | None = None
-    mode: str | None = None
-    repository_location_name: str | None = None
-
-    def record(self) -> RunsFilter:
-        """Raises GraphQLError for more than a database is asked for at a time."""
-        for what, named, most in (("runs", self.run_ids, PAGE), ("tags", self.tags, _MOST_TAGS)):
-            if named is not None and len(named) > most:
-                raise GraphQLError(f"A filter names at most {most:,} {what}, and this one {len(named):,}.")
-        tags: dict[str, list[str]] = {}
-        for tag in self.tags or ():
-            tags.setdefault(tag.key, []).append(tag.value)
-        return RunsFilter(
-            run_ids=tuple(each for each in self.run_ids or () if each is not None),
-            job_name=self.job_name or self.pipeline_name,
-            statuses=tuple(dict.fromkeys(self.statuses or ())),
-            tags=tags,
-            snapshot_id=self.snapshot_id,
-            updated_after=self.updated_after,
-            updated_before=self.updated_before,
-            created_after=self.created_after,
-            created_before=self.created_before,
-            location=self.repository_location_name,
-        )
-
-
-@strawberry.interface
-class PipelineRuns:
-    """Where older clients look for Runs."""
-
-    wanted: strawberry.Private[RunsFilter]
-    backend: strawberry.Private[Backend]
-    results: list[Run]
-
-    @strawberry.field(description="Of all pages.")
-    def count(self) -> int:
-        return self.backend.store.count(self.wanted)
-
-
-@strawberry.type
-class Runs(PipelineRuns):
-    pass
-
-
-@strawberry.type
-class InvalidPipelineRunsFilterError:
-    message: str
-
-
-@strawberry.type
-class RunGroup:
-    """A run and those that re-execute it."""
-
-    root_run_id: str
-    runs: list[Run]
-
-
-@strawberry.type
-class RunTag:
-    key: str
-    values: list[str]
-
-
-@strawberry.type
-class RunTagKeys:
-    keys: list[str]
-
-
-@strawberry.type
-class RunTags:
-    tags: list[RunTag]
-
-
-RunOrError = Annotated[Run | RunNotFoundError | PythonError, strawberry.union("RunOrError")]
-RunsOrError = Annotated[Runs | InvalidPipelineRunsFilterError | PythonError, strawberry.union("RunsOrError")]
-RunGroupOrError = Annotated[RunGroup | RunNotFoundError | PythonError, strawberry.union("RunGroupOrError")]
-EventConnectionOrError = Annotated[
-    EventConnection | RunNotFoundError | PythonError, strawberry.union("EventConnectionOrError")
-]
-RunTagKeysOrError = Annotated[RunTagKeys | PythonError, strawberry.union("RunTagKeysOrError")]
-RunTagsOrError = Annotated[RunTags | PythonError, strawberry.union("RunTagsOrError")]
-
-
-def with_run(info: Info, run_id: str, answer: Callable[[RunRecord], T]) -> T | RunNotFoundError:
-    record = found_run(info.context.backend, run_id)
-    return RunNotFoundError.of(run_id) if record is None else answer(record)
-
-
-def found_run(backend: Backend, run_id: str) -> RunRecord | None:
-    """By its id, or by the beginning of one that no other run has."""
-    record = backend.store.run(run_id)
-    if record is None and _SHORT.fullmatch(run_id):
-        found = backend.store.find(run_id, 2)
-        record = backend.store.run(found[0]) if len(found) == 1 else None
-    return record
-
-
-def list_runs(info: Info, wanted: RunsFilterInput | None, cursor: str | None, limit: int | None) -> Runs | PythonError:
-    backend = info.context.backend
-    chosen = wanted.record() if wanted is not None else RunsFilter()
-    if any(map(_SHORT.fullmatch, chosen.run_ids)):
-        ids = [
-            found
-            for each in chosen.run_ids
-            for found in (backend.store.find(each, PAGE) if _SHORT.fullmatch(each) else [each])
-        ]
-        chosen = dataclasses.replace(chosen, run_ids=tuple(ids) or chosen.run_ids)
-    try:
-        records = backend.store.runs(chosen, page(limit), cursor)
-    except UnknownCursor as error:
-        return PythonError(message=str(error))
-    return Runs(wanted=chosen, backend=backend, results=runs_of(backend, records))
-
-
-@strawberry.type
-class RunQueries:
-    @strawberry.field
-    def run_or_error(self, info: Info, run_id: strawberry.ID) -> RunOrError:
-        return with_run(info, run_id, lambda record: run_of(info.context.backend, record))
-
-    @strawberry.field
-    def pipeline_run_or_error(self, info: Info, run_id: strawberry.ID) -> RunOrError:
-        return with_run(info, run_id, lambda record: run_of(info.context.backend, record))
-
-    @strawberry.field
-    def runs_or_error(
-        self,
-        info: Info,
-        wanted: Annotated[RunsFilterInput | None, strawberry.argument(name="filter")] = None,
-        cursor: str | None = None,
-        limit: int | None = None,
-    ) -> RunsOrError:
-        return list_runs(info, wanted, cursor, limit)
-
-    @strawberry.field
-    def pipeline_runs_or_error(
-        self,
-        info: Info,
-        wanted: Annotated[RunsFilterInput | None, strawberry.argument(name="filter")] = None,
-        cursor: str | None = None,
-        limit: int | None = None,
-    ) -> RunsOrError:
-        return list_runs(info, wanted, cursor, limit)
-
-    @strawberry.field
-    def run_group_or_error(self, info: Info, run_id: strawberry.ID) -> RunGroupOrError:
-        return with_run(info, run_id, lambda record: _group(info.context.backend, record))
-
-    @strawberry.field
-    def logs_for_run(
-        self,
-        info: Info,
-        run_id: strawberry.ID,
-        after_cursor: str | None = None,
-        limit: int | None = None,
-        wanted: Annotated[EventsFilterInput | None, strawberry.argument(name="filter")] = None,
-    ) -> EventConnectionOrError:
-        return with_run(info, run_id, lambda record: _events_of(info.context, record, after_cursor, limit, wanted))
-
-    @strawberry.field
-    def run_tag_keys_or_error(self, info: Info) -> RunTagKeysOrError:
-        return RunTagKeys(keys=info.context.store.tag_keys())
-
-    @strawberry.field
-    def run_tags_or_error(
-        self,
-        info: Info,
-        tag_keys: list[str] | None = None,
-        value_prefix: str | None = None,
-        limit: int | None = None,
-    ) -> RunTagsOrError:
-        _check_text(value_prefix)
-        store = info.context.store
-        keys = (store.tag_keys() if tag_keys is None else tag_keys)[:100]
-        return RunTags(
-            tags=[RunTag(key=key, values=store.tag_values(key, value_prefix or "", page(limit, 100))) for key in keys]
-        )
-
-
-def _group(backend: Backend, record: RunRecord) -> RunGroup:
-    root = record.root_run_id or record.run_id
-    first = backend.store.run(root)
-    group = ([first] if first is not None else []) + backend.store.runs(RunsFilter(tags={ROOT_TAG: root}), PAGE)[::-1]
-    return RunGroup(root_run_id=root, runs=runs_of(backend, group))

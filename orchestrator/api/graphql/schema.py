@@ -22,7 +22,8 @@ from orchestrator.api.graphql.launching import RunMutations
 from orchestrator.api.graphql.legacy import LegacyMutations, LegacyQueries, LegacySubscriptions
 from orchestrator.api.graphql.limits import Limits
 from orchestrator.api.graphql.live import LiveSubscriptions
-from orchestrator.api.graphql.runs import RunQueries, UnknownPipeline
+from orchestrator.api.graphql.run_queries import RunQueries
+from orchestrator.api.graphql.runs import UnknownPipeline
 from orchestrator.api.graphql.scalars import CONFIG
 from orchestrator.api.graphql.workspace import WorkspaceMutations, WorkspaceQueries
 

@@ -26,7 +26,8 @@ from opgrid.io.kept import storage_of
 from orchestrator.api.access import Role, Viewer
 from orchestrator.api.graphql.events import DagsterEventType
 from orchestrator.api.graphql.launching import LAUNCHES
-from orchestrator.api.graphql.runs import PAGE, EventsFilterInput, RunsFilterInput
+from orchestrator.api.graphql.run_queries import RunsFilterInput
+from orchestrator.api.graphql.runs import PAGE, EventsFilterInput
 from orchestrator.cli.audit import audited
 from orchestrator.services.removal import Removal
 from orchestrator.storage.records import RunsFilter
