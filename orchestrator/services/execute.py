@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+
 from opgrid.contracts.events import AnyEvent, StepFailed, StepUpForRetry
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget
@@ -40,8 +42,8 @@ def execute_in_process(
     tags: Mapping[str, str] | None = None,
     resources: Mapping[str, object] | None = None,
 ) -> ExecuteInProcessResult:
-    """Run all steps here and now, whatever the job's executor is, and whatever config there is for that; outputs stay
-    in memory.
+    """Run all steps here and now, whatever the executor of the job or of single ops is, and whatever config there is
+    for that; outputs stay in memory.
 
     ``raise_on_error`` re-raises what user code raised, as it was raised; where the step has a retry policy, as the
     cause of MaxRetriesExceededError.
@@ -64,23 +66,22 @@ def execute_in_process(
         partitions=instance,
     )
     prepared = prepare(request)
+    prepared = replace(prepared, plan=_all_here(prepared.plan))
+    executors = make_executors(
+        prepared.brief.executor,
+        prepared.plan,
+        home=instance.home,
+        code=None,
+        job=job,
+        broker_url=None,
+        stream=prepared.brief.stream,
+        local=local,
+    )
     events: list[AnyEvent] = []
-    with ExitStack() as stack:
-        home = instance.home
-        if home is None and any(spec.executor for spec in prepared.plan.steps):  # to be shared by processes
-            home = Path(stack.enter_context(TemporaryDirectory(prefix="opgrid-")))
-        executors = make_executors(
-            prepared.brief.executor,
-            prepared.plan,
-            home=home,
-            code=None,
-            job=job,
-            broker_url=None,
-            stream=prepared.brief.stream,
-            local=local,
-        )
-        stack.callback(close_all, executors)
+    try:
         drive_new(prepared, executors, instance.store, watch=events.extend)
+    finally:
+        close_all(executors)
     result = ExecuteInProcessResult(
         job,
         instance.record(prepared.brief.run_id),
@@ -91,6 +92,15 @@ def execute_in_process(
     if raise_on_error and not result.success:
         _raise(result, local, prepared.plan)
     return result
+
+
+def _all_here(plan: Plan) -> Plan:
+    """Without what single ops say of their executor."""
+    if not any(spec.executor for spec in plan.steps):
+        return plan
+    return msgspec.structs.replace(
+        plan, steps=tuple(msgspec.structs.replace(spec, executor=None) for spec in plan.steps)
+    )
 
 
 def _without_execution(job: JobDefinition, run_config: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import uuid
 from typing import Any
 
@@ -344,6 +345,24 @@ def test_a_policy_that_makes_no_sense() -> None:
     ):
         with pytest.raises(InvalidDefinitionError):
             RetryPolicy(**more)  # type: ignore[arg-type]
+
+
+@op(tags={"opgrid/executor": "multiprocess"})
+def elsewhere() -> int:
+    return os.getpid()
+
+
+@op
+def hands_on(number: int) -> int:
+    return number
+
+
+def test_in_process_is_in_process_for_ops_with_an_executor_of_their_own_too() -> None:
+    @job
+    def spread() -> None:
+        hands_on(elsewhere())
+
+    assert spread.execute_in_process().output_for_node("hands_on") == os.getpid()
 
 
 class _Clumsy(Exception): ...
