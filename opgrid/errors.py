@@ -323,6 +323,16 @@ class BrokerUnreachable(ExecutorUnavailable):
         )
 
 
+class BrokerRefuses(BrokerUnreachable):
+    """Redis answers, and does not let our user do what it must."""
+
+    def describe(self) -> str:
+        return (
+            f"The broker at {self.url} does not let our user do what it must: {self.problem.rstrip('.')}. "
+            "Give it the rights of a worker (ACL SETUSER): its keys, its channels, and the commands."
+        )
+
+
 class BrokerUnfit(BrokerUnreachable):
     """Redis answers, and is in no state to be given steps."""
 

@@ -59,7 +59,7 @@ class Parent:
 
         Celery itself notices the end of a child that replaced another only when it looks every five seconds.
         """
-        self._listen = lambda: hub.add_reader(self.connection, self._on_word, hub, pool)
+        self._listen = lambda: self._hear(hub, pool)
         self._listen()
         self.adopted.listen(hub)
         before = pool.on_process_down
@@ -71,6 +71,10 @@ class Parent:
                 before(process)
 
         pool.on_process_down = on_process_down
+
+    def _hear(self, hub: Any, pool: Any) -> None:
+        if self.connection.fileno() >= 0:  # else the watch process has ended, and is heard once it was started again
+            hub.add_reader(self.connection, self._on_word, hub, pool)
 
     def _on_word(self, hub: Any, pool: Any) -> None:
         try:
@@ -131,6 +135,7 @@ class Parent:
         ours.sendall(LENGTH.pack(len(told)) + told)
         ours.settimeout(30.0)
         if ours.recv(1) != TICK:
+            ours.close()
             process.wait()
             raise WatchDidNotStart(f"The watch process ended with code {process.returncode} while it started.")
         ours.settimeout(None)

@@ -1,5 +1,6 @@
 """Kombu's Redis transport, without a new client object (a quarter of a millisecond) for every command, and not to be
-brought down by what is no message.
+brought down by what is no message. Where it may not read queues, it counts as not connected; and messages that cannot
+go back into their queue are not kept: who sent them sends again what nobody has claimed.
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ import logging
 from queue import Empty
 from typing import Any, Final
 
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from redis.exceptions import ConnectionError, NoPermissionError
 
 _make_client: Any = vars(redis.Channel)["_create_client"]
 _read_message: Any = vars(redis.Channel)["_brpop_read"]
+_init_channel: Any = redis.Channel.__init__
+_establish: Any = redis.Transport.establish_connection
+_NOBODYS: Final = "nobody's"  #: a queue
 _log = logging.getLogger("opgrid.worker")
 
 
@@ -33,9 +38,37 @@ def _read(channel: Any, **options: Any) -> Any:
         raise Empty from None
 
 
-_CHANGED: Final[dict[str, Any]] = {"_create_client": _kept_client, "_brpop_read": _read}
+def _give_back_once(delivered: Any, stderr: Any = None) -> None:
+    """Kombu would write the others into a file that nobody reads."""
+    delivered._on_collect.cancel()
+    delivered._flush()
+    if not delivered._delivered.restored:
+        delivered._delivered.restored = True
+        delivered.restore_unacked()
+
+
+def _init(channel: Any, *args: Any, **options: Any) -> None:
+    _init_channel(channel, *args, **options)
+    channel.QoS = QoS
+
+
+def _establish_connection(transport: Any) -> Any:
+    """Celery comes back ever more rarely to what it cannot connect to; what is lost as soon as it is used, at once."""
+    connection = _establish(transport)
+    try:
+        transport._avail_channels[-1].client.brpop(_NOBODYS, timeout=0.01)
+    except NoPermissionError as error:
+        transport.close_connection(connection)
+        raise ConnectionError(f"it does not let our user read queues ({error})") from error
+    return connection
+
+
+_GIVING_BACK: Final[dict[str, Any]] = {"restore_unacked_once": _give_back_once}
+QoS: Final = type("QoS", (virtual.QoS,), _GIVING_BACK)
+_CHANGED: Final[dict[str, Any]] = {"__init__": _init, "_create_client": _kept_client, "_brpop_read": _read}
 Channel: Final = type("Channel", (redis.Channel,), _CHANGED)
-Transport: Final = type("Transport", (redis.Transport,), {"Channel": Channel})
+_CONNECTED: Final[dict[str, Any]] = {"Channel": Channel, "establish_connection": _establish_connection}
+Transport: Final = type("Transport", (redis.Transport,), _CONNECTED)
 
 
 def install() -> None:

@@ -16,7 +16,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from opgrid.errors import BrokerUnreachable, SettingsError
+from opgrid.errors import BrokerRefuses, BrokerUnreachable, SettingsError
 
 #: Seconds until a silent connection counts as broken. Blocking reads must ask for less.
 SOCKET_TIMEOUT: Final = 5.0
@@ -34,6 +34,8 @@ _UNREACHABLE: Final = (
 #: Codes for which redis-py has no class, or that stand within what a script says, of a server that is there and does
 #: not do now what it is asked: it cannot save, has too few replicas or another role, or runs a script.
 _NOT_NOW: Final = re.compile("(?:^|: |-)(?:MISCONF|NOREPLICAS|MASTERDOWN|READONLY|UNBLOCKED|BUSY|OOM) ")
+#: What is said where a script does what our user may not; of other commands, redis-py has a class for it.
+_MAY_NOT: Final = re.compile("NOPERM |ACL failure in script|The user executing the script can't ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,17 @@ def client_name(name: str) -> str:
 
 
 def is_unreachable(error: redis.RedisError) -> bool:
-    """Whether it is worth waiting: the server cannot be reached, or cannot do yet what it was asked."""
+    """Whether it is worth waiting: the server cannot be reached, or cannot do yet what it was asked, or does not let
+    our user do it, who may have had the right before.
+    """
     is_refused = isinstance(error, redis.ResponseError) and _NOT_NOW.search(str(error))
-    return isinstance(error, _UNREACHABLE) or bool(is_refused)
+    return isinstance(error, _UNREACHABLE) or bool(is_refused) or lacks_right(error)
+
+
+def lacks_right(error: redis.RedisError) -> bool:
+    """Whether the server does not let our user do what was asked."""
+    is_told = isinstance(error, redis.ResponseError) and _MAY_NOT.search(str(error))
+    return isinstance(error, redis.exceptions.NoPermissionError) or bool(is_told)
 
 
 @contextlib.contextmanager
@@ -168,6 +178,8 @@ def reaching(url: str) -> Iterator[None]:
     except redis.AuthenticationError as error:
         raise BrokerUnreachable(_shown(url), f"it refuses our login ({error})") from error
     except redis.RedisError as error:
+        if lacks_right(error):
+            raise BrokerRefuses(_shown(url), str(error)) from error
         if not is_unreachable(error):
             raise
         raise BrokerUnreachable(_shown(url), str(error) or type(error).__name__) from error
@@ -180,6 +192,8 @@ def check(client: redis.Redis, url: str) -> None:
     try:
         with reaching(url):
             memory: Any = client.info("memory")
+    except BrokerRefuses as error:
+        raise SettingsError(f"The broker at {_shown(url)} cannot be used: {error.problem.rstrip('.')}.") from error
     except redis.RedisError as error:
         raise SettingsError(f"The broker at {_shown(url)} cannot be used: {str(error).rstrip('.')}.") from error
     if why := evicts(memory):

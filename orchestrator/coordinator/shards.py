@@ -194,7 +194,7 @@ class Shard:
                 self._stopped.wait(0.0 if error.runs else 1.0)
             except OtherDatabase as error:  # somebody has said that it has taken the place of ours
                 self._give_up(error)
-            except BrokerUnreachable as error:
+            except (BrokerUnreachable, SettingsError) as error:
                 self._no_broker.is_there(f"{self.name}: {error} Trying again.")
                 self._stopped.wait(1.0)
             except DatabaseUnreachable as error:

@@ -514,7 +514,7 @@ def test_a_redis_that_restarts_costs_nothing(worker: StartWorker, home: Path, tm
     with EmbeddedRedis.start(data=tmp_path / "redis" if keeps else None) as server:
         executor = CeleryExecutor.create(contract_setup(home, server.url, lease_ttl=TTL))
         run = Conversation(executor, tmp_path)
-        worker(url=server.url)
+        there = worker(url=server.url)
         assert isinstance(run.run("five"), StepSucceeded)
         running = run.start("pause", step="pause_running")
         run.wait(running, StepStarted)
@@ -524,6 +524,33 @@ def test_a_redis_that_restarts_costs_nothing(worker: StartWorker, home: Path, tm
         assert isinstance(run.end_of(after), StepSucceeded)
         assert isinstance(run.end_of(running), StepSucceeded | StepLost)
         assert all(isinstance(run.end_of(task), StepSucceeded) for task in queued)
+        assert "DUMP" not in there.output  # of messages, into a file of its own each time
+        executor.close()
+
+
+def test_a_user_whose_rights_are_taken_for_a_while_costs_nothing(
+    worker: StartWorker, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as administrator:
+        administrator.execute_command("ACL SETUSER", "ann", "on", ">pw", "~opgrid:*", "&*", "+@all")
+        url = server.url.replace("://", "://ann:pw@")
+        executor = CeleryExecutor.create(contract_setup(home, url, lease_ttl=TTL))
+        run = Conversation(executor, tmp_path)
+        there = worker(url=url)
+        assert isinstance(run.run("five"), StepSucceeded)
+        running = run.start("pause", step="pause_running")
+        run.wait(running, StepStarted)
+        family = descendants(there.pid)
+        administrator.execute_command("ACL SETUSER", "ann", "resetkeys")
+        administrator.client_kill_filter(user="ann")  # whoever comes back to it is refused
+        eventually(lambda: "read queues" in there.output)
+        assert not executor.poll(TTL).events
+        administrator.execute_command("ACL SETUSER", "ann", "~opgrid:*")
+        assert isinstance(run.end_of(running), StepSucceeded)
+        assert isinstance(run.run("five", step="five_after"), StepSucceeded)
+        assert descendants(there.pid) == family
+        assert "Traceback" not in there.output
+        assert [each.message.count("does not let our user") for each in caplog.records].count(1) == 1
         executor.close()
 
 

@@ -13,7 +13,7 @@ from opgrid.broker.calls import Calls
 from opgrid.broker.connection import BrokerAddress, check, connect, hide_password, reaching
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.scripts import Script
-from opgrid.errors import BrokerUnreachable, SettingsError
+from opgrid.errors import BrokerRefuses, BrokerUnreachable, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -170,6 +170,21 @@ def test_a_server_that_writes_nothing_for_a_while_counts_as_away(which: Any) -> 
                 with pytest.raises(BrokerUnreachable, match=r"MISCONF|NOREPLICAS|BUSY|read only"), reaching(server.url):
                     ask()
         assert script(calls, ["k"], ["v"]) == b"OK"
+
+
+@pytest.mark.parametrize("rights", ["resetkeys", "-get"])
+def test_a_user_whose_rights_were_taken_is_waited_for(rights: str) -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as administrator:
+        administrator.acl_setuser("ann", enabled=True, nopass=True, keys=["opgrid:*"], categories=["+@all"])
+        url = server.url.replace("://", "://ann:any@")
+        with connect(url) as client:
+            script = Script("return redis.call('GET', KEYS[1])")
+            calls = Calls(client)
+            script(calls, ["opgrid:k"], [])
+            administrator.execute_command("ACL SETUSER", "ann", rights)
+            for ask in (lambda: client.get("opgrid:k"), lambda: script(calls, ["opgrid:k"], [])):
+                with pytest.raises(BrokerRefuses, match=r"ann:\*\*\*@.*does not let our user"), reaching(url):
+                    ask()
 
 
 def test_what_a_server_will_never_do_is_no_reason_to_wait(redis_url: str) -> None:

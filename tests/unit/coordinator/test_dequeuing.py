@@ -486,6 +486,46 @@ def test_a_shard_says_once_that_the_broker_is_away_and_that_it_is_back(
     store.close()
 
 
+def test_a_shard_waits_for_a_broker_that_somebody_has_set_up_otherwise(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
+    code = CodeTarget(module=__name__)
+    (run_id,) = store.launch([queued(prepare(Request(simple, executor="celery", code=code)))])
+    store.dequeue([run_id], 1.0)
+    name = shard_of(run_id)
+    lease = store.hold(name, "one", LEASE)
+    assert lease is not None
+    made = threading.Event()
+
+    class Broken(Nowhere):
+        def poll(self, timeout: float) -> Polled:
+            raise ValueError("a bug, after which the shard is taken up again")
+
+    outcomes: list[Executor | SettingsError] = [SettingsError("It evicts keys."), Broken([])]
+
+    def make(shard: str) -> Executor:
+        if outcomes:
+            found = outcomes.pop()
+            if isinstance(found, SettingsError):
+                raise found
+            return found
+        made.set()
+        return Nowhere([])
+
+    shard = Shard(name, store, lease, make)
+    try:
+        assert made.wait(30)
+    finally:
+        shard.stop()
+        shard.join()
+    assert shard.fault is None
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "WARNING"]
+    assert "It evicts keys." in caplog.messages[1]
+    assert "The broker is there" in caplog.messages[2]
+    store.close()
+
+
 def test_a_shard_goes_on_without_a_run_that_somebody_has_ended(tmp_path: Path) -> None:
     """Before its coordinator sees it, and tells it so."""
     store = SqlStore(f"sqlite:///{tmp_path / 'opgrid.db'}")
