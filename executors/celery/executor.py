@@ -433,8 +433,9 @@ class CeleryExecutor(Executor):
             pipe.info("server")
             pipe.hgetall(self.keys.leases(self.stream))
             pipe.get(self.keys.database)
-            pipe.expire(self.keys.database, STREAM_TTL)
             self._keep_stream(pipe)
+            if self.setup.database:
+                pipe.expire(self.keys.database, STREAM_TTL)
             generation, server, leases, claim, *_ = pipe.execute()
             if self.setup.database and not is_for(claim, self.setup.database):
                 self._agree()

@@ -626,6 +626,15 @@ def test_while_a_stream_is_read_its_database_stays(shard: CeleryExecutor, redis_
         until_claimed_by(shard, client, b"a ")
 
 
+def test_who_has_a_stream_of_its_own_does_not_keep_the_database(executor: CeleryExecutor, redis_url: str) -> None:
+    with connect(redis_url) as client:
+        client.set(executor.keys.database, "a elsewhere", ex=100)
+        executor._next_look = 0.0
+        executor.poll(0.0)
+        assert executor._next_look
+        assert client.ttl(executor.keys.database) <= 100  # type: ignore[operator]
+
+
 def test_a_redis_that_was_emptied_learns_the_database_again(shard: CeleryExecutor, redis_url: str) -> None:
     with connect(redis_url) as client:
         client.flushdb()
