@@ -81,6 +81,7 @@ class Config(pydantic.BaseModel):
         return ModelType(cls)
 
     def _convert_to_config_dictionary(self) -> dict[str, Any]:
+        refuse_secrets(self, type(self).__name__)
         return to_plain(self)
 
 
@@ -103,6 +104,7 @@ class ModelType(ConfigType):
             raise InvalidConfigDefinitionError(f"{model.__name__} cannot be used as config: {error}") from error
 
     def check(self, value: Any, path: str, report: Report) -> Any:
+        refuse_secrets(value, path)
         if isinstance(value, Config):
             return to_plain(value)
         if not isinstance(value, Mapping):
@@ -238,6 +240,26 @@ def to_plain(model: pydantic.BaseModel, whole: bool = False) -> dict[str, Any]:
     return values
 
 
+def refuse_secrets(given: Any, at: str) -> None:
+    """What pydantic tells of a secret is asterisks, and what is told of config is kept, and shown, as it is. Raises
+    InvalidConfigDefinitionError.
+    """
+    if hasattr(given, "get_secret_value"):
+        raise InvalidConfigDefinitionError(
+            f"{at} is a {type(given).__name__}, which cannot be told: config is kept, and shown, as it is given. "
+            'Give EnvVar("NAME") in its place: the variable is read where the step runs.'
+        )
+    if isinstance(given, pydantic.BaseModel):
+        for name in given.model_fields_set:
+            refuse_secrets(getattr(given, name), f"{at}.{name}")
+    elif isinstance(given, Mapping):
+        for key, each in given.items():
+            refuse_secrets(each, f"{at}.{key}")
+    elif isinstance(given, list | tuple):
+        for each in given:
+            refuse_secrets(each, at)
+
+
 def _plain_field(value: Any, field: Any, whole: bool) -> Any:
     """A model that stands where another is the default is told as a whole, or it would be laid over that."""
     if isinstance(value, Config) and (whole or isinstance(field.default, Config)):
@@ -249,6 +271,7 @@ def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], de
     """With what is not given of a config inside another as the default of that one has it."""
     found: dict[str, Any] = {}
     if isinstance(default, model):
+        refuse_secrets(default, type(default).__name__)
         found = to_plain(default) if type(default) is model else _told_as(default, model)
     by_name = {**model.model_fields, **fields_in_config(model)}
     names = {id(field): name for name, field in model.model_fields.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from opgrid.config.model import _plain
+from opgrid.config.model import _plain, refuse_secrets
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def _entry(value: Any) -> Any:
         return {key: _entries(each) if key == "ops" else _nested(each) for key, each in value.items()}
     if hasattr(value, "_convert_to_config_dictionary"):
         return {"config": value._convert_to_config_dictionary()}
+    refuse_secrets(value, "config")
     return {"config": _plain(value)}
 
 
@@ -46,4 +47,7 @@ def _entries(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nested(value: Any) -> Any:
-    return value._convert_to_config_dictionary() if hasattr(value, "_convert_to_config_dictionary") else _plain(value)
+    if hasattr(value, "_convert_to_config_dictionary"):
+        return value._convert_to_config_dictionary()
+    refuse_secrets(value, "config")
+    return _plain(value)

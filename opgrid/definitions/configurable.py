@@ -12,7 +12,7 @@ import pydantic
 
 from opgrid.config.env_in_models import holds_reference
 from opgrid.config.files import merged
-from opgrid.config.model import Config, ModelType, to_plain
+from opgrid.config.model import Config, ModelType, refuse_secrets, to_plain
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, ConfigType, Field, plain_values
 from opgrid.definitions.resource import InitResourceContext, ResourceDefinition, is_dependency, is_resource_annotation
@@ -250,10 +250,9 @@ def nested_of(given: ConfigurableResourceFactory) -> dict[str, Any]:
 
 def to_plain_config(given: ConfigurableResourceFactory) -> dict[str, Any]:
     nested = nested_of(given)
-    if not nested:
-        return to_plain(given)
     kept = {name: getattr(given, name) for name in given.model_fields_set if name not in nested}
-    return to_plain(type(given).model_construct(_fields_set=set(kept), **kept))
+    refuse_secrets(kept, type(given).__name__)
+    return to_plain(type(given).model_construct(_fields_set=set(kept), **kept) if nested else given)
 
 
 def with_variables_read(given: Any) -> Any:

@@ -818,3 +818,64 @@ def test_the_config_of_an_op_as_plain_data_is_what_run_config_would_hold() -> No
     assert found["frame"]["color"] == "blue"
     called = paint(build_op_context(), Painting(color=Color.BLUE))
     assert (called["color"], called["frame"]["color"], called["schema"]) == ("blue", "blue", "s")
+
+
+class Guarded(Config):
+    word: pydantic.SecretStr = pydantic.SecretStr("of the class")
+
+
+class Keeps(Config):
+    size: int = 1
+    guarded: Guarded = Guarded(word=pydantic.SecretStr("inside"))
+
+
+class Vault(ConfigurableResource):
+    word: pydantic.SecretStr
+
+
+@op
+def open_it(config: Guarded) -> str:
+    return config.word.get_secret_value()
+
+
+@op
+def open_inside(config: Keeps) -> str:
+    return config.guarded.word.get_secret_value()
+
+
+@job
+def opens() -> None:
+    open_it()
+
+
+@job
+def opens_inside() -> None:
+    open_inside()
+
+
+@pytest.mark.parametrize(
+    ("of", "given", "at"),
+    [
+        (opens, RunConfig(ops={"open_it": Guarded(word=pydantic.SecretStr("x"))}), "Guarded.word"),
+        (opens, RunConfig(ops={"open_it": {"config": {"word": pydantic.SecretStr("x")}}}), "config.word"),
+        (opens, {"ops": {"open_it": {"config": {"word": pydantic.SecretStr("x")}}}}, "word"),
+        (opens_inside, {"ops": {"open_inside": {"config": {"guarded": {}}}}}, "Guarded.word"),
+    ],
+)
+def test_a_secret_that_would_be_asterisks_is_refused(of: Any, given: Any, at: str) -> None:
+    with pytest.raises(InvalidConfigDefinitionError, match=rf"{at} is a SecretStr, .* EnvVar") as caught:
+        of.execute_in_process(run_config=given)
+    assert "'x'" not in str(caught.value)
+
+
+def test_a_secret_of_a_resource_is_refused_where_it_is_bound() -> None:
+    with pytest.raises(InvalidConfigDefinitionError, match="Vault.word is a SecretStr"):
+        opens.with_resources({"vault": Vault(word=pydantic.SecretStr("x"))})
+
+
+def test_secrets_come_from_variables_and_from_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_WORD", "of the house")
+    given = RunConfig(ops={"open_it": Guarded(word=EnvVar("OUR_WORD"))})
+    assert opens.execute_in_process(run_config=given).output_for_node("open_it") == "of the house"
+    assert opens.execute_in_process().output_for_node("open_it") == "of the class"
+    assert opens_inside.execute_in_process().output_for_node("open_inside") == "inside"
