@@ -226,6 +226,8 @@ class MemoryStore:
             self._runs.pop(run_id, None)
             self._events.pop(run_id, None)
             self._leases.pop(run_id, None)
+            for stream in [each for each in self._positions if each.startswith(f"{run_id}/")]:
+                del self._positions[stream]
 
     def take_slots(self, wanted: Mapping[Slot, int], by: object = None) -> set[Slot]:
         """All: limits are set for those who share a database."""

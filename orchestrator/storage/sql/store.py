@@ -41,6 +41,7 @@ from orchestrator.storage.sql.tables import (
     gates,
     instigators,
     partitions,
+    positions,
     reports,
     run_tags,
     runs,
@@ -278,6 +279,8 @@ class SqlStore(EventLog, AutomationTables, HoldingTables):
             forget_events(connection, events.c.run_id == run_id)
             for table in (steps, gates, slots, runs):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
+            of_its_own = positions.c.stream.startswith(f"{run_id}/", autoescape=True)
+            connection.execute(delete(positions).where(of_its_own))
 
 
 def _is_what_it_says(wanted: RunsFilter) -> Iterator[Any]:

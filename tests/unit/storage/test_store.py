@@ -220,8 +220,12 @@ def test_a_deleted_run_leaves_nothing(store: Store) -> None:
     create(store, record(RUN), log("mine"))
     create(store, record(OTHER), log("kept"))
     append(store, started("a"))
+    with store.turn() as turn:
+        for stream in (RUN, OTHER):
+            turn.set_position(f"{stream}/celery", "7-0")
     store.delete_run(RUN)
     store.delete_run(RUN)
+    assert (store.position(f"{RUN}/celery"), store.position(f"{OTHER}/celery")) == ("", "7-0")
     assert store.run(RUN) is None
     assert store.events(RUN) == []
     assert store.steps(RUN) == []
