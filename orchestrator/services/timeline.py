@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -40,6 +41,7 @@ _TYPES: Final = (
 
 _PLACES: Final = {status: place for place, status in enumerate(StepStatus)}
 _PAGE: Final = 1000  #: events that are read back at first
+_AT_ONCE: Final = 20_000  #: events that are held at a time
 
 
 class Span(msgspec.Struct, array_like=True, gc=False):
@@ -85,11 +87,28 @@ class BriefTimeline(msgspec.Struct):
 
 def timeline(store: Store, run_id: str, after: int = 0) -> Timeline:
     """Of the whole run, or of the steps that have changed behind an event; then with all their spans."""
-    found = store.events(run_id, after, wanted=EventsFilter(_TYPES))
-    if not found:
-        return Timeline(after, [])
-    events = [event for _, event in found]
-    return Timeline(found[-1][0], _steps([*_earlier(store, run_id, after, events), *events] if after else events))
+    steps: dict[StepKey, StepTimes] = {}
+    last = after
+    if after:
+        found = store.events(run_id, after, wanted=EventsFilter(_TYPES))
+        events = [event for _, event in found]
+        _take_all(steps, _earlier(store, run_id, after, events) if events else [])
+        _take_all(steps, events)
+        last = found[-1][0] if found else after
+    else:
+        for page in _pages(store, run_id):
+            _take_all(steps, [event for _, event in page])
+            last = page[-1][0]
+    return Timeline(last, list(steps.values()))
+
+
+def _pages(store: Store, run_id: str) -> Iterator[list[tuple[int, AnyEvent]]]:
+    """From the beginning on: of a run of a million steps, the events take gigabytes."""
+    page = store.events(run_id, 0, _AT_ONCE, EventsFilter(_TYPES))
+    while page:
+        yield page
+        last = page[-1][0]
+        page = store.events(run_id, last, _AT_ONCE, EventsFilter(_TYPES)) if len(page) == _AT_ONCE else []
 
 
 def in_brief(whole: Timeline) -> BriefTimeline:
@@ -145,15 +164,13 @@ def _step_of(event: AnyEvent) -> StepKey:
     return step
 
 
-def _steps(events: list[AnyEvent]) -> list[StepTimes]:
-    steps: dict[StepKey, StepTimes] = {}
+def _take_all(steps: dict[StepKey, StepTimes], events: list[AnyEvent]) -> None:
     for event in events:
         key = _step_of(event)
         step = steps.get(key)
         if step is None:
             step = steps[key] = StepTimes(key, node_of(key))
         _take(step, event)
-    return list(steps.values())
 
 
 def _take(step: StepTimes, event: AnyEvent) -> None:

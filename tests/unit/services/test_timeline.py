@@ -86,6 +86,17 @@ def test_what_has_changed_is_told_with_all_that_was_told_of_it(
         assert found.last in (number, everything[-1][0])
 
 
+def test_a_whole_log_is_never_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        told(store, dispatched(f"s[{number}]", number), *ran(f"s[{number}]", number + 0.5, fails=number % 3 == 0))
+    whole = timeline(store, RUN)
+    monkeypatch.setattr(module, "_AT_ONCE", 7)
+    with patch.object(store, "events", wraps=store.events) as read:
+        assert timeline(store, RUN) == whole
+    assert read.call_count == 10  # 20 were sent, 20 began, 20 ended, and 7 are to be tried again
+    assert {call.args[2] for call in read.call_args_list} == {7}
+
+
 @pytest.mark.parametrize("news", [ran("last", 2002.0), [skipped("other", 2002.0), *ran("last", 2002.0)]])
 def test_what_has_changed_is_not_read_from_the_beginning(tmp_path: Path, news: list[AnyEvent]) -> None:
     with closing(SqlStore(f"sqlite:///{tmp_path / 'o.db'}")) as store:
