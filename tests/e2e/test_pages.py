@@ -342,6 +342,9 @@ def test_five_thousand_steps_are_one_row_and_then_as_many_as_fit(page: Any, serv
     chart.evaluate("chart => { chart.scrollTop = chart.scrollHeight }")
     expect(chart.get_by_role("button", name=f"work[k{STEPS - 1:05d}]")).to_be_visible()
     assert chart.locator(".gantt-row").count() < 60
+    page.get_by_label("Find a step").fill("k04711")
+    expect(chart.get_by_role("button", name="work[k04711]")).to_be_visible()
+    expect(chart.locator(".gantt-row")).to_have_count(2)
     assert page.evaluate("performance.memory.usedJSHeapSize") < 300 * 2**20
 
 

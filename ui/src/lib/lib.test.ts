@@ -191,6 +191,13 @@ describe("the steps of a run", () => {
       "m[2]",
     ]);
   });
+  it("finds steps by a part of their key", () => {
+    const found = (text: string) => rowsOf(plan, steps, new Set(), null, worst, text).map((row) => row.key);
+    expect(found("[2")).toEqual(["m", "m[2]"]);
+    expect(found(" Z ")).toEqual(["z"]);
+    expect(found("none")).toEqual([]);
+    expect(rowsOf(plan, new Map(), new Set(), null, worst, "m").map((row) => row.key)).toEqual(["m"]);
+  });
   it("counts what has not begun", () => {
     expect(pendingOf(plan, steps)).toBe(1);
     const again = { ...plan, known: ["a", "m[1]", "m[2]", "m[3]"] };

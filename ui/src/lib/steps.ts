@@ -95,14 +95,17 @@ export function pendingOf(plan: Plan, steps: Map<string, StepTimes>): number {
     .length;
 }
 
-/** Rows in the order of the plan. `shown` says which statuses are wanted; null is all. */
+/** Rows in the order of the plan. `shown` says which statuses are wanted; null is all. `text` is in the key of each. */
 export function rowsOf(
   plan: Plan,
   steps: Map<string, StepTimes>,
   open: ReadonlySet<string>,
   shown: ReadonlySet<string> | null,
   worstOf: (counts: Record<string, number>) => string,
+  text = "",
 ): Row[] {
+  const sought = text.trim().toLowerCase();
+  const fits = (key: string) => !sought || key.toLowerCase().includes(sought);
   const known = new Set(plan.known);
   const instances = new Map<string, StepTimes[]>();
   for (const step of steps.values()) {
@@ -117,14 +120,14 @@ export function rowsOf(
     if (!planned.mapped) {
       const step = there[0];
       const status = step?.status ?? (known.has(planned.key) ? "SUCCESS" : "PENDING");
-      if (!shown || shown.has(status))
+      if ((!shown || shown.has(status)) && fits(planned.key))
         rows.push({ kind: "step", key: planned.key, label: planned.key, depth: 0, status, step });
       continue;
     }
     const counts = countBy(there);
-    const wanted = shown ? there.filter((each) => shown.has(each.status)) : there;
-    if (shown && wanted.length === 0) continue;
-    const isOpen = open.has(planned.key);
+    const wanted = there.filter((each) => (!shown || shown.has(each.status)) && fits(each.key));
+    if (wanted.length === 0 && (shown || !fits(planned.key))) continue;
+    const isOpen = sought ? wanted.length > 0 : open.has(planned.key);
     rows.push({
       kind: "group",
       key: planned.key,

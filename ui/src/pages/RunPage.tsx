@@ -1,6 +1,6 @@
 /** One run: what it did when, where it stands, what it said, and what can be done with it. */
 import { Button, Group, Menu, SegmentedControl, Tabs, Text, TextInput, Tooltip } from "@mantine/core";
-import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { lazy, Suspense, useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import { useClient } from "urql";
 import { Link, useLocation, useSearchParams } from "wouter";
 import { address, passing } from "../api/client";
@@ -340,9 +340,14 @@ function Steps({
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const [only, setOnly] = useState<ReadonlySet<string>>(new Set());
   const [zoom, setZoom] = useState(1);
+  const [text, setText] = useState("");
+  const sought = useDeferredValue(text);
   const going = !isFinal(run.status);
   const now = useNow(500, going);
-  const rows = useMemo(() => rowsOf(plan, steps, open, only.size ? only : null, worst), [plan, steps, open, only]);
+  const rows = useMemo(
+    () => rowsOf(plan, steps, open, only.size ? only : null, worst, sought),
+    [plan, steps, open, only, sought],
+  );
   const counts = useMemo(() => {
     const found = countBy(steps.values());
     const pending = pendingOf(plan, steps);
@@ -399,6 +404,16 @@ function Steps({
               </button>
             ))}
           </Group>
+          {view === "gantt" && (
+            <TextInput
+              size="xs"
+              w={150}
+              aria-label="Find a step"
+              placeholder="Find a step"
+              value={text}
+              onChange={(event) => setText(event.currentTarget.value)}
+            />
+          )}
           {view !== "graph" && (
             <Group gap={4} ml="auto">
               <Text size="xs" component="label" htmlFor="zoom" fw={400}>
