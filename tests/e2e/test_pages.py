@@ -184,6 +184,7 @@ def test_approve_a_step_that_waits(page: Any, site: Site) -> None:
     expect(waits).to_contain_text("Are the boxes good?", timeout=20_000)
     page.goto("")
     expect(page.get_by_role("cell", name="Are the boxes good?")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Question")).to_be_visible()
     page.goto(f"runs/{run_id}")
     page.set_viewport_size({"width": 375, "height": 800})
     question = waits.get_by_text("Are the boxes good?")

@@ -79,6 +79,14 @@ export function Overview() {
               <h2 className="section">Waiting for an approval</h2>
               <div className="panel">
                 <table className="rows">
+                  <thead>
+                    <tr>
+                      <th>Run</th>
+                      <th>Step</th>
+                      <th>Question</th>
+                      <th>Asked</th>
+                    </tr>
+                  </thead>
                   <tbody>
                     {shown.waitingApprovals.map((each) => (
                       <tr key={each.runId + each.stepKey}>
