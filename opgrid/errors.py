@@ -323,6 +323,13 @@ class BrokerUnreachable(ExecutorUnavailable):
         )
 
 
+class BrokerBusy(BrokerUnreachable):
+    """Redis answers, and does not do now what it is asked: its memory is full, it cannot save, it is a replica."""
+
+    def describe(self) -> str:
+        return f"The broker at {self.url} does not do now what it is asked: {self.problem.rstrip('.')}."
+
+
 class BrokerRefuses(BrokerUnreachable):
     """Redis answers, and does not let our user do what it must."""
 

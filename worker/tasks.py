@@ -10,6 +10,7 @@ from celery.worker import state
 from celery.worker.request import Request
 
 from opgrid.broker.messages import BRIEF, TASK, Dispatch
+from opgrid.errors import BrokerUnreachable
 from worker.child import Child
 
 _THIS: Final[list[Child]] = []  #: in a pool child: itself
@@ -38,4 +39,8 @@ def register(app: Celery) -> None:
     def steps(self: Any, brief: str, tasks: str, stored: bool, key: str, mac: str) -> str:
         (child,) = _THIS
         queue = self.request.delivery_info.get("routing_key") or app.conf.task_default_queue
-        return child.run(Dispatch(brief, tasks, stored, key, mac), queue, self.request.get(BRIEF))
+        try:
+            return child.run(Dispatch(brief, tasks, stored, key, mac), queue, self.request.get(BRIEF))
+        except BrokerUnreachable as error:
+            _log.warning("A message is let go, and sent again where its steps have not begun: %s", error)
+            return f"let go: {error}"

@@ -10,10 +10,11 @@ from queue import Empty
 from typing import Any, Final
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
-from redis.exceptions import ConnectionError, NoPermissionError
+from redis.exceptions import ConnectionError, NoPermissionError, ResponseError
 
 _make_client: Any = vars(redis.Channel)["_create_client"]
 _read_message: Any = vars(redis.Channel)["_brpop_read"]
+_refresh: Any = vars(redis.Channel)["maybe_refresh_binding_expiry"]
 _init_channel: Any = redis.Channel.__init__
 _establish: Any = redis.Transport.establish_connection
 _NOBODYS: Final = "nobody's"  #: a queue
@@ -36,6 +37,14 @@ def _read(channel: Any, **options: Any) -> Any:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         _log.error("What came from a queue is no message, and was thrown away: %r", error)
         raise Empty from None
+
+
+def _refresh_bindings(channel: Any) -> None:
+    """Of remote control. A server that is full refuses it each second: that is nothing to show a traceback of."""
+    try:
+        _refresh(channel)
+    except ResponseError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _give_back_once(delivered: Any, stderr: Any = None) -> None:
@@ -65,7 +74,12 @@ def _establish_connection(transport: Any) -> Any:
 
 _GIVING_BACK: Final[dict[str, Any]] = {"restore_unacked_once": _give_back_once}
 QoS: Final = type("QoS", (virtual.QoS,), _GIVING_BACK)
-_CHANGED: Final[dict[str, Any]] = {"__init__": _init, "_create_client": _kept_client, "_brpop_read": _read}
+_CHANGED: Final[dict[str, Any]] = {
+    "__init__": _init,
+    "_create_client": _kept_client,
+    "_brpop_read": _read,
+    "maybe_refresh_binding_expiry": _refresh_bindings,
+}
 Channel: Final = type("Channel", (redis.Channel,), _CHANGED)
 _CONNECTED: Final[dict[str, Any]] = {"Channel": Channel, "establish_connection": _establish_connection}
 Transport: Final = type("Transport", (redis.Transport,), _CONNECTED)

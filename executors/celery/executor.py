@@ -419,7 +419,8 @@ class CeleryExecutor(Executor):
         self._hearing.trim(now)
         if now >= self._next_look:  # with nothing out, too: a worker may wait to hear what became of what it had
             self._next_look = now + min(self.settings.lease_ttl / 8, _LOOK)
-            self._serving.tell_backlog(self._backlog.by_queue())
+            with contextlib.suppress(BrokerUnreachable):  # a full one takes no figures, and says all the rest
+                self._serving.tell_backlog(self._backlog.by_queue())
             self._look(now)
         if now >= self._next_search:
             self._next_search = now + self.settings.lease_ttl * 5 / 8

@@ -16,7 +16,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from opgrid.errors import BrokerRefuses, BrokerUnreachable, SettingsError
+from opgrid.errors import BrokerBusy, BrokerRefuses, BrokerUnreachable, SettingsError
 
 #: Seconds until a silent connection counts as broken. Blocking reads must ask for less.
 SOCKET_TIMEOUT: Final = 5.0
@@ -182,6 +182,8 @@ def reaching(url: str) -> Iterator[None]:
             raise BrokerRefuses(_shown(url), str(error)) from error
         if not is_unreachable(error):
             raise
+        if isinstance(error, redis.ResponseError):
+            raise BrokerBusy(_shown(url), str(error)) from error
         raise BrokerUnreachable(_shown(url), str(error) or type(error).__name__) from error
 
 

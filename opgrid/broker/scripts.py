@@ -8,6 +8,7 @@ that was on its way then; so is who began to run hooks on their own (``h:``). Wh
 (``wide``) has Redis look for the fields of a large run by their names, not one after the other; so have blanks behind
 one of many leases.
 Everything a script reports goes to the stream of the run's coordinator in the same instant.
+A Redis whose memory is full still takes beats, cancels and ends, which are small and bring room; not what begins.
 """
 
 from __future__ import annotations
@@ -58,6 +59,11 @@ local function all(command, key, list)
     end
   end
   return found
+end
+-- What is said of attempts that are out, to a Redis that is full too: it refuses what may grow unless the script has
+-- changed something before, or may have, such as a field that no hash of ours has.
+local function said_to_a_full_one(run)
+  if run then redis.call('HDEL', run, '') end
 end
 """
 
@@ -186,6 +192,7 @@ return like and said[1] or said
 )
 
 BEAT: Final = Script("""
+said_to_a_full_one(ARGV[1])
 local said = {}
 for i = 1, #ARGV, 7 do
   local run, leases, step, field = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
@@ -211,6 +218,7 @@ local owner, prefix, events, notice = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local given = cmsgpack.unpack(ARGV[5])
 local ended, back, wanted = given[1], given[2], given[3]
 local said, fine, i = {}, true, 4
+if wanted == 0 then said_to_a_full_one(KEYS[1]) end
 if ended > 0 then
   local at_of, names, fields = {}, {}, {}
   for n = 1, ended do
@@ -307,6 +315,7 @@ return 'ok'
 """)
 
 CANCEL: Final = Script("""
+said_to_a_full_one(KEYS[1])
 local said = {}
 for i = 1, #ARGV, 4 do
   local step, attempt, field = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]

@@ -437,6 +437,30 @@ def test_nothing_is_sent_while_redis_is_nearly_full(home: Path, tmp_path: Path, 
         executor.close()
 
 
+def test_a_full_redis_loses_no_step_that_runs_and_lets_a_cancel_through(
+    home: Path, tmp_path: Path, worker: StartWorker
+) -> None:
+    with EmbeddedRedis.start() as server, connect(server.url) as client:
+        executor = CeleryExecutor.create(contract_setup(home, server.url, lease_ttl=TTL))
+        run = Conversation(executor, tmp_path)
+        there = worker(url=server.url)
+        running = run.start("sleep_alone")
+        run.wait(running, StepStarted)
+        waiting = run.start("five")
+        client.config_set("maxmemory", 1)
+        until = time.monotonic() + 2 * TTL
+        while time.monotonic() < until:
+            run.poll()
+        assert not ends(run, running)
+        executor.cancel(running.run_id, [(running.step, running.attempt)])
+        assert isinstance(run.end_of(running), StepCanceled)
+        eventually(lambda: "let go" in there.output)  # what may not begin
+        client.config_set("maxmemory", 0)
+        assert isinstance(run.end_of(waiting), StepSucceeded)
+        assert "Traceback" not in there.output
+        executor.close()
+
+
 def test_nothing_is_sent_to_a_redis_that_evicts_since_somebody_changed_it(
     home: Path, tmp_path: Path, worker: StartWorker
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from executors.celery.flights import owner_of
+from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.keys import Keys, priority_step
 from opgrid.broker.protocol import ABOARD, Attempt, Beat, Finished, Handed, Living, Outgoing, Protocol, Said, Wanted
 from opgrid.errors import BrokerUnreachable
@@ -202,6 +204,24 @@ def test_nothing_is_published_where_redis_is_full(protocol: Protocol) -> None:
     finally:
         protocol.client.config_set("maxmemory-policy", "noeviction")
     assert queue(protocol) == [b"a1"]
+
+
+def test_a_redis_that_is_full_takes_beats_cancels_and_ends_and_nothing_that_begins() -> None:
+    queued, third = Attempt(RUN, STREAM, "b", 1), Attempt(RUN, STREAM, "c", 1)
+    with EmbeddedRedis.start() as server, contextlib.closing(Protocol(server.url, Keys(), "test")) as protocol:
+        publish(protocol, FIRST, queued, third)
+        claim(protocol, FIRST, "c1", "w", b"started")
+        protocol.client.config_set("maxmemory", 1)
+        assert protocol.beat([Beat(FIRST, "c1", 1, "w")]) == [Said.OK]
+        assert protocol.cancel(RUN, STREAM, [("a", 1, b""), ("b", 1, b"canceled")]) == [Said.RUNNING, Said.CANCELED]
+        assert protocol.beat([Beat(FIRST, "c1", 2, "w")]) == [Said.CANCEL]
+        assert protocol.finish(FIRST, "c1", b"ended") is Said.OK
+        assert events(protocol) == [b"started", b"canceled", b"ended"]
+        with pytest.raises(BrokerUnreachable):
+            claim(protocol, third, "c2", "w", b"started")
+        with pytest.raises(BrokerUnreachable):
+            publish(protocol, SECOND)
+        assert protocol.release(RUN, STREAM)
 
 
 class Waiting:
