@@ -41,6 +41,7 @@ class Flight:
     since: float = 0.0  #: when it was to be sent first
     claimed: bool = False
     started: bool = False  #: it was heard to have begun
+    went_along: bool = False  #: in the message of one that it waited for
     lease: bytes = b""  #: as it was seen last
     seen: float = 0.0  #: since when it has read so
     refused: bool = False  #: its lease was to end, and Redis said that there is none of this attempt
@@ -112,9 +113,10 @@ class Flights:
     ) -> Flight:
         """In the message of that order; None: in that of its leader, or one of its own."""
         step = _id(at)
+        went_along = order is None and step in self._leaders
         if order is None:
-            order = self._leaders[step][1] if step in self._leaders else self.new_order()
-        flight = Flight(at, task, line, order, now, seen=now)
+            order = self._leaders[step][1] if went_along else self.new_order()
+        flight = Flight(at, task, line, order, now, seen=now, went_along=went_along)
         before = self._by_step.get(step)
         if before is not None:
             self._leaves(before)
@@ -373,8 +375,10 @@ class Flights:
         return certain
 
     def _is_overtaken(self, flight: Flight) -> bool:
-        """A message sent later was claimed, and queues are served in order."""
-        return flight.order < self._overtaken.get(flight.line, 0)
+        """A message sent later was claimed, and queues are served in order. Where a step is that went along with
+        another is not known: its worker may have sent it on.
+        """
+        return not flight.went_along and flight.order < self._overtaken.get(flight.line, 0)
 
 
 def _id(at: Attempt) -> Id:

@@ -127,6 +127,19 @@ def test_a_message_that_a_later_one_overtook_is_lost_even_in_a_long_queue() -> N
     assert flights.lost({"q": 99}, 20.0) == [first]
 
 
+def test_a_step_that_its_worker_has_sent_on_waits_behind_messages_that_were_sent_later() -> None:
+    flights = Flights(TTL)
+    then = (StepTask(RUN, StepKey("b"), NodePath("b"), after=(StepKey("a"),)),)
+    flights.departs(Attempt(RUN, "s", "a", 1), StepTask(RUN, StepKey("a"), NodePath("a"), then=then), LINE, 0.0)
+    depart(flights, "c")
+    start(flights, "a")
+    flights.handle(StepSucceeded(run_id=RUN, at=0, step=StepKey("a"), attempt=1), 4.0)
+    sent_on = depart(flights, "b", 4.0)
+    start(flights, "c", 4.0)
+    assert [flights.lost({"q": 1}, now) for now in (10.0, 15.0, 20.0)] == [[], [], []]
+    assert [flights.lost({"q": 0}, now) for now in (25.0, 30.0)] == [[], [sent_on]]
+
+
 def test_what_was_stopped_stays_so_until_it_has_told_its_end() -> None:
     flights = Flights(TTL)
     flight = depart(flights, "a")
