@@ -98,7 +98,7 @@ class CeleryExecutor(Executor):
         self._away, self._unfit = Trouble(_log), Trouble(_log)  #: of a broker that is away, or is to get no steps
         self._told_to_wait: set[RunId] = set()  #: for a broker that may get steps again
         self._closed = False
-        self._hearing = Hearing(self._protocol, self.stream, ring, setup.database)
+        self._hearing = Hearing(self._protocol, self.stream, ring, setup.database, setup.guest)
         self._woken = False
 
     @classmethod
@@ -320,7 +320,7 @@ class CeleryExecutor(Executor):
         """What another process had sent before this one took over, and Redis has lost, is known to it again once it
         was submitted.
         """
-        if not self._all_is_told and not self._is_submitting:
+        if not self._all_is_told and not self._is_submitting and not self.setup.guest:
             self._protocol.all_is_told(self.stream, self._hearing.generation)
             self._all_is_told = True
 

@@ -36,11 +36,11 @@ class Heard(NamedTuple):
 class Hearing:
     """For one thread, but for ``wake``."""
 
-    def __init__(self, protocol: Protocol, stream: str, ring: KeyRing, database: str) -> None:
-        """``database``: see ``ExecutorSetup``."""
+    def __init__(self, protocol: Protocol, stream: str, ring: KeyRing, database: str, guest: bool) -> None:
+        """``database``, ``guest``: see ``ExecutorSetup``."""
         self.generation = b""  #: of the Redis that positions are of
         self._protocol, self._ring, self._stream = protocol, ring, stream
-        self._database = database
+        self._database, self._guest = database, guest
         self._tail = Tail(protocol.client, protocol.keys.events(stream))
         self._read = self._acknowledged = self._trimmed = _START
         self._next_trim = 0.0
@@ -50,6 +50,8 @@ class Hearing:
         return f"{self._place}/{self._read}"
 
     def acknowledge(self, position: Position) -> None:
+        if self._guest:
+            return
         place, _, entry = position.rpartition("/")
         self._acknowledged = entry if entry and place == self._place else _START
 

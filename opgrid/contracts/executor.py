@@ -113,3 +113,5 @@ class ExecutorSetup(NamedTuple):
     one_host: bool = False  #: so is every executor that its runs use
     #: The id of the database that remembers how far ``stream`` was read, where others may have a stream of that name.
     database: str = ""
+    #: Runs that others drive are told of by the same stream, and they are not here: what is read of it stays there.
+    guest: bool = False

@@ -221,10 +221,11 @@ def make_executors(
     stream: str,
     local: LocalRun | None = None,
     database: str = "",
+    guest: bool = False,
 ) -> dict[str, Executor]:
     """The run's own executor, and those that single ops ask for. Raises UnknownExecutor, BrokerUnreachable, ...
 
-    ``database``: whose streams of shards are read, where ``stream`` is one.
+    ``database``: whose streams of shards are read, where ``stream`` is one. ``guest``: see ``ExecutorSetup``.
     """
     names = {choice.name} | {spec.executor for spec in plan.steps if spec.executor and spec.runs}
     made: dict[str, Executor] = {}
@@ -233,8 +234,8 @@ def make_executors(
         one_host = all(each.one_host for each in classes.values())
         for name, each in classes.items():
             config: dict[str, object] = dict(choice.config) if name == choice.name else {}
-            setup = ExecutorSetup(config, str(home or ""), code, job, broker_url, stream, local, one_host, database)
-            made[name] = each.create(setup)
+            own = ExecutorSetup(config, str(home or ""), code, job, broker_url, stream, local, one_host)
+            made[name] = each.create(own._replace(database=database, guest=guest))
     except BaseException:
         close_all(made)
         raise

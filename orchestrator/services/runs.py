@@ -79,6 +79,7 @@ def resume_run(
     brief = record.brief
     if not is_remote(record, plan):  # who drives its shard reads the stream of that, and trims it
         brief = msgspec.structs.replace(brief, stream=record.run_id)
+    guest = brief.stream in all_shards()  # nobody may miss what is told of the others
     needs_job = brief.executor.name != "celery"
     job = job_for(brief.job, record.code) if needs_job and record.code is not None else None
     inbox = inbox or Inbox()
@@ -94,13 +95,14 @@ def resume_run(
                 job=job,
                 broker_url=broker_url,
                 stream=brief.stream,
-                database=store.identity() if brief.stream in all_shards() else "",
+                database=store.identity() if guest else "",
+                guest=guest,
             )
             try:
                 run = resume(brief, plan, store.read(record.run_id), executors, time.time())
                 pools = PatientPools(FencedHolding(store, log.taker))
                 ended = drive(
-                    [run], executors, PatientLog(log), watch=watch, inbox=inbox, stream=brief.stream, pools=pools
+                    [run], executors, PatientLog(log), watch=watch, inbox=inbox, stream=record.run_id, pools=pools
                 )
                 return ended[record.run_id]
             finally:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -429,6 +430,36 @@ def test_what_workers_tell_waits_for_the_process_that_drives_the_run(
     gates["here"].touch()
     assert service.ended(run) is RunStatus.SUCCESS
     assert marks["there"].read_text().split() == ["there"]
+
+
+def test_who_goes_on_with_one_run_leaves_the_others_what_was_told_of_them(
+    service: Service, worker: None, redis_url: str, tmp_path: Path
+) -> None:
+    mine = str(uuid.uuid4())
+    other = next(name for name in map(str, itertools.count()) if shard_of(name) == shard_of(mine))
+    marks = {run: tmp_path / f"mark-{run}" for run in (mine, other)}
+    gate = tmp_path / "gate"
+    orchestrator = service.start("orchestrator")
+    for run, mark in marks.items():
+        config = both(mark)
+        config["ops"]["second"]["config"]["gate"] = str(gate)
+        service.launch("two", "celery", run_id=run, run_config=config)
+    until(lambda: all(mark.exists() and "second" in mark.read_text() for mark in marks.values()), say=service.logs)
+    orchestrator.kill()
+    orchestrator.wait()
+    gate.touch()
+    with connect(redis_url) as client:
+        for run in marks:
+            until(lambda run=run: b" x " in (client.hget(Keys.load().run(run), "f:second") or b""), say=service.logs)
+
+    def goes_on() -> bool:
+        return service.start("run", "resume", mine).wait(60) == 0
+
+    until(goes_on, say=service.logs)  # once the lease of who was killed is over
+    assert service.status(mine) is RunStatus.SUCCESS
+    service.start("orchestrator")
+    assert service.ended(other) is RunStatus.SUCCESS
+    assert [mark.read_text().split().count("second") for mark in marks.values()] == [1, 1]
 
 
 def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
