@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import os
 import select
 import signal
@@ -344,6 +343,7 @@ class _All:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.possible = False  #: zygotes are, which is known for sure
         self.nurseries: OrderedDict[object, Nursery] = OrderedDict()
         self.inherited: _Zygote | None = None
         self.born_with: tuple[frozenset[str], list[str]] = (frozenset(), [])  #: modules, and path
@@ -376,17 +376,18 @@ atexit.register(_all.close)
 os.register_at_fork(after_in_child=_all.forget)
 
 
-@functools.cache
 def _supported() -> bool:
-    """Elsewhere to fork is not safe, or how a child ended cannot be seen from afar."""
+    """Elsewhere to fork is not safe, or how a child ended cannot be seen from afar. That it does not work now, as where
+    no file can be opened, is no reason not to try again.
+    """
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         return False
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-        _told_by_the_system()
-    except OSError:
-        return False
-    return True
+    if not _all.possible:
+        with contextlib.suppress(OSError):
+            os.close(os.pidfd_open(os.getpid()))
+            _told_by_the_system()
+            _all.possible = True
+    return _all.possible
 
 
 def inherit(control: socket.socket) -> None:

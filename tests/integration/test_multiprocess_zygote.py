@@ -189,6 +189,19 @@ def test_a_process_whose_folder_was_deleted_has_children(runs: Runs, monkeypatch
     assert runs.look()["parent"] not in (1, os.getpid())  # that was no reason to do without zygotes for good
 
 
+def test_a_process_that_could_open_no_file_has_zygotes_when_it_can() -> None:
+    code = (
+        "import os, resource\n"
+        "from opgrid.zygote.nursery import nursery\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))\n"
+        "before = nursery([], None)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))\n"
+        "assert before is None and nursery([], None) is not None"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
 def test_children_of_a_process_that_ignores_ctrl_c(runs: Runs) -> None:
     zygote = runs.look()["parent"]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
