@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from opgrid.contracts.decoding import converted
 from opgrid.errors import SettingsError, listed, nearest
 from orchestrator.coordinator.monitoring import RunMonitoring
 from orchestrator.coordinator.queue import QueueLimits
@@ -79,7 +80,7 @@ def sections(given: dict[str, Any], path: Path) -> Sections:
     """Raises SettingsError, naming the file and the key."""
     _check(given, Sections, str(path), "")
     try:
-        return msgspec.convert(given, Sections)
+        return converted(given, Sections)
     except msgspec.ValidationError as error:
         said, _, where = str(error).partition(" - at `$.")
         place = f" {where.rstrip('`')}:" if where else ""

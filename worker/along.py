@@ -24,6 +24,7 @@ from redis.exceptions import ResponseError
 from opgrid.broker.connection import reaching
 from opgrid.broker.messages import TASK, may_go_along, open_tasks, read_message, verify_dispatch
 from opgrid.broker.protocol import Handed, Protocol
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.tasks import StepTask
 from opgrid.errors import BrokerUnreachable, PayloadRejected
 from opgrid.io.keys import KeyRing
@@ -53,7 +54,7 @@ class Over(msgspec.Struct, frozen=True, array_like=True, tag="over"):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Begun | Over).decode
+_decode = json_decoder(Begun | Over).decode
 
 
 def words() -> tuple[socket.socket, socket.socket]:

@@ -16,6 +16,7 @@ from opgrid.broker.connection import BrokerAddress, broker_url, check, connect, 
 from opgrid.broker.environment import lease_ttl
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.presence import is_alive
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import OpGridError, SettingsError
 from opgrid.io.redis import RedisStore
@@ -141,7 +142,7 @@ def liveness_check(name: str | None, broker: str | None) -> None:
 
 def _target(text: str) -> CodeTarget:
     try:
-        return msgspec.json.decode(text, type=CodeTarget)
+        return json_decoder(CodeTarget).decode(text)
     except msgspec.DecodeError as error:
         raise click.BadParameter(f"{text!r} is no code location: {error}.", param_hint="--code") from None
 

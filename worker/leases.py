@@ -20,6 +20,7 @@ from typing import Final, Self
 import msgspec
 
 from opgrid.broker.protocol import Attempt
+from opgrid.contracts.decoding import json_decoder
 
 _SIZE: Final = 16 * 1024 * 1024  #: of which only what is written takes room
 _HEAD = struct.Struct("<III")  # version, length, checksum
@@ -53,7 +54,7 @@ class Claim(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[Claim]).decode
+_decode = json_decoder(list[Claim]).decode
 
 
 class Slot:

@@ -31,6 +31,7 @@ from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.presence import Presence, announce, withdraw
 from opgrid.broker.protocol import Beat, Protocol, Said
 from opgrid.contracts import wire
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LossCause, StepCanceled, StepFailed, StepLost
 from opgrid.errors import BrokerUnreachable
 from opgrid.ids import RunId, StepKey
@@ -465,7 +466,7 @@ def main(argv: Sequence[str]) -> None:
     folder = Path(argv[0])
     with socket.socket(fileno=int(argv[1])) as parent, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         (length,) = LENGTH.unpack(parent.recv(LENGTH.size, socket.MSG_WAITALL))
-        settings = msgspec.json.decode(parent.recv(length, socket.MSG_WAITALL), type=WorkerSettings)
+        settings = json_decoder(WorkerSettings).decode(parent.recv(length, socket.MSG_WAITALL))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # it ends after the worker, never before
         (folder / SOCKET).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import msgspec
 from opgrid.broker.connection import BrokerAddress
 from opgrid.broker.environment import DEFAULT_LEASE_TTL, lease_ttl, whole_number
 from opgrid.broker.keys import DEFAULT_QUEUE
+from opgrid.contracts.decoding import converted
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.errors import SettingsError
 
@@ -43,7 +44,7 @@ class CelerySettings(msgspec.Struct, frozen=True, kw_only=True):
         }
         known |= {name: value for name, value in config.items() if name in cls.__struct_fields__}
         try:
-            return msgspec.convert(known, cls, strict=False)
+            return converted(known, cls, strict=False)
         except msgspec.ValidationError as error:
             raise SettingsError(f"The config of the Celery executor: {error}") from error
 

@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from executors.multiprocess import frames
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import AnyEvent, ErrorInfo, LogMessage, StepSucceeded
 from opgrid.contracts.fusing import Crew
 from opgrid.contracts.tasks import RunBrief, StepTask
@@ -46,8 +47,8 @@ _LONGEST_RIDE: Final = 0.25
 _HOST: Final = socket.gethostname()
 
 _encode = msgspec.json.Encoder().encode
-_setup = msgspec.json.Decoder(frames.Setup)
-_do = msgspec.json.Decoder(list[frames.Do])
+_setup = json_decoder(frames.Setup)
+_do = json_decoder(list[frames.Do])
 
 
 def main(arguments: Sequence[str]) -> None:

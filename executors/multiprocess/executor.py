@@ -21,6 +21,7 @@ import msgspec
 
 from executors.multiprocess import frames
 from executors.multiprocess.process import DOOR, Entry, Process, Reason
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import (
     AnyEvent,
     ErrorInfo,
@@ -55,8 +56,8 @@ _NEARLY: Final = 0.001
 _HOST: Final = socket.gethostname()
 
 _encode = msgspec.json.Encoder().encode
-_done = msgspec.json.Decoder(frames.Done)
-_claims = msgspec.json.Decoder(list[str])
+_done = json_decoder(frames.Done)
+_claims = json_decoder(list[str])
 
 
 class MultiprocessExecutor(Executor):

@@ -12,6 +12,7 @@ import msgspec
 
 from opgrid.broker.keys import Keys, priority_step
 from opgrid.contracts.compact import compacted, compressed, restored
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.told import Report, decode_reports, encode_reports
@@ -39,7 +40,7 @@ _PURPOSE_RETURNED: Final = "returned"
 #: Run, step and attempt.
 Attempted = tuple[RunId, StepKey, int]
 _json = msgspec.json.Encoder().encode
-_returned = msgspec.json.Decoder(list[Attempted]).decode
+_returned = json_decoder(list[Attempted]).decode
 
 
 class Dispatch(NamedTuple):
@@ -212,8 +213,8 @@ class _Message(msgspec.Struct):
     headers: _Headers
 
 
-_decode_message = msgspec.json.Decoder(_Message).decode
-_decode_body = msgspec.json.Decoder(tuple[tuple[str, str, bool, str, str], dict[str, object], object]).decode
+_decode_message = json_decoder(_Message).decode
+_decode_body = json_decoder(tuple[tuple[str, str, bool, str, str], dict[str, object], object]).decode
 _NO_CANVAS: Final[dict[str, None]] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _HEADERS: Final[dict[str, Any]] = {
     "lang": "py",

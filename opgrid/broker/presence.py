@@ -14,6 +14,7 @@ import redis
 
 from opgrid.broker.keys import Keys
 from opgrid.contracts import wire
+from opgrid.contracts.decoding import json_decoder
 from opgrid.errors import listed
 
 T = TypeVar("T")
@@ -99,4 +100,4 @@ def _said(client: redis.Redis, who: str, type: type[T]) -> Iterator[T]:
         client.srem(who, *gone)
     for each in found:
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-            yield msgspec.json.decode(each or b"", type=type)
+            yield json_decoder(type).decode(each or b"")

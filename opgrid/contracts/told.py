@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import (
     AnyEvent,
     HandledOutput,
@@ -57,7 +58,7 @@ class _Folded(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="TOLD
     events: Sequence[AnyEvent]
 
 
-_reports = msgspec.json.Decoder(list[Report])
+_reports = json_decoder(list[Report])
 
 
 def encode_reports(events: Sequence[AnyEvent]) -> bytes:

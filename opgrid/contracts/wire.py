@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.structure import JobStructure
 from opgrid.contracts.tasks import RunBrief, StepTask
@@ -20,11 +21,11 @@ VERSION = 1
 
 _encode = msgspec.json.Encoder().encode
 _ordered = msgspec.json.Encoder(order="deterministic").encode
-_event = msgspec.json.Decoder(AnyEvent)
-_events = msgspec.json.Decoder(list[AnyEvent])
-_task = msgspec.json.Decoder(StepTask)
-_tasks = msgspec.json.Decoder(list[StepTask])
-_brief = msgspec.json.Decoder(RunBrief)
+_event = json_decoder(AnyEvent)
+_events = json_decoder(list[AnyEvent])
+_task = json_decoder(StepTask)
+_tasks = json_decoder(list[StepTask])
+_brief = json_decoder(RunBrief)
 
 
 def encode_legibly(value: object) -> bytes:

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from opgrid.contracts.decoding import msgpack_decoder
 from opgrid.contracts.tasks import OutputRef
 from opgrid.errors import PayloadDamaged, PayloadRejected
 from opgrid.io.envelope import open_sealed, seal
@@ -63,7 +64,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode = msgpack_decoder(list[Entry]).decode
 
 
 def parcel_of(ref: OutputRef) -> str | None:

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
+from opgrid.contracts.decoding import json_decoder
 from opgrid.doors import through
 from opgrid.loading import check_packages
 from opgrid.zygote import modules, nursery
@@ -38,8 +39,8 @@ _LONGEST: Final = 1 << 16
 _NAME: Final = 15  #: characters of the name of a process
 _MOST_DESCRIPTORS: Final = 16
 
-_wanted: msgspec.json.Decoder[Wanted] = msgspec.json.Decoder(Wanted)
-_modules = msgspec.json.Decoder(Modules)
+_wanted: msgspec.json.Decoder[Wanted] = json_decoder(Wanted)
+_modules = json_decoder(Modules)
 
 
 def main(arguments: Sequence[str]) -> None:

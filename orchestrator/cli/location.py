@@ -10,8 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import msgspec
-
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.tasks import CodeTarget
 from orchestrator.instance import Instance
 from orchestrator.locations.server import serve
@@ -23,7 +22,7 @@ def main(args: Sequence[str]) -> None:
     """``[file descriptor, name of the location, code target as JSON]``."""
     descriptor, name, code = args
     threading.Thread(target=_end_with, args=(os.getppid(),), name="opgrid-parent", daemon=True).start()
-    target = msgspec.json.decode(code, type=CodeTarget)
+    target = json_decoder(CodeTarget).decode(code)
     with ExitStack() as stack:
         connection = stack.enter_context(socket.socket(fileno=int(descriptor)))
         instance = functools.cache(lambda: stack.enter_context(Instance.of(Settings.load())))

@@ -15,6 +15,7 @@ import redis
 from opgrid.broker.connection import connect
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.presence import Presence, alive, backlogs
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.status import RunStatus
 from opgrid.errors import DatabaseUnreachable
 from opgrid.ids import RunId
@@ -47,7 +48,7 @@ class FleetReport(msgspec.Struct, frozen=True, omit_defaults=True):
 def read(store: ServiceStore) -> FleetReport | None:
     """The latest; None where nobody has looked."""
     found = store.report(REPORT)
-    return None if found is None else msgspec.json.decode(found[1], type=FleetReport)
+    return None if found is None else json_decoder(FleetReport).decode(found[1])
 
 
 def queue_of(run: RunRecord, spec: StepSpec) -> str | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import ErrorInfo
 from opgrid.contracts.tasks import CodeTarget, RunBrief
 from opgrid.contracts.wire import encode_legibly
@@ -175,8 +176,8 @@ Answer = Evaluated | Described | JobDetails | Keys | Failed
 _LENGTH: Final = struct.Struct(">I")
 _LONGEST: Final = 256 * 2**20
 _encode = msgspec.json.Encoder().encode
-_asked = msgspec.json.Decoder(Asked)
-_answer = msgspec.json.Decoder(Answer)
+_asked = json_decoder(Asked)
+_answer = json_decoder(Answer)
 
 
 def encode(message: Asked | Answer) -> bytes:

@@ -12,6 +12,7 @@ from typing import Self
 
 import msgspec
 
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.structure import Delivery, OutputInfo, Retry, TriggerRule
 from opgrid.contracts.tasks import FromConfig, FromDefault, FromInputManager, FromJobInput, OutputRef
 from opgrid.contracts.wire import content_hash
@@ -112,7 +113,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @classmethod
     def from_json(cls, data: bytes | str) -> Self:
         """Raises msgspec.ValidationError for what is no plan."""
-        return msgspec.json.decode(data, type=cls)
+        return json_decoder(cls).decode(data)
 
     @property
     def hash(self) -> str:

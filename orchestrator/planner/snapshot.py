@@ -8,6 +8,7 @@ from typing import Protocol, Self
 import msgspec
 
 from opgrid.contracts.config import ExecutorChoice, ResolvedConfig
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.structure import JobStructure
 from opgrid.contracts.wire import content_hash
 
@@ -25,7 +26,7 @@ class JobSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def from_json(cls, data: bytes | str) -> Self:
         """Raises msgspec.ValidationError for what is no snapshot."""
-        return msgspec.json.decode(data, type=cls)
+        return json_decoder(cls).decode(data)
 
     @property
     def hash(self) -> str:

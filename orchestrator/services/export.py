@@ -7,6 +7,7 @@ import time
 import msgspec
 import zstandard
 
+from opgrid.contracts.decoding import msgpack_decoder
 from opgrid.contracts.events import RunCanceled, RunCanceling
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import CodeTarget, RunBrief
@@ -68,7 +69,7 @@ def imported(store: Store, data: bytes) -> RunId:
         raise NoExport("The file is no exported run.")
     try:
         with zstandard.ZstdDecompressor().stream_reader(data[len(_MARK) :]) as reader:
-            found = msgspec.msgpack.decode(reader.read(), type=_Export)
+            found = msgpack_decoder(_Export).decode(reader.read())
         events = [decode_event(event) for event in found.events]
     except (zstandard.ZstdError, msgspec.ValidationError, msgspec.DecodeError) as error:
         raise NoExport(f"The file is no exported run of this version: {error}") from error

@@ -169,3 +169,13 @@ def test_images_are_built_of_nothing_that_was_installed_or_built_here() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert listed.stdout == ""
+
+
+def test_types_are_decoded_into_where_threads_wait_for_each_other() -> None:
+    own = "opgrid/contracts/decoding.py"
+    made = re.compile(r"\bDecoder\(|msgspec\.convert\(|\bdecode\([^()]*(?:\([^()]*\)[^()]*)*\btype=")
+    packages = ("opgrid/", "orchestrator/", "executors/", "worker/")
+    found = {
+        name for name, text in tracked() if name.startswith(packages) and name.endswith(".py") and made.search(text)
+    }
+    assert found == {own}

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import ErrorInfo
 from opgrid.crash_points import reach
 from opgrid.definitions.run_request import AddDynamicPartitionsRequest, DynamicPartitionsRequest
@@ -169,8 +170,8 @@ class AutomationTables(ServiceTables):
                 row.backfill_id,
                 row.location,
                 row.job,
-                tuple(msgspec.json.decode(row.partitions, type=list[str])),
-                msgspec.json.decode(row.options, type=BackfillOptions),
+                tuple(json_decoder(list[str]).decode(row.partitions)),
+                json_decoder(BackfillOptions).decode(row.options),
                 BackfillStatus(row.status),
                 row.created,
                 row.ended,
@@ -223,10 +224,10 @@ def _tick(row: Any) -> Tick:
         row.at,
         TickStatus(row.status),
         row.ended,
-        tuple(msgspec.json.decode(row.run_ids, type=list[str])),
+        tuple(json_decoder(list[str]).decode(row.run_ids)),
         row.reason,
-        None if row.error is None else msgspec.json.decode(row.error, type=ErrorInfo),
-        tuple(msgspec.json.decode(row.log, type=list[str])),
+        None if row.error is None else json_decoder(ErrorInfo).decode(row.error),
+        tuple(json_decoder(list[str]).decode(row.log)),
         row.id,
     )
 

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, literal_column, or_, select, text, update
 
 from opgrid.contracts.compact import compacted, restored
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import (
     AnyEvent,
     AssetMaterialized,
@@ -50,7 +51,7 @@ _LONGEST: Final = 1 << 16
 _SEVERAL: Final = "SEVERAL"
 _TYPES: Final[dict[type, str]] = {kind: kind.TYPE.value for kind in get_args(AnyEvent)}
 _encode: Final = msgspec.json.Encoder().encode
-_several: Final = msgspec.json.Decoder(list[AnyEvent | list[AnyEvent]])
+_several: Final = json_decoder(list[AnyEvent | list[AnyEvent]])
 _IN_COMPANY: Final = frozenset(_TYPES[kind] for kind in _TOGETHER)
 _ENTRY: Final = events.c.id, events.c.run_id, events.c.holds, events.c.body, events.c.packed
 _OF_RUNS: Final = text("type >= 'PIPELINE' AND type < 'PIPELINF'")

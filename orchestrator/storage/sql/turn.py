@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.events import AnyEvent
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget
@@ -195,7 +196,7 @@ def record_of(row: Any) -> RunRecord:
         brief=decode_brief(row.brief),
         plan=row.plan,
         snapshot=row.snapshot,
-        code=msgspec.json.decode(row.code, type=CodeTarget) if row.code else None,
+        code=json_decoder(CodeTarget).decode(row.code) if row.code else None,
         created=row.created,
         started=row.started,
         ended=row.ended,

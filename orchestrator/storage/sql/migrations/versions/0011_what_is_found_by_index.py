@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from opgrid.contracts.compact import restored
+from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.wire import encode_legibly
 from opgrid.errors import PayloadRejected
 
@@ -56,7 +57,7 @@ def _name_assets() -> None:
         for number, body, packed in rows:
             with contextlib.suppress(msgspec.DecodeError, PayloadRejected):  # who reads it is told
                 written = body.encode() if packed is None else restored(packed)
-                asset = msgspec.json.decode(written, type=_Event).asset_key
+                asset = json_decoder(_Event).decode(written).asset_key
                 names.append({"number": number, "name": encode_legibly(asset).decode()[:_LONGEST]})
         if names:
             bind.execute(named, names)
