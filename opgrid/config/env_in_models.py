@@ -4,7 +4,7 @@ the value that the variable has where the config is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -35,15 +35,26 @@ def let_references_wait(schema: CoreSchema, owner: str) -> None:
 
 
 def holds_reference(given: Any) -> bool:
-    if isinstance(given, EnvVar | IntEnvVar) or is_reference(given):
-        return True
+    return any(isinstance(each, EnvVar | IntEnvVar) or is_reference(each) for each in _within(given))
+
+
+def holds_variable(given: Any) -> bool:
+    """As itself: ``{"env": "NAME"}`` in Python code is a mapping like others."""
+    return any(isinstance(each, EnvVar | IntEnvVar) for each in _within(given))
+
+
+def _within(given: Any) -> Iterator[Any]:
+    """A value, and all that it is made of."""
+    yield given
+    inside: Iterable[Any] = ()
     if isinstance(given, pydantic.BaseModel):
-        return any(map(holds_reference, [*given.__dict__.values(), *(given.model_extra or {}).values()]))
-    if isinstance(given, Mapping):
-        return any(holds_reference(each) for pair in given.items() for each in pair)
-    if isinstance(given, list | tuple | set | frozenset):
-        return any(map(holds_reference, given))
-    return False
+        inside = (*given.__dict__.values(), *(given.model_extra or {}).values())
+    elif isinstance(given, Mapping):
+        inside = (each for pair in given.items() for each in pair)
+    elif isinstance(given, list | tuple | set | frozenset):
+        inside = given
+    for each in inside:
+        yield from _within(each)
 
 
 def _unless_it_waits(check: Callable[..., Any], made: Any, *info: Any) -> Any:
@@ -64,7 +75,7 @@ def _as_far_as_it_is_known(at: str, given: Any, handler: Callable[[Any], Any]) -
 
 
 def _holds_variable(given: Any) -> bool:
-    """As itself: ``{"env": "NAME"}`` in Python code is a mapping like others."""
+    """Outside of models, which have looked at theirs."""
     if isinstance(given, EnvVar | IntEnvVar):
         return True
     if isinstance(given, Mapping):

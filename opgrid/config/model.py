@@ -14,7 +14,7 @@ import pydantic_core
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from opgrid.config.env import EnvVar, IntEnvVar, is_reference, number_or_text, value_of, with_references
-from opgrid.config.env_in_models import holds_reference, let_references_wait
+from opgrid.config.env_in_models import holds_reference, holds_variable, let_references_wait
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, ConfigType, Field, Permissive, as_type
 from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, listed, nearest
@@ -165,8 +165,8 @@ class ModelType(ConfigType):
         plain = _over_defaults(value or {}, self.model)
         try:
             made = self._made(plain)
-            if holds_reference(made):  # so do defaults
-                plain = _told_as(made, self.model)
+            if holds_variable(made):  # so do defaults
+                plain = _with_variables_of_defaults(plain, made)
                 made = self._made(plain)
             return made
         except pydantic.ValidationError as error:
@@ -228,14 +228,14 @@ def fields_in_config(model: type[pydantic.BaseModel]) -> dict[str, Any]:
 
 def to_plain(model: pydantic.BaseModel, whole: bool = False) -> dict[str, Any]:
     """A model as JSON, with environment references kept as such. What was not set is left to its default, unless
-    ``whole``, or unless that holds a reference.
+    ``whole``, or unless that holds a variable.
     """
-    set_fields = model.model_fields_set
-    values = {
-        field.alias or name: _plain_field(getattr(model, name), field, whole)
-        for name, field in type(model).model_fields.items()
-        if whole or name in set_fields or _is_fixed(field) or holds_reference(model.__dict__.get(name))
-    }
+    values: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        if name in model.model_fields_set or _is_fixed(field):
+            values[field.alias or name] = _plain_field(getattr(model, name), field, whole)
+        elif (whole and not _is_secret_by_default(model, name, field)) or holds_variable(model.__dict__.get(name)):
+            values[field.alias or name] = _told_unset(getattr(model, name), field, whole)
     values.update({name: _plain(value) for name, value in (model.model_extra or {}).items()})
     return values
 
@@ -244,20 +244,37 @@ def refuse_secrets(given: Any, at: str) -> None:
     """What pydantic tells of a secret is asterisks, and what is told of config is kept, and shown, as it is. Raises
     InvalidConfigDefinitionError.
     """
-    if hasattr(given, "get_secret_value"):
+    for place, kind in _secrets(given, at):
         raise InvalidConfigDefinitionError(
-            f"{at} is a {type(given).__name__}, which cannot be told: config is kept, and shown, as it is given. "
+            f"{place} is a {kind}, which cannot be told: config is kept, and shown, as it is given. "
             'Give EnvVar("NAME") in its place: the variable is read where the step runs.'
         )
-    if isinstance(given, pydantic.BaseModel):
+
+
+def _secrets(given: Any, at: str) -> Iterator[tuple[str, str]]:
+    """Where there are some, and of which kind. Those that models have by default need not be told."""
+    if hasattr(given, "get_secret_value"):
+        yield at, type(given).__name__
+    elif isinstance(given, pydantic.BaseModel):
         for name in given.model_fields_set:
-            refuse_secrets(getattr(given, name), f"{at}.{name}")
+            yield from _secrets(getattr(given, name), f"{at}.{name}")
     elif isinstance(given, Mapping):
         for key, each in given.items():
-            refuse_secrets(each, f"{at}.{key}")
-    elif isinstance(given, list | tuple):
+            yield from _secrets(each, f"{at}.{key}")
+    elif isinstance(given, list | tuple | set | frozenset):
         for each in given:
-            refuse_secrets(each, at)
+            yield from _secrets(each, at)
+
+
+def _is_secret_by_default(given: pydantic.BaseModel, name: str, field: Any) -> bool:
+    """Who reads it back has it by the default of that field. Raises InvalidConfigDefinitionError for other secrets."""
+    value, own = getattr(given, name), type(given).model_fields[name]
+    if not any(_secrets(value, name)):
+        return False
+    is_default = (own.default, own.default_factory) == (field.default, field.default_factory)
+    if name in given.model_fields_set or not is_default or holds_variable(value):
+        refuse_secrets(value, f"{type(given).__name__}.{name}")
+    return True
 
 
 def _plain_field(value: Any, field: Any, whole: bool) -> Any:
@@ -269,10 +286,7 @@ def _plain_field(value: Any, field: Any, whole: bool) -> Any:
 
 def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], default: Any = None) -> dict[str, Any]:
     """With what is not given of a config inside another as the default of that one has it."""
-    found: dict[str, Any] = {}
-    if isinstance(default, model):
-        refuse_secrets(default, type(default).__name__)
-        found = to_plain(default) if type(default) is model else _told_as(default, model)
+    found = _told_default(default, model) if isinstance(default, model) else {}
     by_name = {**model.model_fields, **fields_in_config(model)}
     names = {id(field): name for name, field in model.model_fields.items()}
     for key, value in given.items():
@@ -287,6 +301,38 @@ def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], de
     return found
 
 
+def _with_variables_of_defaults(given: Any, made: Any) -> Any:
+    """What was given, and with it the defaults that hold variables: pydantic leaves those as they are."""
+    if not holds_variable(made):
+        return given
+    if isinstance(given, Mapping) and isinstance(made, pydantic.BaseModel):
+        found = dict(given)
+        for name, field in type(made).model_fields.items():
+            value, key = getattr(made, name), name if name in given else field.alias or name
+            if key in given:
+                found[key] = _with_variables_of_defaults(given[key], value)
+            elif holds_variable(value):
+                found[key] = _told_unset(value, field)
+        return found
+    if isinstance(given, Mapping) and isinstance(made, Mapping):
+        return {key: _with_variables_of_defaults(each, made.get(key)) for key, each in given.items()}
+    if isinstance(given, list) and isinstance(made, list | tuple) and len(given) == len(made):
+        return [_with_variables_of_defaults(each, of) for each, of in zip(given, made, strict=True)]
+    return given
+
+
+def _told_unset(value: Any, field: Any, whole: bool = False) -> Any:
+    inner = _config_in(field.annotation)
+    if inner is None or not isinstance(value, inner) or (whole and type(value) is inner):
+        return _plain_field(value, field, whole=True)
+    return _told_default(value, inner)
+
+
+def _told_default(default: pydantic.BaseModel, model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    refuse_secrets(default, type(default).__name__)
+    return to_plain(default) if type(default) is model else _told_as(default, model)
+
+
 def _told_as(given: pydantic.BaseModel, model: type[pydantic.BaseModel]) -> dict[str, Any]:
     """All that a model says of the fields of its class, or of one that its class is made of."""
     found = {name: _plain(value) for name, value in (given.model_extra or {}).items()} if type(given) is model else {}
@@ -294,7 +340,7 @@ def _told_as(given: pydantic.BaseModel, model: type[pydantic.BaseModel]) -> dict
         value, inner = getattr(given, name), _config_in(field.annotation)
         if inner is not None and isinstance(value, inner):
             found[field.alias or name] = _told_as(value, inner)
-        elif not _is_fixed(field):
+        elif not _is_fixed(field) and not _is_secret_by_default(given, name, field):
             found[field.alias or name] = _plain_field(value, field, whole=True)
     return found
 

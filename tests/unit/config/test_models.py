@@ -714,6 +714,16 @@ def test_a_default_that_may_be_none_or_is_of_a_subclass_is_one_all_the_same(conf
     assert dig.execute_in_process(run_config=given).output_for_node("digs") == expected
 
 
+class Country(Config):
+    mine: Mine = Mine()
+
+
+def test_a_default_of_a_subclass_that_was_not_set_is_told_as_its_base() -> None:
+    given = Country(mine=Mine(spare=None))
+    told: Any = ModelType(Country).load(given._convert_to_config_dictionary())
+    assert told.mine == Mine(spare=None, shaft=Shaft(size=3, depths=Depths(least=4)), named=Shaft(size=8))
+
+
 def test_fields_that_only_a_subclass_has_are_not_given_to_its_base() -> None:
     @op
     def digs(config: Mine) -> None: ...
@@ -769,6 +779,34 @@ def test_a_default_may_be_a_variable_of_the_process_that_runs_the_step(monkeypat
     default = ModelType(Seat).json_schema()["properties"]["user"]["default"]
     assert default == {"env": "SEAT_USER"}
     assert sits_down(Seats(), server=Server())[0].first == Seat(user="me", port=7)
+
+
+class Marked(Config):
+    user: str = EnvVar("SEAT_USER")
+    mark: str = "?"
+    looks_like_one: dict[str, str] = {"env": "SURELY_NOT_SET"}
+
+    @pydantic.field_validator("mark")
+    @classmethod
+    def _in_brackets(cls, mark: str) -> str:
+        return f"<{mark}>"
+
+
+class Marks(Config):
+    marked: Marked
+    more: dict[str, list[Marked]]
+
+
+def test_what_stands_beside_the_variable_of_a_default_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEAT_USER", "me")
+    made: Any = ModelType(Marks).load({"marked": {"mark": "a"}, "more": {"b": [{"mark": "c"}, {"user": "you"}]}})
+    first, second = made.more["b"]
+    assert [(each.user, each.mark) for each in (made.marked, first, second)] == [
+        ("me", "<a>"),
+        ("me", "<c>"),
+        ("you", "?"),
+    ]
+    assert made.marked.looks_like_one == {"env": "SURELY_NOT_SET"}
 
 
 def test_what_is_wrong_with_the_variable_of_a_default_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -829,8 +867,61 @@ class Keeps(Config):
     guarded: Guarded = Guarded(word=pydantic.SecretStr("inside"))
 
 
+class Keyed(Guarded):
+    key: str = EnvVar("OUR_KEY")
+    words: list[pydantic.SecretStr] = [pydantic.SecretStr("in a list")]
+
+
+class Halls(Config):
+    size: int = 1
+    guarded: Guarded = Keyed()
+    keyed: Keyed = Keyed()
+
+
+class Strict(Guarded):
+    word: pydantic.SecretStr = pydantic.SecretStr("of the subclass")
+
+
+class Stricter(Config):
+    guarded: Guarded = Strict()
+
+
+class Words(Config):
+    words: set[pydantic.SecretStr]
+
+
 class Vault(ConfigurableResource):
     word: pydantic.SecretStr
+
+
+@op
+def open_halls(config: Halls) -> list[str]:
+    words = [config.guarded.word, config.keyed.word, *config.keyed.words]
+    return [each.get_secret_value() for each in words] + [config.keyed.key]
+
+
+@op
+def open_stricter(config: Stricter) -> str:
+    return config.guarded.word.get_secret_value()
+
+
+@op
+def open_words(config: Words) -> None: ...
+
+
+@job
+def opens_halls() -> None:
+    open_halls()
+
+
+@job
+def opens_stricter() -> None:
+    open_stricter()
+
+
+@job
+def opens_words() -> None:
+    open_words()
 
 
 @op
@@ -860,6 +951,8 @@ def opens_inside() -> None:
         (opens, RunConfig(ops={"open_it": {"config": {"word": pydantic.SecretStr("x")}}}), "config.word"),
         (opens, {"ops": {"open_it": {"config": {"word": pydantic.SecretStr("x")}}}}, "word"),
         (opens_inside, {"ops": {"open_inside": {"config": {"guarded": {}}}}}, "Guarded.word"),
+        (opens_stricter, {"ops": {"open_stricter": {"config": {"guarded": {}}}}}, "Strict.word"),
+        (opens_words, RunConfig(ops={"open_words": Words(words={pydantic.SecretStr("x")})}), "Words.words"),
     ],
 )
 def test_a_secret_that_would_be_asterisks_is_refused(of: Any, given: Any, at: str) -> None:
@@ -879,3 +972,29 @@ def test_secrets_come_from_variables_and_from_code(monkeypatch: pytest.MonkeyPat
     assert opens.execute_in_process(run_config=given).output_for_node("open_it") == "of the house"
     assert opens.execute_in_process().output_for_node("open_it") == "of the class"
     assert opens_inside.execute_in_process().output_for_node("open_inside") == "inside"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"guarded": {}, "keyed": {}},
+        Halls(size=2),
+        Halls(guarded=Guarded(), keyed=Keyed(key=EnvVar("OUR_KEY"))),
+    ],
+)
+def test_a_secret_that_a_class_has_by_default_is_left_to_it(monkeypatch: pytest.MonkeyPatch, given: Any) -> None:
+    monkeypatch.setenv("OUR_KEY", "k")
+    config = {"ops": {"open_halls": {"config": given}}}
+    assert opens_halls.execute_in_process(run_config=config).output_for_node("open_halls") == [
+        "of the class",
+        "of the class",
+        "in a list",
+        "k",
+    ]
+
+
+def test_a_secret_that_is_given_stays_beside_the_variable_of_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_KEY", "k")
+    made: Any = ModelType(Keyed).load({"word": "given"})
+    assert (made.word.get_secret_value(), made.key) == ("given", "k")
