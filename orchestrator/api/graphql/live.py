@@ -63,6 +63,7 @@ class LiveSubscriptions:
                 found = await asyncio.to_thread(events_page, backend, record, last, _MOST)
                 if found.events or last is None or record.status.is_final:
                     last = found.cursor
+                    info.context.events = 0  # each message is a question of its own
                     yield PipelineRunLogsSubscriptionSuccess(
                         run=run_of(backend, record),
                         messages=found.events,

@@ -36,6 +36,7 @@ from orchestrator.storage.records import EventsFilter, RunRecord, StepRecord
 PAGE = 1000
 #: Events that one question reads, about: in a page, in the runs of a page, or by other names.
 MOST_EVENTS = 50 * PAGE
+_OF_AN_ATTEMPT = 3  #: events that a timeline is made of: it is sent, begins and ends
 _LONGEST_TEXT = 10_000  #: characters that are looked for; SQLite takes 50,000 bytes
 
 _TOLD = (EventType.ASSET_MATERIALIZATION, EventType.STEP_EXPECTATION_RESULT)
@@ -270,13 +271,17 @@ def events_for(
     asking: Asking, run: RunRecord, after: str | None, limit: int | None, wanted: EventsFilterInput | None = None
 ) -> EventConnection:
     """A page for a question, which may have many of them. Raises GraphQLError."""
+    _check_may_read_more(asking)
+    found = events_page(asking.backend, run, after, limit, wanted)
+    asking.events += len(found.events)
+    return found
+
+
+def _check_may_read_more(asking: Asking) -> None:
     if asking.events >= MOST_EVENTS:
         raise GraphQLError(
             f"One question reads {MOST_EVENTS:,} events at most. Ask for fewer runs, or pages, at a time."
         )
-    found = events_page(asking.backend, run, after, limit, wanted)
-    asking.events += len(found.events)
-    return found
 
 
 def events_page(
@@ -495,8 +500,10 @@ class Run(PipelineRun):
         "{last, start, nodes, workers, statuses, steps: [[node, rest of the key, status, attempt, dispatched, started, "
         "ended, outcome, worker, attempt, ...]]}: places in the lists, and microseconds behind `start`."
     )
-    def timeline(self, after: int = 0, brief: bool = False) -> Json:
+    def timeline(self, info: Info, after: int = 0, brief: bool = False) -> Json:
+        _check_may_read_more(info.context)
         found = timeline(self.batch.backend.store, self.record.run_id, after)
+        info.context.events += _OF_AN_ATTEMPT * sum(len(step.spans) for step in found.steps)
         return Json(msgspec.structs.asdict(in_brief(found)) if brief else msgspec.to_builtins(found))
 
     @strawberry.field(

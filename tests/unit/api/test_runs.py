@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from opgrid.errors import RunNotFoundError
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import storage_of
 from orchestrator.api.access import Role, Viewer
+from orchestrator.api.backend import Asking
 from orchestrator.api.graphql.events import DagsterEventType
 from orchestrator.api.graphql.launching import LAUNCHES
 from orchestrator.api.graphql.run_queries import RunsFilterInput
 from orchestrator.api.graphql.runs import PAGE, EventsFilterInput
+from orchestrator.api.graphql.schema import schema
 from orchestrator.cli.audit import audited
 from orchestrator.services.removal import Removal
 from orchestrator.storage.records import RunsFilter
@@ -317,6 +320,39 @@ def test_one_question_reads_so_many_events_and_no_more(api: Api, monkeypatch: py
     assert error.path[0] == "_2"
     assert error.message == "One question reads 6 events at most. Ask for fewer runs, or pages, at a time."
     assert len(api(LOGS, id=run_id)["logsForRun"]["events"]) == 6  # of the next question
+
+
+def test_timelines_count_as_the_events_that_they_are_made_of(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = api.launch()
+    drive(api, run_id)
+    monkeypatch.setattr("orchestrator.api.graphql.runs.MOST_EVENTS", 6)
+    asked = " ".join(f"_{number}: runOrError(runId: $id) {{ ... on Run {{ timeline }} }}" for number in range(3))
+    answer = api.raw(f"query ($id: ID!) {{ {asked} }}", id=run_id)
+    (error,) = answer.errors
+    assert error.path[0] == "_2"
+    assert error.message.startswith("One question reads 6 events at most.")
+
+
+def test_each_message_of_a_connection_may_read_as_many(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = api.launch()
+    drive(api, run_id)
+    monkeypatch.setattr("orchestrator.api.graphql.runs.MOST_EVENTS", 6)
+    connection = Asking(api.backend, api.viewer)
+    asked = """subscription ($id: ID!) { pipelineRunLogs(runId: $id) {
+      ... on PipelineRunLogsSubscriptionSuccess { run { eventConnection { events { __typename } } } }
+    } }"""
+
+    async def read() -> list[Any]:
+        found: list[Any] = []
+        for _ in range(2):
+            messages: Any = await schema.subscribe(asked, {"id": run_id}, connection)
+            found += [message async for message in messages]
+        return found
+
+    with closing(api.backend.heart):
+        answers = asyncio.run(read())
+    assert [each.errors for each in answers] == [None, None]
+    assert [len(each.data["pipelineRunLogs"]["run"]["eventConnection"]["events"]) for each in answers] == [6, 6]
 
 
 @pytest.mark.parametrize("limit", [0, -1])
