@@ -465,6 +465,13 @@ def test_many_rows_and_cells_are_one_stop_of_the_tab_key(page: Any, service: Ser
     expect(page.get_by_role("tab", name="Config")).to_be_focused()
     page.keyboard.press("Shift+Tab")
     expect(last).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(last).to_be_focused()
+    zoom = page.get_by_label("Zoom")
+    for step in range(1, 3):
+        zoom.press("ArrowRight")
+        expect(zoom).to_have_value(re.compile(rf"^{step / 2:g}"))
+        expect(zoom).to_be_focused()
     page.goto(f"{PLACE}/jobs/counting/partitions")
     cells = page.locator(".cell")
     cells.first.focus()

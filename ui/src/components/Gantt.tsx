@@ -147,10 +147,15 @@ function Rows<T>({
   const [at, setAt] = useState(0);
   const entry = Math.min(at, rows.length - 1);
   const wanted = useRef<number>(undefined);
+  const nameOf = (place: number) =>
+    scroller.current?.querySelector<HTMLElement>(`[data-index="${place}"] button.gantt-name`);
   const moveTo = (place: number) => {
-    wanted.current = Math.max(0, Math.min(place, rows.length - 1));
-    setAt(wanted.current);
-    virtual.scrollToIndex(wanted.current);
+    const to = Math.max(0, Math.min(place, rows.length - 1));
+    setAt(to);
+    virtual.scrollToIndex(to);
+    const there = nameOf(to);
+    wanted.current = there ? undefined : to;
+    there?.focus({ preventScroll: true });
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (!(event.target as Element).matches(".gantt-name")) return;
@@ -160,9 +165,11 @@ function Rows<T>({
     moveTo(to);
   };
   useEffect(() => {
-    // The row that is gone to may come to be there later.
+    // The row that is gone to may come to be there later, unless somebody has gone elsewhere meanwhile.
+    const active = document.activeElement;
+    if (active !== document.body && !scroller.current?.contains(active)) wanted.current = undefined;
     if (wanted.current === undefined) return;
-    const found = scroller.current?.querySelector<HTMLElement>(`[data-index="${wanted.current}"] button.gantt-name`);
+    const found = nameOf(wanted.current);
     if (!found) return;
     wanted.current = undefined;
     found.focus({ preventScroll: true });
