@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from orchestrator.api import app as asgi
 from orchestrator.api import connections
@@ -80,6 +82,17 @@ def test_who_has_asked_is_answered_however_long_that_takes(
     with socket.create_connection(place, 10) as connection:
         connection.sendall(LOGIN % 14 + b'{"token": "?"}')  # it thinks about a wrong one for half a second
         assert connection.recv(100).startswith(b"HTTP/1.1 401")
+
+
+def test_who_watches_may_be_silent(place: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "patience", 0.1)
+    headers = {"Authorization": "Bearer secret"}
+    protocol = Subprotocol("graphql-transport-ws")
+    with connect("ws://{}:{}/graphql".format(*place), subprotocols=[protocol], additional_headers=headers) as watching:
+        with pytest.raises(TimeoutError):
+            watching.recv(timeout=0.5)
+        watching.send('{"type": "connection_init"}')
+        assert "connection_ack" in watching.recv(timeout=10)
 
 
 def test_a_body_that_does_not_end_is_not_waited_for(place: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
