@@ -742,7 +742,14 @@ def test_seconds_that_no_clock_reaches(folder: Path, arguments: tuple[str, ...],
     assert list(folder.glob(".opgrid")) == []
 
 
-@pytest.mark.parametrize("arguments", [("run", "list", "--limit"), ("instance", "concurrency", "set", "gpu")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "list", "--limit"),
+        ("instance", "concurrency", "set", "gpu"),
+        ("job", "backfill", "-f", "jobs.py", "-j", "simple", "--at-once"),
+    ],
+)
 def test_numbers_that_no_database_takes(folder: Path, arguments: tuple[str, ...]) -> None:
     ended = opgrid(folder, *arguments, str(2**70))
     assert ended.returncode == 2
