@@ -346,6 +346,15 @@ def test_five_thousand_steps_are_one_row_and_then_as_many_as_fit(page: Any, serv
     page.get_by_label("Find a step").fill("k04711")
     expect(chart.get_by_role("button", name="work[k04711]")).to_be_visible()
     expect(chart.locator(".gantt-row")).to_have_count(2)
+    page.get_by_label("Zoom").fill("8")
+    beginning = chart.locator(".axis .ticks span").filter(has_text=re.compile("^0 ms$"))
+    expect(beginning).to_have_count(1)
+    chart.evaluate("chart => { chart.scrollLeft = chart.scrollWidth / 2 }")
+    expect(beginning).to_have_count(0)
+    page.get_by_label("Find a step").fill("none")
+    expect(page.get_by_text("There are no such steps.")).to_be_visible()
+    page.get_by_label("Find a step").fill("k04711")
+    expect(beginning).to_be_visible()
     assert page.evaluate("performance.memory.usedJSHeapSize") < 300 * 2**20
 
 

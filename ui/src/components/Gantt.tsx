@@ -106,15 +106,7 @@ function Axis({ start, end, view, ref }: Scale & { view: View; ref: Ref<HTMLDivE
   );
 }
 
-function Rows<T>({
-  rows,
-  start,
-  end,
-  now,
-  zoom,
-  render,
-  keyOf,
-}: {
+type Rowed<T> = {
   rows: T[];
   start: number;
   end: number;
@@ -127,7 +119,14 @@ function Rows<T>({
     tabIndex: 0 | -1,
   ) => { name: ReactNode; lane: ReactNode; selected: boolean };
   keyOf: (row: T) => string;
-}) {
+};
+
+/** Where there were none for a while, it is another chart: seen from its beginning. */
+function Rows<T>(props: Rowed<T>) {
+  return props.rows.length === 0 ? <Empty>There are no such steps.</Empty> : <Chart {...props} />;
+}
+
+function Chart<T>({ rows, start, end, now, zoom, render, keyOf }: Rowed<T>) {
   const scroller = useRef<HTMLDivElement>(null);
   const virtual = useVirtualizer({
     count: rows.length,
@@ -176,7 +175,6 @@ function Rows<T>({
   });
   const items = virtual.getVirtualItems();
   const stop = items.some((item) => item.index === entry) ? entry : virtual.range?.startIndex;
-  if (rows.length === 0) return <Empty>There are no such steps.</Empty>;
   return (
     <div
       ref={scroller}
