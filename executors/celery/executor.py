@@ -117,9 +117,12 @@ class CeleryExecutor(Executor):
         return executor
 
     def _keep_stream(self, pipe: Any) -> None:
-        """Who read it before may have closed, or closes yet."""
-        pipe.persist(self.keys.events(self.stream))
-        pipe.persist(self.keys.told(self.stream))
+        """Who read it before may have closed, or closes yet. That of one run goes when nobody drives that any more."""
+        for key in (self.keys.events(self.stream), self.keys.told(self.stream)):
+            if self.setup.database:
+                pipe.persist(key)
+            else:
+                pipe.expire(key, STREAM_TTL)
 
     def _agree(self) -> None:
         """With those who are there already."""
@@ -433,11 +436,11 @@ class CeleryExecutor(Executor):
             pipe.get(self.keys.generation)
             pipe.info("server")
             pipe.hgetall(self.keys.leases(self.stream))
-            pipe.get(self.keys.database)
             self._keep_stream(pipe)
             if self.setup.database:
                 pipe.expire(self.keys.database, STREAM_TTL)
-            generation, server, leases, claim, *_ = pipe.execute()
+                pipe.get(self.keys.database)
+            generation, server, leases, *_, claim = pipe.execute()
             if self.setup.database and not is_for(claim, self.setup.database):
                 self._agree()
         if generation_of(generation, server) != self._hearing.generation:

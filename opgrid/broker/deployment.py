@@ -16,6 +16,13 @@ from opgrid.io.keys import KeyRing
 STREAM_TTL: Final = 7 * 86400
 #: Seconds after which a database is taken to be read for no more, where somebody says so.
 QUIET: Final = 30
+#: Says that this database is used, and where, unless there is another: then, which, and for how many seconds it stays.
+_USE: Final = """
+local claim = redis.call('GET', KEYS[1])
+if claim and string.sub(claim, 1, #ARGV[1]) ~= ARGV[1] then return {claim, redis.call('TTL', KEYS[1])} end
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', ARGV[3])
+return false
+"""
 
 
 class OtherKey(SettingsError):
@@ -90,43 +97,40 @@ def agree_on_database(client: redis.Redis, keys: Keys, database: str) -> None:
     """Who starts says for which database the streams of shards are read, until a week after it was last there. Raises
     OtherDatabase.
     """
-    found = _used(client, keys, database)
-    if found is not None and found[0] != database:
-        raise OtherDatabase(keys.deployment, found[0], database, *found[1:])
+    other = _other(client, keys, database)
+    if other is not None:
+        raise OtherDatabase(keys.deployment, other[0], database, *other[1:])
 
 
 def take_over(client: redis.Redis, keys: Keys, database: str) -> str | None:
     """From now on they are read for this database. Returns the id of the one whose place it takes, if it is another.
     Raises StillUsed.
     """
-    found = _used(client, keys, database)
-    if found is None or found[0] == database:
+    other = _other(client, keys, database)
+    if other is None:
         return None
-    theirs, _, seen = found
+    theirs, _, seen = other
     if seen < QUIET:
-        raise StillUsed(keys.deployment, *found)
-    client.set(keys.database, _claim(database), ex=STREAM_TTL)
+        raise StillUsed(keys.deployment, *other)
+    client.set(keys.database, _claim(database) + socket.gethostname(), ex=STREAM_TTL)
     return theirs
 
 
 def is_for(claim: bytes | None, database: str) -> bool:
     """Whether that is what ``Keys.database`` holds for this database."""
-    return claim is not None and claim.startswith(f"{database} ".encode())
+    return claim is not None and claim.startswith(_claim(database).encode())
 
 
-def _used(client: redis.Redis, keys: Keys, database: str) -> tuple[str, str, int] | None:
+def _other(client: redis.Redis, keys: Keys, database: str) -> tuple[str, str, int] | None:
     """The database that the deployment has, on which host, and how many seconds ago. None: this one, from now on."""
-    if client.set(keys.database, _claim(database), nx=True, ex=STREAM_TTL):
+    said: Any = client.eval(_USE, 1, keys.database, _claim(database), socket.gethostname(), STREAM_TTL)
+    if said is None:
         return None
-    pipe: Any = client.pipeline()
-    pipe.get(keys.database)
-    pipe.ttl(keys.database)
-    claim, left = pipe.execute()
-    if claim is None:  # it went just now
-        return _used(client, keys, database)
+    claim, left = said
     theirs, _, host = claim.decode(errors="replace").partition(" ")
     return theirs, host, max(0, STREAM_TTL - left)
 
 
 def _claim(database: str) -> str:
-    return f"{database} {socket.gethostname()}"
+    """What it begins with; the host follows."""
+    return f"{database} "

@@ -78,6 +78,14 @@ def test_the_first_says_which_database_and_one_with_another_is_refused(client: r
     agree_on_database(client, Keys("staging"), "ab")
 
 
+def test_it_is_said_where_the_other_database_is_used_now(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("web-1", "web-2"):  # the service has moved
+        monkeypatch.setattr(socket, "gethostname", lambda host=host: host)
+        agree_on_database(client, KEYS, "a")
+    with pytest.raises(OtherDatabase, match="used on web-2 0 s ago"):
+        agree_on_database(client, KEYS, "b")
+
+
 def test_a_database_of_which_nothing_was_heard_for_a_week_is_forgotten(client: redis.Redis) -> None:
     agree_on_database(client, KEYS, "a")
     assert 0 < client.ttl(KEYS.database) <= STREAM_TTL  # type: ignore[operator]

@@ -665,14 +665,14 @@ def test_whose_database_was_replaced_reads_no_more_and_throws_nothing_away(
 
 
 def test_a_stream_stays_whose_last_reader_closes_after_the_next_has_begun(
-    executor: CeleryExecutor, worker: Protocol
+    shard: CeleryExecutor, worker: Protocol
 ) -> None:
     """One that was frozen while its lease ended, say."""
-    until_told(executor, worker)
-    worker.append(STREAM, seal_events([EngineNote(run_id=RUN, at=1.0, message="hi")], executor.ring))
-    heir = CeleryExecutor.create(executor.setup)
+    until_told(shard, worker)
+    worker.append(STREAM, seal_events([EngineNote(run_id=RUN, at=1.0, message="hi")], shard.ring))
+    heir = CeleryExecutor.create(shard.setup)
     try:
-        executor.close()
+        shard.close()
         names = [heir.keys.events(STREAM), heir.keys.told(STREAM)]
         until = time.monotonic() + 20
         while [worker.client.ttl(name) for name in names] != [-1, -1]:
@@ -680,3 +680,12 @@ def test_a_stream_stays_whose_last_reader_closes_after_the_next_has_begun(
             heir.poll(0.05)
     finally:
         heir.close()
+
+
+def test_the_stream_of_a_run_whose_process_dies_goes_in_time(executor: CeleryExecutor, worker: Protocol) -> None:
+    until_told(executor, worker)
+    worker.append(STREAM, seal_events([EngineNote(run_id=RUN, at=1.0, message="hi")], executor.ring))
+    executor._next_look = 0.0
+    executor.poll(0.0)  # the last thing that it does
+    for name in (executor.keys.events(STREAM), executor.keys.told(STREAM)):
+        assert 0 < worker.client.ttl(name) <= STREAM_TTL  # type: ignore[operator]
