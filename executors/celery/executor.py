@@ -388,7 +388,7 @@ class CeleryExecutor(Executor):
             flight = self._flights.handle(event, now)
             if flight is not None and isinstance(event, StepLost) and not event.gone:  # its process may have ended
                 self._returned += self._flights.left_behind(flight, self._returned)
-        if self._over and is_all:
+        if is_all:
             events += self._ends_of_nothing(events)
         return events
 

@@ -30,7 +30,7 @@ class Heard(NamedTuple):
     events: list[Report]
     returned: list[Attempted]  #: by workers, to be sent elsewhere
     was_rung: bool
-    is_all: bool  #: there was no more
+    is_all: bool  #: there was no more, where that was asked
 
 
 class Hearing:
@@ -64,15 +64,16 @@ class Hearing:
         self._read = _START
 
     def read(self, wait: float, to_the_end: bool = False) -> Heard:
-        """What has come since; waits so many seconds for it, or until it is rung. ``to_the_end``: all that has come by
-        now. Raises BrokerUnreachable.
+        """What has come since; waits so many seconds for it, or until it is rung. ``to_the_end``: what has come by now,
+        without waiting. Raises BrokerUnreachable.
         """
         if to_the_end:
-            self._tail.hang_up()
+            self._tail.hang_up()  # what waits there has no answer while nothing comes
+            wait = 0.0
         with reaching(self._protocol.url):
             entries, rung = self._tail.read(self._read, wait)
         reach("read")
-        heard = Heard([], [], rung, is_all=not self._tail.is_asked and len(entries) < MOST)
+        heard = Heard([], [], rung, is_all=to_the_end and len(entries) < MOST)
         for position, fields in entries:
             self._read = position
             self._open(fields, heard)

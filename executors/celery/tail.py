@@ -35,11 +35,6 @@ class Tail:
         self._asked: tuple[str, float] | None = None  #: what Redis has still to answer: entries after which, since when
         self._bell = Bell()
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether Redis has still to say what there is: the last ``read`` gave nothing because it was over before."""
-        return self._asked is not None
-
     def ring(self) -> None:
         """For other threads and signal handlers: a ``read`` that waits, or the next one, returns at once."""
         self._bell.ring()

@@ -369,7 +369,7 @@ def test_a_service_with_another_database_is_refused(
     told = fleet.read(neighbor.store)
     assert told is not None
     assert told.error is not None
-    assert told.error in f"The orchestrator has ended: {last.removeprefix('Error: ')}"
+    assert told.error == f"The orchestrator has ended: {last.removeprefix('Error: ')}"
     assert neighbor.store.held() == {}
     assert not neighbor.status(queued).is_final
 
