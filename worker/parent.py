@@ -42,7 +42,13 @@ class Parent:
         self._ticking: threading.Thread | None = None
         hearing, self.speaking = words()
         self.adopted = Adopted(hearing)  #: messages that children take along
-        self._process, self.connection = self._start()
+        try:
+            self._process, self.connection = self._start()
+        except BaseException:
+            self.speaking.close()
+            self.adopted.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def tick(self) -> None:
         """Begin to tick, from a thread."""
@@ -132,9 +138,16 @@ class Parent:
                 start_new_session=True,  # a signal to the worker's group must not end it first
             )
         told = msgspec.json.encode(self.settings)
-        ours.sendall(LENGTH.pack(len(told)) + told)
         ours.settimeout(30.0)
-        if ours.recv(1) != TICK:
+        said = b""
+        try:
+            ours.sendall(LENGTH.pack(len(told)) + told)
+            said = ours.recv(1)
+        except TimeoutError:
+            process.kill()
+        except OSError:
+            pass  # it has ended before it had read that
+        if said != TICK:
             ours.close()
             process.wait()
             raise WatchDidNotStart(f"The watch process ended with code {process.returncode} while it started.")
