@@ -46,7 +46,7 @@ from opgrid.contracts.fusing import out_with
 from opgrid.contracts.tasks import Ended, RunBrief, StepTask
 from opgrid.contracts.told import Report
 from opgrid.crash_points import reach
-from opgrid.errors import BrokerUnfit, BrokerUnreachable
+from opgrid.errors import BrokerBusy, BrokerUnfit, BrokerUnreachable
 from opgrid.ids import RunId, StepKey
 from opgrid.io.kept import expire_run, index_of
 from opgrid.io.keys import KeyRing
@@ -422,7 +422,7 @@ class CeleryExecutor(Executor):
         self._hearing.trim(now)
         if now >= self._next_look:  # with nothing out, too: a worker may wait to hear what became of what it had
             self._next_look = now + min(self.settings.lease_ttl / 8, _LOOK)
-            with contextlib.suppress(BrokerUnreachable):  # a full one takes no figures, and says all the rest
+            with contextlib.suppress(BrokerBusy):  # a full one takes no figures, and says all the rest
                 self._serving.tell_backlog(self._backlog.by_queue())
             self._look(now)
         if now >= self._next_search:
@@ -607,7 +607,7 @@ class CeleryExecutor(Executor):
         for run_id in self._flights.stopping().difference(each.given.run_id for each in self._briefs.all()):
             self.cancel(run_id, self._flights.stops(run_id))  # nothing of it was known to be out when it was taken over
         self._hearing.start_over()
-        if self._all_is_told:
+        if self._all_is_told and not self.setup.guest:
             self._protocol.all_is_told(self.stream, generation)
         self._hearing.generation = generation
         self._flights.blind(now, self._respite)

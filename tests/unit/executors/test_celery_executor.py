@@ -707,3 +707,38 @@ def test_the_stream_of_a_run_whose_process_dies_goes_in_time(executor: CeleryExe
     executor.poll(0.0)  # the last thing that it does
     for name in (executor.keys.events(STREAM), executor.keys.told(STREAM)):
         assert 0 < worker.client.ttl(name) <= STREAM_TTL  # type: ignore[operator]
+
+
+def test_who_goes_on_with_one_run_does_not_say_that_an_empty_redis_knows_of_all_others(
+    shard: CeleryExecutor, worker: Protocol
+) -> None:
+    until_told(shard, worker)
+    guest = CeleryExecutor.create(shard.setup._replace(guest=True))
+    try:
+        guest.recover(BRIEF)
+        before = guest._hearing.generation
+        worker.client.flushdb()
+        until = time.monotonic() + 20
+        while guest._hearing.generation == before:
+            assert time.monotonic() < until
+            guest.poll(0.05)
+        assert not worker.told_all(STREAM)
+    finally:
+        guest.close()
+
+
+def test_a_broker_that_is_away_is_asked_once_and_not_for_each_thing_that_is_due(
+    executor: CeleryExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time may take as long as a silent connection is waited for."""
+    asked: list[str] = []
+
+    def away(name: str) -> None:
+        asked.append(name)
+        raise BrokerUnreachable(executor.url, "for a test")
+
+    monkeypatch.setattr(executor._serving, "tell_backlog", lambda _: away("figures"))
+    monkeypatch.setattr(executor, "_look", lambda _: away("leases"))
+    executor._next_look = 0.0
+    assert executor.poll(0.0).events == []
+    assert asked == ["figures"]
