@@ -24,15 +24,18 @@ from opgrid.errors import InvariantViolationError, listed
 from opgrid.loading import load_job
 from orchestrator.cli.display import Watch, watching
 from orchestrator.cli.memory import collect_rarely
+from orchestrator.coordinator.ownership import RunIsDriven
 from orchestrator.engine.inbox import Inbox, cancel_on_signals
 from orchestrator.instance import Instance
 from orchestrator.services.execute import drive_here
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.reexecution import ReexecutionOptions, reexecution
 from orchestrator.services.runs import find_run, resume_run
+from orchestrator.services.submission import driver_of
 from orchestrator.settings import Settings
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_protocols import ServiceStore
+from orchestrator.wiring import open_store
 
 _AT_ONCE: Final = 500  #: runs that one statement names
 _EXIT = {RunStatus.SUCCESS: 0, RunStatus.FAILURE: 1}
@@ -71,7 +74,7 @@ class _Partitions:
 
 
 def resume_and_show(run_id: str, as_json: bool) -> int:
-    """Go on with a run whose coordinator died; returns the exit code."""
+    """Go on with a run whose coordinator died; returns the exit code. Raises RunIsDriven."""
     settings = Settings.load()
     with ExitStack() as stack:
         instance = stack.enter_context(Instance.of(settings))
@@ -79,6 +82,9 @@ def resume_and_show(run_id: str, as_json: bool) -> int:
         if record.status.is_final:
             click.echo(f"Run {run_id} has ended already: {record.status.value}.", err=True)
             return 2
+        store = stack.enter_context(closing(open_store(settings)))
+        if (driver := driver_of(store, record)) is not None:  # of all runs of its shard, too
+            raise RunIsDriven(run_id, driver)
         broker_url = settings.broker_url
         if record.brief.executor.name == "celery":
             broker_url = stack.enter_context(_fleet(settings, record.code))

@@ -159,8 +159,14 @@ def cancel(store: ServiceStore, run: RunRecord, reason: str) -> RunStatus:
 
 def is_driven(store: ServiceStore, run: RunRecord) -> bool:
     """Whether a process is there that would see a request to cancel."""
+    return driver_of(store, run) is not None
+
+
+def driver_of(store: ServiceStore, run: RunRecord) -> str | None:
+    """The process that drives it, or its shard; None where there is none."""
     lease = store.lease(run.run_id) or store.held().get(run.brief.stream)
-    return lease is not None and lease.expires > time.time() and not is_dead(lease.owner)
+    is_there = lease is not None and lease.expires > time.time() and not is_dead(lease.owner)
+    return lease.owner if lease is not None and is_there else None
 
 
 def wait_for(store: ServiceStore, run_id: RunId, timeout: float | None, look: Callable[[], object]) -> RunStatus | None:

@@ -26,6 +26,7 @@ from opgrid.contracts.events import (
     RunEnqueued,
     RunFailed,
     RunStarting,
+    RunSucceeded,
     StepCanceled,
     StepLost,
     StepStarted,
@@ -460,6 +461,23 @@ def test_who_goes_on_with_one_run_leaves_the_others_what_was_told_of_them(
     service.start("orchestrator")
     assert service.ended(other) is RunStatus.SUCCESS
     assert [mark.read_text().split().count("second") for mark in marks.values()] == [1, 1]
+
+
+def test_a_run_that_the_orchestrator_drives_is_not_resumed_from_a_terminal(
+    service: Service, worker: None, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(tmp_path / "mark", gate=gate))
+    until((tmp_path / "mark").exists, say=service.logs)
+    terminal = service.start("run", "resume", run)
+    said = service.last_log
+    until(lambda: terminal.poll() is not None or "Run" in said.read_text(), say=service.logs)
+    gate.touch()
+    assert terminal.wait(60) == 2
+    assert "is being driven by" in said.read_text()
+    assert service.ended(run) is RunStatus.SUCCESS
+    assert len([event for event in service.store.read(run) if isinstance(event, RunSucceeded)]) == 1
 
 
 def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
