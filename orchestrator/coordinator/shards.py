@@ -251,6 +251,8 @@ class Shard:
                 plan = plan_of(self._store, record)
                 if not is_remote(record, plan):
                     continue
+                if self._store.lease(record.run_id) is not None:
+                    self._store.take_from_drivers([record.run_id])  # a terminal's, which goes on with it
                 events = list(self._store.read(record.run_id))
             except (EventLogInvalidForRun, msgspec.MsgspecError) as error:  # the others of the shard go on
                 _log.error("Run %s cannot be driven on: %s", record.run_id, error)

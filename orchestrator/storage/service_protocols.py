@@ -127,6 +127,10 @@ class ServiceStore(Store, Protocol):
         """
         ...
 
+    def take_from_drivers(self, run_ids: Sequence[RunId]) -> None:
+        """Whoever has a lease of one of these runs has it no more."""
+        ...
+
     def let_go(self, name: str, owner: str) -> None:
         """Others may take it at once."""
         ...

@@ -480,6 +480,25 @@ def test_a_run_that_the_orchestrator_drives_is_not_resumed_from_a_terminal(
     assert len([event for event in service.store.read(run) if isinstance(event, RunSucceeded)]) == 1
 
 
+def test_an_orchestrator_takes_a_run_from_the_terminal_that_goes_on_with_it(
+    service: Service, worker: None, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    orchestrator = service.start("orchestrator")
+    run = service.launch("two", "celery", run_config=both(tmp_path / "mark", gate=gate))
+    until((tmp_path / "mark").exists, say=service.logs)
+    orchestrator.kill()
+    orchestrator.wait()
+    terminal = service.start("run", "resume", run)
+    until(lambda: service.store.lease(run) is not None, say=service.logs)
+    service.start("orchestrator")
+    until(lambda: service.store.lease(run) is None, say=service.logs)
+    gate.touch()
+    assert service.ended(run) is RunStatus.SUCCESS
+    assert terminal.wait(60) != 0
+    assert len([event for event in service.store.read(run) if isinstance(event, RunSucceeded)]) == 1
+
+
 def test_a_process_that_cannot_drive_its_run_fails_it(tmp_path: Path) -> None:
     service = Service(tmp_path, f"sqlite:///{tmp_path / 'opgrid.db'}", None)
     try:

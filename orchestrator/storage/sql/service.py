@@ -275,6 +275,12 @@ class ServiceTables(Database):
             connection.execute(update(leases).where(leases.c.name == name).values(**values))
             return Lease(owner, time.time() + seconds, epoch)
 
+    def take_from_drivers(self, run_ids: Sequence[RunId]) -> None:
+        """Whoever has a lease of one of these runs has it no more."""
+        for start in range(0, len(run_ids), _AT_ONCE):
+            with self._writing() as connection:
+                _take_from_its_driver(connection, run_ids[start : start + _AT_ONCE])
+
     def let_go(self, name: str, owner: str) -> None:
         """Others may take it at once."""
         with self._writing() as connection:
