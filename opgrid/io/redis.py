@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
@@ -282,12 +283,14 @@ class RedisStore(IOManager):
 
         from opgrid.broker.connection import is_unreachable
 
-        until = time.monotonic() + self.patience
+        until = inf  # a large value may take longer to be begun anew for the first time
         while True:
             try:
                 return work()
             except RedisError as error:
-                if not is_unreachable(error) or time.monotonic() >= until:
+                now = time.monotonic()
+                until = min(until, now + self.patience)
+                if not is_unreachable(error) or now >= until:
                     raise
                 time.sleep(_AGAIN)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,25 @@ def test_a_damaged_chunk_is_noticed(around: Any, client: redis.Redis, change: st
     client.set(key, bytes(chunk))
     with pytest.raises(PayloadDamaged):
         load(RedisStore(), around, stored)
+
+
+def test_a_value_that_takes_longer_than_redis_is_waited_for_is_begun_anew(
+    around: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, tries = RedisStore._write, []
+
+    def cut_once(*given: Any) -> int:
+        tries.append(time.sleep(0.2))
+        if len(tries) == 1:
+            raise redis.ConnectionError("cut")
+        return write(*given)
+
+    monkeypatch.setattr(RedisStore, "_write", cut_once)
+    manager = RedisStore()
+    manager.patience = 0.1  # type: ignore[assignment]
+    stored = store(manager, around, bytes(2 * CHUNK))
+    assert len(tries) == 2
+    assert load(RedisStore(), around, stored) == bytes(2 * CHUNK)
 
 
 def test_a_value_that_was_written_in_part_has_no_header(around: Any, client: redis.Redis) -> None:
