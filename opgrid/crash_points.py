@@ -1,8 +1,8 @@
 """Points at which a test makes a process die, or lets it believe that a call has failed.
 
 ``OPGRID_CRASH_AT`` names a file. Once that file is there and reads ``POINT N``, the process that comes to that point
-for the Nth time since takes the file away and is killed; with ``POINT N error`` the call that the point is at raises
-what it raises when its broker or database cannot be reached. Without the variable a point costs nothing.
+for the Nth time since puts its pid behind the file's name and is killed; with ``POINT N error`` the call that the point
+is at raises what it raises when its broker or database cannot be reached. Without the variable a point costs nothing.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _look(path: str, point: Point) -> None:
         if _seen[key] < int(how):
             return
     try:
-        os.unlink(path)
+        os.rename(path, f"{path}.{os.getpid()}")
     except FileNotFoundError:
         return  # another process was here first
     if not fails:

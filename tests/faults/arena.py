@@ -83,7 +83,8 @@ class Arena:
         self.marks = Path(tempfile.mkdtemp(prefix="marks-", dir=self.folder))
         self.fault_at = 0.0  #: Unix seconds
         self.figures: dict[str, float] = {}
-        self.crash_file.unlink(missing_ok=True)
+        for each in self.folder.glob(f"{self.crash_file.name}*"):
+            each.unlink()
 
     def tidy(self) -> bool:
         """After a trial: nothing of it goes on. False where that does not come about."""
@@ -217,7 +218,13 @@ class Arena:
         made.rename(self.crash_file)
 
     def crashed(self, seconds: float = 20.0) -> None:
+        """Wait for that; who was killed is dead by then."""
         self.until(lambda: not self.crash_file.exists(), "nobody came to that point", seconds)
+        for taken in self.folder.glob(f"{self.crash_file.name}.*"):
+            if not taken.read_text().endswith(" error"):
+                pid = int(taken.suffix[1:])
+                self.until(lambda pid=pid: not alive(pid), "who came to that point lives")
+            taken.unlink()
 
     # ---- runs ------------------------------------------------------------------------------------------------------
 
