@@ -42,12 +42,12 @@ class Hearing:
         self._protocol, self._ring, self._stream = protocol, ring, stream
         self._database, self._guest = database, guest
         self._tail = Tail(protocol.client, protocol.keys.events(stream))
-        self._read = self._acknowledged = self._trimmed = _START
+        self._entry = self._acknowledged = self._trimmed = _START
         self._next_trim = 0.0
 
     @property
     def position(self) -> Position:
-        return f"{self._place}/{self._read}"
+        return f"{self._place}/{self._entry}"
 
     def acknowledge(self, position: Position) -> None:
         if self._guest:
@@ -58,10 +58,10 @@ class Hearing:
     def resume_at(self, position: Position) -> None:
         """Entries of a Redis that has lost its data since may have any number: then all that is there is new."""
         place, _, entry = position.rpartition("/")
-        self._read = entry if entry and place in ("", self._place) else _START
+        self._entry = entry if entry and place in ("", self._place) else _START
 
     def start_over(self) -> None:
-        self._read = _START
+        self._entry = _START
 
     def read(self, wait: float, to_the_end: bool = False) -> Heard:
         """What has come since; waits so many seconds for it, or until it is rung. ``to_the_end``: what has come by now,
@@ -71,11 +71,11 @@ class Hearing:
             self._tail.hang_up()  # what waits there has no answer while nothing comes
             wait = 0.0
         with reaching(self._protocol.url):
-            entries, rung = self._tail.read(self._read, wait)
+            entries, rung = self._tail.read(self._entry, wait)
         reach("read")
         heard = Heard([], [], rung, is_all=to_the_end and len(entries) < MOST)
         for position, fields in entries:
-            self._read = position
+            self._entry = position
             self._open(fields, heard)
         return heard
 

@@ -112,18 +112,18 @@ def take_over(client: redis.Redis, keys: Keys, database: str) -> str | None:
     theirs, _, seen = other
     if seen < QUIET:
         raise StillUsed(keys.deployment, *other)
-    client.set(keys.database, _claim(database) + socket.gethostname(), ex=STREAM_TTL)
+    client.set(keys.database, claim_of(database) + socket.gethostname(), ex=STREAM_TTL)
     return theirs
 
 
 def is_for(claim: bytes | None, database: str) -> bool:
     """Whether that is what ``Keys.database`` holds for this database."""
-    return claim is not None and claim.startswith(_claim(database).encode())
+    return claim is not None and claim.startswith(claim_of(database).encode())
 
 
 def _other(client: redis.Redis, keys: Keys, database: str) -> tuple[str, str, int] | None:
     """The database that the deployment has, on which host, and how many seconds ago. None: this one, from now on."""
-    said: Any = client.eval(_USE, 1, keys.database, _claim(database), socket.gethostname(), STREAM_TTL)
+    said: Any = client.eval(_USE, 1, keys.database, claim_of(database), socket.gethostname(), STREAM_TTL)
     if said is None:
         return None
     claim, left = said
@@ -131,6 +131,6 @@ def _other(client: redis.Redis, keys: Keys, database: str) -> tuple[str, str, in
     return theirs, host, max(0, STREAM_TTL - left)
 
 
-def _claim(database: str) -> str:
-    """What it begins with; the host follows."""
+def claim_of(database: str) -> str:
+    """What ``Keys.database`` begins with; the host follows."""
     return f"{database} "

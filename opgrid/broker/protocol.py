@@ -12,6 +12,7 @@ import msgspec
 
 from opgrid.broker.calls import Asked, Calls
 from opgrid.broker.connection import connect, reaching
+from opgrid.broker.deployment import claim_of
 from opgrid.broker.keys import PRIORITY_STEPS, Keys, lease_field
 from opgrid.broker.scripts import (
     BEAT,
@@ -375,7 +376,7 @@ class Protocol:
         """Forget the entries before that one; of a stream of shards only while it is read for this database."""
         with reaching(self.url):
             if database:
-                TRIM(self.calls, [self.keys.events(stream), self.keys.database], [before, f"{database} "])
+                TRIM(self.calls, [self.keys.events(stream), self.keys.database], [before, claim_of(database)])
             else:
                 self.client.xtrim(self.keys.events(stream), minid=before, approximate=False)
 
