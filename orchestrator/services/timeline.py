@@ -70,7 +70,7 @@ class Timeline(msgspec.Struct):
 
 
 class BriefTimeline(msgspec.Struct):
-    """A timeline in a third of the room: of many steps it is the most that a page fetches.
+    """A timeline in less than half of the room: of many steps it is the most that a page fetches.
 
     A row is ``[node, rest, status, attempt, dispatched, started, ended, outcome, worker, attempt, ...]``: six values
     for each attempt. ``node``, ``status``, ``outcome`` and ``worker`` are places in the lists, ``rest`` is what stands
