@@ -13,11 +13,17 @@ StepKey = NewType("StepKey", str)
 #: The place of a node in its job: ``inc``, ``g.inc_2``.
 NodePath = NewType("NodePath", str)
 
+_RUN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}")
 _STEP = re.compile(r"^(?P<node>[^\[\]]+)(?:\[(?P<keys>[^\[\]]+)\])?$")
 
 
 def new_run_id() -> RunId:
     return RunId(str(uuid.uuid4()))
+
+
+def is_run_id(given: str) -> bool:
+    """Whether a run may be named so: addresses of pages, names of files and arguments of commands hold it as it is."""
+    return _RUN.fullmatch(given) is not None
 
 
 def step_key(node: str, mapping_keys: Sequence[str] = ()) -> StepKey:

@@ -104,7 +104,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--partition", help="Run this partition of a partitioned job, or a range: first...last.")
     @click.option("--tags", help="Tags of the run as a JSON object.")
-    @click.option("--run-id", help="Id of the new run.")
+    @click.option("--run-id", help="Id of the new run: letters, digits, '.', '_' and '-'.")
     @wraps(command)
     def with_request(
         source: Source,

@@ -21,18 +21,8 @@ from orchestrator.coordinator.fleet import Fleet
 from orchestrator.coordinator.monitoring import Monitor, RunMonitoring
 from orchestrator.coordinator.ownership import LEASE, RENEW, STAND_BY, end_canceled, is_dead, this_process
 from orchestrator.coordinator.queue import Choice, QueueLimits, RunPools, choose
-from orchestrator.coordinator.shards import (
-    SHARDS,
-    MakeExecutor,
-    Shard,
-    all_shards,
-    is_remote,
-    plan_of,
-    pools_of,
-    run_pools,
-    take,
-    within,
-)
+from orchestrator.coordinator.shard_names import SHARDS, all_shards
+from orchestrator.coordinator.shards import MakeExecutor, Shard, is_remote, plan_of, pools_of, run_pools, take, within
 from orchestrator.engine.loop import LiveRun
 from orchestrator.storage.protocols import FencedTurn
 from orchestrator.storage.records import LeaseLost, RunRecord

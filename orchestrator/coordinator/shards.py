@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 import time
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -29,7 +28,6 @@ from orchestrator.planner.plan import Plan
 from orchestrator.storage.records import Lease, LeaseLost, RunRecord, RunsHaveEnded
 from orchestrator.storage.service_protocols import ServiceStore
 
-SHARDS: Final = 4
 CELERY: Final = "celery"
 _GOING: Final = (RunStatus.STARTING, RunStatus.STARTED, RunStatus.CANCELING)
 
@@ -37,15 +35,6 @@ _log = logging.getLogger("opgrid.orchestrator")
 
 #: An executor for all Celery runs of a shard, by the name of its stream.
 MakeExecutor = Callable[[str], Executor]
-
-
-def shard_of(run_id: str) -> str:
-    """Where a launched run belongs, for ever."""
-    return f"shard-{zlib.crc32(run_id.encode()) % SHARDS}"
-
-
-def all_shards() -> list[str]:
-    return [f"shard-{number}" for number in range(SHARDS)]
 
 
 def take(store: ServiceStore, names: Iterable[str]) -> Iterator[tuple[str, Lease | None]]:

@@ -24,17 +24,19 @@ from opgrid.definitions.partitioned_config import partition_tags
 from opgrid.errors import (
     InvalidConfigError,
     InvalidSubsetError,
+    InvariantViolationError,
     UnknownExecutor,
     UnmetExecutorRequirementsError,
     ValueRefused,
     listed,
 )
-from opgrid.ids import RunId, new_run_id
+from opgrid.ids import RunId, is_run_id, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
 from opgrid.steps.scope import LocalRun
 from orchestrator.coordinator.ownership import LEASE, FencedHolding, driving, end_refused, this_process
 from orchestrator.coordinator.patience import PatientLog, PatientPools
+from orchestrator.coordinator.shard_names import all_shards
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import LiveRun, Watch, drive
 from orchestrator.planner.compile import compile, selected_ops
@@ -137,7 +139,7 @@ def prepare(request: Request) -> Prepared:
     io = request.io or chosen.default_io
     needs = _needs(request, resolution.executor)
     check_io(job, chosen, io, ExecutorRequirement.PERSISTENT_OUTPUTS in needs)
-    run_id = RunId(request.run_id or new_run_id())
+    run_id = new_run_id() if request.run_id is None else _checked(request.run_id)
     brief = RunBrief(
         run_id=run_id,
         job=JobRef(job.name, job.structure_hash, request.code.location if request.code else ""),
@@ -154,6 +156,18 @@ def prepare(request: Request) -> Prepared:
         notices=resolution.notices,
     )
     return Prepared(brief, plan, snapshot, job, request.code)
+
+
+def _checked(run_id: str) -> RunId:
+    """Raises InvariantViolationError."""
+    if not is_run_id(run_id):
+        raise InvariantViolationError(
+            f"{run_id!r} cannot be the id of a run: that is made of up to 128 letters of ASCII, digits, '.', '_' and "
+            "'-', and begins with a letter or a digit."
+        )
+    if run_id in all_shards():
+        raise InvariantViolationError(f"{run_id!r} cannot be the id of a run: opgrid uses it itself.")
+    return RunId(run_id)
 
 
 def _without_partition(error: InvalidConfigError, job: JobDefinition) -> InvalidConfigError:

@@ -16,7 +16,8 @@ from opgrid.ids import RunId, StepKey
 from opgrid.loading import job_for
 from orchestrator.coordinator.ownership import FencedHolding, driving, end_refused
 from orchestrator.coordinator.patience import PatientLog, PatientPools
-from orchestrator.coordinator.shards import all_shards, is_remote, within
+from orchestrator.coordinator.shard_names import all_shards
+from orchestrator.coordinator.shards import is_remote, within
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.loop import Watch, drive
 from orchestrator.engine.recovery import resume

@@ -16,7 +16,8 @@ from opgrid.ids import RunId, new_run_id
 from orchestrator.coordinator.coordinator import is_there
 from orchestrator.coordinator.ownership import is_dead
 from orchestrator.coordinator.queue import NO_POOLS, QueueLimits, choose
-from orchestrator.coordinator.shards import plan_of, pools_of, run_pools, shard_of
+from orchestrator.coordinator.shard_names import shard_of
+from orchestrator.coordinator.shards import plan_of, pools_of, run_pools
 from orchestrator.locations.messages import ReadyRun
 from orchestrator.planner.compile import compile
 from orchestrator.planner.plan import KnownStep, Plan

@@ -26,7 +26,8 @@ from opgrid.contracts.tasks import CodeTarget
 from opgrid.ids import RunId, StepKey
 from opgrid.io.keys import KeyRing
 from opgrid.loading import load_job
-from orchestrator.coordinator.shards import all_shards, plan_of
+from orchestrator.coordinator.shard_names import all_shards
+from orchestrator.coordinator.shards import plan_of
 from orchestrator.engine.recovery import replay
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import queued

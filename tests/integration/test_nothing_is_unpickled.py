@@ -22,7 +22,7 @@ from opgrid.broker.messages import seal_events
 from opgrid.contracts.status import RunStatus
 from opgrid.io.envelope import seal
 from opgrid.io.keys import KeyRing
-from orchestrator.coordinator.shards import all_shards
+from orchestrator.coordinator.shard_names import all_shards
 from tests.integration.service import CODE, Service, until
 from tests.integration.site import start
 

@@ -38,7 +38,7 @@ from opgrid.loading import load_job
 from opgrid.reconstruction import ReconstructableJob
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.queue import QueueLimits
-from orchestrator.coordinator.shards import SHARDS, shard_of
+from orchestrator.coordinator.shard_names import SHARDS, shard_of
 from orchestrator.instance import Instance
 from orchestrator.services.launching import Request, prepare
 from orchestrator.services.submission import again, cancel, is_driven, queued, why_queued

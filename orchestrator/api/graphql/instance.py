@@ -20,7 +20,7 @@ from orchestrator.api.graphql.runs import Approval, Info, Run, RunStepStats, pag
 from orchestrator.api.graphql.scalars import yaml_of
 from orchestrator.coordinator import fleet
 from orchestrator.coordinator.ownership import is_dead
-from orchestrator.coordinator.shards import all_shards
+from orchestrator.coordinator.shard_names import all_shards
 from orchestrator.services.pools import Pool, all_pools, limit_pool
 from orchestrator.storage.records import RunsFilter
 from orchestrator.storage.service_records import AuditEntry

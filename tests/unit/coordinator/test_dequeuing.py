@@ -26,7 +26,8 @@ from opgrid.ids import RunId
 from orchestrator.coordinator.coordinator import _HEARING, _IDLE, Coordinator
 from orchestrator.coordinator.ownership import LEASE, end_canceled
 from orchestrator.coordinator.queue import QueueLimits, RunTagLimit
-from orchestrator.coordinator.shards import SHARDS, Shard, all_shards, shard_of
+from orchestrator.coordinator.shard_names import SHARDS, all_shards, shard_of
+from orchestrator.coordinator.shards import Shard
 from orchestrator.coordinator.shards import _plans as plans
 from orchestrator.engine.pools import PoolSettings
 from orchestrator.services.launching import Request, prepare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from opgrid import Instance, execute_job, job, op
 from opgrid.contracts.events import EngineNote, RunCanceled, RunCanceling
 from opgrid.contracts.status import RunStatus
+from opgrid.errors import InvariantViolationError
 from opgrid.ids import RunId
+from orchestrator.coordinator.shard_names import all_shards
 from orchestrator.planner.routing import BadTag
 from orchestrator.services import submission
 from orchestrator.services.launching import Request, close_all, drive_new, make_executors, prepare
@@ -42,6 +45,17 @@ def noted() -> None:
 def test_a_new_run_is_told_of_tags_that_nobody_could_read_once_it_had_failed(tag: str, value: str, wanted: str) -> None:
     with pytest.raises(BadTag, match=f"The tag '{tag}' of the run is '{value}'; it must be {wanted}"):
         prepare(Request(noted, tags={tag: value}))
+
+
+@pytest.mark.parametrize("given", ["", " ", "a/b", "..", "-x", "a\nb", "é", "x" * 129, all_shards()[0]])
+def test_what_cannot_be_the_id_of_a_run_is_refused(given: str) -> None:
+    with pytest.raises(InvariantViolationError, match=rf"^{re.escape(repr(given))} cannot be the id of a run: "):
+        prepare(Request(noted, run_id=given))
+
+
+@pytest.mark.parametrize("given", ["1", "nightly_2026-11-28.b", "x" * 128, "shard-of-glass"])
+def test_a_run_has_the_id_that_it_is_given(given: str) -> None:
+    assert prepare(Request(noted, run_id=given)).brief.run_id == given
 
 
 @pytest.mark.parametrize("many", [False, True])
