@@ -18,6 +18,8 @@ MAX_RUNTIME_SECONDS_TAG: Final = "opgrid/max_runtime"
 
 #: Bytes that a database can look a value up by.
 LONGEST_VALUE: Final = 2000
+#: Characters of the name of a definition.
+LONGEST_NAME: Final = 255
 #: Characters of a partition key.
 LONGEST_PARTITION_KEY: Final = 255
 
@@ -70,6 +72,10 @@ def check_name(name: object, what: str, where: str = "") -> str:
         raise InvalidDefinitionError(
             f"{name!r} cannot be the name of {what}{place}: the word is reserved. Choose another, such as "
             f"{name + '_value'!r}."
+        )
+    if len(name) > LONGEST_NAME:
+        raise InvalidDefinitionError(
+            f"The name {name[:40] + '...'!r} of {what}{place} has {len(name)} characters, and may have {LONGEST_NAME}."
         )
     return name
 

@@ -65,6 +65,12 @@ def test_names_are_strings() -> None:
         check_name(5, "an op")
 
 
+def test_a_name_is_as_long_as_every_database_takes_it() -> None:
+    assert check_name("n" * 255, "a job") == "n" * 255
+    with pytest.raises(InvalidDefinitionError, match=r"The name 'n{40}\.\.\.' of a job has 256 characters"):
+        check_name("n" * 256, "a job")
+
+
 def test_the_rule_holds_for_everything_that_has_a_name() -> None:
     def body() -> None: ...
 
