@@ -153,6 +153,27 @@ def test_a_narrow_axis_has_fewer_labels(page: Any, site: Site, service: Service)
     expect(labels.first).to_be_visible()
 
 
+_NONE_IS_CUT_OFF = """() => {
+  const end = document.querySelector(".axis .ticks").getBoundingClientRect().right;
+  const ends = (label) => Math.max(...Array.from(label.childNodes, (text) => {
+    const letters = document.createRange();
+    letters.selectNode(text);
+    return letters.getBoundingClientRect().right;
+  }));
+  return Array.from(document.querySelectorAll(".axis .ticks span")).every((label) => ends(label) <= end);
+}"""
+
+
+def test_no_label_of_an_axis_is_cut_off(page: Any, site: Site, service: Service) -> None:
+    run_id = site.launch("shipping")
+    service.ended(run_id)
+    page.goto(f"runs/{run_id}")
+    expect(page.locator(".axis .ticks span").nth(3)).to_be_visible()
+    for width in range(400, 1400, 50):
+        page.set_viewport_size({"width": width, "height": 860})
+        page.wait_for_function(_NONE_IS_CUT_OFF)
+
+
 def test_a_long_key_leaves_room_for_its_value(page: Any, site: Site, service: Service) -> None:
     run_id = site.launch("labels")
     service.ended(run_id)

@@ -14,6 +14,8 @@ const HEIGHT = 26;
 const NAMES = "var(--names)";
 /** Pixels that a long label of the axis takes. */
 const LABEL = 80;
+/** Pixels of a letter of it. */
+const LETTER = 7;
 
 /** Pixels that are drawn beyond what is seen, on either side; so often is drawn anew while somebody scrolls. */
 const BEYOND = 500;
@@ -81,6 +83,11 @@ function viewOf({ start, end }: Scale, width: number, left: number): View {
   return { from: start + (left - BEYOND) * pixel, to: start + (left + window.innerWidth + BEYOND) * pixel, pixel };
 }
 
+/** A label, or none where it would be cut off. */
+function fits(label: string, pixels: number): string {
+  return label.length * LETTER + 8 <= pixels ? label : "";
+}
+
 function Axis({ start, end, view, ref }: Scale & { view: View; ref: Ref<HTMLDivElement> }) {
   const [from, to] = [Math.max(start, view.from), Math.min(end, view.to)];
   const label = view.pixel * Math.max(LABEL, Math.min((end - start) / view.pixel, window.innerWidth) / 9);
@@ -98,7 +105,7 @@ function Axis({ start, end, view, ref }: Scale & { view: View; ref: Ref<HTMLDivE
               paddingLeft: 2,
             }}
           >
-            {duration(at - start) || "0"}
+            {fits(duration(at - start) || "0", (end - at) / view.pixel)}
           </span>
         ))}
       </div>
