@@ -187,6 +187,7 @@ def run(settings: WorkerSettings) -> int:
 
     from worker.app import celery_app
     from worker.code import Code
+    from worker.control import install as install_control
     from worker.parent import Parent
     from worker.pool import install
     from worker.respite import Respite
@@ -197,6 +198,7 @@ def run(settings: WorkerSettings) -> int:
     code.warm()
     settings = msgspec.structs.replace(settings, versions=code.versions(), release=version("opgrid"))
     install_transport()
+    install_control()
     app = celery_app(settings)
     register(app)
     parent = Parent(settings)
@@ -214,7 +216,7 @@ def run(settings: WorkerSettings) -> int:
             without_mingle=True,
             quiet=True,
         )
-        celery.wait_for_soft_shutdown = Respite(parent.folder, settings.drain_seconds)
+        celery.wait_for_soft_shutdown = Respite(parent, settings.drain_seconds)
         celery.start()
         return int(celery.exitcode or 0)
     finally:

@@ -19,7 +19,7 @@ import msgspec
 from opgrid.errors import OpGridError
 from worker.along import Adopted, words
 from worker.settings import WorkerSettings
-from worker.watch import BYE, EXIT, LENGTH, READY, TICK, WORD
+from worker.watch import BYE, EXIT, LENGTH, NOTHING, READY, SERVES, TICK, WORD, Serves
 
 _log = logging.getLogger("opgrid.worker")
 
@@ -37,8 +37,9 @@ class Parent:
         self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="opgrid-worker-"))  # mode 0700
         self._stopped = threading.Event()
-        self._is_ready = False
+        self._is_ready = self._is_leaving = False
         self._listen: Callable[[], object] = lambda: None
+        self._serves = self._as_told
         self._ticking: threading.Thread | None = None
         hearing, self.speaking = words()
         self.adopted = Adopted(hearing)  #: messages that children take along
@@ -50,8 +51,10 @@ class Parent:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
-    def tick(self) -> None:
-        """Begin to tick, from a thread."""
+    def tick(self, serves: Callable[[], Serves] | None = None) -> None:
+        """Begin to tick, from a thread. ``serves``: what this worker takes by now; it touches nothing either."""
+        if serves is not None:
+            self._serves = serves
         self._ticking = threading.Thread(target=self._tick, name="opgrid-tick", daemon=True)
         self._ticking.start()
 
@@ -59,6 +62,10 @@ class Parent:
         """This worker takes messages."""
         self._is_ready = True
         self._send(READY)
+
+    def leave(self) -> None:
+        """It takes none any more."""
+        self._is_leaving = True
 
     def follow(self, pool: Any, hub: Any) -> None:
         """Exchange with the watch process: it tells at once that a child has ended, we tell how.
@@ -115,9 +122,24 @@ class Parent:
         while not self._stopped.wait(interval):
             try:
                 self.connection.send(WORD.pack(TICK, 0, 0))
+                self._tell_what_it_serves()
             except OSError:
                 if not self._stopped.is_set():
                     self._start_again()
+
+    def _tell_what_it_serves(self) -> None:
+        """Where that is something else than it was."""
+        serves = NOTHING if self._is_leaving else self._serves()
+        if serves == self._as_told():
+            return
+        queues, concurrency = serves.queues, serves.concurrency
+        self.settings = msgspec.structs.replace(self.settings, queues=queues, concurrency=concurrency)
+        said = msgspec.json.encode(serves)
+        self.connection.sendall(WORD.pack(SERVES, 0, len(said)) + said)
+
+    def _as_told(self) -> Serves:
+        """What the watch process knows: with the settings, or since."""
+        return Serves(self.settings.queues, self.settings.concurrency)
 
     def _start_again(self) -> None:
         _log.error("The watch process has ended (code %s); it is started again.", self._process.wait())

@@ -9,6 +9,7 @@ from typing import Any, Final
 import billiard.pool
 from celery import Celery, bootsteps
 from celery.signals import worker_process_init, worker_ready
+from celery.worker import state
 
 from opgrid.io.keys import KeyRing
 from worker.child import Child
@@ -16,6 +17,7 @@ from worker.code import Code
 from worker.parent import Parent
 from worker.settings import WorkerSettings
 from worker.tasks import become
+from worker.watch import NOTHING, Serves
 from worker.watchdog import watchdog_of
 
 _GATHER: Final = 0.2  #: seconds
@@ -39,7 +41,7 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
             hub.call_soon(hand_over_at_once, worker.pool._pool, hub)
 
         def start(self, worker: Any) -> None:
-            parent.tick()
+            parent.tick(lambda: _served(worker))
             if settings.watchdog_seconds:
                 watchdog_of(app, settings).start()
 
@@ -82,6 +84,15 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
 
     worker_process_init.connect(on_fork, weak=False)
     worker_ready.connect(on_ready, weak=False)
+
+
+def _served(worker: Any) -> Serves:
+    """By now. Called by another thread than the one that changes it."""
+    if worker.blueprint.human_state() != "running" or state.should_stop not in (None, False):
+        return NOTHING
+    scale = worker.autoscaler
+    processes = worker.pool.num_processes if scale is None else scale.max_concurrency
+    return Serves(tuple(worker.app.amqp.queues.consume_from), processes)
 
 
 def _let_ops_start_processes() -> None:

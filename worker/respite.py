@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 from typing import Final
 
 from celery.signals import worker_shutting_down
 
 from worker.leases import Slot
+from worker.parent import Parent
 
 _LOOK: Final = 0.05  #: seconds
 #: Looks in a row that find nothing: between two messages, a process has nothing for a moment.
@@ -23,13 +23,14 @@ class Respite:
     the worker is told again. Called by a handler of a signal; the one for the next signal may run inside it.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self._folder = folder  #: of the children's slots
+    def __init__(self, parent: Parent, seconds: float) -> None:
+        self._parent = parent
         self._seconds = seconds
         self._is_over = False
         worker_shutting_down.connect(self._told, weak=False)
 
     def __call__(self) -> None:
+        self._parent.leave()
         until, idle = time.monotonic() + self._seconds, 0
         if self._something_runs():
             _log.warning("What runs has %g s to end; the same signal again ends it now.", self._seconds)
@@ -41,7 +42,7 @@ class Respite:
         self._is_over = self._is_over or how == "Cold"
 
     def _something_runs(self) -> bool:
-        for path in self._folder.glob("*.slot"):
+        for path in self._parent.folder.glob("*.slot"):
             try:
                 slot = Slot.open(path)
             except OSError:  # its process has ended

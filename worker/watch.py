@@ -49,10 +49,21 @@ TICK: Final = b"t"
 READY: Final = b"r"  # the worker takes messages
 BYE: Final = b"q"
 EXIT: Final = b"x"
+SERVES: Final = b"s"  # so many bytes follow as its second number says: Serves, as JSON
 
 _WAIT_FOR_STATUS: Final = 1.0  #: seconds until a death is told without its exit code
 
 _log = logging.getLogger("opgrid.watch")
+
+
+class Serves(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker takes messages of by now, and how many at once: remote control may have changed it."""
+
+    queues: tuple[str, ...] = ()
+    concurrency: int = 0
+
+
+NOTHING: Final = Serves()  #: of a worker that is to end
 
 
 class Why(Enum):
@@ -231,18 +242,29 @@ class Watch:
             self._on_parent_end()
             return
         self.heard += data
-        whole = len(self.heard) - len(self.heard) % WORD.size
-        for word, pid, status in WORD.iter_unpack(self.heard[:whole]):
-            if word == TICK:
-                self.last_tick = time.monotonic()
-            elif word == READY:
-                self.announced = True
-                self._announce()
-            elif word == BYE:
-                self.draining, self.announced = True, False
-            elif word == EXIT:
-                self._on_status(pid, status)
-        self.heard = self.heard[whole:]
+        while len(self.heard) >= WORD.size:
+            word, pid, number = WORD.unpack_from(self.heard)
+            end = WORD.size + (number if word == SERVES else 0)
+            if len(self.heard) < end:
+                return
+            said, self.heard = self.heard[WORD.size : end], self.heard[end:]
+            self._on_word(word, pid, number, said)
+
+    def _on_word(self, word: bytes, pid: int, status: int, said: bytes) -> None:
+        if word == TICK:
+            self.last_tick = time.monotonic()
+        elif word == READY:
+            self.announced = True
+            self._announce()
+        elif word == BYE:
+            self.draining, self.announced = True, False
+        elif word == EXIT:
+            self._on_status(pid, status)
+        elif word == SERVES:
+            serves = json_decoder(Serves).decode(said)
+            queues, concurrency = serves.queues, serves.concurrency
+            self.settings = msgspec.structs.replace(self.settings, queues=queues, concurrency=concurrency)
+            self._announce()
 
     def _on_status(self, pid: int, status: int) -> None:
         if pid in self.children:

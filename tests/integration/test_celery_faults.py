@@ -19,6 +19,7 @@ import pytest
 from celery import Celery
 
 from executors.celery import CeleryExecutor
+from opgrid.broker import presence
 from opgrid.broker.connection import connect
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.fleet import WorkerProcess, start_worker
@@ -334,17 +335,93 @@ def test_a_message_that_comes_three_times_starts_one_step(
     assert sum(isinstance(each, StepStarted) for each in run.of(task)) == 1
 
 
-def test_what_celery_revokes_runs_all_the_same(run: Conversation, worker: StartWorker, redis_url: str) -> None:
+def test_what_celery_revokes_runs_all_the_same(run: Conversation, worker: StartWorker, celery: Celery) -> None:
     """Thrown away, it would be sent again and thrown away for hours."""
     there, task = worker(), run.task("five")
-    with Celery(set_as_current=False) as celery:
-        celery.conf.update(broker_conf(redis_url, Keys(), "test"))
-        task_id = label(run.brief.job.name, [task]).task_id
-        answers = celery.control.revoke(task_id, reply=True, limit=1, timeout=30)
-    assert answers == [{there.name: {"ok": f"tasks {{'{task_id}'}} flagged as revoked"}}]
+    task_id = label(run.brief.job.name, [task]).task_id
+    assert "run all the same" in refused(celery, there, "revoke", task_id=task_id)
     run.submit(task)
     assert isinstance(run.end_of(task), StepSucceeded)
     assert f"{task_id}; it runs all the same" in there.output
+
+
+# ---- remote control ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def celery(redis_url: str) -> Iterator[Celery]:
+    with Celery(set_as_current=False) as app:
+        app.conf.update(broker_conf(redis_url, Keys(), "test"))
+        yield app
+
+
+def asked(celery: Celery, worker: WorkerProcess, command: str, **arguments: object) -> dict[str, str]:
+    answers = celery.control.broadcast(
+        command, arguments=arguments, destination=[worker.name], reply=True, limit=1, timeout=30
+    )
+    assert answers
+    found: dict[str, str] = answers[0][worker.name]
+    return found
+
+
+def refused(celery: Celery, worker: WorkerProcess, command: str, **arguments: object) -> str:
+    return asked(celery, worker, command, **arguments)["error"]
+
+
+def serves(redis_url: str) -> list[tuple[tuple[str, ...], int]]:
+    with connect(redis_url) as client:
+        return [(each.queues, each.concurrency) for each in presence.alive(client, Keys())]
+
+
+def test_what_remote_control_changes_of_a_worker_is_told(worker: StartWorker, celery: Celery, redis_url: str) -> None:
+    there = worker()
+    asked(celery, there, "pool_grow", n=2)
+    eventually(lambda: serves(redis_url) == [(("opgrid",), 3)])
+    asked(celery, there, "pool_shrink", n=1)
+    asked(celery, there, "add_consumer", queue="gpu")
+    asked(celery, there, "cancel_consumer", queue="opgrid")
+    eventually(lambda: serves(redis_url) == [(("gpu",), 2)])
+    (watch,) = (pid for pid in descendants(there.pid) if b"worker.watch" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    kill(watch)
+    eventually(lambda: "started again" in there.output)
+    asked(celery, there, "add_consumer", queue="opgrid")
+    eventually(lambda: serves(redis_url) == [(("gpu", "opgrid"), 2)])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_worker_that_is_to_end_serves_nothing(
+    run: Conversation, worker: StartWorker, redis_url: str, number: signal.Signals
+) -> None:
+    there = worker()
+    run.wait(run.start("sleep_alone"), StepStarted)
+    os.kill(there.pid, number)
+    eventually(lambda: serves(redis_url) == [((), 0)])
+
+
+def test_a_range_of_processes_can_be_changed(
+    run: Conversation, worker: StartWorker, celery: Celery, redis_url: str
+) -> None:
+    there = worker(options=("--autoscale", "2,1"))
+    assert "cannot be" in refused(celery, there, "autoscale", max=2, min=3)
+    assert "cannot be" in refused(celery, there, "autoscale", max=2, min=0)
+    asked(celery, there, "autoscale", max=4, min=1)
+    eventually(lambda: serves(redis_url) == [(("opgrid",), 4)])
+    run.submit(*[run.task("sleep_alone", step=f"sleep_{number}") for number in range(4)])
+
+    def started() -> int:
+        run.poll()
+        return sum(isinstance(event, StepStarted) for event in run.events)
+
+    eventually(lambda: started() == 4)
+
+
+def test_remote_control_refuses_what_it_cannot_do(worker: StartWorker, celery: Celery) -> None:
+    there = worker()
+    assert "@op(pool=NAME)" in refused(celery, there, "rate_limit", task_name="opgrid.steps", rate_limit="1/m")
+    assert "opgrid/timeout" in refused(celery, there, "time_limit", task_name="opgrid.steps", soft=1.0, hard=2.0)
+    assert "one process at least" in refused(celery, there, "pool_shrink", n=1)
+    assert "--autoscale" in refused(celery, there, "autoscale", max=2, min=1)
+    assert "SIGHUP" in refused(celery, there, "pool_restart")
 
 
 def test_a_lost_message_is_sent_again(run: Conversation, worker: StartWorker, redis_url: str, tmp_path: Path) -> None:
