@@ -216,7 +216,7 @@ def run(settings: WorkerSettings) -> int:
             without_mingle=True,
             quiet=True,
         )
-        celery.wait_for_soft_shutdown = Respite(parent, settings.drain_seconds)
+        celery.wait_for_soft_shutdown = Respite(parent, settings.drain_seconds, settings.cancel_grace)
         celery.start()
         return int(celery.exitcode or 0)
     finally:

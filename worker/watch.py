@@ -223,7 +223,7 @@ class Watch:
         claims, (running, since) = child.slot.held(), child.slot.running()
         child.slot.path.unlink(missing_ok=True)
         self._let_go(child)
-        _kill_group(child.pid)
+        kill_group(child.pid)
         if not self.parent_is_gone:
             with contextlib.suppress(OSError):
                 self.parent.send(EXIT, socket.MSG_DONTWAIT)  # it answers with the exit code
@@ -281,7 +281,7 @@ class Watch:
         if not self.draining:
             _log.error("The worker process is gone; its children are ended.")
         for child in list(self.children.values()):
-            _kill_group(child.pid)
+            kill_group(child.pid)
 
     # ---- telling ---------------------------------------------------------------------------------------------------
 
@@ -445,7 +445,7 @@ class Watch:
             if any(claim.claim == stopping.claim for claim in child.slot.held()):
                 _log.warning("Process %s did not stop within its grace: killed.", child.pid)
                 stopping.kill_at = now + 5.0
-                _kill_group(child.pid)
+                kill_group(child.pid)
             else:
                 child.stopping = None
 
@@ -469,7 +469,7 @@ def peak_memory(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-def _kill_group(pid: int) -> None:
+def kill_group(pid: int) -> None:
     """A child leads its own session: what it started goes with it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

@@ -135,6 +135,14 @@ def ignore_interrupts(context: OpExecutionContext) -> None:
 
 
 @op
+def ignore_signals() -> None:
+    """As libraries do that want to end in order."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    time.sleep(60)
+
+
+@op
 def speak(context: OpExecutionContext) -> None:
     context.log.info("hello from %s", context.step_key)
 
@@ -196,6 +204,7 @@ def contract() -> None:
     sleep_alone()
     sleep_long()
     ignore_interrupts()
+    ignore_signals()
     speak()
     fail_oddly()
     count()

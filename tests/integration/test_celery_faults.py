@@ -266,6 +266,21 @@ def test_a_step_of_a_worker_that_is_told_to_stop_at_once_is_lost(run: Conversati
     there.process.wait(15)  # nor sleeps through what is left of that time
 
 
+def test_a_step_that_heeds_no_signal_holds_up_no_worker_that_is_to_end_at_once(
+    run: Conversation, worker: StartWorker
+) -> None:
+    victim = worker()
+    task = run.start("ignore_signals")
+    run.wait(task, StepStarted)
+    os.kill(victim.pid, signal.SIGQUIT)
+    eventually(lambda: "to end" in victim.output)
+    os.kill(victim.pid, signal.SIGQUIT)
+    assert victim.process.wait(30) == 0
+    end = run.end_of(task)
+    assert isinstance(end, StepLost)
+    assert end.cause.signal == signal.SIGKILL
+
+
 def test_a_worker_that_is_to_end_at_once_ends_when_its_step_has(run: Conversation, worker: StartWorker) -> None:
     there = worker()
     task = run.start("pause")
