@@ -191,6 +191,7 @@ def run(settings: WorkerSettings) -> int:
     from worker.parent import Parent
     from worker.pool import install
     from worker.respite import Respite
+    from worker.restart import install as install_restart
     from worker.tasks import register
     from worker.transport import install as install_transport
 
@@ -199,6 +200,7 @@ def run(settings: WorkerSettings) -> int:
     settings = msgspec.structs.replace(settings, versions=code.versions(), release=version("opgrid"))
     install_transport()
     install_control()
+    install_restart()
     app = celery_app(settings)
     register(app)
     parent = Parent(settings)

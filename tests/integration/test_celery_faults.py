@@ -266,6 +266,28 @@ def test_a_step_of_a_worker_that_is_told_to_stop_at_once_is_lost(run: Conversati
     there.process.wait(15)  # nor sleeps through what is left of that time
 
 
+def test_a_worker_starts_anew_as_it_was_started(run: Conversation, worker: StartWorker) -> None:
+    there = worker()
+    family, command = descendants(there.pid)[1:], Path(f"/proc/{there.pid}/cmdline").read_bytes()
+    os.kill(there.pid, signal.SIGHUP)
+    eventually(lambda: not any(alive(pid) for pid in family))
+    assert isinstance(run.run("five"), StepSucceeded)
+    assert Path(f"/proc/{there.pid}/cmdline").read_bytes() == command
+
+
+@pytest.mark.parametrize("order", [(signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP)])
+def test_a_worker_that_is_to_end_does_not_start_anew(
+    run: Conversation, worker: StartWorker, order: tuple[signal.Signals, ...]
+) -> None:
+    there = worker()
+    task = run.start("pause")
+    run.wait(task, StepStarted)
+    for number in order:
+        os.kill(there.pid, number)
+    assert there.process.wait(30) == 0
+    assert isinstance(run.end_of(task), StepSucceeded)
+
+
 def test_a_step_that_heeds_no_signal_holds_up_no_worker_that_is_to_end_at_once(
     run: Conversation, worker: StartWorker
 ) -> None:
