@@ -65,6 +65,7 @@ def _conf(settings: WorkerSettings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_consumer": "worker.consumer:Consumer",
         # processes
         "worker_concurrency": settings.concurrency,
         "worker_max_tasks_per_child": settings.max_tasks_per_child,
