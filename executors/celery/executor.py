@@ -59,6 +59,7 @@ _GATHER: Final = 0.002  #: seconds
 _LOOK: Final = QUIET / 3  #: seconds between looks at Redis, at most
 _LONGEST: Final = 2.0  #: seconds of waiting after which it is seen to what else there is to do
 _OFTEN: Final = 3  #: times that a message is lost until that is no accident
+_TOO_OFTEN: Final = 10  #: times after which it is sent no more; with a lease of eight seconds, that is after 40 minutes
 
 _log = logging.getLogger("opgrid.celery")
 
@@ -507,17 +508,17 @@ class CeleryExecutor(Executor):
             self._protocol.append(self.stream, seal_events([note], self.ring))
 
     def _give_up_waiting(self, at: Attempt, seconds: float) -> None:
-        error = ErrorInfo(
-            "StepNotStarted",
-            f"No worker has started step {at.step!r} within {seconds:.1f} s (opgrid/start_timeout).",
-        )
+        self._give_up(at, f"within {seconds:.1f} s (opgrid/start_timeout).", timed_out=True)
+
+    def _give_up(self, at: Attempt, why: str, timed_out: bool) -> None:
+        error = ErrorInfo("StepNotStarted", f"No worker has started step {at.step!r} {why}")
         event = StepFailed(
             run_id=RunId(at.run_id),
             at=time.time(),
             step=StepKey(at.step),
             attempt=at.attempt,
             error=error,
-            timed_out=True,
+            timed_out=timed_out,
             orphaned=True,
         )
         self._protocol.expire(at, b"", seal_events([event], self.ring))
@@ -525,18 +526,28 @@ class CeleryExecutor(Executor):
     def _send_again(self, lost: Sequence[Flight]) -> None:
         for flight in lost:
             run_id, step, attempt = RunId(flight.at.run_id), StepKey(flight.at.step), flight.at.attempt
-            lost_by_now = "was lost" + (f", {flight.resent + 1} times by now" if flight.resent else "")
+            times = flight.resent + 1
+            if times >= _TOO_OFTEN:
+                self._give_up(flight.at, f"of {times} messages. {self._thief(flight)}", timed_out=False)
+                continue
+            lost_by_now = "was lost" + (f", {times} times by now" if flight.resent else "")
             text = f"The message of step {step!r}, attempt {attempt}, {lost_by_now}: it is sent again."
-            if flight.resent + 1 >= _OFTEN:
+            if times >= _OFTEN:
                 text += (
-                    f" Something takes messages out of the queue {flight.line.queue!r} and runs no step: another "
-                    "program that reads it, or a worker that dies of them. The tag opgrid/start_timeout says after "
-                    "which time the step fails."
+                    f" {self._thief(flight)} After {_TOO_OFTEN} times the step fails, or after the time that its tag "
+                    "opgrid/start_timeout says."
                 )
             note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
             self._protocol.append(self.stream, seal_events([note], self.ring))
             self._briefs.store_again(run_id)
-        self._back_to_backlog(lost, resent=1)
+        self._back_to_backlog([flight for flight in lost if flight.resent + 1 < _TOO_OFTEN], resent=1)
+
+    @staticmethod
+    def _thief(flight: Flight) -> str:
+        return (
+            f"Something takes messages out of the queue {flight.line.queue!r} and runs no step: another program that "
+            "reads it, or a worker that dies of them."
+        )
 
     def _take_back(self) -> None:
         """What workers had and have not begun. It waits here until that was possible."""

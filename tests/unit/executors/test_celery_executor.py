@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import redis
 
+from executors.celery import executor as celery_executor
 from executors.celery.executor import CeleryExecutor
 from opgrid.broker.connection import connect
 from opgrid.broker.deployment import QUIET, STREAM_TTL, OtherDatabase, take_over
@@ -20,7 +21,16 @@ from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.messages import seal_events, seal_returned
 from opgrid.broker.protocol import Attempt, Beat, Protocol, Said
 from opgrid.contracts.config import ExecutorChoice
-from opgrid.contracts.events import AnyEvent, EngineNote, LossCause, StepCanceled, StepLost, StepStarted, StepSucceeded
+from opgrid.contracts.events import (
+    AnyEvent,
+    EngineNote,
+    LossCause,
+    StepCanceled,
+    StepFailed,
+    StepLost,
+    StepStarted,
+    StepSucceeded,
+)
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.tasks import CodeTarget, JobRef, RunBrief, StepTask
 from opgrid.errors import BrokerUnreachable
@@ -583,9 +593,10 @@ def test_with_a_process_that_died_the_rest_of_its_message_is_sent_again_at_once(
     assert messages(executor, worker) == 1
 
 
-def test_a_message_that_is_lost_again_and_again_says_how_often_and_why(
-    executor: CeleryExecutor, worker: Protocol
+def test_a_message_that_is_lost_again_and_again_says_how_often_and_why_until_its_step_fails(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(celery_executor, "_TOO_OFTEN", 4)
     executor.submit(BRIEF, [task("a")])
     said = []
     for _ in range(3):
@@ -601,6 +612,16 @@ def test_a_message_that_is_lost_again_and_again_says_how_often_and_why(
     assert first == "The message of step 'a', attempt 1, was lost: it is sent again."
     assert second == "The message of step 'a', attempt 1, was lost, 2 times by now: it is sent again."
     assert "lost, 3 times by now" in third and "queue 'opgrid'" in third and "opgrid/start_timeout" in third
+    until = time.monotonic() + 20
+    while not messages(executor, worker):
+        assert time.monotonic() < until
+        executor.poll(0.05)
+    worker.client.delete(*executor.keys.queue_lists("opgrid"))
+    end = heard(executor, StepFailed, "a")
+    assert isinstance(end, StepFailed)
+    assert "of 4 messages. Something takes" in end.error.message
+    assert end.orphaned and not end.timed_out
+    assert not len(executor._flights) and not messages(executor, worker)
 
 
 def of_database(url: str, home: Path, database: str) -> CeleryExecutor:
