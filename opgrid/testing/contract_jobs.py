@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,24 @@ def ignore_signals() -> None:
 
 
 @op
+def wander() -> None:
+    """Leaves its process in a folder that is gone, and deaf."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+    os.umask(0o777)
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@op
+def look_around(context: OpExecutionContext) -> None:
+    """Writes down where it is, and who may read its files."""
+    trace = Path(context.run_tags[FOLDER], f"around-{context.attempt}")
+    trace.touch()
+    trace.write_text(f"{os.getcwd()} {trace.stat().st_mode:o}")
+
+
+@op
 def speak(context: OpExecutionContext) -> None:
     context.log.info("hello from %s", context.step_key)
 
@@ -205,6 +224,8 @@ def contract() -> None:
     sleep_long()
     ignore_interrupts()
     ignore_signals()
+    wander()
+    look_around()
     speak()
     fail_oddly()
     count()

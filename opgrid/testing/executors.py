@@ -206,6 +206,14 @@ class ExecutorContract:
         assert isinstance(run.run("be_killed"), StepLost)
         assert isinstance(run.run("be_killed", attempt=2), StepLost)
 
+    def test_what_an_op_makes_of_its_process_is_not_the_next_ones(self, run: Conversation, tmp_path: Path) -> None:
+        if not run.executor.crosses_processes:
+            pytest.skip("this executor's process is the test's")
+        assert isinstance(run.run("look_around"), StepSucceeded)
+        assert isinstance(run.run("wander"), StepSucceeded)
+        assert isinstance(run.run("look_around", attempt=2), StepSucceeded)
+        assert (tmp_path / "around-1").read_text() == (tmp_path / "around-2").read_text()
+
     def test_a_step_whose_time_runs_out_fails(self, run: Conversation) -> None:
         end = run.run("sleep_alone", timeout=0.5)
         assert isinstance(end, StepFailed)

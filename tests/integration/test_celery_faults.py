@@ -614,6 +614,17 @@ def test_a_step_that_does_not_stop_is_killed_with_what_it_started(
     assert isinstance(run.run("five"), StepSucceeded)
 
 
+def test_a_step_stops_in_order_whatever_the_one_before_made_of_signals(run: Conversation, worker: StartWorker) -> None:
+    worker()
+    assert isinstance(run.run("wander"), StepSucceeded)
+    assert isinstance(run.run("look_around"), StepSucceeded)
+    task = run.start("sleep_alone")
+    pid = run.wait(task, StepStarted).pid
+    run.executor.cancel(run.brief.run_id, [(task.step, task.attempt)])
+    assert isinstance(run.end_of(task), StepCanceled)
+    assert run.wait(run.start("five"), StepStarted).pid == pid  # it was not killed
+
+
 def test_a_step_that_outlives_its_timeout_is_killed(run: Conversation, worker: StartWorker) -> None:
     worker()
     end = run.run("ignore_interrupts", timeout=0.5)
