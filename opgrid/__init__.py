@@ -91,9 +91,6 @@ if TYPE_CHECKING:
         asset_sensor,
     )
     from opgrid.definitions.chaining import run_after
-    from opgrid.definitions.composition import (
-        PendingInvocation,
-    )
     from opgrid.definitions.config_mapping import (
         ConfigMapping,
         config_mapping,
@@ -167,6 +164,9 @@ if TYPE_CHECKING:
         logger,
     )
     from opgrid.definitions.names import MAX_RUNTIME_SECONDS_TAG
+    from opgrid.definitions.nodes import (
+        PendingInvocation,
+    )
     from opgrid.definitions.op import (
         OpDefinition,
         op,
@@ -695,7 +695,6 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Nothing",
     ),
     "opgrid.contracts.structure": ("TriggerRule",),
-    "opgrid.definitions.composition": ("PendingInvocation",),
     "opgrid.definitions.explicit": (
         "DependencyDefinition",
         "DynamicCollectDependencyDefinition",
@@ -760,6 +759,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "opgrid.definitions.approval": ("approval_op",),
     "opgrid.definitions.chaining": ("run_after",),
     "opgrid.definitions.names": ("MAX_RUNTIME_SECONDS_TAG",),
+    "opgrid.definitions.nodes": ("PendingInvocation",),
     "opgrid.definitions.retry": (
         "RetryPolicy",
         "Backoff",

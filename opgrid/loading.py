@@ -147,10 +147,10 @@ def _attribute(module: ModuleType, name: str, where: str) -> Any:
 
 
 def _as_definitions(value: Any, what: str) -> Definitions:
-    from opgrid.definitions.composition import Invocable
     from opgrid.definitions.definitions import Definitions
     from opgrid.definitions.graph import GraphDefinition
     from opgrid.definitions.job import JobDefinition
+    from opgrid.definitions.nodes import Invocable
 
     if isinstance(value, Definitions):
         return value

@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from opgrid.contracts.tasks import CodeTarget
-from opgrid.definitions.composition import Invocable
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.nodes import Invocable
 from opgrid.errors import InvariantViolationError
 from opgrid.loading import load
 

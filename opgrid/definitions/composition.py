@@ -1,7 +1,7 @@
 """Composition: what calls of ops and graphs mean while the function of a job or graph runs to show how it is wired.
 
-A call adds a :class:`Node` and gives handles to its outputs; a handle that is passed on becomes a wire. Whatever does
-not fit is refused at the call, so that the traceback ends at the user's own line.
+A call adds a :class:`~opgrid.definitions.nodes.Node` and gives handles to its outputs; a handle that is passed on
+becomes a wire. Whatever does not fit is refused at the call, so that the traceback ends at the user's own line.
 
 Each node has a :class:`~opgrid.definitions.scopes.Scope`: the fan-outs that it is mapped over. An op whose inputs stand
 in scopes of which none is inside the other could not be run any number of times that makes sense, and is refused as
@@ -10,203 +10,16 @@ well.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
-from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, NodeInfo, Wire
-from opgrid.contracts.tags import definition_tags, tags_of
-from opgrid.definitions.hooks import HookDefinition, check_hooks
-from opgrid.definitions.names import check_name, is_name, place_of_caller
-from opgrid.definitions.ports import In
-from opgrid.definitions.retry import RetryPolicy, check_retry_policy
+from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, Wire
+from opgrid.definitions.hooks import HookDefinition
+from opgrid.definitions.names import place_of_caller
+from opgrid.definitions.nodes import CURRENT, NO_HOOKS, NO_TAGS, Invocable, Node, PendingInvocation
+from opgrid.definitions.retry import RetryPolicy
 from opgrid.definitions.scopes import INPUT_KEY, ROOT, Scope, Shape, joined
 from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, InvariantViolationError, listed, nearest
-
-_CURRENT: ContextVar[Composition | None] = ContextVar("opgrid_composition", default=None)
-
-
-def current() -> Composition | None:
-    """The composition that is under way here."""
-    return _CURRENT.get()
-
-
-#: What nothing was said about; shared by all nodes.
-_NO_TAGS: Final[dict[str, str]] = {}
-_NO_HOOKS: Final[frozenset[HookDefinition]] = frozenset()
-
-
-# ---- what can be called ----------------------------------------------------------------------------------
-
-
-class Invocable:
-    """The base of ops and graphs: both can stand in a graph."""
-
-    kind: str = "op"
-    is_graph: bool = False
-    name: str
-    location: str
-    ins: Mapping[str, In]
-    outs: Mapping[str, Any]
-    tags: dict[str, str]
-    _outputs: type[tuple[Any, ...]] | None = None
-
-    def alias(self, name: str) -> PendingInvocation:
-        """The same under another name, for the next call."""
-        return PendingInvocation(self, _alias(name, self))
-
-    def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
-        """With more tags, for the next call."""
-        return PendingInvocation(self).tag(tags)
-
-    def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> Any:
-        """With hooks, for the next call."""
-        return PendingInvocation(self).with_hooks(hook_defs)
-
-    def with_retry_policy(self, retry_policy: RetryPolicy) -> PendingInvocation:
-        """With a retry policy that goes before the definition's own, for the next call."""
-        return PendingInvocation(self).with_retry_policy(retry_policy)
-
-    @property
-    def shape(self) -> Shape | None:
-        """How scopes go through it; None for an op, whose outputs are in the scope of its inputs."""
-        return None
-
-    def outputs_tuple(self) -> type[tuple[Any, ...]]:
-        """A named tuple class with the names of the outputs."""
-        if self._outputs is None:
-            self._outputs = _named_tuple(f"{self.name}_outputs", list(self.outs))
-        return self._outputs
-
-    def described(self) -> str:
-        """``op 'add_one' (jobs.py:12)``."""
-        return f"{self.kind} {self.name!r} ({self.location})" if self.location else f"{self.kind} {self.name!r}"
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
-
-
-class PendingInvocation:
-    """An op or graph with what was said about its next call."""
-
-    __slots__ = ("_alias", "_definition", "_hooks", "_retry", "_tags")
-
-    def __init__(
-        self,
-        definition: Invocable,
-        alias: str | None = None,
-        tags: dict[str, str] = _NO_TAGS,
-        hooks: frozenset[HookDefinition] = _NO_HOOKS,
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        self._definition = definition
-        self._alias = alias
-        self._tags = tags
-        self._hooks = hooks
-        self._retry = retry
-
-    def alias(self, name: str) -> PendingInvocation:
-        return PendingInvocation(self._definition, _alias(name, self._definition), self._tags, self._hooks, self._retry)
-
-    def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
-        what = f"an invocation of {self._definition.described()}"
-        more = definition_tags(tags_of(tags, what), what)
-        return PendingInvocation(self._definition, self._alias, {**self._tags, **more}, self._hooks, self._retry)
-
-    def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> PendingInvocation:
-        more = check_hooks(hook_defs, f"an invocation of {self._definition.described()}")
-        return PendingInvocation(self._definition, self._alias, self._tags, self._hooks | more, self._retry)
-
-    def with_retry_policy(self, retry_policy: RetryPolicy) -> PendingInvocation:
-        policy = check_retry_policy(retry_policy, f"an invocation of {self._definition.described()}")
-        return PendingInvocation(self._definition, self._alias, self._tags, self._hooks, policy)
-
-    @property
-    def definition(self) -> Invocable:
-        return self._definition
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        composition = _CURRENT.get()
-        if composition is None:
-            return self._definition(*args, **kwargs)
-        return composition.invoke(self._definition, args, kwargs, self._alias, self._tags, self._hooks, self._retry)
-
-    def __repr__(self) -> str:
-        return f"<{self._definition.described()}, not yet called>"
-
-
-def _alias(name: str, definition: Invocable) -> str:
-    if not is_name(name):
-        check_name(name, f"an invocation of {definition.described()}")
-    return name
-
-
-class Node:
-    """One invocation of an op or a graph inside a graph."""
-
-    __slots__ = ("definition", "hook_defs", "name", "own_tags", "retry_policy", "wires")
-
-    def __init__(
-        self,
-        name: str,
-        definition: Invocable,
-        wires: dict[str, Wire],
-        own_tags: dict[str, str],
-        hook_defs: frozenset[HookDefinition],
-        retry_policy: RetryPolicy | None,
-    ) -> None:
-        self.name = name
-        self.definition = definition
-        self.wires = wires
-        self.own_tags = own_tags  #: of this invocation
-        self.hook_defs = hook_defs
-        self.retry_policy = retry_policy
-
-    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
-        for name, value in state[1].items():
-            setattr(self, name, value)
-        self.wires = {name: interned(wire) for name, wire in self.wires.items()}
-
-    @property
-    def is_graph(self) -> bool:
-        return self.definition.is_graph
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Of the definition, then of this invocation."""
-        return {**self.definition.tags, **self.own_tags} if self.own_tags else self.definition.tags
-
-    def as_data(self) -> NodeInfo:
-        return NodeInfo(
-            self.name,
-            self.definition.name,
-            self.definition.is_graph,
-            self.wires,
-            self.own_tags,
-            None if self.retry_policy is None else self.retry_policy.as_data(),
-            tuple(sorted(hook.name for hook in self.hook_defs)) if self.hook_defs else (),
-        )
-
-    def __repr__(self) -> str:
-        return f"Node({self.name!r}, {self.definition!r})"
-
-
-def interned(wire: Wire) -> Wire:
-    """The same with names that are the same objects everywhere.
-
-    Defaults are left out of JSON when they are the very object, so that the hash of a pickled job would change.
-    """
-    match wire:
-        case FanIn(items):
-            return FanIn(tuple(interned_source(each) for each in items))
-        case _:
-            return interned_source(wire)
-
-
-def interned_source(wire: FromNode | FromGraphInput) -> FromNode | FromGraphInput:
-    return FromNode(wire.node, sys.intern(wire.output), wire.delivery) if isinstance(wire, FromNode) else wire
-
 
 # ---- handles ---------------------------------------------------------------------------------------------
 
@@ -357,14 +170,6 @@ def given_by_map(result: Any) -> Any:
     return result
 
 
-def _named_tuple(name: str, fields: list[str]) -> type[tuple[Any, ...]]:
-    from collections import namedtuple
-
-    make: Any = namedtuple
-    made: type[tuple[Any, ...]] = make(name, fields, rename=True)
-    return made
-
-
 # ---- the composition -------------------------------------------------------------------------------------
 
 
@@ -385,11 +190,11 @@ class Composition:
 
     def run(self, function: Callable[..., Any], inputs: Iterable[str]) -> Any:
         """Calls the function of the graph with handles for its inputs, and gives what it returned."""
-        token = _CURRENT.set(self)
+        token = CURRENT.set(self)
         try:
             return function(**{name: self.input(name) for name in inputs})
         finally:
-            _CURRENT.reset(token)
+            CURRENT.reset(token)
 
     def input(self, name: str) -> Handle:
         return Handle(self, FromGraphInput(name), Scope(frozenset((name,)), ()))
@@ -400,8 +205,8 @@ class Composition:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         alias: str | None = None,
-        tags: dict[str, str] = _NO_TAGS,
-        hooks: frozenset[HookDefinition] = _NO_HOOKS,
+        tags: dict[str, str] = NO_TAGS,
+        hooks: frozenset[HookDefinition] = NO_HOOKS,
         retry: RetryPolicy | None = None,
     ) -> Any:
         """What a call gives: one handle, a named tuple of them, or None."""
@@ -424,8 +229,8 @@ class Composition:
         definition: Invocable,
         given: Mapping[str, Any],
         alias: str | None = None,
-        tags: dict[str, str] = _NO_TAGS,
-        hooks: frozenset[HookDefinition] = _NO_HOOKS,
+        tags: dict[str, str] = NO_TAGS,
+        hooks: frozenset[HookDefinition] = NO_HOOKS,
         retry: RetryPolicy | None = None,
     ) -> dict[str, Handle]:
         """A node, with handles to its outputs by name."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from opgrid.contracts.tags import definition_tags, tags_of
-from opgrid.definitions.composition import Composition, Handle, Invocable, PendingInvocation
+from opgrid.definitions.composition import Composition, Handle
 from opgrid.definitions.hooks import HookDefinition, check_hooks
 from opgrid.definitions.names import check_name
+from opgrid.definitions.nodes import Invocable, PendingInvocation
 from opgrid.definitions.retry import RetryPolicy
 from opgrid.definitions.types import Type, resolve_type
 from opgrid.errors import InvalidDefinitionError, listed, nearest

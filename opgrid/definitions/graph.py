@@ -20,18 +20,11 @@ from opgrid.contracts.structure import (
     Wire,
 )
 from opgrid.contracts.tags import definition_tags, tags_of
-from opgrid.definitions.composition import (
-    Composition,
-    Handle,
-    Invocable,
-    Node,
-    PendingInvocation,
-    current,
-    interned,
-)
+from opgrid.definitions.composition import Composition, Handle
 from opgrid.definitions.explicit import Dependencies, InputMapping, OutputMapping, compose_explicitly
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.names import check_name, place_of, place_of_caller
+from opgrid.definitions.nodes import Invocable, Node, PendingInvocation, current, interned
 from opgrid.definitions.ports import ABSENT, GraphIn, GraphOut, In
 from opgrid.definitions.scopes import OutputShape, Shape
 from opgrid.definitions.signature import Parameter, parameters_of

@@ -13,11 +13,11 @@ from opgrid.contracts.metadata import check_metadata
 from opgrid.contracts.structure import JobStructure
 from opgrid.contracts.tags import definition_tags, tags_of
 from opgrid.contracts.wire import structure_hash
-from opgrid.definitions.composition import Invocable, current
 from opgrid.definitions.executor import ExecutorDefinition, check_executor, multi_or_in_process_executor
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.hooks import HookDefinition, check_hooks
 from opgrid.definitions.names import check_name, check_owners
+from opgrid.definitions.nodes import Invocable, current
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.definitions.structure import OpNode, UnsatisfiedInput, op_nodes, parts_of, structure_of, unsatisfied_inputs
 from opgrid.errors import (

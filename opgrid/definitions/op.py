@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, T
 
 from opgrid.contracts.structure import InputInfo, OpInfo, OutputInfo, TriggerRule
 from opgrid.contracts.tags import definition_tags, tags_of
-from opgrid.definitions.composition import Invocable, current
 from opgrid.definitions.names import check_name, place_of
+from opgrid.definitions.nodes import Invocable, current
 from opgrid.definitions.ports import ABSENT, In, Out
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.definitions.signature import (

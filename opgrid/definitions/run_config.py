@@ -22,10 +22,10 @@ from opgrid.errors import ConfigMappingFunctionError, InvalidConfigError, listed
 from opgrid.plugins import executor_class
 
 if TYPE_CHECKING:
-    from opgrid.definitions.composition import Node
     from opgrid.definitions.executor import ExecutorDefinition
     from opgrid.definitions.graph import GraphDefinition
     from opgrid.definitions.job import JobDefinition
+    from opgrid.definitions.nodes import Node
 
 _ROOT = "root"
 _TOP = ("ops", "resources", "execution", "loggers", "inputs")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from opgrid.contracts.metadata import metadata_to_json
 from opgrid.contracts.structure import FromGraphInput, GraphInfo, JobStructure, OpInfo, Retry
-from opgrid.definitions.composition import Invocable, Node
 from opgrid.definitions.graph import GraphDefinition, wired_from
 from opgrid.definitions.hooks import HookDefinition
+from opgrid.definitions.nodes import Invocable, Node
 from opgrid.definitions.op import OpDefinition
 from opgrid.definitions.ports import In
 from opgrid.definitions.retry import RetryPolicy

@@ -15,7 +15,7 @@ from opgrid.errors import InvariantViolationError
 from opgrid.steps import forks
 
 if TYPE_CHECKING:
-    from opgrid.definitions.composition import Node as Invocation
+    from opgrid.definitions.nodes import Node as Invocation
     from opgrid.definitions.op import OpDefinition
     from opgrid.steps.context import OpExecutionContext
     from opgrid.steps.logs import StepLogger

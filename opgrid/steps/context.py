@@ -12,9 +12,9 @@ from opgrid.steps import interrupts
 from opgrid.steps.attempt import CURRENT, Attempt
 
 if TYPE_CHECKING:
-    from opgrid.definitions.composition import Node
     from opgrid.definitions.hooks import HookDefinition
     from opgrid.definitions.job import JobDefinition
+    from opgrid.definitions.nodes import Node
     from opgrid.definitions.op import OpDefinition
     from opgrid.steps.logs import StepLogger
     from opgrid.steps.resources import Resources

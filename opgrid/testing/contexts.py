@@ -22,9 +22,9 @@ from opgrid.contracts.config import ExecutorChoice, NodeConfig
 from opgrid.contracts.events import AnyEvent, LogMessage
 from opgrid.contracts.facts import AssetMaterialization, AssetObservation, ExpectationResult
 from opgrid.contracts.tasks import JobRef, OutputRef, RunBrief, StepTask
-from opgrid.definitions.composition import Node as Invocation
 from opgrid.definitions.hooks import HookDefinition
 from opgrid.definitions.logger import InitLoggerContext
+from opgrid.definitions.nodes import Node as Invocation
 from opgrid.definitions.op import OpDefinition
 from opgrid.definitions.resource import InitResourceContext, bind_resources, open_on
 from opgrid.definitions.types import resolve_type

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from opgrid.config.schema import ABSENT, Field
-from opgrid.definitions.composition import Node
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.job import JobDefinition
+from opgrid.definitions.nodes import Node
 from opgrid.definitions.run_config import fed_inputs
 
 
