@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import inf
 from typing import Any, Final, Self
 
@@ -16,7 +16,8 @@ from executors.celery.backlog import Backlog, Kind, Line, Parcel, Waiting, each_
 from executors.celery.briefs import Briefs
 from executors.celery.flights import TOLD, Flight, Flights, owner_of
 from executors.celery.hearing import Hearing
-from executors.celery.memory import FULL, Memory
+from executors.celery.memory import Memory
+from executors.celery.sending import BATCH, Sending
 from executors.celery.serving import Serving
 from executors.celery.settings import CelerySettings
 from opgrid.broker.connection import check, reaching
@@ -24,14 +25,11 @@ from opgrid.broker.deployment import QUIET, STREAM_TTL, agree_on_database, agree
 from opgrid.broker.keys import Keys
 from opgrid.broker.messages import (
     Attempted,
-    CeleryMessages,
-    label,
     seal_events,
     seal_returned,
-    sign_tasks,
 )
 from opgrid.broker.pace import Pace
-from opgrid.broker.protocol import ABOARD, RUN_TTL, Attempt, Living, Outgoing, Protocol, Said, generation_of
+from opgrid.broker.protocol import ABOARD, Attempt, Living, Protocol, Said, generation_of
 from opgrid.contracts.events import (
     EngineNote,
     ErrorInfo,
@@ -43,7 +41,7 @@ from opgrid.contracts.events import (
 )
 from opgrid.contracts.executor import Executor, ExecutorSetup, Polled, Position
 from opgrid.contracts.fusing import out_with
-from opgrid.contracts.tasks import Ended, RunBrief, StepTask
+from opgrid.contracts.tasks import RunBrief, StepTask
 from opgrid.contracts.told import Report
 from opgrid.crash_points import reach
 from opgrid.errors import BrokerBusy, BrokerUnfit, BrokerUnreachable
@@ -52,8 +50,6 @@ from opgrid.io.kept import expire_run, index_of
 from opgrid.io.keys import KeyRing
 from opgrid.trouble import Trouble
 
-_BATCH: Final = 200  #: attempts that one script call is told of
-_ALONG: Final = 1 << 20  #: bytes that are stored by the script that publishes what names them
 _CROWD: Final = 16  #: steps on their way; then events may gather
 _GATHER: Final = 0.002  #: seconds
 _LOOK: Final = QUIET / 3  #: seconds between looks at Redis, at most
@@ -79,7 +75,6 @@ class CeleryExecutor(Executor):
         self.keys = keys
         self.ring = ring
         self.setup = setup
-        self._messages = CeleryMessages(keys)
         self._protocol = Protocol(self.url, keys, f"coordinator-{self.stream}")
         self._flights = Flights(settings.lease_ttl)
         self._backlog = Backlog()
@@ -87,6 +82,7 @@ class CeleryExecutor(Executor):
         self._serving = Serving(self._protocol, self.stream, settings.lease_ttl)
         self._memory = Memory(self._protocol)
         self._briefs = Briefs(setup, self.stream, self._protocol, ring)
+        self._sending = Sending(self._protocol, self._briefs, self._memory, ring)
         self._all_is_told = False  #: to that generation: all that a worker may have is known to it
         self._inherited: set[RunId] = set()  #: runs that another process drove: it may have sent what waits here
         self._is_submitting = False  #: or was to, and could not
@@ -156,8 +152,8 @@ class CeleryExecutor(Executor):
                 if line is None:
                     line = lines[task.queue, task.priority] = self._line(brief, task)
                 self._backlog.put(Waiting(brief, content, task, line, now))
-        for start in range(0, len(travelling), _BATCH):
-            self._follow(brief, travelling[start : start + _BATCH])
+        for start in range(0, len(travelling), BATCH):
+            self._follow(brief, travelling[start : start + BATCH])
         with contextlib.suppress(BrokerUnfit):  # they are here, and can be canceled; ``poll`` says that they wait
             self._dispatch()
         if not self._all_is_told:
@@ -165,27 +161,14 @@ class CeleryExecutor(Executor):
         self._is_submitting = False
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
-        """By a message that nobody watches over: a worker runs them once, and the run waits for them so long and no
-        longer.
-        """
-        _, content, brief = self._briefs.stored(run)
-        ended = Ended() if error is None else Ended(error.kind, error.message)
-        task = msgspec.structs.replace(task, inputs=(), then=(), after=(), needs=(), ended=ended)
-        dispatch, beside = sign_tasks(content, [task], self.ring)
-        line = self._line(brief, task)
-        key, message = self._messages.build(dispatch, label(brief.job.name, [task]), line.queue, line.priority)
-        with reaching(self.url):
-            pipe = self._protocol.client.pipeline(transaction=False)
-            if beside is not None:
-                pipe.set(self.keys.tasks(content, dispatch.tasks), beside, ex=RUN_TTL)
-            pipe.lpush(key, message)
-            pipe.execute()
+        brief = self._briefs.stored(run).brief
+        self._sending.hooks(run, task, error, self._line(brief, task))
         return True
 
     def _follow(self, brief: RunBrief, tasks: Sequence[StepTask]) -> None:
         """Steps whose message travels already, with one that they waited for."""
         members = [(task.step, task.attempt) for task in tasks]
-        said = self._protocol.publish(brief.run_id, brief.stream, [Outgoing("", b"", members)], created=brief.created)
+        said = self._sending.fence(brief, "", members)
         now = time.monotonic()
         for task, answer in zip(tasks, said, strict=True):
             if answer is Said.STALE:
@@ -206,69 +189,14 @@ class CeleryExecutor(Executor):
 
     def _publish(self, parcels: Sequence[Parcel], now: float) -> None:
         """Parcels of one run. Raises BrokerUnreachable: they wait again then."""
-        brief, content = parcels[0][0].brief, parcels[0][0].content
-        unstored = self._briefs.unstored(content)
-        outgoing: list[Outgoing] = []
-        stored: dict[str, bytes] = {}
-        mates: list[tuple[str, int]] = []
-        for parcel in parcels:
-            tasks = [each.task for each in parcel]
-            dispatch, beside = sign_tasks(content, tasks, self.ring)
-            if beside is not None:
-                stored[self.keys.tasks(content, dispatch.tasks)] = beside
-            queue, priority = parcel[0].line
-            key, message = self._messages.build(dispatch, label(brief.job.name, tasks), queue, priority, unstored, True)
-            members = [(each.step, each.attempt) for task in tasks for each in out_with(task)]
-            outgoing.append(Outgoing(key, message, members))
-            mates += [(mate.step, mate.attempt) for task in tasks for mate in task.then if mate.after]
-        if mates:
-            outgoing.append(Outgoing(ABOARD, b"", mates))
         try:
-            if sum(map(len, stored.values())) > _ALONG:
-                self._store(stored)
-                stored = {}
-            if unstored is not None:
-                stored[self.keys.brief(content)] = unstored
-            reach("publish before")
-            said = iter(self._push(brief, content, outgoing, parcels[0][0].again, stored, now))
-            self._briefs.is_stored(content)
-            reach("publish after")
+            said = iter(self._sending.publish(parcels, now))
         except BrokerUnreachable:
             for parcel in reversed(parcels):
                 self._backlog.put_back(parcel)
             raise
         for parcel in parcels:
-            self._depart(brief, parcel, said, now)
-
-    def _store(self, values: Mapping[str, bytes]) -> None:
-        """What messages name that go next."""
-        self._memory.mind()
-        with reaching(self.url):
-            pipe = self._protocol.client.pipeline(transaction=False)
-            for name, data in values.items():
-                pipe.set(name, data, ex=RUN_TTL)
-            pipe.execute()
-
-    def _push(
-        self,
-        brief: RunBrief,
-        content: str,
-        outgoing: Sequence[Outgoing],
-        again: bool,
-        stored: Mapping[str, bytes],
-        now: float,
-    ) -> list[Said]:
-        """Redis is asked for its memory in the same round trip, where that was some time ago."""
-        full = FULL if self._memory.is_due(now) else None
-        hands = self.keys.hands(content)
-        run_id, stream, created = brief.run_id, brief.stream, brief.created
-        said = self._protocol.publish(run_id, stream, outgoing, again, stored, full, hands, created)
-        if said == [Said.FULL]:
-            self._memory.mind()
-            return self._protocol.publish(run_id, stream, outgoing, again, stored, None, hands, created)
-        if full is not None:
-            self._memory.found_well(now)
-        return said
+            self._depart(parcels[0][0].brief, parcel, said, now)
 
     def _depart(self, brief: RunBrief, parcel: Parcel, said: Iterator[Said], now: float) -> None:
         """``said``: what was answered about its steps, and those that are out with them."""
@@ -334,12 +262,7 @@ class CeleryExecutor(Executor):
         """
         is_inherited = brief.run_id in self._inherited
         waiting = [each for each in self._backlog.of_run(brief.run_id) if each.again or is_inherited]
-        self._fence(brief, ABOARD, [(each.task.step, each.task.attempt) for each in waiting])
-
-    def _fence(self, brief: RunBrief, kind: str, members: Sequence[tuple[str, int]]) -> None:
-        for start in range(0, len(members), _BATCH):
-            some = Outgoing(kind, b"", members[start : start + _BATCH])
-            self._protocol.publish(brief.run_id, brief.stream, [some], created=brief.created)
+        self._sending.fence(brief, ABOARD, [(each.task.step, each.task.attempt) for each in waiting])
 
     def _let_gather(self, until: float) -> None:
         """While workers have a queue to work on, nobody waits for us: one turn for many events costs less than many."""
@@ -609,9 +532,9 @@ class CeleryExecutor(Executor):
         for run in [known.given for known in self._briefs.all()]:
             brief = self._briefs.stored(run, again=True).brief
             flights = self._flights.of_run(run.run_id)
-            self._fence(brief, "", [(each.at.step, each.at.attempt) for each in flights])
+            self._sending.fence(brief, "", [(each.at.step, each.at.attempt) for each in flights])
             self._tell_what_waits(brief)
-            self._fence(brief, ABOARD, [(step, 1) for step in self._flights.aboard(run.run_id)])
+            self._sending.fence(brief, ABOARD, [(step, 1) for step in self._flights.aboard(run.run_id)])
             reach("starting over")
             self.cancel(run.run_id, self._flights.stops(run.run_id))
             self._back_to_backlog([each for each in flights if not each.claimed and not self._flights.is_stopped(each)])
@@ -660,7 +583,7 @@ class CeleryExecutor(Executor):
     def may_go_on(self, run: RunBrief, begun: Collection[tuple[StepKey, int]]) -> frozenset[tuple[StepKey, int]]:
         """All: Redis has lost its data, and their workers have not."""
         brief = self._briefs.stored(run).brief
-        self._fence(brief, "", list(begun))
+        self._sending.fence(brief, "", list(begun))
         now, line = time.monotonic(), Line(self.settings.queue)
         for step, attempt in begun:
             self._flights.goes_on(Attempt(run.run_id, brief.stream, step, attempt), line, now, self._respite)
@@ -678,8 +601,8 @@ class CeleryExecutor(Executor):
             self._flights.stop(run_id, step, attempt)
         reach("cancel before")
         now = time.monotonic()
-        for start in range(0, len(marks), _BATCH):
-            some = marks[start : start + _BATCH]
+        for start in range(0, len(marks), BATCH):
+            some = marks[start : start + BATCH]
             for (step, attempt, _), said in zip(some, self._protocol.cancel(run_id, stream, some), strict=True):
                 known = self._flights.get(run_id, step)
                 if said is Said.RUNNING and (known is None or known.at.attempt != attempt):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from executors.celery import executor as celery_executor
+from executors.celery import sending
 from executors.celery.executor import CeleryExecutor
 from opgrid import OpExecutionContext, RetryPolicy, execute_job, fleet_for_test, job, op
 from opgrid.contracts.events import StepLost, StepStarted, StepSucceeded
@@ -75,13 +75,13 @@ _RESULT = _WIDTH * 2 ** (_LAYERS - 1)
 def crews(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many steps of the layers have travelled with others, in each message."""
     found: list[int] = []
-    whole = celery_executor.sign_tasks
+    whole = sending.sign_tasks
 
     def told(content: str, tasks: Sequence[StepTask], *more: Any) -> Any:
         found.extend(sum(after.step.startswith("at_") for after in task.then) for task in tasks)
         return whole(content, tasks, *more)
 
-    monkeypatch.setattr(celery_executor, "sign_tasks", told)
+    monkeypatch.setattr(sending, "sign_tasks", told)
     expects = CeleryExecutor.expects
 
     def as_on_a_quick_machine(executor: CeleryExecutor, job: str, op: str) -> float | None:
