@@ -15,6 +15,7 @@ from opgrid.contracts.events import (
     HookEvent,
     LoadedInput,
     LogMessage,
+    LossCause,
     ResourceEvent,
     RunCanceling,
     RunFailed,
@@ -32,6 +33,14 @@ from opgrid.contracts.events import (
 def span(seconds: float) -> str:
     """To the microsecond, and with all digits of a long one: ``0.25 s``, ``1234567 s``."""
     return f"{round(seconds, 6):.15g} s"
+
+
+def loss(cause: LossCause) -> str:
+    """With how the process ended, and where."""
+    how = f" (signal {cause.signal})" if cause.signal is not None else ""
+    how = how or (f" (exit code {cause.exit_code})" if cause.exit_code is not None else "")
+    where = f", on {cause.worker}" if cause.worker else ""
+    return f"{cause.reason}{how}{where}"
 
 
 def sentence(event: Any) -> str:

@@ -41,10 +41,11 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.structure import Delivery, TriggerRule
 from opgrid.contracts.tasks import OutputRef, StepTask, TaskInput
 from opgrid.contracts.told import Report, Told
-from opgrid.contracts.wording import span
+from opgrid.contracts.wording import loss, span
 from opgrid.errors import listed
 from opgrid.ids import RunId, StepKey
-from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, RunHook, WakeAt
+from orchestrator.engine.commands import Cancel, Command, Finish, Launch, Note, WakeAt
+from orchestrator.engine.hooks import Hooks
 from orchestrator.engine.instances import Absent, Instances, Step
 from orchestrator.engine.retries import granted, share_of
 from orchestrator.engine.tasks import Tasks
@@ -84,7 +85,6 @@ class RunMachine:
         self.run_id = run_id
         self.plan = plan
         self.loss_budget = loss_budget
-        self.hook_patience = hook_patience
         self.status = RunStatus.NOT_STARTED
         self.started_at: float | None = None
         self._timeout: str | None = None  #: why it is ended, where its time is over
@@ -99,8 +99,7 @@ class RunMachine:
         self._failed: list[StepKey] = []
         self._first_error: ErrorInfo | None = None  #: of the step that failed first
         self._awaits: dict[StepKey, set[StepKey]] = {}  #: steps whose inputs are made again, and by which
-        self._hooks: dict[StepKey, set[str]] = {}  #: that have not reported, of steps that have ended
-        self._elsewhere: dict[StepKey, ErrorInfo | None] = {}  #: whose hooks another process is to run; their errors
+        self._hooks = Hooks(run_id, self.steps, self.tasks, hook_patience)
 
     @property
     def finished(self) -> bool:
@@ -190,7 +189,7 @@ class RunMachine:
             step.earlier += step.outputs
         step.outputs = event.outputs
         self._end(step, StepStatus.SUCCESS)
-        self._expect_hooks(step)
+        self._hooks.expect(step)
         if step.again:
             return self._renewed(step, now)
         return self._advance(self._instances.release(step), now)
@@ -202,7 +201,7 @@ class RunMachine:
     def _step_lost(self, event: StepLost, now: float) -> list[Command] | None:
         step = self._out(event)
         if step is None:
-            return self._hooks_lost(event, now)
+            return self._hooks_lost(event)
         if event.gone and self.status is RunStatus.STARTED:
             return self._recompute(step, event, now)
         return self._lose(step, event.cause, now)
@@ -238,8 +237,8 @@ class RunMachine:
         if step.again:
             return self._not_renewed(step, failure, now)
         if seconds is None:  # else its process expects a retry, and keeps the hooks for the last attempt
-            self._expect_hooks(step)
-        hooks = self._hooks_elsewhere(step, failure.error) if orphaned else []
+            self._hooks.expect(step)
+        hooks = self._hooks.elsewhere(step, failure.error) if orphaned else []
         return [*hooks, *self._advance(self._instances.give_up(step), now)]
 
     def _retry(self, step: Step, failure: StepFailed, seconds: float, now: float) -> list[Command]:
@@ -277,7 +276,7 @@ class RunMachine:
             step.attempt += 1
             return self._launch(step, now)
         times = f"{step.losses} attempts of this step were lost" if step.losses > 1 else "The attempt was lost"
-        error = ErrorInfo("PoisonStep", f"{times}; the last because {_worded(cause)}.")
+        error = ErrorInfo("PoisonStep", f"{times}; the last because {loss(cause)}.")
         failure = StepFailed(run_id=self.run_id, at=now, step=step.key, attempt=step.attempt, error=error)
         return [Note(failure), *self._fail(step, failure, now)]
 
@@ -458,8 +457,8 @@ class RunMachine:
         """The run ends when nothing is out, nothing waits for a retry and all hooks have reported."""
         if self._active or self.finished:
             return []
-        if self._hooks:
-            return self._overdue_hooks(now)
+        if self._hooks.missing:
+            return self._hooks.overdue(now)
         event: RunSucceeded | RunFailed | RunCanceled
         if self._timeout is not None:
             self.status, event = RunStatus.FAILURE, RunFailed(run_id=self.run_id, at=now, reason=self._timeout)
@@ -475,56 +474,15 @@ class RunMachine:
 
     # ---- hooks
 
-    def _expect_hooks(self, step: Step) -> None:
-        if step.spec.hooks:
-            self._hooks[step.key] = set(step.spec.hooks)
-
     def _hook_reported(self, event: HookCompleted | HookSkipped | HookErrored, now: float) -> list[Command] | None:
         step = self.steps.get(event.step)
-        if step is None or step.attempt != event.attempt or event.hook not in self._hooks.get(event.step, ()):
+        if step is None or step.attempt != event.attempt or not self._hooks.reported(event.step, event.hook):
             return None
-        waiting = self._hooks[event.step]
-        waiting.discard(event.hook)
-        if not waiting:
-            del self._hooks[event.step]
-        return self._settle(now) if not self._hooks else []
+        return [] if self._active or self._hooks.missing else self._settle(now)
 
-    def _hooks_lost(self, event: StepLost, now: float) -> list[Command] | None:
-        """The process died after its step had ended, but before its hooks were done."""
+    def _hooks_lost(self, event: StepLost) -> list[Command] | None:
         step = self.steps.get(event.step)
-        if step is None or step.attempt != event.attempt or step.key not in self._hooks:
-            return None
-        if step.key in self._elsewhere:
-            return None
-        failed = step.status is StepStatus.FAILURE
-        error = ErrorInfo("StepFailed", f"The step failed; then {_worded(event.cause)}.") if failed else None
-        return self._hooks_elsewhere(step, error)
-
-    def _hooks_elsewhere(self, step: Step, error: ErrorInfo | None) -> list[Command]:
-        if step.key not in self._hooks:
-            return []
-        self._elsewhere[step.key] = error
-        return [self._run_hook(step.key)]
-
-    def _run_hook(self, key: StepKey) -> RunHook:
-        return RunHook(self.tasks.of(self.steps[key]), tuple(sorted(self._hooks[key])), self._elsewhere[key])
-
-    def _overdue_hooks(self, now: float) -> list[Command]:
-        """Nothing but hooks is left: those that stay silent are given up, so that no run waits for ever."""
-        due = now + self.hook_patience
-        error = ErrorInfo(
-            "HookLost", f"The hook did not report within {span(self.hook_patience)} after the run's last step."
-        )
-        return [
-            WakeAt(
-                due,
-                HookErrored(
-                    run_id=self.run_id, at=due, step=key, attempt=self.steps[key].attempt, hook=hook, error=error
-                ),
-            )
-            for key, hooks in self._hooks.items()
-            for hook in sorted(hooks)
-        ]
+        return None if step is None or step.attempt != event.attempt else self._hooks.lost(step, event.cause)
 
     # ---- for others to see
 
@@ -543,8 +501,7 @@ class RunMachine:
                 due = min(step.due, now + step.delay)  # the clock of who noted it may have been ahead of ours
                 event = RetryDue(run_id=self.run_id, at=due, step=step.key, attempt=step.attempt)
                 commands.append(WakeAt(due, event))
-        commands += [self._run_hook(key) for key in self._elsewhere if key in self._hooks]  # perhaps it has them
-        return commands + (self._overdue_hooks(now) if self._hooks else [])
+        return commands + self._hooks.outstanding(now)
 
     def counts(self) -> Counter[StepStatus]:
         """Steps by status. Steps in fan-outs count once they exist."""
@@ -589,7 +546,7 @@ class RunMachine:
                 assert step.missing or known, f"{step.key} is ready and was not launched"
         if self.finished:
             assert not self._active, "the run has ended before its steps"
-            assert not self._hooks, "the run has ended before its hooks"
+            assert not self._hooks.missing, "the run has ended before its hooks"
         if self.status is RunStatus.SUCCESS:
             assert all(step.done for step in steps), "a run with unfinished steps is no success"
 
@@ -599,13 +556,6 @@ def _never_skipped(spec: StepSpec) -> bool:
     wires = [given.feed for given in spec.inputs if isinstance(given.feed, FromStep | FromSteps)]
     mapped = all(isinstance(feed, FromStep) and feed.delivery is Delivery.MAPPED for feed in wires)
     return mapped and spec.trigger is TriggerRule.ALL_SUCCESS
-
-
-def _worded(cause: LossCause) -> str:
-    how = f" (signal {cause.signal})" if cause.signal is not None else ""
-    how = how or (f" (exit code {cause.exit_code})" if cause.exit_code is not None else "")
-    where = f", on {cause.worker}" if cause.worker else ""
-    return f"{cause.reason}{how}{where}"
 
 
 def _own(machine: RunMachine, event: Event, now: float) -> None:

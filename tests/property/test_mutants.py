@@ -52,7 +52,7 @@ MUTANTS = [
     Mutant("a skip stops where it is", "machine", "                    ready.extend(self._instances.release(step))\n", ""),
     Mutant("a stop is a success", "machine", "            return self._lose(step, LossCause(\"it was stopped", "            return self._step_succeeded(event, now) if 1 else self._lose(step, LossCause(\"it was stopped"),
     Mutant("a failed run is a success", "machine", "        elif self._failed:", "        elif False:"),
-    Mutant("hooks are not waited for", "machine", "        if self._hooks:\n            return self._overdue_hooks(now)\n", ""),
+    Mutant("hooks are not waited for", "machine", "        if self._hooks.missing:\n            return self._hooks.overdue(now)\n", ""),
     Mutant("replay forgets delays", "machine", "            step.due = event.at + event.delay", "            pass"),
     Mutant("a takeover forgets retries", "machine", "                commands.append(WakeAt(due, event))", "                pass"),
     Mutant("outputs are forgotten", "machine", "        step.outputs = event.outputs\n", ""),
