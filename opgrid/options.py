@@ -9,12 +9,10 @@ import click
 _LONGEST: Final = 10**9  #: seconds; clocks of the system wait some centuries at most
 _MOST: Final = 2**31 - 1  #: what every database takes, and GraphQL
 
-#: Of rows that are listed.
-ROWS: Final = click.IntRange(1, _MOST)
-#: Of runs that a backfill has at a time.
-RUNS: Final = click.IntRange(1, _MOST)
-#: Of what may go on at once.
-AT_ONCE: Final = click.IntRange(0, _MOST)
+#: How many rows are listed, or runs go on at a time: one at least.
+COUNT: Final = click.IntRange(1, _MOST)
+#: How many may use something at once, or none.
+SLOTS: Final = click.IntRange(0, _MOST)
 
 
 def seconds(given: str | float) -> float:

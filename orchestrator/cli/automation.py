@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opgrid.options import ROWS
+from opgrid.options import COUNT
 from orchestrator.cli.audit import audited
 from orchestrator.cli.target import source_options
 
@@ -172,7 +172,7 @@ def _add_commands(group: click.Group, kind: str) -> None:
     @group.command("logs", help=f"The ticks of a {kind}, newest first.")
     @click.argument("name")
     @source_options
-    @click.option("--limit", type=ROWS, default=25, show_default=True)
+    @click.option("--limit", type=COUNT, default=25, show_default=True)
     @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
     def logs(**given: Any) -> None:
         _logs(kind=kind, **given)

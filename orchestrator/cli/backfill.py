@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opgrid.options import ROWS
+from opgrid.options import COUNT
 from orchestrator.cli.audit import audited
 from orchestrator.cli.target import clauses_of, confirm, keys_of, tags_of
 
@@ -128,7 +128,7 @@ def _counts(backfill: Backfill, launched: Mapping[RunStatus | None, int]) -> dic
 
 
 @backfill.command("list")
-@click.option("--limit", type=ROWS, default=25, show_default=True)
+@click.option("--limit", type=COUNT, default=25, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def list_backfills(limit: int, as_json: bool) -> None:
     """Backfills, newest first."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opgrid.options import AT_ONCE
+from opgrid.options import SLOTS
 from orchestrator.cli.audit import audited
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def get(pool: str | None, every: bool, as_json: bool) -> None:
 
 @concurrency.command("set")
 @click.argument("pool")
-@click.argument("limit", type=AT_ONCE)
+@click.argument("limit", type=SLOTS)
 def set_limit(pool: str, limit: int) -> None:
     """Let at most LIMIT steps, or runs, use a pool at once; it holds from the next one on."""
     from orchestrator.services.pools import limit_pool

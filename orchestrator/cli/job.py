@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from opgrid.contracts.tasks import CodeTarget
-from opgrid.options import RUNS
+from opgrid.options import COUNT
 from orchestrator.cli.target import clauses_of, code_options, run_config_of, source_options, tags_of
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def launch(request: Request, and_wait: bool, as_json: bool) -> None:
 @click.option("--missing", is_flag=True, help="Of these only those that never ran.")
 @click.option("--failed", is_flag=True, help="Of these only those whose last run failed.")
 @click.option("--from-failure", is_flag=True, help="Those whose last run failed go on from there.")
-@click.option("--at-once", type=RUNS, help="Runs of it that go on at a time; 1: one after the other.")
+@click.option("--at-once", type=COUNT, help="Runs of it that go on at a time; 1: one after the other.")
 @click.option("--single-run", is_flag=True, help="One run for all, or for each stretch that has no gap.")
 @click.option("-o", "--op-selection", "selection", multiple=True, help="Run only these ops.")
 @click.option("--executor", help="Another executor than the job's.")

@@ -23,7 +23,7 @@ def run() -> None:
 
 
 @run.command("list")
-@click.option("--limit", type=options.ROWS, default=25, show_default=True)
+@click.option("--limit", type=options.COUNT, default=25, show_default=True)
 @click.option("-j", "--job", "job", help="Only runs of this job.")
 @click.option("-l", "--location", "location", help="Only runs of this code location.")
 @click.option(

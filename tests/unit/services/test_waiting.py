@@ -101,6 +101,11 @@ def going(store: SqlStore, request: Request) -> RunRecord:
     return found
 
 
+def starts(store: SqlStore, run: RunRecord, step: StepKey) -> None:
+    with store.turn() as turn:
+        turn.append(run.run_id, [StepStarted(run_id=run.run_id, at=2.0, step=step, attempt=1, worker="w1@here", pid=1)])
+
+
 def why(store: SqlStore, run: RunRecord) -> list[str]:
     waiting = [step.step for step in store.steps_of([run.run_id], StepStatus.DISPATCHED).get(run.run_id, ())]
     return why_steps_wait(store, run, Plan.from_json(store.content(run.plan)), waiting)
@@ -120,11 +125,7 @@ def test_nobody_has_looked_for_workers(store: SqlStore, run: RunRecord) -> None:
 
 def test_a_queue_that_nobody_serves_and_one_that_is_busy(store: SqlStore, run: RunRecord) -> None:
     report(store, Presence("w1@here", ("opgrid",), 2, speaks=VERSION))
-    with store.turn() as turn:
-        turn.append(
-            run.run_id,
-            [StepStarted(run_id=run.run_id, at=2.0, step=StepKey("plain"), attempt=1, worker="w1@here", pid=1)],
-        )
+    starts(store, run, StepKey("plain"))
     assert why(store, run) == [
         "1 step waits in the queue 'gpu', which no worker serves. Start one with: opgrid worker start -q gpu",
         "2 steps wait in the queue 'opgrid': 1 of 2 processes of its workers are busy.",
@@ -174,9 +175,7 @@ def test_others_with_the_same_tag(store: SqlStore) -> None:
     told = ["2 steps wait for others with the tag 'db=small': at most 2 of them run at once."]
     for number in range(2):
         assert why(store, run) == told, "two are on their way, or run"
-        with store.turn() as turn:
-            step = StepKey(f"query_{number}")
-            turn.append(run.run_id, [StepStarted(run_id=run.run_id, at=2.0, step=step, attempt=1, worker="w", pid=1)])
+        starts(store, run, StepKey(f"query_{number}"))
     assert why(store, run) == told
 
 
@@ -184,34 +183,41 @@ def test_what_is_in_a_queue_counts_as_the_limiter_counts_it(store: SqlStore) -> 
     config = {"execution": {"config": {"tag_concurrency_limits": [{"key": "db", "limit": 3}]}}}
     run = going(store, Request(far, config, "multiprocess"))
     report(store, Presence("w1@here", ("opgrid",), 2, speaks=VERSION))
-    with store.turn() as turn:
-        turn.append(
-            run.run_id,
-            [StepStarted(run_id=run.run_id, at=2.0, step=StepKey("ask_0"), attempt=1, worker="w1@here", pid=1)],
-        )
+    starts(store, run, StepKey("ask_0"))
     assert why(store, run) == [
         "1 step waits for others with the tag 'db': at most 3 of them run at once.",
         "2 steps wait in the queue 'opgrid': 1 of 2 processes of its workers are busy.",
     ]
 
 
-def test_what_has_a_slot_of_a_pool_is_out_however_it_is_called(store: SqlStore) -> None:
-    config = {"execution": {"config": {"tag_concurrency_limits": [{"key": "db", "limit": 2}]}}}
+@pytest.mark.parametrize(
+    ("limit", "size", "begun", "told"),
+    [
+        pytest.param(
+            2,
+            1,
+            False,
+            [
+                "1 step waits for the pool 'db': 1 of its slots are in use.",
+                "1 step waits for others with the tag 'db': at most 2 of them run at once.",
+            ],
+            id="it is out, however it is called",
+        ),
+        pytest.param(
+            1,
+            5,
+            True,
+            ["2 steps wait for others with the tag 'db': at most 1 of them run at once."],
+            id="others, which it holds back, do not wait for the pool yet",
+        ),
+    ],
+)
+def test_what_has_a_slot_of_a_pool(store: SqlStore, limit: int, size: int, begun: bool, told: list[str]) -> None:
+    config = {"execution": {"config": {"tag_concurrency_limits": [{"key": "db", "limit": limit}]}}}
     run = going(store, Request(pooled, config, "multiprocess"))
-    store.set_pool("db", 1)
-    assert store.take_slots({Slot("db", run.run_id, StepKey("read_2")): 0})
-    assert why(store, run) == [
-        "1 step waits for the pool 'db': 1 of its slots are in use.",
-        "1 step waits for others with the tag 'db': at most 2 of them run at once.",
-    ]
-
-
-def test_what_others_with_the_same_tag_hold_back_does_not_wait_for_a_pool_yet(store: SqlStore) -> None:
-    config = {"execution": {"config": {"tag_concurrency_limits": [{"key": "db", "limit": 1}]}}}
-    run = going(store, Request(pooled, config, "multiprocess"))
-    store.set_pool("db", 5)
-    step = StepKey("read_0")
+    store.set_pool("db", size)
+    step = StepKey("read_2")
     assert store.take_slots({Slot("db", run.run_id, step): 0})
-    with store.turn() as turn:
-        turn.append(run.run_id, [StepStarted(run_id=run.run_id, at=2.0, step=step, attempt=1, worker="w", pid=1)])
-    assert why(store, run) == ["2 steps wait for others with the tag 'db': at most 1 of them run at once."]
+    if begun:
+        starts(store, run, step)
+    assert why(store, run) == told
