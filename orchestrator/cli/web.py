@@ -83,6 +83,7 @@ def listening(host: str, port: int) -> socket.socket:
     close_unread(made)
     try:
         made.bind((host, port))
+        made.listen()  # else the address is free to others until the pages are there
     except OSError as error:
         made.close()
         option = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
