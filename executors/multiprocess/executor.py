@@ -475,7 +475,9 @@ class MultiprocessExecutor(Executor):
         """A step that was thought to be quick tells that it began when it ends."""
         if not child.begun and not child.ended:
             child.begun = True
-            self._events.append(reports.started(task, child.pid, child.claim, _HOST))
+            at = time.time() - (time.monotonic() - child.started)  # before all that it tells, however late this is
+            started = reports.started(task, child.pid, child.claim, _HOST)
+            self._events.append(msgspec.structs.replace(started, at=at))
 
     def _next_alarm(self) -> float:
         alarms = [child.kill_at for child in self._children if child.kill_at is not None]

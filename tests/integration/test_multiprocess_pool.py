@@ -320,6 +320,23 @@ def test_what_is_told_does_not_wait_for_what_should_have_ended_long_ago(
     two.end_of(long)
 
 
+def test_a_step_that_is_held_up_has_begun_when_its_process_was_to_begin_it(
+    pool: MultiprocessExecutor, run: Conversation
+) -> None:
+    run.run("five", step="five[first]")
+    eventually(lambda: not any(child.doing for child in pool._children), run)
+    (pid,) = pids(run)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        task = run.start("five", step="five[second]")
+        given = time.time()
+        assert run.wait(task, StepStarted).at <= given
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert isinstance(run.end_of(task), StepSucceeded)
+    assert sum(isinstance(event, StepStarted) for event in run.of(task)) == 1
+
+
 def test_a_process_that_dies_costs_no_other_step_that_it_was_given(one: Conversation, tmp_path: Path) -> None:
     before, killed, *behind = vary(one, "before", "killed", "1", "2", "3")
     assert isinstance(one.end_of(killed), StepLost)
