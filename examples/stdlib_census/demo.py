@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from opgrid.broker.embedded import EmbeddedRedis
@@ -51,10 +53,21 @@ def main() -> int:
         print(f"ready in {time.monotonic() - began:.1f} s; the job is examples/stdlib_census/jobs.py\n")
         command = ["job", "execute", "-m", _MODULE, "-j", "census", "--executor", "celery"]
         print(f"$ opgrid {' '.join(command)}")
-        code = _execute(command, {"OPGRID_HOME": str(home), "OPGRID_BROKER_URL": redis.url})
+        with _interrupts_left_to_others():
+            code = _execute(command, {"OPGRID_HOME": str(home), "OPGRID_BROKER_URL": redis.url})
     if code == 0:
         _tell(_REPORT)
     return code
+
+
+@contextmanager
+def _interrupts_left_to_others() -> Iterator[None]:
+    """Ctrl-C reaches the command, too: it cancels the run, says so, and ends."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _execute(command: list[str], environ: dict[str, str]) -> int:
@@ -95,4 +108,7 @@ Write your own job  README.md""")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

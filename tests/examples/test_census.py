@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,28 @@ def test_every_executor_writes_the_same_report(executor: str, expected: str, tmp
     told = json.loads(ended.stdout.splitlines()[-1])
     assert (told["status"], told["executor"], told["steps"]) == ("SUCCESS", executor, {"SUCCESS": _FILES + 4})
     assert json.loads((tmp_path / "report" / "report.json").read_text())["digest"] == expected
+
+
+@pytest.mark.celery
+def test_ctrl_c_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> None:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("OPGRID_")}
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "examples.stdlib_census.demo"],
+        env={**environ, "OPGRID_HOME": str(tmp_path / "home")},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as demo:
+        assert demo.stdout is not None
+        told = []
+        for line in demo.stdout:
+            told.append(line)
+            if "STEP_SUCCESS" in line and "list_files" in line:
+                os.killpg(demo.pid, signal.SIGINT)
+    assert demo.returncode == 130, "".join(told)
+    assert "RUN_CANCELED" in "".join(told)
+    assert "Traceback" not in "".join(told)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(demo.pid, 0)
