@@ -7,6 +7,7 @@ the message from these in :meth:`OpGridError.describe`.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Collection, Iterable, Sequence
 
 
@@ -301,6 +302,28 @@ class SettingsError(OpGridError):
     """A setting is unknown or has a value that cannot be used."""
 
     exit_code = 2
+
+
+class PathNotText(SettingsError):
+    """A file or folder has a name that cannot be stored and sent, since it is no text."""
+
+    def __init__(self, path: str, encoding: str) -> None:
+        super().__init__(path, encoding)
+        self.path, self.encoding = path, encoding
+
+    @classmethod
+    def check(cls, path: str | None) -> None:
+        """Raises PathNotText."""
+        try:
+            (path or "").encode()
+        except UnicodeEncodeError:
+            raise cls(str(path), sys.getfilesystemencoding()) from None
+
+    def describe(self) -> str:
+        return (
+            f"The path {self.path!r} is no text: it has a name that is not in {self.encoding}, the encoding of this "
+            "process. Rename it, or, where it is UTF-8, set LC_ALL=C.UTF-8."
+        )
 
 
 class ExecutorUnavailable(OpGridError):

@@ -25,7 +25,7 @@ from opgrid.ids import RunId
 from opgrid.reconstruction import ReconstructableJob, reconstructable
 from orchestrator.coordinator.ownership import end_canceled
 from orchestrator.services.removal import Removal
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, sqlite_url
 from orchestrator.storage.memory import MemoryStore
 from orchestrator.storage.protocols import Store
 from orchestrator.storage.records import (
@@ -122,7 +122,7 @@ class Instance:
         """Stored in a folder that goes with it."""
         folder = tempfile.TemporaryDirectory(prefix="opgrid-")
         home = Path(folder.name)
-        made = cls.of(Settings(home, f"sqlite:///{home / 'opgrid.db'}"))
+        made = cls.of(Settings(home, sqlite_url(home / "opgrid.db")))
         made._folder = folder
         return made
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from opgrid.config.documents import document
 from opgrid.contracts.tasks import PythonLogs
-from opgrid.errors import HomeNotSetError, SettingsError, nearest
+from opgrid.errors import HomeNotSetError, PathNotText, SettingsError, nearest
 from orchestrator.sections import NAMES, Sections, sections
 
 FILE = "opgrid.yaml"
@@ -36,8 +36,8 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, home_required: bool = False) -> Settings:
-        """Raises SettingsError, naming the file and the key; HomeNotSetError where OPGRID_HOME must be set and is
-        not.
+        """Raises SettingsError, naming the file and the key; PathNotText; HomeNotSetError where OPGRID_HOME must be set
+        and is not.
         """
         given = environ.get("OPGRID_HOME")
         if home_required and not given:
@@ -45,12 +45,13 @@ class Settings:
                 "OPGRID_HOME is not set. Set it to a folder where runs are kept, or use Instance.ephemeral() for none."
             )
         home = Path(given or ".opgrid").absolute()
+        PathNotText.check(str(home))
         stored = _read(home / FILE)
         return cls(
             home=home,
             database_url=environ.get("OPGRID_DATABASE_URL")
             or stored.get("database_url")
-            or f"sqlite:///{home / 'opgrid.db'}",
+            or sqlite_url(home / "opgrid.db"),
             broker_url=environ.get("OPGRID_BROKER_URL") or stored.get("broker_url") or None,
             python_logs=_python_logs(stored.get("python_logs") or {}, home / FILE),
             sections=sections({key: stored[key] for key in NAMES if stored.get(key) is not None}, home / FILE),
@@ -68,6 +69,11 @@ class Settings:
         except OSError as error:
             raise SettingsError(f"The home {self.home} cannot be used: {error.strerror}. See OPGRID_HOME.") from error
         return self.home
+
+
+def sqlite_url(file: Path) -> str:
+    """What would have a meaning in a URL stands for itself."""
+    return "sqlite:///" + str(file).replace("%", "%25").replace("?", "%3F")
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.presence import is_alive
 from opgrid.contracts.decoding import json_decoder
 from opgrid.contracts.tasks import CodeTarget
-from opgrid.errors import OpGridError, SettingsError
+from opgrid.errors import OpGridError, PathNotText, SettingsError
 from opgrid.io.redis import RedisStore
 from opgrid.options import seconds
 from worker.settings import WorkerSettings, default_name
@@ -97,13 +97,14 @@ def start(
     if scale is not None and concurrency is not None:
         raise click.UsageError("--autoscale says how many processes there are: leave out --concurrency.")
     served = _queues(queues)
-    targets = [CodeTarget(file=file, attribute=attribute, working_directory=working_directory) for file in files]
-    targets += [CodeTarget(module=each, attribute=attribute, working_directory=working_directory) for each in modules]
-    targets += [_target(each) for each in given]
     try:
+        more = {"attribute": attribute, "working_directory": working_directory}
+        targets = [CodeTarget(file=file, **more) for file in files]
+        targets += [CodeTarget(module=module, **more) for module in modules]
+        targets += [_target(each) for each in given]
         settings = WorkerSettings(
             broker_url=_broker(broker),
-            home=str(Path(os.environ.get("OPGRID_HOME") or ".opgrid").absolute()),
+            home=_home(),
             deployment=Keys.load().deployment,
             name=_full_name(name),
             code=tuple(targets),
@@ -232,6 +233,12 @@ def _broker(given: str | None) -> str:
             "A worker needs a broker that others reach too: set OPGRID_BROKER_URL, for example to redis://localhost:6379/0."
         )
     return BrokerAddress.parse(url).celery_url
+
+
+def _home() -> str:
+    home = str(Path(os.environ.get("OPGRID_HOME") or ".opgrid").absolute())
+    PathNotText.check(home)
+    return home
 
 
 def _full_name(name: str | None) -> str:

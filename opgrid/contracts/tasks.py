@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from opgrid.contracts.config import ExecutorChoice, ResolvedConfig
+from opgrid.errors import PathNotText
 from opgrid.ids import NodePath, RunId, StepKey
 
 # ``gc=False``: there are very many of these, and frozen values that hold only values before them make no cycles.
@@ -105,6 +106,11 @@ class CodeTarget(msgspec.Struct, frozen=True, omit_defaults=True):
     working_directory: str | None = None
     arguments: str | None = None  #: JSON ``[args, kwargs]`` for the attribute, which is then a function
     python: str | None = None  #: the interpreter that has what it imports; None: that of whoever loads it
+
+    def __post_init__(self) -> None:
+        """Raises PathNotText."""
+        for path in (self.file, self.working_directory, self.python):
+            PathNotText.check(path)
 
     @property
     def location(self) -> str:

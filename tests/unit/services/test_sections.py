@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from opgrid.errors import SettingsError
+from opgrid.contracts.tasks import CodeTarget
+from opgrid.errors import PathNotText, SettingsError
 from orchestrator.settings import Settings
+from orchestrator.wiring import open_store
 
 
 def load(tmp_path: Path, text: str) -> Settings:
@@ -19,6 +23,22 @@ def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "opgrid.yaml").write_bytes("web: {}  # a café\n".encode("latin-1"))
     with pytest.raises(SettingsError, match=r"opgrid.yaml is not YAML"):
         Settings.load({"OPGRID_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize("name", ["what?", "100%25", "a#b", "x=1&y@z:1", "zwölf Körbe"])
+def test_the_database_is_in_the_home_whatever_its_name(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    with closing(open_store(Settings.load({"OPGRID_HOME": str(home)}))):
+        assert (home / "opgrid.db").is_file()
+
+
+def test_paths_that_are_no_text_are_told_before_anything_is_stored_or_sent(tmp_path: Path) -> None:
+    odd = str(tmp_path / os.fsdecode(b"ann\xe9e"))
+    with pytest.raises(PathNotText, match=r"ann.udce9e' is no text.*Rename it"):
+        Settings.load({"OPGRID_HOME": odd})
+    for target in ({"file": odd}, {"module": "jobs", "working_directory": odd}):
+        with pytest.raises(PathNotText):
+            CodeTarget(**target)
 
 
 @pytest.mark.parametrize(
