@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -133,7 +134,7 @@ def unreachable(engine: Engine, error: DBAPIError) -> DatabaseUnreachable:
     shown = engine.get_execution_options()[_SHOWN]
     lacks = isinstance(error, ProgrammingError) or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
     kind = DatabaseUnusable if lacks else DatabaseUnreachable
-    return kind(f"The database {shown} cannot be used: {_problem(error)}. See OPGRID_DATABASE_URL.")
+    return kind(f"The database {shown} cannot be used: {_problem(error)}{_cause(engine)}. See OPGRID_DATABASE_URL.")
 
 
 def refused(engine: Engine, error: DBAPIError) -> ValueRefused | None:
@@ -147,6 +148,20 @@ def refused(engine: Engine, error: DBAPIError) -> ValueRefused | None:
 
 def _problem(error: DBAPIError) -> str:
     return str(error.orig).partition("\n")[0].rstrip(".")
+
+
+def _cause(engine: Engine) -> str:
+    """What SQLite does not say of a file that it cannot read or write."""
+    if engine.dialect.name != "sqlite":
+        return ""
+    folder = Path(engine.url.database or "").parent
+    try:
+        free = os.statvfs(folder).f_bavail
+    except OSError:
+        return ""
+    if not os.access(folder, os.W_OK):
+        return f" (nothing can be written to {folder})"
+    return "" if free else f" (there is no room left in {folder})"
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import sqlite3
@@ -193,6 +194,17 @@ def test_a_turn_whose_connection_is_cut_writes_nothing_and_the_next_has_another(
         turn.append(RunId("r"), wrote)
     assert list(store.read(RunId("r"))) == wrote
     store.close()
+
+
+def test_a_full_disk_is_told_where_sqlite_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.db").mkdir()
+    with pytest.raises(DatabaseUnreachable, match=r"unable to open database file\. See"):
+        SqlStore(f"sqlite:///{tmp_path / 'a.db'}")
+    room = os.statvfs(tmp_path)
+    none = os.statvfs_result((*room[:4], 0, *room[5:10]))
+    monkeypatch.setattr(os, "statvfs", lambda folder: none)
+    with pytest.raises(DatabaseUnreachable, match=rf"file \(there is no room left in {tmp_path}\)\. See"):
+        SqlStore(f"sqlite:///{tmp_path / 'a.db'}")
 
 
 def test_what_turns_execute_stays_prepared_whatever_is_read_in_between(postgres_url: str) -> None:
