@@ -29,6 +29,7 @@ from opgrid.errors import DatabaseUnreachable
 from opgrid.trouble import Trouble
 from orchestrator.api.access import Access
 from orchestrator.api.backend import Asking, Backend
+from orchestrator.api.conversation import Conversation, is_text
 from orchestrator.api.graphql.schema import schema, text
 from orchestrator.api.health import metrics
 from orchestrator.api.pages import page_routes
@@ -156,7 +157,7 @@ class _Queries(_Endpoint):
             return _problem("Send a JSON object with a query.")
         if not isinstance(query, str) or not isinstance(variables, dict | None) or not isinstance(name, str | None):
             return _problem("query has to be a text, variables an object, operationName a text.")
-        if b"\\ud" in body.lower() and not _is_text(asked):
+        if b"\\ud" in body.lower() and not is_text(asked):
             return _problem("There are halves of characters in it: surrogates without the other one of their pair.")
         asking = Asking(self._backend, request.scope["viewer"])
         work = asyncio.get_running_loop().run_in_executor(self._threads, _execute, asking, query, variables, name)
@@ -173,15 +174,6 @@ class _Queries(_Endpoint):
         return Response(found, media_type="application/json")
 
 
-def _is_text(asked: object) -> bool:
-    """Escapes of JSON can tell what no text has in it, and no database takes."""
-    try:
-        json.dumps(asked, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _execute(asking: Asking, query: str, variables: dict[str, Any] | None, name: str | None) -> bytes:
     result = schema.execute_sync(query, variables, asking, operation_name=name, allowed_operation_types=_ALL)
     answer: dict[str, Any] = {"data": result.data}
@@ -196,6 +188,8 @@ def _execute(asking: Asking, query: str, variables: dict[str, Any] | None, name:
 class _Live(GraphQL[Asking, None]):
     """Subscriptions, over graphql-transport-ws."""
 
+    graphql_transport_ws_handler_class = Conversation
+
     def __init__(self, backend: Backend) -> None:
         super().__init__(
             schema,
@@ -209,6 +203,12 @@ class _Live(GraphQL[Asking, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Any) -> Asking:
         return Asking(self._backend, request.scope["viewer"])
+
+    def decode_json(self, data: str | bytes) -> object:
+        try:
+            return super().decode_json(data)
+        except RecursionError as error:
+            raise json.JSONDecodeError("too deep", "", 0) from error
 
 
 class _Ready(_Endpoint):

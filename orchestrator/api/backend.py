@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import dataclass, field
 
@@ -36,6 +37,8 @@ class Backend:
     removal: Removal
     duties: tuple[str, ...] = ()  #: leases of the daemon
     is_read_only: bool = False
+    #: Held while a message of events is made: of many who read along, each is one turn of the event loop.
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
     _details: dict[tuple[str, str, float], JobDetails] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -80,11 +83,13 @@ class Backend:
 
 @dataclass
 class Asking:
-    """One request."""
+    """One request, or one connection over which changes are told."""
 
     backend: Backend
     viewer: Viewer
     events: int = 0  #: that were read for it
+    #: Held while events are read and sent: who does not take them has one message of them waiting, not one of each run.
+    telling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def store(self) -> ServiceStore:

@@ -9,7 +9,11 @@ from typing import Any, ClassVar, Final, cast
 
 import h11
 import uvicorn
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 #: Connections that are taken before others of this process get their turn.
 AT_ONCE: Final = 32
@@ -73,6 +77,54 @@ class Connection(H11Protocol):
         min(others, key=lambda each: each._since or 0.0)._go()
 
 
+class Watching(WebSocketsSansIOProtocol):
+    """A connection over which changes are told: it keeps no more for who does not read, or sends crumbs, than for
+    others.
+    """
+
+    parts: ClassVar[int] = 1000  #: that a message may come in
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._pong = b""  #: to be sent when there is room
+
+    def handle_ping(self) -> None:
+        """Of several that nobody reads, the last is answered, as the protocol allows."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self._pong = b"".join(self.conn.data_to_send()) or self._pong
+
+    def resume_writing(self) -> None:
+        if self._pong:
+            self.transport.write(self._pong)
+            self._pong = b""
+        super().resume_writing()
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) < self.parts:
+            super().handle_cont(event)
+        elif not self.close_sent:
+            self.frames = []
+            self.conn.fail(1009, f"more than {self.parts} parts")
+            self.handle_parser_exception()
+
+    def send_receive_event_to_app(self) -> None:
+        """What says that it is text, and is none, is refused, and is nothing to be logged."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.conn.fail(1007)
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await self.writable.wait()
+        if self.close_sent and message["type"] == "websocket.send":
+            raise ClientDisconnected  # it did not answer, or was refused
+        await super().send(message)
+
+
 class Server(uvicorn.Server):
     """Takes connections a few at a time, and lets others wait before they are taken."""
 
@@ -86,6 +138,14 @@ def close_unread(listening: socket.socket) -> None:
     """Connections whose other end reads nothing of what was sent are closed by the system, where it can."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD * 1000)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _most() -> int:

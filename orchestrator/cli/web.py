@@ -101,7 +101,7 @@ def address_of(bound: socket.socket, prefix: str = "") -> str:
 def server_of(app: ASGIApp) -> uvicorn.Server:
     import uvicorn
 
-    from orchestrator.api.connections import AT_ONCE, Connection, Server
+    from orchestrator.api.connections import AT_ONCE, Connection, Server, Watching
 
     collect_rarely()
     logging.getLogger("strawberry.execution").setLevel(logging.ERROR)
@@ -111,7 +111,7 @@ def server_of(app: ASGIApp) -> uvicorn.Server:
         access_log=False,
         http=Connection,
         backlog=AT_ONCE,
-        ws="websockets-sansio",
+        ws=Watching,
         ws_max_size=_LONGEST_WORD,
         timeout_graceful_shutdown=2,
         server_header=False,

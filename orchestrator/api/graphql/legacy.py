@@ -576,10 +576,11 @@ class LegacySubscriptions:
         run_id = RunId(log_key[0] if log_key else "")
         with backend.heart.watching() as watcher:
             while True:
-                record = await asyncio.to_thread(backend.store.run, run_id)
-                found = await asyncio.to_thread(printed, backend, log_key, last, None)
-                if found.stdout or found.stderr or last is None:
-                    yield found
+                async with info.context.telling:
+                    record = await asyncio.to_thread(backend.store.run, run_id)
+                    found = await asyncio.to_thread(printed, backend, log_key, last, None)
+                    if found.stdout or found.stderr or last is None:
+                        yield found
                 if found.cursor != last:
                     last = found.cursor
                     continue

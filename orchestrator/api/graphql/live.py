@@ -13,7 +13,7 @@ from orchestrator.api.graphql.events import DagsterRunEvent
 from orchestrator.api.graphql.runs import Info, Run, events_page, run_of
 from orchestrator.api.pulse import Topic, Watcher
 
-_MOST = 1000  #: events of one message
+_MOST = 250  #: events of one message: while it is made, nothing else is answered
 
 strawberry.enum(Topic, name="ChangeTopic")
 
@@ -55,21 +55,24 @@ class LiveSubscriptions:
         backend, last = info.context.backend, cursor
         with backend.heart.watching() as watcher:
             while True:
-                record = await asyncio.to_thread(backend.store.run, run_id)
-                if record is None:
-                    message = f"There is no run {run_id!r}."
-                    yield PipelineRunLogsSubscriptionFailure(message=message, missing_run_id=run_id)
-                    return
-                found = await asyncio.to_thread(events_page, backend, record, last, _MOST)
-                if found.events or last is None or record.status.is_final:
-                    last = found.cursor
-                    info.context.events = 0  # each message is a question of its own
-                    yield PipelineRunLogsSubscriptionSuccess(
-                        run=run_of(backend, record),
-                        messages=found.events,
-                        has_more_past_events=found.has_more,
-                        cursor=last,
-                    )
+                async with info.context.telling:
+                    record = await asyncio.to_thread(backend.store.run, run_id)
+                    if record is None:
+                        message = f"There is no run {run_id!r}."
+                        yield PipelineRunLogsSubscriptionFailure(message=message, missing_run_id=run_id)
+                        return
+                    found = await asyncio.to_thread(events_page, backend, record, last, _MOST)
+                    if found.events or last is None or record.status.is_final:
+                        last = found.cursor
+                        info.context.events = 0  # each message is a question of its own
+                        await backend.making.acquire()
+                        asyncio.get_running_loop().call_soon(backend.making.release)  # made by then, before all else
+                        yield PipelineRunLogsSubscriptionSuccess(
+                            run=run_of(backend, record),
+                            messages=found.events,
+                            has_more_past_events=found.has_more,
+                            cursor=last,
+                        )
                 if found.has_more:
                     continue
                 if record.status.is_final or not await concerns(watcher, RunId(run_id)):
