@@ -18,8 +18,6 @@ from orchestrator.storage.service_records import Pulse
 
 _BEAT: Final = 0.2  #: seconds
 _MOST: Final = 200  #: runs that a change names; of more, it says that all may have changed
-_ACTS: Final = 100  #: that somebody did since the last look; of more it is not read what they were
-_DELETES: Final = frozenset({"deleteRun", "deletePipelineRun"})
 
 _log = logging.getLogger("opgrid.web")
 
@@ -105,16 +103,20 @@ class Heart:
                     watcher.put(change)
 
     def _difference(self, before: Pulse, now: Pulse, is_code_new: bool) -> Change:
+        if now.event < before.event or now.audit < before.audit:
+            return _ALL  # it is another database, such as one of before
         topics = set()
         runs: frozenset[RunId] | None = frozenset()
         if now.event != before.event:
             topics.add(Topic.RUNS)
             found = self._store.changed_runs(before.event, _MOST + 1)
             runs = frozenset(found) if len(found) <= _MOST else None
+        if now.deleted != before.deleted:
+            topics.add(Topic.RUNS)  # which no event tells
+            gone = self._store.deleted_runs(before.deleted)
+            runs = None if runs is None or gone is None else runs | frozenset(gone)
         if now.audit != before.audit:
-            topics.add(Topic.RUNS)  # somebody has done something: runs may be gone, which no event tells
-            gone = self._gone(before.audit)
-            runs = None if runs is None or gone is None else runs | gone
+            topics.add(Topic.RUNS)  # somebody has done something
         for topic, name in (
             (Topic.TICKS, "tick"),
             (Topic.AUTOMATION, "automation"),
@@ -126,13 +128,6 @@ class Heart:
         if is_code_new:
             topics.add(Topic.LOCATIONS)
         return Change(frozenset(topics), runs)
-
-    def _gone(self, after: int) -> frozenset[RunId] | None:
-        """Runs that were deleted behind this entry; None where it is not known which."""
-        acts = [each for each in self._store.audit(_ACTS) if each.number > after]
-        if len(acts) == _ACTS or any(each.action == "wipe" for each in acts):
-            return None
-        return frozenset(RunId(each.about) for each in acts if each.action in _DELETES)
 
 
 class Watcher:

@@ -224,6 +224,10 @@ class ServiceStore(Store, Protocol):
         """Those with events behind this number."""
         ...
 
+    def deleted_runs(self, after: float) -> list[RunId] | None:
+        """Those that were deleted behind this ``Pulse.deleted``; None where it is not known any more which."""
+        ...
+
     def contents(self, hashes: Iterable[str]) -> dict[str, bytes]:
         """Stored plans and snapshots, those that are there."""
         ...

@@ -58,6 +58,7 @@ class Pulse(NamedTuple):
     backfills: str
     reports: float
     audit: int = 0
+    deleted: float = 0.0
 
 
 class InstigatorKind(StrEnum):

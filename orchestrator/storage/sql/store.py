@@ -30,6 +30,7 @@ from orchestrator.storage.records import (
 from orchestrator.storage.service_records import Pulse
 from orchestrator.storage.sql.automation import AutomationTables, forget_partitions
 from orchestrator.storage.sql.clock import is_over
+from orchestrator.storage.sql.deletions import DELETED, deleted_after, last_deletion, note_deletion
 from orchestrator.storage.sql.holding import HoldingTables
 from orchestrator.storage.sql.log import EventLog, forget_events
 from orchestrator.storage.sql.service import of_location
@@ -217,13 +218,15 @@ class SqlStore(EventLog, AutomationTables, HoldingTables):
                 last(backfills.c.created).label("asked"),
                 last(backfills.c.ended).label("ended"),
                 select(func.count()).where(backfills.c.status == "CANCELING").scalar_subquery().label("ending"),
-                last(reports.c.at).label("reports"),
+                select(func.max(reports.c.at)).where(reports.c.name != DELETED).scalar_subquery().label("reports"),
+                last_deletion().label("deleted"),
                 last(audit.c.id).label("audit"),
             )
         )
         automation = f"{row.running} {row.completed}"
         asked = f"{row.asked} {row.ended} {row.ending}"
-        return Pulse(self.last_event(), row.tick or 0, automation, asked, row.reports or 0.0, row.audit or 0)
+        others = row.tick or 0, automation, asked, row.reports or 0.0, row.audit or 0, row.deleted or 0.0
+        return Pulse(self.last_event(), *others)
 
     def position(self, stream: str) -> str:
         row = self._read_first(self._statements.position, stream)
@@ -277,10 +280,17 @@ class SqlStore(EventLog, AutomationTables, HoldingTables):
                 delete(run_tags).where(run_tags.c.run.in_(select(runs.c.id).where(runs.c.run_id == run_id)))
             )
             forget_events(connection, events.c.run_id == run_id)
-            for table in (steps, gates, slots, runs):
+            for table in (steps, gates, slots):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
+            was_there = connection.execute(delete(runs).where(runs.c.run_id == run_id)).rowcount > 0
             of_its_own = positions.c.stream.startswith(f"{run_id}/", autoescape=True)
             connection.execute(delete(positions).where(of_its_own))
+            if was_there:
+                note_deletion(connection, self._statements, run_id)
+
+    def deleted_runs(self, after: float) -> list[RunId] | None:
+        with self._reading() as connection:
+            return deleted_after(connection, after)
 
 
 def _is_what_it_says(wanted: RunsFilter) -> Iterator[Any]:

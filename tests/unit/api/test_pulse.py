@@ -12,7 +12,7 @@ import pytest
 from opgrid.errors import DatabaseUnreachable
 from opgrid.ids import RunId
 from orchestrator.api.pulse import Change, Heart, Topic, Watcher
-from orchestrator.storage.service_records import AuditEntry, Pulse
+from orchestrator.storage.service_records import Pulse
 
 
 class Changing:
@@ -20,19 +20,18 @@ class Changing:
 
     def __init__(self) -> None:
         self.event = 1
-        self.acts: list[AuditEntry] = []
+        self.acts = 0
+        self.deletions: list[str] = []
+        self.are_forgotten = False
         self.broken: dict[str, Exception] = {}
         self.calls = 0
 
     def pulse(self) -> Pulse:
         self._called("pulse")
-        return Pulse(self.event, 0, "", "", 0.0, len(self.acts))
+        return Pulse(self.event, 0, "", "", 0.0, self.acts, len(self.deletions))
 
-    def audit(self, limit: int) -> list[AuditEntry]:
-        return self.acts[::-1][:limit]
-
-    def did(self, action: str, about: str) -> None:
-        self.acts.append(AuditEntry(0.0, "eve", action, about, "done", len(self.acts) + 1))
+    def deleted_runs(self, after: float) -> list[str] | None:
+        return None if self.are_forgotten else self.deletions[int(after) :]
 
     def changed_runs(self, after: int, limit: int) -> list[str]:
         self._called("changed_runs")
@@ -108,21 +107,24 @@ def test_all_may_have_changed_since_somebody_watches_where_it_could_not_be_read_
 def test_it_is_told_which_runs_were_deleted(store: Changing, heart: Heart) -> None:
     async def work(watcher: Watcher) -> None:
         await store.looked_at()
-        store.did("setConcurrencyLimit", "gpu 1")
+        store.acts += 1
         assert await told(watcher) == Change(frozenset([Topic.RUNS]))
-        store.did("deleteRun", "run 7")
+        store.deletions.append("run 7")
         assert await told(watcher) == Change(frozenset([Topic.RUNS]), frozenset([RunId("run 7")]))
-        store.did("wipe", "3 runs")
+        store.are_forgotten = True
+        store.deletions.append("run 8")
         assert await told(watcher) == Change(frozenset([Topic.RUNS]), None)
 
-    store.did("deleteRun", "run 1")
+    store.deletions.append("run 1")
     watched(heart, work)
 
 
-def test_after_very_many_acts_all_runs_may_be_gone(store: Changing, heart: Heart) -> None:
+@pytest.mark.parametrize("name", ["event", "acts"])
+def test_all_may_have_changed_where_the_database_is_one_of_before(store: Changing, heart: Heart, name: str) -> None:
     async def work(watcher: Watcher) -> None:
         await store.looked_at()
-        store.acts += [AuditEntry(0.0, "eve", "deleteRun", f"run {number}", "done", number) for number in range(1, 101)]
-        assert await told(watcher) == Change(frozenset([Topic.RUNS]), None)
+        setattr(store, name, 3)
+        assert await told(watcher) == Change(frozenset(Topic), None)
 
+    setattr(store, name, 4)
     watched(heart, work)

@@ -157,3 +157,20 @@ def test_ticks_by_age_and_number(store: SqlStore) -> None:
     forget_old(store, Removal(store), Retention(ticks_count=2), NOW)
     assert [each.at for each in store.ticks("here", "b")] == [NOW + 9, NOW + 8]
     assert len(store.ticks("here", "a")) == 2
+
+
+def test_it_is_told_which_runs_are_deleted(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may look at one of them."""
+    monkeypatch.setattr("orchestrator.storage.sql.deletions._KEPT", 3)
+    for name, end in (("a", 1.0), ("b", 2.0), ("c", NOW)):
+        run(store, name, RunStatus.SUCCESS, end)
+    before = store.pulse()
+    forget_old(store, Removal(store), Retention(runs_days=1), NOW)
+    after = store.pulse()
+    assert store.deleted_runs(before.deleted) == ["a", "b"]
+    assert (after.deleted > before.deleted, after.reports) == (True, before.reports)
+    store.delete_run("a")
+    assert store.pulse() == after
+    store.delete_run("c")
+    assert store.deleted_runs(after.deleted) == ["c"]
+    assert store.deleted_runs(before.deleted) is None

@@ -1,0 +1,50 @@
+"""Which runs were deleted last, and by whatever way: whoever shows one of them is to know."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from opgrid.ids import RunId
+from orchestrator.storage.sql.statements import Statements
+from orchestrator.storage.sql.tables import reports
+
+#: The report that tells of them. Its time is that of the last deletion, and grows with each.
+DELETED: Final = "deleted runs"
+_KEPT: Final = 200
+_STEP: Final = 0.001  #: seconds between two of them, at least
+
+_Deletions = list[tuple[float, RunId]]
+
+
+def last_deletion() -> Any:
+    """A column: 0 for none."""
+    return select(reports.c.at).where(reports.c.name == DELETED).scalar_subquery()
+
+
+def note_deletion(connection: Connection, statements: Statements, run_id: str) -> None:
+    row = connection.execute(_report().with_for_update()).first()
+    told = [] if row is None else _decoded(row.body)
+    at = max(time.time(), 0.0 if row is None else row.at + _STEP)
+    body = msgspec.json.encode([*told, (at, run_id)][-_KEPT:]).decode()
+    statements.upsert_report(connection, {"name": DELETED, "at": at, "body": body})
+
+
+def deleted_after(connection: Connection, at: float) -> list[RunId] | None:
+    """None where it is not known any more which."""
+    row = connection.execute(_report()).first()
+    told = [] if row is None else _decoded(row.body)
+    if len(told) == _KEPT and told[0][0] > at:
+        return None
+    return [run_id for when, run_id in told if when > at]
+
+
+def _report() -> Any:
+    return select(reports.c.at, reports.c.body).where(reports.c.name == DELETED)
+
+
+def _decoded(body: str) -> _Deletions:
+    return msgspec.json.decode(body, type=_Deletions)
