@@ -516,6 +516,113 @@ def test_many_rows_and_cells_are_one_stop_of_the_tab_key(page: Any, service: Ser
     expect(page.locator(".cell:focus")).to_have_count(0)
 
 
+def test_events_are_one_stop_of_the_tab_key(page: Any, some_run: str) -> None:
+    page.goto(f"runs/{some_run}?tab=events")
+    events = page.get_by_role("region", name="List of events")
+    first = events.get_by_role("button").first
+    events.focus()
+    page.keyboard.press("Tab")
+    expect(first).to_be_focused()
+    page.keyboard.press("End")
+    last = events.get_by_role("button", name="RunFailure")
+    expect(last).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(last).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Home")
+    expect(first).to_be_focused()
+    started = events.locator("[data-index]", has_text="StepStart").first
+    kind, step = started.get_by_role("button").all()
+    kind.focus()
+    page.keyboard.press("ArrowRight")
+    expect(step).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(kind).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(events.locator("button:focus")).to_have_count(0)
+
+
+def test_keys_lead_into_a_menu_that_is_asked_for(page: Any, site: Site) -> None:
+    site.launch("counting", partitionKey="2026-01-06")
+    page.goto("runs")
+    page.get_by_role("button", name="Add filter").press("Enter")
+    key = page.get_by_role("menuitem", name="opgrid/partition", exact=True)
+    key.focus()
+    page.route("**/graphql", lambda route: None)
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("menu").get_by_text("Loading")).to_be_visible()
+    page.unroute("**/graphql")  # what waits goes on
+    expect(page.locator("[role=menuitem]:focus")).to_have_text(re.compile("^2026-"))
+
+
+def test_escape_leaves_the_navigation_of_a_narrow_window(page: Any) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.goto("runs")
+    burger = page.get_by_role("button", name="Navigation")
+    burger.press("Enter")
+    expect(burger).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    expect(burger).to_have_attribute("aria-expanded", "false")
+    expect(burger).to_be_focused()
+
+
+def test_a_tab_that_an_update_has_left_behind_goes_on(browser: Any, site: Site) -> None:
+    """Parts of it that it has not loaded yet are not there any more."""
+    context = browser.new_context(base_url=site.url)
+    page = context.new_page()
+    page.goto("jobs")
+    page.route("**/assets/JobPage-*", lambda route: route.fulfill(status=404), times=1)
+    page.get_by_role("main").get_by_role("link", name="counting").first.click()
+    expect(page.get_by_role("heading", name="counting")).to_be_visible()
+    page.goto("jobs")
+    page.evaluate("sessionStorage.clear()")
+    page.route("**/assets/JobPage-*", lambda route: route.fulfill(status=404))
+    page.get_by_role("main").get_by_role("link", name="counting").first.click()
+    expect(page.get_by_role("alert", name="This page cannot be shown")).to_be_visible()
+    page.get_by_role("navigation").get_by_role("link", name="Runs").click()
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    context.close()
+
+
+def test_a_tab_says_that_the_service_is_away(page: Any) -> None:
+    """Though it asks nothing meanwhile."""
+    is_away = [False]
+    connections: list[Any] = []
+
+    def connect(connection: Any) -> None:
+        connections.append(connection)
+        if is_away[0]:
+            connection.close()
+        else:
+            connection.connect_to_server()
+
+    page.route_web_socket("**/graphql", connect)
+    with page.expect_websocket():
+        page.goto("runs")
+    told = page.get_by_role("alert", name="What is shown may be out of date")
+    is_away[0] = True
+    connections[-1].close()
+    expect(told).to_contain_text("The connection to the service is lost")
+    is_away[0] = False
+    expect(told).to_have_count(0)
+
+
+def test_a_tab_says_that_the_service_was_updated(page: Any, site: Site) -> None:
+    page.goto("runs")
+    told = page.get_by_role("alert", name="opgrid was updated")
+    version = site.data("{ version }")["version"]
+    expect(page.get_by_role("navigation")).to_contain_text(f"opgrid {version}")
+    expect(told).to_have_count(0)
+    newer = lambda route: route.fulfill(body=route.fetch().text().replace(f'"version":"{version}"', '"version":"9.9"'))  # noqa: E731
+    page.route("**/graphql", newer)
+    site.data("mutation { reloadWorkspace { __typename } }")
+    expect(told).to_contain_text(f"These pages are of version {version}, and the service is 9.9 now.")
+    page.unroute("**/graphql")
+    told.get_by_role("button", name="Load them anew").click()
+    expect(page.get_by_role("navigation")).to_contain_text(f"opgrid {version}")
+    expect(told).to_have_count(0)
+
+
 def test_by_worker_there_are_as_many_bars_as_fit(page: Any, service: Service) -> None:
     page.goto(f"runs/{store_wide(service.store)}?view=workers&tab=config")
     chart = page.get_by_role("region", name="Gantt chart")

@@ -1,9 +1,10 @@
 /** Which page an address shows. The server knows the same paths: any other is 404 there. */
 import { lazy, Suspense } from "react";
 import { Provider } from "urql";
-import { Route, Switch } from "wouter";
+import { Route, Switch, useLocation } from "wouter";
 import { passing } from "./api/client";
 import { Empty, PageTitle, Waiting } from "./components/Bits";
+import { Boundary } from "./components/Boundary";
 import { Login } from "./components/Login";
 import { Shell } from "./components/Shell";
 import { Automation } from "./pages/Automation";
@@ -38,44 +39,47 @@ function Passing() {
 }
 
 export function App() {
+  const [path] = useLocation();
   return (
     <Shell>
       <Login />
-      <Suspense fallback={<Waiting />}>
-        <Switch>
-          <Route path="/" component={Passing} />
-          <Route path="/overview" component={Passing} />
-          <Route path="/runs" component={Runs} />
-          <Route path="/runs/:id">{({ id }) => <RunPage key={id} id={decoded(id)} />}</Route>
-          <Route path="/jobs" component={Jobs} />
-          <Route path="/locations/:location/jobs/:job/:tab?">
-            {({ location, job, tab }) => (
-              <JobPage
-                key={`${location}/${job}`}
-                location={decoded(location)}
-                job={decoded(job)}
-                tab={tab ?? "graph"}
-              />
-            )}
-          </Route>
-          <Route path="/locations/:location/schedules/:name">
-            {({ location, name }) => <SchedulePage location={decoded(location)} name={decoded(name)} />}
-          </Route>
-          <Route path="/locations/:location/sensors/:name">
-            {({ location, name }) => <SensorPage location={decoded(location)} name={decoded(name)} />}
-          </Route>
-          <Route path="/automation" component={Automation} />
-          <Route path="/backfills" component={Backfills} />
-          <Route path="/backfills/:id">{({ id }) => <BackfillPage id={decoded(id)} />}</Route>
-          <Route path="/workers" component={Workers} />
-          <Route path="/deployment/:tab?">{({ tab }) => <Deployment tab={tab ?? "code"} />}</Route>
-          <Route path="/graphiql" component={Playground} />
-          <Route>
-            <PageTitle title="Not found" />
-            <Empty>There is no such page.</Empty>
-          </Route>
-        </Switch>
-      </Suspense>
+      <Boundary path={path}>
+        <Suspense fallback={<Waiting />}>
+          <Switch>
+            <Route path="/" component={Passing} />
+            <Route path="/overview" component={Passing} />
+            <Route path="/runs" component={Runs} />
+            <Route path="/runs/:id">{({ id }) => <RunPage key={id} id={decoded(id)} />}</Route>
+            <Route path="/jobs" component={Jobs} />
+            <Route path="/locations/:location/jobs/:job/:tab?">
+              {({ location, job, tab }) => (
+                <JobPage
+                  key={`${location}/${job}`}
+                  location={decoded(location)}
+                  job={decoded(job)}
+                  tab={tab ?? "graph"}
+                />
+              )}
+            </Route>
+            <Route path="/locations/:location/schedules/:name">
+              {({ location, name }) => <SchedulePage location={decoded(location)} name={decoded(name)} />}
+            </Route>
+            <Route path="/locations/:location/sensors/:name">
+              {({ location, name }) => <SensorPage location={decoded(location)} name={decoded(name)} />}
+            </Route>
+            <Route path="/automation" component={Automation} />
+            <Route path="/backfills" component={Backfills} />
+            <Route path="/backfills/:id">{({ id }) => <BackfillPage id={decoded(id)} />}</Route>
+            <Route path="/workers" component={Workers} />
+            <Route path="/deployment/:tab?">{({ tab }) => <Deployment tab={tab ?? "code"} />}</Route>
+            <Route path="/graphiql" component={Playground} />
+            <Route>
+              <PageTitle title="Not found" />
+              <Empty>There is no such page.</Empty>
+            </Route>
+          </Switch>
+        </Suspense>
+      </Boundary>
     </Shell>
   );
 }

@@ -7,6 +7,7 @@ import { Provider } from "urql";
 import { Router } from "wouter";
 import { App } from "./App";
 import { BASE, client } from "./api/client";
+import { reloadWhenLeftBehind } from "./components/Boundary";
 import { Messages } from "./components/Messages";
 
 const theme = createTheme({
@@ -19,6 +20,8 @@ const theme = createTheme({
   cursorType: "pointer",
   components: { Anchor: Anchor.extend({ defaultProps: { underline: "always" } }) },
 });
+
+reloadWhenLeftBehind();
 
 const root = document.getElementById("root");
 if (root) {

@@ -73,3 +73,8 @@ export const passing = asking();
 export function whenReconnected(call: () => void): () => void {
   return socket.on("connected", call);
 }
+
+/** Called with each connection that ends; it is tried again. */
+export function whenDisconnected(call: () => void): () => void {
+  return socket.on("closed", call);
+}

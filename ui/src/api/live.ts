@@ -2,7 +2,7 @@
 import type { TypedDocumentNode } from "@urql/core";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { type AnyVariables, useQuery } from "urql";
-import { client, whenReconnected } from "./client";
+import { client, whenDisconnected, whenReconnected } from "./client";
 import { ChangesDocument, type ChangesSubscription, type ChangeTopic } from "./gql";
 
 type Change = ChangesSubscription["changes"];
@@ -16,6 +16,10 @@ const EVERYTHING: Change = {
   runIds: null,
 };
 
+const LOST = "The connection to the service is lost, and is tried again.";
+/** Milliseconds that a connection may be away before it is told: a proxy ends some now and then. */
+const LOST_FOR = 3_000;
+
 function tell(change: Change): void {
   for (const each of listeners) each(change);
 }
@@ -27,13 +31,25 @@ function listen(listener: Listener): () => void {
       if (result.data) tell(result.data.changes);
     });
     let first = true;
+    let lost: ReturnType<typeof setTimeout> | undefined;
+    const clear = () => {
+      clearTimeout(lost);
+      lost = undefined;
+      setTrouble(listeners, undefined);
+    };
     const again = whenReconnected(() => {
+      clear();
       if (!first) tell(EVERYTHING);
       first = false;
+    });
+    const away = whenDisconnected(() => {
+      lost ??= setTimeout(() => setTrouble(listeners, LOST), LOST_FOR);
     });
     stop = () => {
       changes.unsubscribe();
       again();
+      away();
+      clear();
     };
   }
   return () => {

@@ -1,7 +1,8 @@
 /** When each step waited and ran. Only the rows in view exist in the page. */
 import { useElementSize } from "@mantine/hooks";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, memo, type ReactNode, type Ref, useEffect, useMemo, useRef, useState } from "react";
+import { memo, type ReactNode, type Ref, useMemo, useRef, useState } from "react";
+import { useRows } from "../lib/rows";
 import { look, worst } from "../lib/status";
 import { barsOf, type Ran, type Row, ranByWorker, type Span, type StepTimes, type View } from "../lib/steps";
 import { duration, ticks } from "../lib/time";
@@ -19,16 +20,6 @@ const LETTER = 7;
 
 /** Pixels that are drawn beyond what is seen, on either side; so often is drawn anew while somebody scrolls. */
 const BEYOND = 500;
-
-/** Where keys lead to: the rows are one stop of the Tab key, however many there are. */
-const MOVES: Record<string, (at: number, count: number) => number> = {
-  ArrowDown: (at) => at + 1,
-  ArrowUp: (at) => at - 1,
-  PageDown: (at) => at + 15,
-  PageUp: (at) => at - 15,
-  Home: () => 0,
-  End: (_, count) => count - 1,
-};
 
 type Scale = { start: number; end: number; now: number };
 
@@ -150,38 +141,8 @@ function Chart<T>({ rows, start, end, now, zoom, render, keyOf }: Rowed<T>) {
   const [left, setLeft] = useState(0);
   const view = useMemo(() => viewOf(scale, width, left), [scale, width, left]);
   const { handlers, shown } = useTip();
-  const [at, setAt] = useState(0);
-  const entry = Math.min(at, rows.length - 1);
-  const wanted = useRef<number>(undefined);
-  const nameOf = (place: number) =>
-    scroller.current?.querySelector<HTMLElement>(`[data-index="${place}"] button.gantt-name`);
-  const moveTo = (place: number) => {
-    const to = Math.max(0, Math.min(place, rows.length - 1));
-    setAt(to);
-    virtual.scrollToIndex(to);
-    const there = nameOf(to);
-    wanted.current = there ? undefined : to;
-    there?.focus({ preventScroll: true });
-  };
-  const onKeyDown = (event: KeyboardEvent) => {
-    if (!(event.target as Element).matches(".gantt-name")) return;
-    const to = MOVES[event.key]?.(entry, rows.length);
-    if (to === undefined) return;
-    event.preventDefault();
-    moveTo(to);
-  };
-  useEffect(() => {
-    // The row that is gone to may come to be there later, unless somebody has gone elsewhere meanwhile.
-    const active = document.activeElement;
-    if (active !== document.body && !scroller.current?.contains(active)) wanted.current = undefined;
-    if (wanted.current === undefined) return;
-    const found = nameOf(wanted.current);
-    if (!found) return;
-    wanted.current = undefined;
-    found.focus({ preventScroll: true });
-  });
+  const { stop, onKeyDown, onFocus } = useRows(scroller, virtual, rows.length, "gantt-name");
   const items = virtual.getVirtualItems();
-  const stop = items.some((item) => item.index === entry) ? entry : virtual.range?.startIndex;
   return (
     <div
       ref={scroller}
@@ -194,8 +155,7 @@ function Chart<T>({ rows, start, end, now, zoom, render, keyOf }: Rowed<T>) {
       {...handlers}
       onFocus={(event) => {
         handlers.onFocus(event);
-        const row = event.target.closest<HTMLElement>(".gantt-row");
-        if (row) setAt(Number(row.dataset.index));
+        onFocus(event);
       }}
     >
       <div style={{ width: `calc(${NAMES} + (100% - ${NAMES}) * ${zoom})`, minWidth: "100%" }}>

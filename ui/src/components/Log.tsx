@@ -6,6 +6,7 @@ import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { passing } from "../api/client";
 import { type LogLevel, RunLogsDocument, type RunLogsQuery } from "../api/gql";
 import { AGAIN, useChanges } from "../api/live";
+import { useRows } from "../lib/rows";
 import { clock } from "../lib/time";
 import { Empty, ErrorBox, Problem, RunLink, Waiting, When } from "./Bits";
 
@@ -250,6 +251,7 @@ function List({
   useEffect(() => {
     if (follow && count) virtual.scrollToIndex(count - 1, { align: "end" });
   }, [follow, count, virtual]);
+  const { stop, ...handlers } = useRows(scroller, virtual, count, "log-key");
   const items = virtual.getVirtualItems();
   const last = items.at(-1)?.index ?? 0;
   useEffect(() => {
@@ -262,6 +264,7 @@ function List({
       tabIndex={0}
       role="region"
       aria-label="List of events"
+      {...handlers}
       style={{ height: Math.min(480, Math.max(120, count * 25 + 40)), overflow: "auto" }}
     >
       <div style={{ height: virtual.getTotalSize(), position: "relative" }}>
@@ -280,6 +283,7 @@ function List({
                 open={open === event.number}
                 onOpen={() => setOpen(open === event.number ? null : event.number)}
                 onStep={onStep}
+                tabIndex={item.index === stop ? 0 : -1}
               />
             </div>
           );
@@ -294,11 +298,13 @@ const EventRow = memo(function EventRow({
   open,
   onOpen,
   onStep,
+  tabIndex,
 }: {
   event: LogEvent;
   open: boolean;
   onOpen: () => void;
   onStep: (key: string) => void;
+  tabIndex: 0 | -1;
 }) {
   return (
     <>
@@ -306,7 +312,8 @@ const EventRow = memo(function EventRow({
         <span className="mono quiet">{clock(Number(event.timestamp) / 1000)}</span>
         <button
           type="button"
-          className="tag"
+          className="tag log-key"
+          tabIndex={tabIndex}
           aria-expanded={open}
           onClick={onOpen}
           style={{ justifySelf: "start", fontWeight: 600 }}
@@ -316,7 +323,8 @@ const EventRow = memo(function EventRow({
         {event.stepKey ? (
           <button
             type="button"
-            className="tag"
+            className="tag log-key"
+            tabIndex={-1}
             style={{ justifySelf: "start", maxWidth: "100%" }}
             onClick={() => onStep(event.stepKey ?? "")}
           >

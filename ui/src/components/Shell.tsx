@@ -3,6 +3,7 @@ import {
   ActionIcon,
   AppShell,
   Badge,
+  Box,
   Burger,
   Button,
   Group,
@@ -15,7 +16,7 @@ import {
   useComputedColorScheme,
   useMantineColorScheme,
 } from "@mantine/core";
-import { useDisclosure, useHotkeys } from "@mantine/hooks";
+import { type HotkeyItem, useDisclosure, useHotkeys } from "@mantine/hooks";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { address, HEADERS } from "../api/client";
@@ -144,7 +145,7 @@ function Keys({ opened, close }: { opened: boolean; close: () => void }) {
     [["Ctrl", "Enter"], "Launch, in the Launchpad"],
     [["Ctrl", "Space"], "Complete, in the config editor"],
     [["Esc", "Tab"], "Leave the config editor"],
-    [["↑", "↓"], "From row to row, in the chart of a run; also Home and End"],
+    [["↑", "↓"], "From row to row, in the chart and the events of a run; also Home and End"],
     [["←", "→"], "From partition to partition; also Home and End"],
   ];
   return (
@@ -184,6 +185,13 @@ function useArrival(path: string): void {
   }, [path]);
 }
 
+/** What it was when it first was there. */
+function useFirst<T>(value: T | undefined): T | undefined {
+  const first = useRef(value);
+  first.current ??= value;
+  return first.current;
+}
+
 export function Shell({ children }: { children: ReactNode }) {
   const [path, go] = useLocation();
   const [menu, { toggle, close: closeMenu }] = useDisclosure();
@@ -193,18 +201,31 @@ export function Shell({ children }: { children: ReactNode }) {
   const scheme = useComputedColorScheme("light");
   const { data } = useLive(ShellDocument, {}, ["LOCATIONS"]);
   const trouble = useTrouble();
+  const version = useFirst(data?.version);
+  const burger = useRef<HTMLButtonElement>(null);
   const [armed, setArmed] = useState(0);
   useHotkeys([
     ["mod+K", search.open],
     ["shift+?", sheet.open],
     ["?", sheet.open],
     ["g", () => setArmed(Date.now())],
-    ...PLACES.map(([to, , , key]): [string, () => void] => [
-      key,
+    [
+      "Escape",
       () => {
-        if (Date.now() - armed < 1500) go(to);
+        if (!menu) return;
+        closeMenu();
+        burger.current?.focus();
       },
-    ]),
+      { preventDefault: false },
+    ],
+    ...PLACES.map(
+      ([to, , , key]): HotkeyItem => [
+        key,
+        () => {
+          if (Date.now() - armed < 1500) go(to);
+        },
+      ],
+    ),
   ]);
   const places = useMemo(() => placesOf(data), [data]);
   useArrival(path);
@@ -230,7 +251,15 @@ export function Shell({ children }: { children: ReactNode }) {
         <AppShell.Header>
           <Group h="100%" px="md" justify="space-between" wrap="nowrap">
             <Group gap="xs" wrap="nowrap">
-              <Burger opened={menu} onClick={toggle} hiddenFrom="sm" size="sm" aria-label="Navigation" />
+              <Burger
+                ref={burger}
+                opened={menu}
+                onClick={toggle}
+                hiddenFrom="sm"
+                size="sm"
+                aria-label="Navigation"
+                aria-expanded={menu}
+              />
               <Link
                 href="/"
                 style={{ display: "flex", gap: 8, alignItems: "center", textDecoration: "none", color: "inherit" }}
@@ -311,7 +340,21 @@ export function Shell({ children }: { children: ReactNode }) {
           </Group>
         </AppShell.Navbar>
         <AppShell.Main id="main" tabIndex={-1}>
-          {trouble && <Problem title="What is shown may be out of date">{trouble}</Problem>}
+          {trouble && (
+            <Box mb="sm">
+              <Problem title="What is shown may be out of date">{trouble}</Problem>
+            </Box>
+          )}
+          {data && version !== data.version && (
+            <Box mb="sm">
+              <Problem title="opgrid was updated">
+                These pages are of version {version}, and the service is {data.version} now.{" "}
+                <Button size="compact-xs" variant="default" onClick={() => location.reload()}>
+                  Load them anew
+                </Button>
+              </Problem>
+            </Box>
+          )}
           {children}
         </AppShell.Main>
       </AppShell>

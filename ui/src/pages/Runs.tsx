@@ -1,6 +1,6 @@
 /** All runs: filtered by what is in the URL, live, and steered many at a time. */
 import { Button, Group, Menu, SegmentedControl, Text, TextInput } from "@mantine/core";
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useClient } from "urql";
 import { useSearchParams } from "wouter";
 import {
@@ -177,13 +177,19 @@ function AddToken({ onAdd }: { onAdd: (token: Token) => void }) {
   );
 }
 
-/** Asked for when its menu opens. */
+/** Asked for when its menu opens. The key that opened it leads to the first, also where that comes later. */
 function TagValues({ tag, onPick }: { tag: string; onPick: (value: string) => void }) {
   const { data } = useLive(TagValuesDocument, { key: tag }, []);
+  const first = useRef<HTMLButtonElement>(null);
   const found = data?.runTagsOrError.__typename === "RunTags" ? data.runTagsOrError.tags[0]?.values : undefined;
+  const isThere = Boolean(found);
+  useEffect(() => {
+    const opener = first.current?.closest("[role=menu]")?.id.replace(/-dropdown$/, "");
+    if (isThere && opener && document.activeElement?.id === opener) first.current?.focus();
+  }, [isThere]);
   if (!found) return <Menu.Label>Loading</Menu.Label>;
-  return found.map((value) => (
-    <Menu.Item key={value} onClick={() => onPick(value)}>
+  return found.map((value, index) => (
+    <Menu.Item key={value} ref={index ? undefined : first} onClick={() => onPick(value)}>
       {value.length > 60 ? `${value.slice(0, 60)}…` : value || "(empty)"}
     </Menu.Item>
   ));
