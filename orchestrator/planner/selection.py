@@ -1,5 +1,5 @@
 """Which steps a selection means: ``name``, ``*name``, ``name*``, ``++name+``, ``g.inner``, ``mp[k1]``, whole graphs,
-``*`` for all.
+``mp[?]`` for each of its instances, ``*`` for all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from opgrid.ids import NodePath
 from orchestrator.planner.plan import FanOut, Keys
 
 _CLAUSE = re.compile(r"^(?P<up>\*|\+*)(?P<name>[^*+\[\]\s]+)(?:\[(?P<keys>[^*+\[\]\s]+)\])?(?P<down>\*|\+*)$")
+
+#: In the place of keys: each instance, as the name of the step alone says.
+_EACH = "?"
 
 
 class UnknownStep(ExecutionStepNotFoundError):
@@ -102,6 +105,10 @@ def _read(text: str, wiring: Wiring, groups: Mapping[str, list[NodePath]], by_no
     if found is None or not steps:
         raise NothingSelected(text, list(groups))
     keys = tuple(found["keys"].split(",")) if found["keys"] else ()
+    if keys and set(keys) == {_EACH}:
+        if by_node:
+            raise NothingSelected(text, list(groups))
+        keys = ()
     if keys and steps != [found["name"]]:
         raise NothingSelected(text, list(groups))
     units = _units(found["name"], wiring.above) if by_node else None

@@ -215,13 +215,15 @@ def _selection(request: Request) -> Sequence[str] | None:
     if not own or not asked:
         return asked or own
     structure = request.job.structure
-    outside = (selected_ops(structure, asked) or frozenset()) - (selected_ops(structure, own) or frozenset())
+    within = selected_ops(structure, own) or frozenset()
+    names = [name for name in (clause.strip().strip("+*") for clause in asked) if name]
+    outside = (selected_ops(structure, names) or frozenset()) - within
     if outside:
         raise InvalidSubsetError(
             f"The selection {listed(asked)} takes {listed(outside)}, and this job {request.job.name!r} is the subset "
             f"{listed(own)} of itself, which has no such ops."
         )
-    return asked
+    return sorted(within & (selected_ops(structure, asked) or frozenset()))
 
 
 def make_executors(

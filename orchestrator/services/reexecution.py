@@ -17,6 +17,8 @@ from orchestrator.services.known import known_of
 from orchestrator.services.launching import Request
 from orchestrator.storage.records import RunRecord
 
+#: What the run config of a job with no executor of its own chooses from.
+_CHOICES = ({"in_process"}, {"multiprocess"})
 _FAILED = (RunStatus.FAILURE, RunStatus.CANCELED)
 
 
@@ -56,7 +58,7 @@ def reexecution(instance: Instance, options: ReexecutionOptions, job: JobDefinit
     request = Request(
         job=job,
         run_config=parent.brief.run_config,
-        executor=parent.brief.executor.name,
+        executor=None if _chooses(given.get("run_config", parent.brief.run_config)) else parent.brief.executor.name,
         op_selection=_subset(instance, parent),
         step_selection=options.step_selection or None,
         known=known_of(instance.store, parent) if options.failed_only or options.step_selection else None,
@@ -68,6 +70,15 @@ def reexecution(instance: Instance, options: ReexecutionOptions, job: JobDefinit
     )
     tags: Mapping[str, str] = {**parent.brief.tags, **(given.pop("tags", None) or {})}
     return replace(request, tags=tags, **given)
+
+
+def _chooses(run_config: Any) -> bool:
+    """Whether it says itself which executor its execution config is for."""
+    execution = run_config.get("execution") if isinstance(run_config, Mapping) else None
+    if not isinstance(execution, Mapping):
+        return False
+    config = execution.get("config")
+    return "executor" in execution or (isinstance(config, Mapping) and config.keys() in _CHOICES)
 
 
 def _subset(instance: Instance, parent: RunRecord) -> list[str] | None:

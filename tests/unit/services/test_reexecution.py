@@ -265,3 +265,41 @@ def test_one_step_of_a_fan_out_runs_again_though_others_never_had_what_they_need
     again = execute_job(nested, instance, reexecution_options=options)
     assert again.success
     assert _started(again) == ["both[c,x]"]
+
+
+@job
+def by_default() -> None:
+    total(parts().map(shaky).collect())
+
+
+_HERE: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
+_POOL: dict[str, Any] = {"execution": {"config": {"multiprocess": {"max_concurrent": 1}}}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "executor"),
+    [(_HERE, None, "in_process"), (_HERE, _HERE, "in_process"), (_POOL, _HERE, "in_process")],
+    ids=["that of the parent", "the same", "another"],
+)
+def test_run_config_that_chooses_an_executor_does_so_again(
+    first: dict[str, Any], second: dict[str, Any] | None, executor: str, instance: Instance
+) -> None:
+    done = execute_job(reconstructable(by_default), instance, first)
+    options = ReexecutionOptions(done.run_id, step_selection=["total"])
+    again = execute_job(reconstructable(by_default), instance, second, reexecution_options=options)
+    assert _started(again) == ["total"]
+    assert again.run.brief.executor.name == executor
+
+
+@pytest.mark.parametrize(
+    ("selection", "steps"),
+    [
+        ("shaky[?]", ["shaky[a]", "shaky[b]", "shaky[c]"]),
+        ("shaky[?]+", ["shaky[a]", "shaky[b]", "shaky[c]", "total"]),
+        ("+shaky[?]", ["parts", "shaky[a]", "shaky[b]", "shaky[c]"]),
+    ],
+)
+def test_a_question_mark_stands_for_each_instance(selection: str, steps: list[str], instance: Instance) -> None:
+    first = execute_job(wide, instance)
+    again = execute_job(wide, instance, reexecution_options=ReexecutionOptions(first.run_id, [selection]))
+    assert sorted(_started(again)) == steps
