@@ -242,7 +242,7 @@ class ScheduleDefinition:
                 f"a repeated tick launches none twice."
             )
         tags_fn = self._functions.get("tags_fn")
-        tags = self.tags if tags_fn is None else tags_of(tags_fn(context), f"{self._what}, from tags_fn,")
+        tags = {} if tags_fn is None else tags_of(tags_fn(context), f"{self._what}, from tags_fn,")
         own = {SCHEDULE_TAG: self.name}
         return Evaluation(tuple(complete(each, self.targets, self._what, tags, own, context) for each in given))
 
@@ -251,13 +251,13 @@ class ScheduleDefinition:
         if execute is not None:
             return self._normal(execute(context))
         config = self._functions.get("run_config_fn")
-        return [RunRequest(run_config=self.run_config if config is None else config(context))]
+        return [RunRequest(run_config=self.run_config if config is None else config(context), tags=self.tags)]
 
     def _normal(self, returned: Any) -> list[RunRequest] | SkipReason:
         if inspect.isgenerator(returned) or isinstance(returned, list | tuple):
             several = list(returned)
         elif isinstance(returned, Mapping) or hasattr(returned, "to_config_dict"):
-            several = [RunRequest(run_config=returned)]
+            several = [RunRequest(run_config=returned, tags=self.tags)]
         else:
             several = [] if returned is None else [returned]
         for each in several:

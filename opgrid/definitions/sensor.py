@@ -231,9 +231,7 @@ class SensorDefinition:
         before, context.optional_instance = context.optional_instance, store
         try:
             own = {SENSOR_TAG: self.name}
-            complete_ones = tuple(
-                complete(each, self.targets, self._what, self.tags, own, context) for each in requests
-            )
+            complete_ones = tuple(complete(each, self.targets, self._what, {}, own, context) for each in requests)
         finally:
             context.optional_instance = before
         reason = None

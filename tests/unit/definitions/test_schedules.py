@@ -340,3 +340,20 @@ def test_a_window_is_run_for_each_key_that_the_instance_knows_then() -> None:
         instance.add_dynamic_partitions("places", ["a", "b"])
         keys = [each.partition_key for each in evaluated(made, instance=instance).run_requests]
     assert keys == ["2024-03-04|a", "2024-03-04|b"]
+
+
+def test_tags_of_a_schedule_are_of_runs_that_its_function_does_not_ask_for_itself() -> None:
+    @schedule(job=nightly, cron_schedule="@daily", tags={"team": "data"})
+    def by_config(_: ScheduleEvaluationContext) -> dict[str, object]:
+        return {}
+
+    @schedule(job=nightly, cron_schedule="@daily", tags={"team": "data"})
+    def request(_: ScheduleEvaluationContext) -> RunRequest:
+        return RunRequest(tags={"kind": "own"})
+
+    assert [each.tags for each in evaluated(by_config).run_requests] == [
+        {"team": "data", "opgrid/schedule_name": "by_config"}
+    ]
+    assert [each.tags for each in evaluated(request).run_requests] == [
+        {"kind": "own", "opgrid/schedule_name": "request"}
+    ]

@@ -143,7 +143,7 @@ def test_targeted_jobs_join_the_definitions() -> None:
 # ---- evaluation ----------------------------------------------------------------------------------------------------
 
 
-def test_run_requests_become_complete() -> None:
+def test_run_requests_become_complete_and_tags_of_the_sensor_stay_with_it() -> None:
     @sensor(job=load, tags={"team": "data", "kind": "file"})
     def files(context: SensorEvaluationContext) -> Iterator[RunRequest]:
         yield RunRequest(run_key="a.csv", run_config={"ops": {}}, tags={"kind": "own"})
@@ -152,7 +152,6 @@ def test_run_requests_become_complete() -> None:
     found = evaluated(files)
     assert [each.job_name for each in found.run_requests] == ["load", "load"]
     assert found.run_requests[0].tags == {
-        "team": "data",
         "kind": "own",
         "opgrid/sensor_name": "files",
         "opgrid/run_key": "a.csv",
