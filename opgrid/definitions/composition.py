@@ -10,6 +10,7 @@ well.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -176,7 +177,7 @@ def given_by_map(result: Any) -> Any:
 class Composition:
     """The nodes of one graph while they are being added."""
 
-    __slots__ = ("_counts", "definitions", "kind", "location", "meetings", "name", "nodes", "uses")
+    __slots__ = ("_counts", "definitions", "kind", "location", "meetings", "name", "nodes", "uncalled", "uses")
 
     def __init__(self, kind: str, name: str, location: str) -> None:
         self.kind = kind
@@ -186,15 +187,27 @@ class Composition:
         self.definitions: dict[str, Invocable] = {}  #: by name
         self.uses: dict[str, str] = {}  #: of the graph's inputs
         self.meetings: set[Scope] = set()
+        self.uncalled: dict[PendingInvocation, None] = {}  #: that the function made and did not call
         self._counts: dict[str, int] = {}
 
     def run(self, function: Callable[..., Any], inputs: Iterable[str]) -> Any:
         """Calls the function of the graph with handles for its inputs, and gives what it returned."""
         token = CURRENT.set(self)
         try:
-            return function(**{name: self.input(name) for name in inputs})
+            returned = function(**{name: self.input(name) for name in inputs})
         finally:
             CURRENT.reset(token)
+        if self.uncalled:
+            self._warn_of_uncalled()
+        return returned
+
+    def _warn_of_uncalled(self) -> None:
+        what = ", ".join(sorted(each.described() for each in self.uncalled))
+        warnings.warn(
+            f"{self.described()} mentions without calling it, so that it does not run: {what}. Call it with its "
+            "inputs, op.alias(...)(inputs), or take it out.",
+            stacklevel=2,
+        )
 
     def input(self, name: str) -> Handle:
         return Handle(self, FromGraphInput(name), Scope(frozenset((name,)), ()))

@@ -6,7 +6,7 @@ import sys
 from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opgrid.contracts.structure import FanIn, FromGraphInput, FromNode, NodeInfo, Wire
 from opgrid.contracts.tags import definition_tags, tags_of
@@ -15,6 +15,12 @@ from opgrid.definitions.names import check_name, is_name
 from opgrid.definitions.ports import In
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
 from opgrid.definitions.scopes import Shape
+from opgrid.errors import InvalidInvocationError
+
+if TYPE_CHECKING:
+    from opgrid.definitions.graph import GraphDefinition
+    from opgrid.definitions.job import JobDefinition
+    from orchestrator.services.results import ExecuteInProcessResult
 
 #: What nothing was said about; shared by all nodes.
 NO_TAGS: Final[dict[str, str]] = {}
@@ -23,6 +29,8 @@ NO_HOOKS: Final[frozenset[HookDefinition]] = frozenset()
 
 class Composing(Protocol):
     """A graph that is under way: its function runs, and whatever it calls becomes a node."""
+
+    uncalled: dict[PendingInvocation, None]  #: that the function made and did not call
 
     def invoke(
         self,
@@ -63,7 +71,7 @@ class Invocable:
 
     def alias(self, name: str) -> PendingInvocation:
         """The same under another name, for the next call."""
-        return PendingInvocation(self, _alias(name, self))
+        return PendingInvocation(self, name if is_name(name) else _alias(name, self))
 
     def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
         """With more tags, for the next call."""
@@ -120,22 +128,70 @@ class PendingInvocation:
         self._tags = tags
         self._hooks = hooks
         self._retry = retry
+        composition = CURRENT.get()
+        if composition is not None:
+            composition.uncalled[self] = None
 
     def alias(self, name: str) -> PendingInvocation:
-        return PendingInvocation(self._definition, _alias(name, self._definition), self._tags, self._hooks, self._retry)
+        alias = _alias(name, self._definition)
+        return self._then(PendingInvocation(self._definition, alias, self._tags, self._hooks, self._retry))
 
     def tag(self, tags: Mapping[str, Any] | None) -> PendingInvocation:
         what = f"an invocation of {self._definition.described()}"
-        more = definition_tags(tags_of(tags, what), what)
-        return PendingInvocation(self._definition, self._alias, {**self._tags, **more}, self._hooks, self._retry)
+        more = {**self._tags, **definition_tags(tags_of(tags, what), what)}
+        return self._then(PendingInvocation(self._definition, self._alias, more, self._hooks, self._retry))
 
     def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> PendingInvocation:
-        more = check_hooks(hook_defs, f"an invocation of {self._definition.described()}")
-        return PendingInvocation(self._definition, self._alias, self._tags, self._hooks | more, self._retry)
+        more = self._hooks | check_hooks(hook_defs, f"an invocation of {self._definition.described()}")
+        return self._then(PendingInvocation(self._definition, self._alias, self._tags, more, self._retry))
 
     def with_retry_policy(self, retry_policy: RetryPolicy) -> PendingInvocation:
         policy = check_retry_policy(retry_policy, f"an invocation of {self._definition.described()}")
-        return PendingInvocation(self._definition, self._alias, self._tags, self._hooks, policy)
+        return self._then(PendingInvocation(self._definition, self._alias, self._tags, self._hooks, policy))
+
+    def _then(self, more: PendingInvocation) -> PendingInvocation:
+        composition = CURRENT.get()
+        if composition is not None:
+            composition.uncalled.pop(self, None)
+        return more
+
+    # ---- of a graph: what it can become without a graph around it -------------------------------------------
+
+    def to_job(
+        self,
+        name: str | None = None,
+        *,
+        tags: Mapping[str, Any] | None = None,
+        hooks: Iterable[HookDefinition] | None = None,
+        op_retry_policy: RetryPolicy | None = None,
+        **options: Any,
+    ) -> JobDefinition:
+        """A job of the graph, with what was said here; the alias is its name. Options are those of a graph's."""
+        return self._graph("to_job").to_job(
+            name=name or self._alias,
+            tags={**self._tags, **(tags or {})},
+            hooks=self._hooks | frozenset(hooks or ()),
+            op_retry_policy=op_retry_policy or self._retry,
+            **options,
+        )
+
+    def execute_in_process(self, **options: Any) -> ExecuteInProcessResult:
+        """Runs it as a job without anything else, in this process. Options are those of a graph's."""
+        return (
+            self._graph("execute_in_process")
+            .to_job(name=self._alias, tags=self._tags, hooks=self._hooks, op_retry_policy=self._retry)
+            .execute_in_process(**options)
+        )
+
+    def _graph(self, method: str) -> GraphDefinition:
+        from opgrid.definitions.graph import GraphDefinition
+
+        if isinstance(self._definition, GraphDefinition):
+            return self._definition
+        raise InvalidInvocationError(
+            f"{self!r} has no .{method}(): only graphs can be run by themselves. Call the op with its inputs, or put "
+            "it into a @job."
+        )
 
     @property
     def definition(self) -> Invocable:
@@ -145,7 +201,13 @@ class PendingInvocation:
         composition = CURRENT.get()
         if composition is None:
             return self._definition(*args, **kwargs)
+        if self in composition.uncalled:
+            del composition.uncalled[self]
         return composition.invoke(self._definition, args, kwargs, self._alias, self._tags, self._hooks, self._retry)
+
+    def described(self) -> str:
+        """``op 'add_one' (jobs.py:12) as 'again'``."""
+        return self._definition.described() + (f" as {self._alias!r}" if self._alias else "")
 
     def __repr__(self) -> str:
         return f"<{self._definition.described()}, not yet called>"

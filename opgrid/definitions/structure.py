@@ -50,7 +50,8 @@ def structure_of(job: JobDefinition) -> JobStructure:
     waiting: list[GraphDefinition] = [job.graph]
     while waiting:
         graph = waiting.pop()
-        graphs[graph.name] = graph.info
+        if graph is not job.graph:
+            graphs[graph.name] = graph.info
         for definition in graph.node_defs:
             known = seen.setdefault(definition.name, definition)
             if known is not definition or definition is job.graph:
@@ -60,9 +61,12 @@ def structure_of(job: JobDefinition) -> JobStructure:
                     waiting.append(definition)
             elif isinstance(definition, OpDefinition):
                 ops[definition.name] = definition.info
+    # A job may have the name of a graph in it; no graph has a space in its name.
+    root = job.graph.name if job.graph.name not in graphs else f"{job.graph.name} itself"
+    graphs[root] = job.graph.info
     return JobStructure(
         name=job.name,
-        graph=job.graph.name,
+        graph=root,
         ops=dict(sorted(ops.items())),
         graphs=dict(sorted(graphs.items())),
         description=job.description,

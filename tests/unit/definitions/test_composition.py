@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from opgrid import In, JobDefinition, Nothing, Out, RetryPolicy, failure_hook, graph, job, op, success_hook
+from opgrid import (
+    HookContext,
+    In,
+    JobDefinition,
+    Nothing,
+    Out,
+    RetryPolicy,
+    failure_hook,
+    graph,
+    job,
+    op,
+    success_hook,
+)
 from opgrid.contracts.structure import FanIn, FromNode
 from opgrid.errors import InvalidDefinitionError, InvalidInvocationError, InvariantViolationError
 
@@ -352,3 +364,54 @@ def test_the_error_names_the_line_of_the_call() -> None:
 def test_a_pending_invocation_outside_of_a_job_calls_the_op() -> None:
     assert inc.alias("x")(2) == 3
     assert "not yet called" in repr(inc.alias("x"))
+
+
+@pytest.mark.parametrize("mentioned", [one.alias, lambda _: one.tag({"a": "b"}).alias("b")], ids=["alias", "more"])
+def test_what_is_mentioned_and_not_called_is_warned_of(mentioned: Any) -> None:
+    def body() -> None:
+        mentioned("forgotten")
+        one.alias("called").tag({"a": "b"})()
+
+    with pytest.warns(UserWarning, match=r"mentions without calling it, so that it does not run: op 'one' .*Call it"):
+        made = job(body)
+    assert list(made.graph.nodes) == ["called"]
+
+
+def test_a_graph_with_an_alias_runs_by_itself() -> None:
+    done: list[str] = []
+
+    @success_hook
+    def tell(context: HookContext) -> None:
+        done.append(context.job_name)
+
+    @graph
+    def lines() -> Any:
+        return one()
+
+    made = lines.alias("first").tag({"team": "data"}).with_hooks({tell})
+    assert made.execute_in_process().output_value() == 1
+    assert done == ["first"]
+    again = made.with_retry_policy(RetryPolicy(max_retries=2)).to_job(tags={"kind": "own"})
+    assert (again.name, again.tags) == ("first", {"team": "data", "kind": "own"})
+    assert again.op_retry_policy == RetryPolicy(max_retries=2)
+    assert made.to_job(name="other").name == "other"
+    with pytest.raises(InvalidInvocationError, match=r"op 'one' .* no \.to_job\(\): only graphs"):
+        one.alias("x").to_job()
+
+
+def test_a_job_may_have_the_name_of_a_graph_in_it() -> None:
+    @op
+    def two() -> int:
+        return 2
+
+    @graph
+    def load() -> Any:
+        return inc(two())
+
+    @job(name="load")
+    def of_that_name() -> None:
+        load()
+
+    result = of_that_name.execute_in_process()
+    assert result.output_for_node("load.inc") == 3
+    assert [event.step_key for event in result.all_events if event.is_step_success] == ["load.two", "load.inc"]
