@@ -277,7 +277,7 @@ class Shape(ConfigType):
     """Exactly these keys: ``{"host": str, "port": Field(int, default_value=80)}``."""
 
     def __init__(self, fields: Mapping[str, Any], description: str | None = None) -> None:
-        self._fields = {str(key): as_field(each) for key, each in fields.items()}
+        self._fields = {str(key): _field_at(key, each) for key, each in fields.items()}
         self.description = description
 
     def check(self, value: Any, path: str, report: Report) -> Any:
@@ -639,6 +639,13 @@ def _without_members(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(map(_without_members, value))
     return value
+
+
+def _field_at(key: object, raw: Any) -> Field:
+    try:
+        return as_field(raw)
+    except InvalidConfigDefinitionError as error:
+        raise InvalidConfigDefinitionError(f"at {key!r}: {error}") from None
 
 
 def as_field(raw: Any) -> Field:

@@ -107,7 +107,7 @@ class _AssetEvent(_Fact):
 
     @property
     def label(self) -> str:
-        return self.asset_key.to_user_string()
+        return " ".join(self.asset_key.path)
 
     def _said(self) -> list[Any]:
         return [self.asset_key, self.description, self.metadata, self.partition, self.tags]

@@ -5,6 +5,7 @@ What they name is found by entry point.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cached_property
@@ -141,7 +142,7 @@ def executor(name: Any = None, config_schema: Any = None, requirements: Requirem
 
     def decorated(target: Any) -> ExecutorDefinition:
         called = name if isinstance(name, str) else target.__name__
-        return ExecutorDefinition(called, config_schema, target.__doc__, requirements=requirements)
+        return ExecutorDefinition(called, config_schema, inspect.getdoc(target), requirements=requirements)
 
     return decorated(name) if callable(name) else decorated
 

@@ -134,7 +134,7 @@ class _Explicit:
         self.definitions = self._by_name(node_defs)
         self.invocations: dict[str, NodeInvocation] = {}
         self.wanted: dict[str, Mapping[str, Dependency]] = {}
-        for key, inputs in dependencies.items():
+        for key, inputs in self._checked(dependencies).items():
             self._invocation(NodeInvocation(key) if isinstance(key, str) else key, inputs)
         used = {each.name for each in self.invocations.values()}
         for name in self.definitions:
@@ -178,6 +178,24 @@ class _Explicit:
                     f"{found[each.name].described()} and {each.described()}."
                 )
         return found
+
+    def _checked(self, dependencies: Any) -> Dependencies:
+        if not isinstance(dependencies, Mapping):
+            raise InvalidDefinitionError(
+                f"{self.what}: dependencies have to be a dict of nodes, each with a dict of its inputs, as in "
+                f"{{'node': {{'input': DependencyDefinition('other')}}}}, not {dependencies!r}."
+            )
+        for key, inputs in dependencies.items():
+            if not isinstance(key, str | NodeInvocation):
+                raise InvalidDefinitionError(
+                    f"{self.what}: dependencies have the key {key!r}; a node is a name or a NodeInvocation."
+                )
+            if not isinstance(inputs, Mapping):
+                raise InvalidDefinitionError(
+                    f"{self.what}: dependencies of node {key!r} have to say by the name of each input what feeds it, "
+                    f"as in {{{key!r}: {{'input': DependencyDefinition('other')}}}}, not {inputs!r}."
+                )
+        return dependencies
 
     def _invocation(self, call: NodeInvocation, inputs: Mapping[str, Dependency]) -> None:
         if call.name not in self.definitions:

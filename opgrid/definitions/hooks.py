@@ -111,7 +111,7 @@ def _hook(
         if not callable(function):
             raise InvalidDefinitionError(f"@{kind}_hook goes on a function, not on {function!r}.")
         called = name if name is not None else getattr(function, "__name__", f"{kind}_hook")
-        return HookDefinition(called, function, kind, keys, function.__doc__)
+        return HookDefinition(called, function, kind, keys, inspect.getdoc(function))
 
     return decorated(fn) if fn is not None else decorated
 

@@ -225,7 +225,7 @@ def _checked_value(op: OpDefinition, result: Any, context: Any) -> Any:
             value = result.value if isinstance(result, Output) else result
             _check(op, out.type, value, f"output {name!r}", context)
         return result
-    if not outs or (result is None and not any(out.is_required for out in outs.values())):
+    if not outs or (result is None and not any(out.is_required and not out.type.is_nothing for out in outs.values())):
         return result
     if not isinstance(result, tuple) or len(result) != len(outs):
         got = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"{result!r}"

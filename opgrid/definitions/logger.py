@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from opgrid.definitions.configured import function_and_schema
+from opgrid.definitions.schemas import checked_schema
 
 if TYPE_CHECKING:
     from opgrid.config import ConfigField
@@ -37,7 +39,7 @@ class LoggerDefinition:
 
     def __init__(self, logger_fn: LoggerFn, config_schema: Any = None, description: str | None = None) -> None:
         self.logger_fn = logger_fn
-        self.config_schema = config_schema
+        self.config_schema = checked_schema(config_schema, "a logger")
         self.description = description
 
     @cached_property
@@ -74,10 +76,10 @@ def logger(config_schema: Any = None, description: str | None = None) -> Callabl
 def logger(config_schema: Any = None, description: str | None = None) -> Any:
     """Makes a logger definition of a function ``(context) -> logging.Logger``."""
     if callable(config_schema) and not isinstance(config_schema, type):
-        return LoggerDefinition(config_schema, None, config_schema.__doc__)
+        return LoggerDefinition(config_schema, None, inspect.getdoc(config_schema))
 
     def decorated(fn: LoggerFn) -> LoggerDefinition:
-        return LoggerDefinition(fn, config_schema, description or fn.__doc__)
+        return LoggerDefinition(fn, config_schema, description or inspect.getdoc(fn))
 
     return decorated
 

@@ -133,7 +133,9 @@ def check_owners(owners: object, what: str) -> tuple[str, ...]:
         raise InvalidDefinitionError(f"The owners of {what} have to be a list of strings, not {owners!r}.")
     found = tuple(owners)
     for owner in found:
-        if not isinstance(owner, str) or not re.match(r"(team:[A-Za-z0-9_\-]+|[^@\s]+@[^@\s]+\.[^@\s]+)\Z", owner):
+        if not isinstance(owner, str) or not re.match(
+            r"(team:[^\s:]([^:\n]*[^\s:])?|[^@\s]+@[^@\s]+\.[^@\s]+)\Z", owner
+        ):
             raise InvalidDefinitionError(
                 f"{owner!r} cannot own {what}: an owner is an email address (ana@example.com) or a team (team:data)."
             )

@@ -14,6 +14,7 @@ from opgrid.definitions.names import check_name, place_of
 from opgrid.definitions.nodes import Invocable, current
 from opgrid.definitions.ports import ABSENT, In, Out
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
+from opgrid.definitions.schemas import checked_schema
 from opgrid.definitions.signature import (
     OpSignature,
     inputs_of,
@@ -310,7 +311,7 @@ def op(
 
 def _config_of(given: Any, parameter: Any, what: str) -> Any:
     if parameter is None:
-        return given
+        return checked_schema(given, what)
     if given is not None:
         raise InvalidDefinitionError(
             f"{what} has both config_schema= and a config parameter: keep the parameter, its annotation is the schema."
@@ -327,9 +328,9 @@ def _config_of(given: Any, parameter: Any, what: str) -> Any:
 
 
 def _pool(pool: object, what: str) -> str | None:
-    if pool is None or (isinstance(pool, str) and pool):
+    if pool is None or (isinstance(pool, str) and pool and not any(map(str.isspace, pool))):
         return pool
-    raise InvalidDefinitionError(f"The pool of {what} has to be a name, not {pool!r}.")
+    raise InvalidDefinitionError(f"The pool of {what} has to be a name without spaces, not {pool!r}.")
 
 
 def _timeout(timeout: object, what: str) -> float | None:

@@ -53,7 +53,7 @@ class In:
         asset_partitions: Any = None,
         input_manager_key: str | None = None,
     ) -> None:
-        self._type: Type | None = None if type is ABSENT else resolve_type(type, "In")
+        self._type: Type | None = None if type is ABSENT else _type(type, "In")
         self._default = default_value
         self.description = description
         self.metadata = _checked(metadata, "an In") if metadata else {}
@@ -115,7 +115,7 @@ class Out:
         metadata: RawMetadata | None = None,
         code_version: str | None = None,
     ) -> None:
-        self._type: Type | None = None if type is ABSENT else resolve_type(type, "Out")
+        self._type: Type | None = None if type is ABSENT else _type(type, "Out")
         self.description = description
         self.is_required = is_required
         self.io_manager_key = io_manager_key or "io_manager"
@@ -174,6 +174,15 @@ class GraphOut:
 
 
 _ANY: Final = resolve_type(Any)
+
+
+def _type(given: Any, where: str) -> Type:
+    """In an annotation a string may stand for a class that is not there yet; here it would check nothing."""
+    if isinstance(given, str):
+        raise InvalidDefinitionError(
+            f"{where}({given!r}): a type is a class or a Type, not its name. Pass the class itself."
+        )
+    return resolve_type(given, where)
 
 
 def _checked(metadata: RawMetadata, what: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 
 from opgrid.definitions.annotations import signature_of
 from opgrid.definitions.configured import function_and_schema
+from opgrid.definitions.schemas import checked_schema
 from opgrid.errors import (
     InvalidConfigError,
     InvalidDefinitionError,
@@ -85,7 +86,7 @@ class ResourceDefinition:
         version: str | None = None,
     ) -> None:
         self.resource_fn = resource_fn
-        self.config_schema = config_schema
+        self.config_schema = checked_schema(config_schema, "a resource")
         self.description = description
         self.required_resource_keys = frozenset(required_resource_keys or ())
         self.version = version
@@ -240,10 +241,10 @@ def resource(
 ) -> Any:
     """Makes a resource of a function ``(context) -> object``, or of one that yields it."""
     if callable(config_schema) and not isinstance(config_schema, type):
-        return ResourceDefinition(config_schema, description=config_schema.__doc__)
+        return ResourceDefinition(config_schema, description=inspect.getdoc(config_schema))
 
     def decorated(fn: ResourceFn) -> ResourceDefinition:
-        return ResourceDefinition(fn, config_schema, description or fn.__doc__, required_resource_keys, version)
+        return ResourceDefinition(fn, config_schema, description or inspect.getdoc(fn), required_resource_keys, version)
 
     return decorated
 

@@ -203,3 +203,16 @@ def test_dependencies_are_dependencies(wrong: object) -> None:
 
 def test_node_defs_are_definitions() -> None:
     refused("it has to hold ops and graphs", node_defs=[one.alias("x")])
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "message"),
+    [
+        ({"inc": DependencyDefinition("one")}, r"of node 'inc' .*\{'inc': \{'input': DependencyDefinition"),
+        ([DependencyDefinition("one")], "have to be a dict of nodes"),
+        ({one: {}}, "have the key OpDefinition.*name or a NodeInvocation"),
+    ],
+)
+def test_dependencies_that_are_no_dicts_of_dicts_are_refused(dependencies: Any, message: str) -> None:
+    with pytest.raises(InvalidDefinitionError, match=message):
+        GraphDefinition(name="g", node_defs=[one, inc], dependencies=dependencies)

@@ -37,6 +37,7 @@ from opgrid import (
     InputContext,
     Instance,
     Int,
+    InvalidConfigDefinitionError,
     InvalidConfigError,
     InvalidDefinitionError,
     InvalidSubsetError,
@@ -74,6 +75,7 @@ from opgrid import (
     instance_for_test,
     io_manager,
     job,
+    logger,
     make_values_resource,
     multi_or_in_process_executor,
     multiprocess_executor,
@@ -800,3 +802,80 @@ def test_a_job_names_its_executor_when_it_was_given_none() -> None:
 @job
 def one_job() -> None:
     one()
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [("nope", "'nope' is no config schema"), ({"a": {"b": "nope"}}, "at 'a': at 'b': 'nope' is no config schema")],
+)
+def test_a_config_schema_that_is_none_is_refused_where_it_is_written(schema: Any, message: str) -> None:
+    for made in (op(config_schema=schema), resource(config_schema=schema), logger(schema)):
+        with pytest.raises(InvalidConfigDefinitionError, match=message):
+            made(_of_context)
+
+
+@pytest.mark.parametrize("port", [In, Out])
+def test_a_type_is_not_said_by_its_name(port: Any) -> None:
+    with pytest.raises(InvalidDefinitionError, match=r"\('int'\): a type is a class"):
+        port("int")
+
+
+def test_pools_are_one_word_and_teams_may_have_several() -> None:
+    with pytest.raises(InvalidDefinitionError, match="without spaces"):
+        op(pool="my pool")(_nothing)
+    assert job(owners=["team:Data Engineering"])(_nothing).owners == ("team:Data Engineering",)
+    for owner in ("team:", "team: ", "team:a:b"):
+        with pytest.raises(InvalidDefinitionError, match="an owner is"):
+            job(owners=[owner])(_nothing)
+
+
+def _nothing() -> None: ...
+
+
+def _of_context(_: object) -> None: ...
+
+
+def test_keys_of_definitions_are_names_and_loggers_are_loggers() -> None:
+    with pytest.raises(InvalidDefinitionError, match="resources.* has the key 1"):
+        Definitions(resources={1: "a"})  # type: ignore[dict-item]
+    with pytest.raises(InvalidDefinitionError, match="'x' under 'a', which is no logger.*@logger"):
+        Definitions(loggers={"a": "x"})
+
+
+def test_docstrings_of_resources_and_loggers_lose_their_indentation() -> None:
+    def made(_: object) -> None:
+        """Says this.
+
+        And more.
+        """
+
+    described = [resource(made).description, logger({})(made).description]
+    assert described == ["Says this.\n\nAnd more."] * 2
+
+
+def test_an_op_whose_outputs_carry_nothing_may_return_none_when_it_is_called() -> None:
+    @op(out={"a": Out(Nothing), "b": Out(Nothing)})
+    def after() -> None: ...
+
+    assert after() is None
+
+
+def test_the_label_of_an_asset_is_its_key_in_words() -> None:
+    assert AssetMaterialization(["sales", "orders"]).label == "sales orders"
+
+
+def test_a_selection_within_a_subset_of_a_job_takes_what_is_there() -> None:
+    @op
+    def two(n: int) -> int:
+        return n + 1
+
+    @job
+    def both() -> None:
+        two(one())
+
+    subset = both.get_subset(op_selection=["one"])
+    for selection in (["*"], ["one*"], ["++one"]):
+        result = subset.execute_in_process(op_selection=selection)
+        assert [event.step_key for event in result.all_events if event.is_step_success] == ["one"]
+    with pytest.raises(InvalidSubsetError, match="takes 'two'"):
+        subset.execute_in_process(op_selection=["two"])
