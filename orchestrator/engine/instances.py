@@ -204,7 +204,7 @@ class Instances:
 
     def _is_sure(self, ref: OutputRef) -> bool:
         """Whether the step yields it if it succeeds."""
-        return any(out.required for out in self.steps[ref.step].spec.outputs if out.name == ref.output)
+        return self._is_required(self.steps[ref.step], ref.output)
 
     def agrees(self, step: Step) -> bool:
         """Whether the trigger rule of a ready step lets it run."""
@@ -370,16 +370,25 @@ class Instances:
             maker = self._source(feed.step, step)
             if maker.status is StepStatus.SKIPPED and not step.ruled:
                 return None
-            return Gathered(tuple(self._branch(maker, feed.output).values()))
+            refs = tuple(self._branch(maker, feed.output).values())
+            return Gathered(refs) if refs or step.ruled or self._is_required(maker, feed.output) else None
         members = self._gate(feed.step, step.keys[: self._depth[feed.step] - 1]).members
         refs = tuple(ref for member in members if (ref := member.output(feed.output)) is not None)
-        empty = step.ruled or not (members or self._maker(feed.step, step).status is StepStatus.SKIPPED)
-        return Gathered(refs) if refs or empty else None
+        return Gathered(refs) if refs or step.ruled or (not members and self._may_be_none(feed.step, step)) else None
+
+    def _may_be_none(self, path: NodePath, step: Step) -> bool:
+        """Whether instances of which there are none are collected as an empty list, or as an output left out."""
+        maker, fan = self._maker(path, step), self._specs[path].scope[-1]
+        return maker.status is not StepStatus.SKIPPED and self._is_required(maker, fan.output)
 
     def _maker(self, path: NodePath, step: Step) -> Step:
         """Whose keys the instances have that are collected."""
         maker = self._specs[path].scope[-1].step
         return self.steps[step_key(maker, step.keys[: self._depth[maker]])]
+
+    @staticmethod
+    def _is_required(maker: Step, output: str) -> bool:
+        return any(out.required for out in maker.spec.outputs if out.name == output)
 
     def _one(self, feed: FromStep, step: Step, promised: Collection[StepKey]) -> OutputRef | None:
         source = self._source(feed.step, step)

@@ -879,3 +879,31 @@ def test_a_selection_within_a_subset_of_a_job_takes_what_is_there() -> None:
         assert [event.step_key for event in result.all_events if event.is_step_success] == ["one"]
     with pytest.raises(InvalidSubsetError, match="takes 'two'"):
         subset.execute_in_process(op_selection=["two"])
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("required", [False, True])
+def test_a_dynamic_output_that_may_be_left_out_skips_what_collects_it(mapped: bool, required: bool) -> None:
+    @op(out=DynamicOut(is_required=required))
+    def none_of_them() -> Iterator[DynamicOutput[int]]:
+        yield from ()
+
+    @op
+    def same(n: int) -> int:
+        return n
+
+    @op
+    def count(ns: list[int]) -> int:
+        return len(ns)
+
+    @job
+    def counting() -> None:
+        found = none_of_them()
+        count((found.map(same) if mapped else found).collect())
+
+    result = counting.execute_in_process()
+    assert result.success
+    if required:
+        assert result.output_for_node("count") == 0
+    else:
+        assert [event.step_key for event in result.all_events if event.is_step_skipped] == ["count"]
