@@ -78,7 +78,7 @@ class ConfigurableResourceFactory(Config):
 
     @contextmanager
     def process_config_and_initialize_cm(self) -> Iterator[Any]:
-        definition = self.as_resource_definition(type(self).__name__)
+        definition = _revealed(self).as_resource_definition(type(self).__name__)
         with definition.open(InitResourceContext(definition.read_config(None))) as made:
             yield made
 
@@ -279,6 +279,23 @@ def _open_nested(inner: Any, name: str, context: InitResourceContext) -> Iterato
 def _assembled(kind: type[ConfigurableResourceFactory], values: Mapping[str, Any]) -> ConfigurableResourceFactory:
     """Validated before; a nested factory's product need not be of the class that the field is annotated with."""
     return kind.model_construct(_fields_set=set(values), **values)
+
+
+def _revealed(given: Any) -> Any:
+    """With secrets as they are, for what is made of it here and now and told to nobody."""
+    if isinstance(given, pydantic.SecretStr | pydantic.SecretBytes):
+        return given.get_secret_value()
+    if isinstance(given, pydantic.BaseModel):
+        before = {name: getattr(given, name) for name in type(given).model_fields}
+        changed = {name: each for name, value in before.items() if (each := _revealed(value)) is not value}
+        return given.model_copy(update=changed) if changed else given
+    if isinstance(given, dict):
+        found: Any = {key: _revealed(each) for key, each in given.items()}
+        return found if any(found[key] is not each for key, each in given.items()) else given
+    if isinstance(given, list):
+        found = [_revealed(each) for each in given]
+        return found if any(new is not old for new, old in zip(found, given, strict=True)) else given
+    return given
 
 
 def _values_of(config: Any) -> dict[str, Any]:

@@ -765,3 +765,29 @@ def test_a_context_that_is_built_has_an_instance(build: Any) -> None:
     assert build().instance.get_runs_count() == 0
     with instance_for_test() as instance:
         assert build(instance=instance).instance is instance
+
+
+class Vault(ConfigurableResource):
+    key: pydantic.SecretStr
+    more: list[pydantic.SecretStr] = []
+
+
+class Locked(ConfigurableResource):
+    word: pydantic.SecretStr
+    raw: pydantic.SecretBytes = pydantic.SecretBytes(b"given by default")
+    vault: Vault
+
+
+def test_secrets_in_code_are_those_of_what_is_made_outside_of_a_run() -> None:
+    vault = Vault(key=pydantic.SecretStr("k"), more=[pydantic.SecretStr("m")])
+    given = Locked(word=pydantic.SecretStr("w"), vault=vault)
+    made = given.process_config_and_initialize()
+    assert [each.get_secret_value() for each in (made.word, made.raw, made.vault.key, made.vault.more[0])] == [
+        "w",
+        b"given by default",
+        "k",
+        "m",
+    ]
+    assert "w" not in repr(made.word)
+    with given.process_config_and_initialize_cm() as again:
+        assert again.word == given.word
