@@ -279,9 +279,17 @@ def _is_secret_by_default(given: pydantic.BaseModel, name: str, field: Any) -> b
 
 def _plain_field(value: Any, field: Any, whole: bool) -> Any:
     """A model that stands where another is the default is told as a whole, or it would be laid over that."""
-    if isinstance(value, Config) and (whole or isinstance(field.default, Config)):
+    if isinstance(value, Config) and (whole or isinstance(_config_by_default(field), Config)):
         return to_plain(value, whole=True)
     return _plain(value, field.annotation)
+
+
+def _config_by_default(field: Any) -> Any:
+    """What stands where the field is not given; a function that looks at other fields is not asked."""
+    factory = field.default_factory
+    if factory is None or factory is field.annotation or field.default_factory_takes_validated_data:
+        return field.default
+    return factory() if _config_in(field.annotation) is not None else field.default
 
 
 def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], default: Any = None) -> dict[str, Any]:
@@ -295,7 +303,7 @@ def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], de
             found.pop(field.alias, None)
             inner = _config_in(field.annotation)
             if isinstance(value, Mapping) and inner is not None and not is_reference(value):
-                below = getattr(default, names[id(field)]) if isinstance(default, model) else field.default
+                below = getattr(default, names[id(field)]) if isinstance(default, model) else _config_by_default(field)
                 value = _over_defaults(value, inner, below)
         found[key] = value
     return found

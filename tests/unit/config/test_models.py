@@ -998,3 +998,34 @@ def test_a_secret_that_is_given_stays_beside_the_variable_of_a_default(monkeypat
     monkeypatch.setenv("OUR_KEY", "k")
     made: Any = ModelType(Keyed).load({"word": "given"})
     assert (made.word.get_secret_value(), made.key) == ("given", "k")
+
+
+class Reach(Config):
+    lines: int = 1
+    pages: int = 2
+
+
+class ByFactory(Config):
+    reach: Reach = pydantic.Field(default_factory=lambda: Reach(lines=5, pages=6))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (5, 6)),
+        ({"reach": {}}, (5, 6)),
+        ({"reach": {"lines": 9}}, (9, 6)),
+        (ByFactory(reach=Reach(lines=9)), (9, 2)),
+    ],
+)
+def test_config_inside_is_laid_over_what_a_factory_makes(given: Any, expected: tuple[int, int]) -> None:
+    @op
+    def read(config: ByFactory) -> tuple[int, int]:
+        return config.reach.lines, config.reach.pages
+
+    @job
+    def reading() -> None:
+        read()
+
+    run_config = RunConfig(ops={"read": given}) if isinstance(given, Config) else {"ops": {"read": {"config": given}}}
+    assert reading.execute_in_process(run_config=run_config).output_for_node("read") == expected
