@@ -15,7 +15,8 @@ from orchestrator.coordinator.monitoring import RunMonitoring
 from orchestrator.coordinator.queue import QueueLimits
 from orchestrator.engine.pools import PoolSettings
 
-Positive = Annotated[float, Meta(gt=0)]
+#: Days or seconds; a million days is more than dates can be.
+Positive = Annotated[float, Meta(gt=0, le=1e6)]
 Count = Annotated[int, Meta(ge=0)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import msgspec
 
@@ -22,7 +22,9 @@ class CelerySettings(msgspec.Struct, frozen=True, kw_only=True):
     broker_url: str
     queue: str = DEFAULT_QUEUE  #: of steps that name none
     priority: int = 0  #: of steps that name none
-    start_timeout: float = 4.0  #: seconds that a step waits for a worker until the run says so
+    start_timeout: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = (
+        4.0  #: seconds that a step waits for a worker until the run says so
+    )
     lease_ttl: float = DEFAULT_LEASE_TTL  #: seconds of silence after which a worker counts as dead
     outage_grace: float = 60.0  #: seconds that a broker may be away before the run loop is told
     retention: int = _DAY  #: seconds that outputs stay after the end of their run

@@ -12,7 +12,7 @@ from opgrid.contracts.wording import span
 from opgrid.ids import RunId
 from orchestrator.storage.service_records import OpenRun
 
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
 
 class RunMonitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

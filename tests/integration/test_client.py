@@ -107,6 +107,12 @@ def test_what_is_no_url_is_told_as_such(url: str) -> None:
     assert error.value.kind == "Unreachable"
 
 
+@pytest.mark.parametrize(("name", "seconds"), [("timeout", float("nan")), ("timeout", -1.0), ("every", float("inf"))])
+def test_what_cannot_be_waited_for_is_refused_before_anything_is_asked(name: str, seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}={seconds} is no number of seconds"):
+        Client("http://127.0.0.1:9").wait("some run", **{name: seconds})
+
+
 def test_what_is_refused_says_why(client: Client) -> None:
     with pytest.raises(ClientError, match=r"ops.numbers.config.m: there is no such field") as error:
         client.launch("adding", location=PLACE, run_config={"ops": {"numbers": {"config": {"m": 1}}}})

@@ -26,3 +26,10 @@ def test_a_setting_that_cannot_be_used_is_refused(name: str, text: str) -> None:
 def test_settings_of_the_environment() -> None:
     found = CelerySettings.of(SETUP, {"OPGRID_LEASE_TTL": "2.5", "OPGRID_IO_RETENTION": "0"})
     assert (found.lease_ttl, found.retention) == (2.5, 0)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 0.0, -1.0])
+def test_a_wait_that_no_clock_can_tell_is_refused(seconds: float) -> None:
+    setup = ExecutorSetup({"start_timeout": seconds}, "home", None, None, "redis://localhost", "s")
+    with pytest.raises(SettingsError, match=r"config of the Celery executor: .*start_timeout"):
+        CelerySettings.of(setup, {})
