@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, select
 
+from opgrid.contracts.decoding import json_decoder
 from opgrid.ids import RunId
 from orchestrator.storage.sql.statements import Statements
 from orchestrator.storage.sql.tables import reports
@@ -17,7 +18,8 @@ DELETED: Final = "deleted runs"
 _KEPT: Final = 200
 _STEP: Final = 0.001  #: seconds between two of them, at least
 
-_Deletions = list[tuple[float, RunId]]
+_encode = msgspec.json.Encoder().encode
+_deletions = json_decoder(list[tuple[float, RunId]])
 
 
 def last_deletion() -> Any:
@@ -27,16 +29,16 @@ def last_deletion() -> Any:
 
 def note_deletion(connection: Connection, statements: Statements, run_id: str) -> None:
     row = connection.execute(_report().with_for_update()).first()
-    told = [] if row is None else _decoded(row.body)
+    told = [] if row is None else _deletions.decode(row.body)
     at = max(time.time(), 0.0 if row is None else row.at + _STEP)
-    body = msgspec.json.encode([*told, (at, run_id)][-_KEPT:]).decode()
+    body = _encode([*told, (at, run_id)][-_KEPT:]).decode()
     statements.upsert_report(connection, {"name": DELETED, "at": at, "body": body})
 
 
 def deleted_after(connection: Connection, at: float) -> list[RunId] | None:
     """None where it is not known any more which."""
     row = connection.execute(_report()).first()
-    told = [] if row is None else _decoded(row.body)
+    told = [] if row is None else _deletions.decode(row.body)
     if len(told) == _KEPT and told[0][0] > at:
         return None
     return [run_id for when, run_id in told if when > at]
@@ -44,7 +46,3 @@ def deleted_after(connection: Connection, at: float) -> list[RunId] | None:
 
 def _report() -> Any:
     return select(reports.c.at, reports.c.body).where(reports.c.name == DELETED)
-
-
-def _decoded(body: str) -> _Deletions:
-    return msgspec.json.decode(body, type=_Deletions)
