@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.killed_job import one
 from opgrid import execute_job, fleet_for_test
-from opgrid.broker.connection import BrokerAddress
+from opgrid.broker.address import BrokerAddress
 from opgrid.broker.embedded import EmbeddedRedis
 
 _ROOT = Path(__file__).parents[1]

@@ -20,7 +20,7 @@ from benchmarks.results import Recording
 from benchmarks.seat import Seat, SubjectFailed
 from benchmarks.subjects import Subject
 from benchmarks.workloads import WIDTH, Shape, Workload
-from opgrid.broker.connection import BrokerAddress
+from opgrid.broker.address import BrokerAddress
 from opgrid.broker.embedded import EmbeddedRedis
 
 #: Seconds that the rounds of one subject at one workload may take; the slow get fewer rounds.

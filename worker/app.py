@@ -7,7 +7,8 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from opgrid.broker.connection import HEALTH_CHECK_INTERVAL, SOCKET_TIMEOUT, BrokerAddress, client_name
+from opgrid.broker.address import BrokerAddress
+from opgrid.broker.connection import HEALTH_CHECK_INTERVAL, SOCKET_TIMEOUT, client_name
 from opgrid.broker.keys import DEFAULT_QUEUE, PRIORITY_MARK, PRIORITY_STEPS, Keys
 from worker.settings import WorkerSettings
 

@@ -12,7 +12,8 @@ from typing import Any
 import click
 import msgspec
 
-from opgrid.broker.connection import BrokerAddress, broker_url, check, connect, reaching
+from opgrid.broker.address import BrokerAddress
+from opgrid.broker.connection import broker_url, check, connect, reaching
 from opgrid.broker.environment import lease_ttl
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.presence import is_alive

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from opgrid.broker.connection import BrokerAddress, evicts, reaching
+from opgrid.broker.address import BrokerAddress
+from opgrid.broker.connection import evicts, reaching
 from opgrid.broker.protocol import Protocol
 from opgrid.errors import BrokerUnfit
 

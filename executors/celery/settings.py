@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self
 
 import msgspec
 
-from opgrid.broker.connection import BrokerAddress
+from opgrid.broker.address import BrokerAddress
 from opgrid.broker.environment import DEFAULT_LEASE_TTL, lease_ttl, whole_number
 from opgrid.broker.keys import DEFAULT_QUEUE
 from opgrid.contracts.decoding import converted

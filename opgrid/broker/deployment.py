@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Final
-
-import redis
+from typing import TYPE_CHECKING, Any, Final
 
 from opgrid.broker.keys import Keys
 from opgrid.errors import SettingsError
 from opgrid.io.keys import KeyRing
+
+if TYPE_CHECKING:
+    import redis
 
 #: Seconds without a sign of life after which the streams count as read for no database: what is on one that nobody
 #: reads any more is kept so long as well.

@@ -7,15 +7,17 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import redis
 
 from opgrid.broker.keys import Keys
 from opgrid.contracts import wire
 from opgrid.contracts.decoding import json_decoder
 from opgrid.errors import listed
+
+if TYPE_CHECKING:
+    import redis
 
 T = TypeVar("T")
 

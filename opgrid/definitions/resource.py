@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, overload
-from unittest.mock import MagicMock
 
 from opgrid.definitions.annotations import signature_of
 from opgrid.definitions.configured import function_and_schema
@@ -194,6 +193,8 @@ def _its_config(context: InitResourceContext) -> Any:
 
 
 def _mock(_: InitResourceContext) -> Any:
+    from unittest.mock import MagicMock  # with asyncio and all that runs tests
+
     return MagicMock()
 
 
@@ -295,9 +296,13 @@ def is_resource_annotation(annotation: object) -> bool:
     """Whether a parameter so annotated is a resource, by its own name."""
     if get_origin(annotation) is Annotated:
         return _ResourceMarker in get_args(annotation)
-    module = sys.modules.get("opgrid.definitions.configurable")
-    base = getattr(module, "ConfigurableResourceFactory", None)
+    base = getattr(configurable(), "ConfigurableResourceFactory", None)
     return base is not None and isinstance(annotation, type) and issubclass(annotation, base)
+
+
+def configurable() -> Any:
+    """The module of resources that are pydantic models; None where there can be none, as nobody has loaded it."""
+    return sys.modules.get("opgrid.definitions.configurable")
 
 
 def is_dependency(field: Any) -> bool:

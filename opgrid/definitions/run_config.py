@@ -97,12 +97,12 @@ def as_plain(given: Any, what: str) -> dict[str, Any]:
         return found
     if not isinstance(given, Mapping):
         raise InvalidConfigError(f"{what} has to be a RunConfig or a dict, not {given!r}.")
-    from opgrid.config.run import RunConfig
-
     known = {
         key: value for key, value in given.items() if key in ("ops", "resources", "loggers", "execution", "inputs")
     }
     if any(_holds_objects(value) for value in known.values()):
+        from opgrid.config.run import RunConfig  # with pydantic, which what is plain does not need
+
         plain = RunConfig(**known).given()
         return {**dict(given), **with_references(plain)}
     return dict(with_references(given))

@@ -539,6 +539,6 @@ def client_of(url: str, process: int) -> redis.Redis:
 
 @lru_cache(maxsize=8)
 def _is_here(url: str) -> bool:
-    from opgrid.broker.connection import BrokerAddress
+    from opgrid.broker.address import BrokerAddress
 
     return BrokerAddress.parse(url).is_here

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import click
 
-from opgrid.broker.connection import check, connect
 from opgrid.config.files import merged
 from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget
@@ -191,6 +190,8 @@ def _closing(instance: Instance, record: RunRecord) -> str:
 def _fleet(settings: Settings, code: CodeTarget | None) -> Iterator[str]:
     """The broker that is given, with whatever workers it has; or an embedded one with a worker of our own."""
     if settings.broker_url is not None:
+        from opgrid.broker.connection import check, connect
+
         with closing(connect(settings.broker_url, "cli")) as client:
             check(client, settings.broker_url)
         yield settings.broker_url

@@ -43,7 +43,7 @@ def info(as_json: bool) -> None:
     import time
     from importlib.metadata import version
 
-    from opgrid.broker.connection import BrokerAddress
+    from opgrid.broker.address import BrokerAddress
     from orchestrator.storage.address import without_password
 
     with _opened() as (settings, store):

@@ -7,12 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-import redis
 
-from opgrid.broker.connection import connect
 from opgrid.broker.keys import DEFAULT_QUEUE, Keys
 from opgrid.broker.presence import Presence, alive, backlogs
 from opgrid.contracts.decoding import json_decoder
@@ -22,6 +20,9 @@ from opgrid.ids import RunId
 from orchestrator.planner.plan import Plan, StepSpec
 from orchestrator.storage.records import RunRecord, RunsFilter
 from orchestrator.storage.service_protocols import ServiceStore
+
+if TYPE_CHECKING:
+    import redis  # which takes its time, and who serves and shows need not have
 
 REPORT: Final = "fleet"
 EVERY: Final = 2.0  #: seconds between looks
@@ -77,6 +78,8 @@ class Fleet:
 
     def start(self, wanted: Callable[[], bool]) -> None:
         """Looks while ``wanted`` says so: one process of several is enough. Raises SettingsError."""
+        from opgrid.broker.connection import connect
+
         client = connect(self._url)
         threading.Thread(target=self._run, args=[client, wanted], name="opgrid-fleet", daemon=True).start()
 
@@ -135,10 +138,12 @@ class Fleet:
             client.close()
 
     def _tell(self, client: redis.Redis) -> None:
+        from redis import RedisError
+
         now = time.time()
         try:
             found = self.look(client, now)
-        except redis.RedisError as error:
+        except RedisError as error:
             found = FleetReport(now, error=f"The broker does not answer: {error}")
         if self._told is not None:
             at, before = self._told

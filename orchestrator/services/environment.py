@@ -6,15 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from opgrid.config.env import is_reference
-from opgrid.definitions.configurable import (
-    ConfigurableDefinition,
-    ConfigurableResourceFactory,
-    nested_of,
-    to_plain_config,
-)
 from opgrid.definitions.job import JobDefinition
 from opgrid.definitions.op import OpDefinition
-from opgrid.definitions.resource import ResourceDefinition
+from opgrid.definitions.resource import ResourceDefinition, configurable
 from orchestrator.locations.messages import EnvVarUse
 
 
@@ -37,11 +31,12 @@ def uses_of(resources: Mapping[str, Any], jobs: Iterable[JobDefinition]) -> tupl
 
 
 def _names_in_resource(resource: Any) -> Iterator[str]:
-    if isinstance(resource, ConfigurableDefinition):
+    kinds = configurable()
+    if kinds is not None and isinstance(resource, kinds.ConfigurableDefinition):
         resource = resource.given
-    if isinstance(resource, ConfigurableResourceFactory):
-        yield from _names(to_plain_config(resource))
-        for inner in nested_of(resource).values():
+    if kinds is not None and isinstance(resource, kinds.ConfigurableResourceFactory):
+        yield from _names(kinds.to_plain_config(resource))
+        for inner in kinds.nested_of(resource).values():
             yield from _names_in_resource(inner)
     elif isinstance(resource, ResourceDefinition):
         yield from _names_in_definition(resource)

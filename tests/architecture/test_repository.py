@@ -115,6 +115,29 @@ def test_help_stays_light() -> None:
     assert not loaded & {"celery", "redis", "sqlalchemy", "pydantic", "orchestrator", "worker", "executors"}
 
 
+@pytest.mark.parametrize(
+    "command", ["['run', 'list']", "['instance', 'info']", "['job', 'execute', '-f', CODE, '-j', 'j']"]
+)
+def test_who_needs_no_broker_and_no_models_stays_light(command: str, tmp_path: Path) -> None:
+    """Redis and pydantic take a third of what a short command takes."""
+    code = tmp_path / "jobs.py"
+    code.write_text("from opgrid import job, op\n\n@op\ndef a(): ...\n\n@job\ndef j():\n    a()\n")
+    loaded = loaded_by(
+        f"import os, runpy\nCODE = {str(code)!r}\nos.environ.pop('OPGRID_BROKER_URL', None)\n"
+        f"os.environ.update(OPGRID_HOME={str(tmp_path)!r}, OPGRID_DATABASE_URL={f'sqlite:///{tmp_path}/opgrid.db'!r})\n"
+        f"sys.argv = ['opgrid', *{command}]\ntry:\n    runpy.run_module('opgrid', run_name='__main__', "
+        "alter_sys=True)\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+    )
+
+    assert "sqlalchemy" in loaded
+    assert not loaded & {"redis", "pydantic", "celery", "strawberry", "unittest"}
+
+
+@pytest.mark.parametrize("module", ["orchestrator.api.app", "orchestrator.daemon.daemon", "orchestrator.wiring"])
+def test_who_serves_and_schedules_needs_no_broker(module: str) -> None:
+    assert not loaded_by(f"import {module}") & {"redis", "celery"}
+
+
 def test_a_child_of_a_pool_stays_light() -> None:
     """It is started in each run: neither the command line nor the installation's metadata is read for it."""
     loaded = loaded_by(

@@ -17,7 +17,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from opgrid.broker.connection import BrokerAddress, connect
+from opgrid.broker.address import BrokerAddress
+from opgrid.broker.connection import connect
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.fleet import WorkerProcess, start_worker
 from opgrid.contracts.events import AnyEvent, StepCanceled, StepEvent, StepFailed, StepLost, StepStarted, StepSucceeded

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import redis
 
+from opgrid.broker.address import BrokerAddress, hide_password
 from opgrid.broker.calls import Calls
-from opgrid.broker.connection import BrokerAddress, check, connect, hide_password, reaching
+from opgrid.broker.connection import check, connect, reaching
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.scripts import Script
 from opgrid.errors import BrokerRefuses, BrokerUnreachable, SettingsError

@@ -11,7 +11,8 @@ import pytest
 from celery import Celery
 from kombu import Queue
 
-from opgrid.broker.connection import BrokerAddress, connect
+from opgrid.broker.address import BrokerAddress
+from opgrid.broker.connection import connect
 from opgrid.broker.keys import PRIORITY_STEPS, Keys, priority_step
 from opgrid.broker.messages import (
     TASK,
