@@ -17,6 +17,9 @@ from opgrid.broker.connection import connect
 from opgrid.broker.embedded import EmbeddedRedis
 
 _DATABASES = 4096
+#: Where it is set, each of the thousand processes that tests start compiles all that it imports, which takes as long as
+#: all else.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 _numbers = itertools.count(1)
 
 
