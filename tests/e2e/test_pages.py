@@ -646,7 +646,7 @@ def test_an_overview_that_stays_open_does_not_grow(page: Any, site: Site) -> Non
             return
         answer = route.fetch().json()
         answer["data"]["waitingApprovals"] = [
-            {"runId": "r", "stepKey": "s", "question": "x" * 2**20 + str(next(numbers)), "since": 0.0}
+            {"runId": "r", "stepKey": "s", "question": "x" * 2**21 + str(next(numbers)), "since": 0.0}
         ]
         route.fulfill(json=answer)
 
@@ -662,7 +662,7 @@ def test_an_overview_that_stays_open_does_not_grow(page: Any, site: Site) -> Non
         return int(tools.send("Runtime.getHeapUsage")["usedSize"])
 
     before = held()
-    for _ in range(40):
+    for _ in range(20):
         with page.expect_response(lambda answer: "query Overview" in (answer.request.post_data or "")):
             page.clock.run_for(31_000)
     assert held() - before < 20 * 2**20
