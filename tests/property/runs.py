@@ -90,13 +90,18 @@ class Case:
         keys = tuple(rng.sample(["k1", "k2", "k3"], rng.randint(0, 3))) if step.dynamic else ("",)
         return Outcome(attempts, None if not step.dynamic and rng.random() < 0.15 else keys)
 
+    def must_yield(self, name: str) -> bool:
+        """Whether a dynamic step without values counts as one that gives an empty list, rather than nothing."""
+        dynamic = any(step.dynamic for step in self.steps if step.name == name)
+        return dynamic and random.Random(f"{self.seed}/{name}/must").random() < 0.5
+
     def structure(self) -> JobStructure:
         ops = [
             op(
                 step.name,
                 *(f"i{n}" for n in range(len(step.wires))),
                 dynamic=step.dynamic,
-                required=False,
+                required=self.must_yield(step.name),
                 retry=Retry(step.retries, step.delay) if step.retries else None,
             )
             for step in self.steps
@@ -236,7 +241,7 @@ def _from_source(
     source = next(step for step in case.steps if step.name == name)
     depth = len(source.scope)
     if delivery is Delivery.COLLECTED and not source.dynamic:
-        return _from_branches(found, source, keys[: depth - 1])
+        return _from_branches(case, found, source, keys[: depth - 1])
     place = (name, keys[:depth])
     key = step_key(*place)
     if not _done(found, place):
@@ -245,11 +250,11 @@ def _from_source(
     if found.status[key] is StepStatus.SKIPPED or yielded is None:
         return None
     if delivery is Delivery.COLLECTED:
-        return [(key, each) for each in yielded]
+        return [(key, each) for each in yielded] if yielded or case.must_yield(name) else None
     return [(key, keys[depth] if delivery is Delivery.MAPPED else None)]
 
 
-def _from_branches(found: Expected, source: Drawn, keys: Keys) -> list[tuple[str, str | None]] | None:
+def _from_branches(case: Case, found: Expected, source: Drawn, keys: Keys) -> list[tuple[str, str | None]] | None:
     maker = (source.scope[-1], keys)
     if not _done(found, maker):
         return _BLOCKED
@@ -261,7 +266,7 @@ def _from_branches(found: Expected, source: Drawn, keys: Keys) -> list[tuple[str
     values: list[tuple[str, str | None]] = [
         (step_key(*place), None) for place in places if found.keys[place] is not None
     ]
-    return values if values or not places else None
+    return values if values or (not places and case.must_yield(maker[0])) else None
 
 
 def _done(found: Expected, place: Place) -> bool:
