@@ -17,7 +17,13 @@ from opgrid.config.env import EnvVar, IntEnvVar, is_reference, number_or_text, v
 from opgrid.config.env_in_models import holds_reference, holds_variable, let_references_wait
 from opgrid.config.report import Report
 from opgrid.config.schema import ABSENT, ConfigType, Field, Permissive, as_type
-from opgrid.errors import InvalidConfigDefinitionError, InvalidConfigError, listed, nearest
+from opgrid.errors import (
+    InvalidConfigDefinitionError,
+    InvalidConfigError,
+    InvalidInvocationError,
+    listed,
+    nearest,
+)
 
 #: What JSON has no form for is a text or list in it, by the error of pydantic that a strict look at that gives.
 _WRITTEN_AS: Final[Mapping[str, tuple[type, ...]]] = {
@@ -35,6 +41,15 @@ class Config(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(
         extra="forbid", frozen=True, validate_default=False, ser_json_inf_nan="constants", populate_by_name=True
     )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).model_fields and self.model_config.get("frozen"):
+            raise InvalidInvocationError(
+                f"{type(self).__name__}.{name} cannot be set: config and resources do not change once they are made. "
+                f"Make another with .model_copy(update={{{name!r}: ...}}); for what changes while a resource is used, "
+                "give it a pydantic.PrivateAttr, or have it make a client that holds that."
+            )
+        super().__setattr__(name, value)
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -62,7 +77,12 @@ class Config(pydantic.BaseModel):
     ) -> pydantic_core.CoreSchema:
         if not cls.__pydantic_fields_complete__:  # another names this class, which names what had yet to come
             cls.model_rebuild(raise_errors=False)
-        for field in cls.model_fields.values():
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, Field):
+                raise InvalidConfigDefinitionError(
+                    f"{cls.__name__}.{name} has a Field of opgrid by default, which is for config_schema=. Use that of "
+                    "pydantic: from pydantic import Field."
+                )
             if field.is_required() and type(None) in typing.get_args(field.annotation):
                 field.default = None
             elif field.is_required() and _is_config(field.annotation) and field.annotation._makes_itself():

@@ -40,6 +40,7 @@ from opgrid import (
     InvalidConfigDefinitionError,
     InvalidConfigError,
     InvalidDefinitionError,
+    InvalidInvocationError,
     InvalidSubsetError,
     InvariantViolationError,
     IOManager,
@@ -907,3 +908,23 @@ def test_a_dynamic_output_that_may_be_left_out_skips_what_collects_it(mapped: bo
         assert result.output_for_node("count") == 0
     else:
         assert [event.step_key for event in result.all_events if event.is_step_skipped] == ["count"]
+
+
+@pytest.mark.parametrize("base", [Config, ConfigurableResource])
+def test_what_does_not_change_says_what_to_do_instead(base: Any) -> None:
+    class Place(base):  # type: ignore[misc]
+        host: str
+        _seen: int = pydantic.PrivateAttr(default=0)
+
+    place = Place(host="a")
+    with pytest.raises(InvalidInvocationError, match=r"Place\.host cannot be set: .*model_copy.*PrivateAttr"):
+        place.host = "b"
+    place._seen = 1
+    assert (place._seen, place.model_copy(update={"host": "b"}).host) == (1, "b")
+
+
+def test_a_field_of_a_schema_is_no_field_of_a_class() -> None:
+    with pytest.raises(InvalidConfigDefinitionError, match=r"Named\.word has a Field of opgrid.*from pydantic import"):
+
+        class Named(Config):
+            word: str = Field(str, default_value="a")  # type: ignore[assignment]
