@@ -22,10 +22,12 @@ from orchestrator.locations.messages import Answer, Describe, Failed, decode_ask
 from orchestrator.locations.process import LocationBroken, LocationProcess
 from orchestrator.locations.secure import Channel, NotTrusted
 
-_GREETING: Final = 5.0  #: seconds
-_MOST: Final = 64  #: connections at a time
+_GREETING: Final = 5.0  #: seconds that it may take to show the key
+_MOST: Final = 64  #: connections that know the key, at a time; and as many that do not yet
 _LOOK: Final = 0.5
 _LOADING: Final = 120.0  #: seconds that the first look at the code may take
+#: Who says nothing for a minute is asked whether it is there; who reads nothing of an answer for a minute is not.
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
 _log = logging.getLogger("opgrid.code")
 
@@ -38,6 +40,8 @@ class CodeServer:
         self._stopped = threading.Event()
         self._free = threading.BoundedSemaphore(_MOST)
         self._open: set[socket.socket] = set()
+        self._strangers: dict[socket.socket, float] = {}  #: who has yet to show the key, and since when
+        self._lock = threading.Lock()
 
     def run(self) -> None:
         threading.Thread(target=self._try, daemon=True).start()
@@ -45,23 +49,34 @@ class CodeServer:
         self._bound.settimeout(_LOOK)
         with self._bound:
             while not self._stopped.is_set():
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(TimeoutError, ConnectionError):
                     connection, address = self._bound.accept()
-                    if not self._free.acquire(blocking=False):
-                        _log.warning("%s:%s is refused: %d connections are open.", *address[:2], _MOST)
-                        connection.close()
-                        continue
                     self._open.add(connection)
+                    with self._lock:
+                        self._strangers[connection] = time.monotonic()
                     threading.Thread(target=self._serve, args=(connection, address), daemon=True).start()
+                self._send_away()
         for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _end(connection)
         until = time.monotonic() + 5.0
         while self._open and time.monotonic() < until:
             time.sleep(0.05)
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def _send_away(self) -> None:
+        """Strangers who take long; where there are many, who has taken longest: others come to their turn."""
+        with self._lock:
+            late = time.monotonic() - _GREETING
+            many = len(self._strangers) - _MOST
+            for number, (connection, since) in enumerate(self._strangers.items()):
+                if number < many or since < late:
+                    _end(connection)
+
+    def _is_known(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._strangers.pop(connection, None)
 
     def _try(self) -> None:
         """Loads the code once, for who reads the log: those who connect, maybe days later, are told themselves."""
@@ -80,18 +95,27 @@ class CodeServer:
     def _serve(self, connection: socket.socket, address: tuple[str, int]) -> None:
         try:
             with connection:
-                connection.settimeout(_GREETING)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 channel = Channel.of_server(connection, self._ring)
                 name = channel.receive()[0].decode()
-                connection.settimeout(None)
-                self._answer(connection, channel, name)
+                self._is_known(connection)
+                self._admit(connection, address, channel, name)
         except NotTrusted as error:
             _log.warning("%s:%s is refused: %s.", *address[:2], error)
         except (OSError, UnicodeDecodeError, msgspec.ValidationError):
             pass  # it has gone, or talks nonsense
         finally:
+            self._is_known(connection)
             self._open.discard(connection)
+
+    def _admit(self, connection: socket.socket, address: tuple[str, int], channel: Channel, name: str) -> None:
+        if not self._free.acquire(blocking=False):
+            _log.warning("%s:%s is refused: %d connections are open.", *address[:2], _MOST)
+            return
+        try:
+            _notice_its_end(connection)
+            self._answer(connection, channel, name)
+        finally:
             self._free.release()
 
     def _answer(self, connection: socket.socket, channel: Channel, name: str) -> None:
@@ -123,3 +147,16 @@ def _kill_when_gone(connection: socket.socket, process: LocationProcess, done: t
         if readable and not connection.recv(1, socket.MSG_PEEK):
             process.kill()
             return
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _notice_its_end(connection: socket.socket) -> None:
+    """Also where the machine of who asks is gone, and says so no more: its place is for others."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

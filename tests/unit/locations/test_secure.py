@@ -6,13 +6,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
+from orchestrator.locations import code_server
 from orchestrator.locations.code_server import CodeServer
 from orchestrator.locations.location import Location, Source
 from orchestrator.locations.messages import Describe, Described, DescribeJob, Failed
@@ -174,3 +176,57 @@ def test_strangers_cost_little(tmp_path: Path) -> None:
         process = RemoteProcess("far.py", address, KeyRing(NEW))
         assert isinstance(process.ask(Describe(), 20), Described)
         process.kill()
+
+
+def test_strangers_who_say_nothing_take_no_place(tmp_path: Path) -> None:
+    file = tmp_path / "far.py"
+    file.write_text(JOBS)
+    with serving(file, KeyRing(NEW)) as address, ExitStack() as strangers:
+        silent = [strangers.enter_context(socket.create_connection(address)) for _ in range(code_server._MOST)]
+        for each in silent:
+            each.settimeout(20)
+            assert each.recv(100)  # it is greeted
+        process = RemoteProcess("far.py", address, KeyRing(NEW))
+        assert isinstance(process.ask(Describe(), 20), Described)
+        process.kill()
+        assert silent[0].recv(100) == b""
+
+
+def test_a_stranger_who_speaks_slowly_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_server, "_GREETING", 0.5)
+    file = tmp_path / "far.py"
+    file.write_text(JOBS)
+    with serving(file, KeyRing(NEW)) as address, socket.create_connection(address) as stranger:
+        assert stranger.recv(100)
+        stranger.settimeout(0.1)
+        until = time.monotonic() + 5  # all of it would take longer
+        while True:
+            assert time.monotonic() < until
+            try:
+                stranger.sendall(b"x")
+                assert stranger.recv(100) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                pass
+            break
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system cannot be told")
+def test_who_is_gone_without_a_word_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    answer = CodeServer._answer
+
+    def noted(self: CodeServer, connection: socket.socket, *rest: Any) -> None:
+        told = (socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        asked.append((connection.getsockopt(*told[0]), connection.getsockopt(*told[1])))
+        answer(self, connection, *rest)
+
+    monkeypatch.setattr(CodeServer, "_answer", noted)
+    file = tmp_path / "far.py"
+    file.write_text(JOBS)
+    with serving(file, KeyRing(NEW)) as address:
+        process = RemoteProcess("far.py", address, KeyRing(NEW))
+        assert isinstance(process.ask(Describe(), 20), Described)
+        process.kill()
+    assert asked == [(1, 60)]
