@@ -232,6 +232,10 @@ class ServiceStore(Store, Protocol):
         """Stored plans and snapshots, those that are there."""
         ...
 
+    def content_lengths(self, hashes: Iterable[str]) -> dict[str, int]:
+        """How many bytes each would be."""
+        ...
+
     def last_runs(self, location: str, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
         """Of each of these jobs of a code location the latest, newest first; those that never ran are missing."""
         ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar, cast
 
@@ -34,8 +34,10 @@ from orchestrator.storage.records import EventsFilter, RunRecord, StepRecord
 
 #: Rows of one page, at most.
 PAGE = 1000
-#: Events that one question reads, about: in a page, in the runs of a page, or by other names.
+#: Events that one question reads, about: in a page, in the runs of a page, or by other names. Steps count as events.
 MOST_EVENTS = 50 * PAGE
+_STEPS_AT_ONCE = 10 * PAGE  #: that are read for a page of runs
+_PLANS_AT_ONCE = 8 * 2**20  #: the same, in bytes
 _OF_AN_ATTEMPT = 3  #: events that a timeline is made of: it is sent, begins and ends
 _LONGEST_TEXT = 10_000  #: characters that are looked for; SQLite takes 50,000 bytes
 
@@ -91,6 +93,8 @@ class Batch:
 
     backend: Backend
     records: Sequence[RunRecord]
+    _steps: dict[RunId, list[StepRecord]] = field(default_factory=dict)
+    _plans: dict[str, Plan] = field(default_factory=dict)
 
     @functools.cached_property
     def run_ids(self) -> list[RunId]:
@@ -100,9 +104,19 @@ class Batch:
     def counts(self) -> dict[RunId, dict[StepStatus, int]]:
         return self.backend.store.step_counts(self.run_ids)
 
-    @functools.cached_property
-    def steps(self) -> dict[RunId, list[StepRecord]]:
-        return self.backend.store.steps_of(self.run_ids)
+    def steps(self, run_id: RunId) -> list[StepRecord]:
+        """Those of a run, read with those of the runs behind it, as far as they are not too many."""
+        if run_id not in self._steps:
+            some = self._from(run_id)
+            found = self.backend.store.steps_of(some)
+            self._steps = {each: found.get(each, []) for each in some}
+        return self._steps[run_id]
+
+    def _from(self, run_id: RunId) -> list[RunId]:
+        behind = self.run_ids[self.run_ids.index(run_id) :]
+        if len(behind) == 1:
+            return behind
+        return list(_first(behind, lambda each: sum(self.counts.get(each, {}).values()), _STEPS_AT_ONCE))
 
     @functools.cached_property
     def dispatched(self) -> dict[RunId, list[StepRecord]]:
@@ -138,11 +152,33 @@ class Batch:
         found = self.backend.store.contents(record.snapshot for record in self.records)
         return {hash: len(list(flatten(JobSnapshot.from_json(body).structure))) for hash, body in found.items()}
 
+    def plan(self, hash: str) -> Plan:
+        """Runs of one job and config share theirs. It is read with those behind it, as far as they are not too long."""
+        if hash not in self._plans:
+            behind = self._hashes[self._hashes.index(hash) :]
+            if len(behind) > 1:
+                behind = list(_first(behind, lambda each: self._lengths.get(each, 0), _PLANS_AT_ONCE))
+            found = self.backend.store.contents(behind)
+            self._plans = {each: Plan.from_json(body) for each, body in found.items()}
+        return self._plans[hash]
+
     @functools.cached_property
-    def plans(self) -> dict[str, Plan]:
-        """By hash: runs of one job and config share theirs."""
-        found = self.backend.store.contents(record.plan for record in self.records)
-        return {hash: Plan.from_json(body) for hash, body in found.items()}
+    def _hashes(self) -> list[str]:
+        return list(dict.fromkeys(record.plan for record in self.records))
+
+    @functools.cached_property
+    def _lengths(self) -> dict[str, int]:
+        return self.backend.store.content_lengths(self._hashes)
+
+
+def _first(given: Sequence[T], size: Callable[[T], int], most: int) -> Iterator[T]:
+    """The first, and those behind it that are not too much together."""
+    together = 0
+    for number, each in enumerate(given):
+        together += size(each)
+        if number and together > most:
+            return
+        yield each
 
 
 @strawberry.type
@@ -400,8 +436,11 @@ class PipelineRun:
         return not self.record.status.is_final
 
     @strawberry.field
-    def step_stats(self) -> list[RunStepStats]:
-        return [RunStepStats.of(self.record.run_id, step) for step in self.batch.steps.get(self.record.run_id, ())]
+    def step_stats(self, info: Info) -> list[RunStepStats]:
+        _check_may_read_more(info.context)
+        found = self.batch.steps(self.record.run_id)
+        info.context.events += len(found)
+        return [RunStepStats.of(self.record.run_id, step) for step in found]
 
     @strawberry.field
     def stats(self) -> RunStatsSnapshot:
@@ -427,7 +466,13 @@ class PipelineRun:
 
     @property
     def plan_(self) -> Plan:
-        return self.batch.plans[self.record.plan]
+        return self.batch.plan(self.record.plan)
+
+    def _told_plan(self, asking: Asking) -> Plan:
+        """Raises GraphQLError where that would be too much."""
+        _check_may_read_more(asking)
+        asking.events += len(self.plan_.steps)
+        return self.plan_
 
     @property
     def chosen(self) -> list[str] | None:
@@ -457,8 +502,8 @@ class PipelineRun:
         return self.chosen
 
     @strawberry.field
-    def execution_plan(self) -> ExecutionPlan:
-        return ExecutionPlan.of(self.plan_)
+    def execution_plan(self, info: Info) -> ExecutionPlan:
+        return ExecutionPlan.of(self._told_plan(info.context))
 
     @strawberry.field(description="What a step printed; `fileKey` is its key.")
     def captured_logs(self, file_key: str) -> CapturedLogs:
@@ -509,8 +554,8 @@ class Run(PipelineRun):
     @strawberry.field(
         description="Its plan: {steps: [{key, op, needs: [{step, output, delivery, input}], mapped, ...}], known}."
     )
-    def plan(self) -> Json:
-        return Json(msgspec.to_builtins(plan_view(self.plan_)))
+    def plan(self, info: Info) -> Json:
+        return Json(msgspec.to_builtins(plan_view(self._told_plan(info.context))))
 
     @strawberry.field(description="Why it is queued, in words; null for a run that is not.")
     def why_waiting(self) -> str | None:

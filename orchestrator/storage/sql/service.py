@@ -307,6 +307,10 @@ class ServiceTables(Database):
         query = select(contents).where(contents.c.hash.in_(sorted(set(hashes))))
         return {row.hash: row.body for row in self._all(query)}
 
+    def content_lengths(self, hashes: Iterable[str]) -> dict[str, int]:
+        query = select(contents.c.hash, func.length(contents.c.body).label("length"))
+        return {row.hash: row.length for row in self._all(query.where(contents.c.hash.in_(sorted(set(hashes)))))}
+
     def last_runs(self, location: str, jobs: Sequence[str], limit: int) -> dict[str, list[RunRecord]]:
         latest = select(runs).order_by(runs.c.id.desc())
         # Those that do not say where they are of have a query of their own: with OR, all runs of the job would be read.

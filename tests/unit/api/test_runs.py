@@ -32,6 +32,7 @@ from orchestrator.api.graphql.run_queries import RunsFilterInput
 from orchestrator.api.graphql.runs import PAGE, EventsFilterInput
 from orchestrator.api.graphql.schema import schema
 from orchestrator.cli.audit import audited
+from orchestrator.planner.plan import Plan
 from orchestrator.services.removal import Removal
 from orchestrator.storage.records import RunsFilter
 from orchestrator.storage.sql.store import SqlStore
@@ -331,6 +332,43 @@ def test_timelines_count_as_the_events_that_they_are_made_of(api: Api, monkeypat
     (error,) = answer.errors
     assert error.path[0] == "_2"
     assert error.message.startswith("One question reads 6 events at most.")
+
+
+@pytest.mark.parametrize("asked", ["stepStats { stepKey }", "plan", "executionPlan { stepKeys }"])
+def test_steps_count_as_events(api: Api, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    for _ in range(3):
+        drive(api, api.launch())
+    question = f"{{ runsOrError {{ ... on Runs {{ results {{ {asked} }} }} }} }}"
+    of_one = 1 if "Stats" in asked else len(steps_of_plan(api))
+    monkeypatch.setattr("orchestrator.api.graphql.runs.MOST_EVENTS", 2 * of_one + 1)
+    assert len(api(question)["runsOrError"]["results"]) == 3
+    monkeypatch.setattr("orchestrator.api.graphql.runs.MOST_EVENTS", 2 * of_one)
+    (error,) = api.raw(question).errors
+    assert error.path == ["runsOrError", "results", 2, asked.partition(" ")[0]]
+    assert error.message.startswith(f"One question reads {2 * of_one} events at most.")
+
+
+def steps_of_plan(api: Api) -> list[Any]:
+    (run, *_) = api.store.runs()
+    return list(Plan.from_json(api.store.content(run.plan)).steps)
+
+
+def test_steps_and_plans_of_many_runs_are_read_a_part_at_a_time(any_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        drive(any_api, any_api.launch(config={"ops": {"numbers": {"config": {"n": number}}}}))
+    monkeypatch.setattr("orchestrator.api.graphql.runs._STEPS_AT_ONCE", 2)
+    monkeypatch.setattr("orchestrator.api.graphql.runs._PLANS_AT_ONCE", 1)
+    asked = "{ runsOrError { ... on Runs { results { runId stepStats { stepKey runId } plan allPools } } } }"
+    steps, plans = [], []
+    steps_of, contents = any_api.store.steps_of, any_api.store.contents
+    monkeypatch.setattr(any_api.store, "steps_of", lambda ids, *more: (steps.append(len(ids)), steps_of(ids, *more))[1])
+    monkeypatch.setattr(
+        any_api.store, "contents", lambda hashes: (plans.append(len(list(hashes))), contents(hashes))[1]
+    )
+    results = any_api(asked)["runsOrError"]["results"]
+    assert [[step["runId"] for step in run["stepStats"]] for run in results] == [[run["runId"]] for run in results]
+    assert all(run["plan"]["steps"] for run in results)
+    assert (steps, plans) == ([2, 1], [1, 1, 1])
 
 
 def test_each_message_of_a_connection_may_read_as_many(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
