@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from multiprocessing import process
 from typing import Any, Final
 
@@ -18,15 +20,18 @@ from worker.parent import Parent
 from worker.settings import WorkerSettings
 from worker.tasks import become
 from worker.watch import NOTHING, Serves
-from worker.watchdog import watchdog_of
+from worker.watchdog import EXIT_CODE, watchdog_of
 
 _GATHER: Final = 0.2  #: seconds
 _GATHER_AT: Final = 256  #: events
 #: Tenths of a second that a child that has to end waits for its parent to read its last answer. A parent that drains
 #: may have stopped reading; nothing is lost by it, since steps report to their coordinator.
 _WAIT_TO_BE_HEARD: Final = 10
+_BEFORE_ANOTHER: Final = 1.0  #: seconds that a process which cannot start leaves until the next is tried
 #: This process, as the standard library sees it before it has children.
 _MAIN: Final = process.current_process()
+
+_log = logging.getLogger("opgrid.worker")
 
 
 def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) -> None:
@@ -75,15 +80,24 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
         _let_ops_start_processes()
         parent.connection.close()
         parent.adopted.close()
-        child = Child(settings, code, ring, parent.folder, parent.speaking)
-        child.install()
-        become(child)
+        become(_child(settings, code, ring, parent))
 
     def on_ready(**_: object) -> None:
         parent.ready()
 
     worker_process_init.connect(on_fork, weak=False)
     worker_ready.connect(on_ready, weak=False)
+
+
+def _child(settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) -> Child:
+    try:
+        child = Child(settings, code, ring, parent.folder, parent.speaking)
+        child.install()
+    except Exception:  # Celery would go on: this process would take messages, and throw each of them away
+        _log.exception("A process of this worker cannot start, and ends; another is tried.")
+        time.sleep(_BEFORE_ANOTHER)
+        os._exit(EXIT_CODE)
+    return child
 
 
 def _served(worker: Any) -> Serves:

@@ -329,6 +329,28 @@ def test_a_worker_that_takes_no_messages_ends_and_another_runs_its_steps(
     assert isinstance(run.end_of(task), StepSucceeded)
 
 
+def test_a_process_that_cannot_start_takes_no_messages(run: Conversation, worker: StartWorker, tmp_path: Path) -> None:
+    """There is no room for what it tells the watch process, for a while."""
+    full = tmp_path / "full"
+    full.touch()
+    (tmp_path / "narrow.py").write_text(
+        "from pathlib import Path\n"
+        "from opgrid.testing.contract_jobs import *\n"
+        "from worker.child import Slot\n"
+        "create = Slot.create\n"
+        "def create_or_not(path):\n"
+        f"    if Path({str(full)!r}).exists():\n"
+        "        raise OSError(28, 'No space left on device')\n"
+        "    return create(path)\n"
+        "Slot.create = create_or_not\n"
+    )
+    there = worker(CodeTarget(module="narrow", working_directory=str(tmp_path)))
+    task = run.start("count")
+    eventually(lambda: "cannot start, and ends" in there.output)
+    full.unlink()
+    assert isinstance(run.end_of(task), StepSucceeded)
+
+
 def test_a_worker_grows_with_its_work(run: Conversation, worker: StartWorker) -> None:
     there = worker(options=("--autoscale", "3,1"))
     tasks = [run.task("sleep_alone", step=f"sleep_{number}") for number in range(4)]

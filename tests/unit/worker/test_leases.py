@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,10 @@ def test_steps_with_very_long_names_fit_and_a_page_takes_no_more_room_than_they_
     assert watch.held() == claims
     child.close()
     watch.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system takes room when it is written to")
+def test_a_page_has_its_room_before_the_disk_is_full(tmp_path: Path) -> None:
+    child = Slot.create(slot_path(tmp_path, 7))
+    assert child.path.stat().st_blocks * 512 >= 50_000
+    child.close()
