@@ -19,7 +19,7 @@ import msgspec
 from opgrid.errors import OpGridError
 from worker.along import Adopted, words
 from worker.settings import WorkerSettings
-from worker.watch import BYE, EXIT, LENGTH, NOTHING, READY, SERVES, TICK, WORD, Serves
+from worker.watch import BYE, EXIT, LENGTH, READY, SERVES, TICK, WORD, Serves
 
 _log = logging.getLogger("opgrid.worker")
 
@@ -129,7 +129,7 @@ class Parent:
 
     def _tell_what_it_serves(self) -> None:
         """Where that is something else than it was."""
-        serves = NOTHING if self._is_leaving else self._serves()
+        serves = Serves((), self.settings.concurrency) if self._is_leaving else self._serves()
         if serves == self._as_told():
             return
         queues, concurrency = serves.queues, serves.concurrency

@@ -19,7 +19,7 @@ from worker.code import Code
 from worker.parent import Parent
 from worker.settings import WorkerSettings
 from worker.tasks import become
-from worker.watch import NOTHING, Serves
+from worker.watch import Serves
 from worker.watchdog import EXIT_CODE, watchdog_of
 
 _GATHER: Final = 0.2  #: seconds
@@ -102,11 +102,10 @@ def _child(settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) 
 
 def _served(worker: Any) -> Serves:
     """By now. Called by another thread than the one that changes it."""
-    if worker.blueprint.human_state() != "running" or state.should_stop not in (None, False):
-        return NOTHING
     scale = worker.autoscaler
     processes = worker.pool.num_processes if scale is None else scale.max_concurrency
-    return Serves(tuple(worker.app.amqp.queues.consume_from), processes)
+    ends = worker.blueprint.human_state() != "running" or state.should_stop not in (None, False)
+    return Serves(() if ends else tuple(worker.app.amqp.queues.consume_from), processes)
 
 
 def _let_ops_start_processes() -> None:

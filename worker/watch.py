@@ -59,11 +59,8 @@ _log = logging.getLogger("opgrid.watch")
 class Serves(msgspec.Struct, frozen=True, array_like=True):
     """What a worker takes messages of by now, and how many at once: remote control may have changed it."""
 
-    queues: tuple[str, ...] = ()
-    concurrency: int = 0
-
-
-NOTHING: Final = Serves()  #: of a worker that is to end
+    queues: tuple[str, ...]  #: none, of a worker that is to end
+    concurrency: int
 
 
 class Why(Enum):

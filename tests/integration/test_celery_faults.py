@@ -454,7 +454,7 @@ def test_a_worker_that_is_to_end_serves_nothing(
     there = worker()
     run.wait(run.start("sleep_alone"), StepStarted)
     os.kill(there.pid, number)
-    eventually(lambda: serves(redis_url) == [((), 0)])
+    eventually(lambda: serves(redis_url) == [((), 1)])
 
 
 def test_a_range_of_processes_can_be_changed(
