@@ -73,8 +73,21 @@ class _Lines:
             except OSError as error:  # nobody reads any more, or the disk is full: the run goes on
                 if self._stream is sys.stdout and not isinstance(error, BrokenPipeError):
                     click.echo(f"What comes now is not shown: {error.strerror}.", err=True)
-                with open(os.devnull, "wb") as nowhere:
-                    os.dup2(nowhere.fileno(), self._stream.fileno())
+                _to_nowhere(self._stream)
+
+
+def say_at_the_end(text: str) -> None:
+    """Where nobody reads any more, the exit code still tells how a run has ended."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _to_nowhere(sys.stdout)
+
+
+def _to_nowhere(stream: Any) -> None:
+    """Python would try again at its end to write what was not taken."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def line(event: AnyEvent) -> str:

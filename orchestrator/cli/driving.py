@@ -21,7 +21,7 @@ from opgrid.contracts.status import RunStatus, StepStatus
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.errors import InvariantViolationError, listed
 from opgrid.loading import load_job
-from orchestrator.cli.display import Watch, watching
+from orchestrator.cli.display import Watch, say_at_the_end, watching
 from orchestrator.cli.memory import collect_rarely
 from orchestrator.coordinator.ownership import RunIsDriven
 from orchestrator.engine.inbox import Inbox, cancel_on_signals
@@ -124,7 +124,7 @@ def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Call
     if as_json:
         click.echo(json.dumps(summary(instance, record)))
     else:
-        click.echo(_closing(instance, record), err=False)
+        say_at_the_end(_closing(instance, record))
     if left := _threads_left():
         click.echo(f"Threads that its ops have started go on, and this command with them: {listed(left)}", err=True)
     if status is RunStatus.CANCELED and received:

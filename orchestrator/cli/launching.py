@@ -10,7 +10,7 @@ import click
 from opgrid.contracts.status import RunStatus
 from opgrid.ids import RunId
 from orchestrator.cli.audit import audited
-from orchestrator.cli.display import Watch, watching
+from orchestrator.cli.display import Watch, say_at_the_end, watching
 from orchestrator.cli.driving import summary
 from orchestrator.instance import Instance
 from orchestrator.services.launching import Request, prepare
@@ -96,7 +96,7 @@ def _followed(store: ServiceStore, instance: Instance, run_id: RunId, timeout: f
     if status is None:
         click.echo(f"Run {run_id} goes on: {instance.record(run_id).status.value}.", err=True)
     elif not as_json:
-        click.echo(f"Run {run_id} ended: {status.value}.")
+        say_at_the_end(f"Run {run_id} ended: {status.value}.")
     if as_json:
         click.echo(json.dumps(summary(instance, instance.record(run_id))))
     return 1 if status is None else _EXIT[status]

@@ -721,6 +721,15 @@ def test_a_pipe_that_nobody_reads_is_no_error_to_tell_of(folder: Path) -> None:
         assert _into(pipe, folder, "job", "list", "-f", "jobs.py") == (1, "")
 
 
+def test_nobody_has_to_read_the_last_line_of_a_run(folder: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    say = "from orchestrator.cli.display import say_at_the_end; say_at_the_end('Run x ended: SUCCESS')"
+    with open(writes, "wb") as pipe:
+        ended = subprocess.run([sys.executable, "-P", "-c", say], stdout=pipe, stderr=subprocess.PIPE, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_a_closed_stdout_takes_nothing(folder: Path) -> None:
     assert _into(None, folder, "job", "execute", *_SIMPLE) == (0, "")
     (record,) = stored(folder)
