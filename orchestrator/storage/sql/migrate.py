@@ -6,13 +6,20 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstraint, String, Table, inspect
 
 from opgrid.errors import DatabaseUnreachable
 from orchestrator.storage.sql.tables import metadata
 
 FOLDER: Final = Path(__file__).parent / "migrations"
 HEAD: Final = "0011"  #: the newest of the migrations
+#: As Alembic makes it.
+_versions: Final = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 #: Alembic keeps what it works on in globals: one thread at a time.
 _MIGRATING: Final = threading.Lock()
 
@@ -23,9 +30,22 @@ def upgrade(engine: Engine, to: str = HEAD) -> None:
     Does nothing, in two queries and without alembic, where nothing is. Raises DatabaseUnreachable for a newer one.
     """
     at = version_of(engine)
-    if at != to:
+    if at != to and not (at is None and to == HEAD and _made(engine)):
         with _MIGRATING:
             _migrate(engine, at, to)
+
+
+def _made(engine: Engine) -> bool:
+    """All of a new SQLite database at once, which takes a fifth of the time of the migrations; whether it was new."""
+    if engine.dialect.name != "sqlite":
+        return False
+    with engine.begin() as connection:
+        if inspect(connection).get_table_names():
+            return False
+        metadata.create_all(connection, checkfirst=False)
+        _versions.create(connection)
+        connection.execute(_versions.insert().values(version_num=HEAD))
+    return True
 
 
 def version_of(engine: Engine) -> str | None:

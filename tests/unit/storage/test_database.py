@@ -21,7 +21,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, Engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from opgrid.contracts.compact import LONG, compacted
@@ -50,11 +50,46 @@ def test_the_head_is_the_newest_migration() -> None:
 def test_the_migrations_make_the_tables_of_the_code(database_url: str) -> None:
     engine = open_engine(database_url)
     assert version_of(engine) is None
+    upgrade(engine, "0001")
     upgrade(engine)
     assert version_of(engine) == HEAD
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+def test_a_new_database_is_as_if_it_had_been_migrated(tmp_path: Path) -> None:
+    new, migrated = (open_engine(f"sqlite:///{tmp_path / name}") for name in ("new.db", "migrated.db"))
+    upgrade(new)
+    upgrade(migrated, "0001")
+    upgrade(migrated)
+    assert version_of(new) == version_of(migrated)
+    assert _schema(new) == _schema(migrated)
+    new.dispose()
+    migrated.dispose()
+
+
+def _schema(engine: Engine) -> dict[str, Any]:
+    """Of a SQLite database, by table; columns and indexes in no order."""
+    with engine.connect() as connection:
+
+        def rows(query: str) -> list[Any]:
+            return sorted((tuple(row) for row in connection.execute(text(query))), key=repr)
+
+        found: dict[str, Any] = {}
+        for (table,) in rows("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            columns = rows(f"SELECT name, upper(type), \"notnull\", dflt_value, pk FROM pragma_table_info('{table}')")
+            keys = rows(f'SELECT "table", "from", "to" FROM pragma_foreign_key_list(\'{table}\')')
+            indexes = []
+            for name, unique, origin, partial in rows(
+                f"SELECT name, \"unique\", origin, partial FROM pragma_index_list('{table}')"
+            ):
+                parts = rows(f"SELECT seqno, name, \"desc\", coll FROM pragma_index_xinfo('{name}') WHERE key")
+                (written,) = rows(f"SELECT sql FROM sqlite_master WHERE name = '{name}'")
+                where = (written[0] or "").partition(" WHERE ")[2]
+                indexes.append((name, unique, origin, partial, parts, where))
+            found[table] = columns, keys, indexes
+        return found
 
 
 def test_many_may_find_a_new_database_at_once(database_url: str) -> None:
