@@ -43,6 +43,7 @@ class Inbox:
         #: The loop is inside user code on its own thread: only an exception gets it out.
         self.inline = False
         self.thread: int | None = None  #: that of the loop, while it is inside user code
+        self._interrupted = False  #: since it is
         self.left = False
         self._requests: deque[Request] = deque()  # appending and popping are atomic: no lock, so signals may post
         self._bell: Callable[[], None] | None = None
@@ -74,10 +75,17 @@ class Inbox:
         self._ring()
 
     def interrupt(self) -> None:
-        """Get the loop out of user code that it runs itself, which it can be in the main thread only."""
+        """Get the loop out of user code that it runs itself, which it can be in the main thread only. Not twice: what
+        that does before it ends is to be done.
+        """
         main = threading.main_thread().ident
-        if self.inline and main is not None and self.thread == main:
+        if self.inline and not self._interrupted and main is not None and self.thread == main:
+            self._interrupted = True
             signal.pthread_kill(main, signal.SIGINT)
+
+    def enter(self, inline: bool) -> None:
+        """The loop polls an executor, which runs user code on this thread where it is ``inline``."""
+        self.inline, self.thread, self._interrupted = inline, threading.get_ident(), False
 
     def leave(self) -> None:
         """The loop ends now, and its runs stay as they are."""

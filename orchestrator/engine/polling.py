@@ -174,7 +174,7 @@ class _Listener(threading.Thread):
 
 
 def _poll_here(executor: Executor, timeout: float, inbox: Inbox) -> Polled:
-    inbox.inline, inbox.thread = not executor.crosses_processes, threading.get_ident()
+    inbox.enter(inline=not executor.crosses_processes)
     try:
         return executor.poll(timeout)
     finally:

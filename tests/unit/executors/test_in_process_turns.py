@@ -44,6 +44,7 @@ from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.fusing import promise
 from opgrid.contracts.tasks import JobRef, RunBrief, StepTask, Stored, TaskInput
 from opgrid.ids import NodePath, RunId, StepKey
+from orchestrator.engine.inbox import Inbox
 from orchestrator.instance import Instance
 from orchestrator.services.submission import cancel
 from orchestrator.storage.memory import MemoryStore
@@ -81,6 +82,8 @@ KINDS = (StepStarted, StepSucceeded)
 SEEN: list[list[tuple[type, str]]] = []
 ALARMS: list[threading.Timer] = []
 STORES: list[ServiceStore] = []
+SILENT: list[bool] = []  #: whether nothing interrupted it
+TWICE = threading.Event()  #: it was to be interrupted a second time
 
 
 def recorded(context: OpExecutionContext) -> list[AnyEvent]:
@@ -378,7 +381,7 @@ def test_a_run_may_take_longer_than_any_alarm_waits() -> None:
 
 @op
 async def ends_slowly(context: OpExecutionContext) -> None:
-    """Canceled, and over once an alarm would have come."""
+    """Canceled, and over once no alarm can come any more."""
     (alarm,) = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
     (store,) = STORES
     record = store.run(RunId(context.run_id))
@@ -387,21 +390,60 @@ async def ends_slowly(context: OpExecutionContext) -> None:
     try:
         await asyncio.sleep(60)
     finally:
-        await asyncio.to_thread(alarm.join)
+        await asyncio.to_thread(alarm.join, 30)
+        SILENT.append(not alarm.is_alive())
 
 
-@job(tags={"opgrid/max_runtime": "1"}, executor_def=in_process_executor)
+@job(tags={"opgrid/max_runtime": "600"}, executor_def=in_process_executor)
 def canceled_in_time() -> None:
     ends_slowly()
 
 
 def test_the_alarm_of_a_run_that_is_canceled_interrupts_nobody() -> None:
+    SILENT.clear()
     with Instance.local_temp() as instance:
         STORES[:] = [instance.store]  # type: ignore[list-item]
         with execute_job(canceled_in_time, instance) as result:
             events = result.all_events
     assert [event.reason for event in events if isinstance(event, RunCanceling)] == ["enough"]
     assert isinstance(events[-1], RunCanceled)
+    assert SILENT == [True]
+
+
+@op
+def cleans_up(context: OpExecutionContext) -> None:
+    """Is canceled when its time is over already."""
+    try:
+        time.sleep(60)
+    finally:
+        (store,) = STORES
+        record = store.run(RunId(context.run_id))
+        assert record is not None
+        cancel(store, record, "enough")
+        SILENT.append(TWICE.wait(30))
+
+
+@job(tags={"opgrid/max_runtime": "0.2"}, executor_def=in_process_executor)
+def cleaned_up() -> None:
+    cleans_up()
+
+
+def test_who_cleans_up_after_an_interrupt_is_not_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt, calls = Inbox.interrupt, itertools.count(1)
+
+    def noted(self: Inbox) -> None:
+        interrupt(self)
+        if next(calls) == 2:
+            TWICE.set()
+
+    monkeypatch.setattr(Inbox, "interrupt", noted)
+    TWICE.clear()
+    SILENT.clear()
+    with Instance.local_temp() as instance:
+        STORES[:] = [instance.store]  # type: ignore[list-item]
+        with execute_job(cleaned_up, instance) as result:
+            assert isinstance(result.all_events[-1], RunFailed)
+    assert SILENT == [True]
 
 
 @op
