@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opgrid.config import plain_values
 from opgrid.contracts.executor import EventSink
 from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
+from opgrid.doors import through
 from opgrid.errors import InvariantViolationError
 from opgrid.steps import forks
 
@@ -85,10 +86,20 @@ class Attempt:
 
         return StepLogger(self)
 
+    @cached_property
+    def instance(self) -> Any:
+        """As that of the scope, but one that is opened here lives as long as the resources do."""
+        scope = self.scope
+        if scope.lifetime == "run" or (scope.local is not None and scope.local.instance is not None):
+            return scope.instance
+        self.stack = self.stack or ExitStack()
+        return self.stack.enter_context(through("instance").get())
+
     def end(self) -> None:
         """What was made for user code refers back to it: it goes at once then, and need not be found as a cycle."""
         self._context = None
         self.__dict__.pop("log", None)
+        self.__dict__.pop("instance", None)
 
     @property
     def whose(self) -> str:

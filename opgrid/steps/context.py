@@ -88,7 +88,7 @@ class StepContext:
 
     @property
     def instance(self) -> Any:
-        return self._attempt.scope.instance
+        return self._attempt.instance
 
     @property
     def retry_number(self) -> int:

@@ -123,7 +123,7 @@ def _open_one(attempt: Attempt, key: str, opened: Mapping[str, Any], stack: Exit
             run_id=scope.brief.run_id,
             run_tags=scope.brief.tags,
             log=attempt.log,
-            instance=lambda: scope.instance,
+            instance=lambda: attempt.instance,
             run=attempt.context.run,
         )
         return stack.enter_context(innermost.open(context))

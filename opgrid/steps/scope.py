@@ -161,6 +161,7 @@ class RunScope:
         self.configs: dict[str, Any] = {}  #: what they were opened with
         self.failed: dict[str, BaseException] = {}  #: those that could not be opened
         self.stack = ExitStack()
+        self._instance: Any = None
         self.lock = threading.RLock()  #: of what is opened once a run: async steps share a process
         self._nodes: dict[str, Node] = {}
         self._facts: dict[OpDefinition, OpFacts] = {}
@@ -197,10 +198,15 @@ class RunScope:
 
     @property
     def instance(self) -> Any:
-        """The caller's own, or the one of this process's environment, where there is an orchestrator to give one."""
+        """The caller's own, or the one of this process's environment, where there is an orchestrator to give one: that
+        is closed with what lives as long as the run.
+        """
         if self.local is not None and self.local.instance is not None:
             return self.local.instance
-        return through("instance").get()
+        with self.lock:
+            if self._instance is None:
+                self._instance = self.stack.enter_context(through("instance").get())
+            return self._instance
 
     def loggers(self) -> Sequence[logging.Logger]:
         """Those of the job that the run config names."""
@@ -242,7 +248,7 @@ class RunScope:
 
     def close(self) -> None:
         """May be called twice. Errors of resources that end are logged by their own stack, the last one is raised."""
-        self.opened = {}
+        self.opened, self._instance = {}, None
         try:
             self.stack.close()
         finally:

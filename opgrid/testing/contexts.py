@@ -387,6 +387,7 @@ class _DirectAttempt(Attempt):
 
 class _NoScope(SimpleNamespace):
     given_instance: Any
+    lifetime = "run"
 
     @cached_property
     def instance(self) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import pydantic
 import pytest
 
+from executors import in_process
 from opgrid import (
     Config,
     ConfigurableResource,
@@ -39,7 +40,9 @@ from opgrid import (
     resource,
 )
 from opgrid.contracts.events import EventType
+from opgrid.steps.scope import RunScope
 from orchestrator.services.execute import execute_job
+from orchestrator.storage.sql.store import SqlStore
 
 happened: list[str] = []
 
@@ -747,6 +750,35 @@ def test_a_resource_that_yields_is_a_context_manager_where_it_is_called() -> Non
 def lasting(_: InitResourceContext) -> Iterator[str]:
     yield "open"
     happened.append("closed")
+
+
+found: list[Any] = []
+
+
+@op
+def look_twice(context: OpExecutionContext) -> int:
+    found.extend([context.instance, context.instance])
+    return sum(each.get_runs_count() for each in found[-2:])
+
+
+@job
+def looks() -> None:
+    look_twice()
+
+
+@pytest.mark.parametrize("lifetime", ["run", "step"])
+def test_the_instance_that_steps_see_is_opened_once_and_closed(lifetime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found.clear()
+    monkeypatch.setattr(
+        in_process, "RunScope", lambda *given, **more: RunScope(*given, **{**more, "lifetime": lifetime})
+    )
+    with instance_for_test() as instance:
+        with execute_job(looks, instance, executor="in_process") as result:
+            assert result.output_for_node("look_twice") == 2
+        first, second = found
+        assert first is second and first is not instance
+        assert isinstance(first.store, SqlStore)
+        assert first.store._engine.pool.checkedin() == 0, "it still has a connection"
 
 
 @pytest.mark.parametrize(
