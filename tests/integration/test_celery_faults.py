@@ -214,14 +214,15 @@ def test_a_frozen_worker_loses_its_step_and_its_late_result(
     run: Conversation, worker: StartWorker, tmp_path: Path
 ) -> None:
     frozen = worker()
-    task = run.start("pause")
+    task = run.start("vary", step="vary[long]")
     run.wait(task, StepStarted)
     family = descendants(frozen.pid)
     for pid in family:
         kill(pid, signal.SIGSTOP)
     assert isinstance(run.end_of(task), StepLost)
     worker()
-    second = run.start("pause", attempt=2)
+    (tmp_path / "go-on").touch()
+    second = run.start("vary", step="vary[long]", attempt=2)
     assert isinstance(run.end_of(second), StepSucceeded)
     for pid in family:
         kill(pid, signal.SIGCONT)

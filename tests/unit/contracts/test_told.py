@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opgrid.contracts.events import (
@@ -79,6 +79,7 @@ _KINDS = [
 ]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(_KINDS), st.sampled_from("ab"), st.integers(1, 2)), max_size=100))
 def test_whatever_is_told_comes_in_its_order(drawn: list[tuple[Any, str, int]]) -> None:
     told = [kind(step, attempt) for kind, step, attempt in drawn]
