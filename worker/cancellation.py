@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Final
 
 from opgrid.steps.interrupts import forget, interruptible
-from opgrid.steps.surroundings import Surroundings
+from opgrid.steps.process_state import ProcessState
 from worker.leases import Slot
 
 #: Not SIGTERM: with that, Celery ends its children.
@@ -28,7 +28,7 @@ class Stoppable:
         self.slot = slot
         self.claim = ""
         self._installed = ExitStack()
-        self._surroundings: Surroundings | None = None
+        self._state: ProcessState | None = None
 
     def install(self) -> None:
         """For the life of a pool child, in its main thread."""
@@ -46,9 +46,9 @@ class Stoppable:
         """From here on the step of that claim is the one that may have to stop; "": none."""
         self.claim = claim
         if claim:
-            if self._surroundings is None:  # its code is loaded: what that has changed stays
-                self._surroundings = Surroundings(STOP_SIGNAL)
-            self._surroundings.restore()
+            if self._state is None:  # its code is loaded: what that has changed stays
+                self._state = ProcessState(STOP_SIGNAL)
+            self._state.restore()
             forget()
 
     @property

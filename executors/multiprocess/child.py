@@ -35,9 +35,9 @@ from opgrid.loading import check_packages, job_for, load
 from opgrid.steps import reports
 from opgrid.steps.hooks import run_hooks_elsewhere
 from opgrid.steps.interrupts import interruptible, shielded
+from opgrid.steps.process_state import ProcessState
 from opgrid.steps.runner import Terminal, run_step
 from opgrid.steps.scope import RunScope
-from opgrid.steps.surroundings import Surroundings
 from opgrid.zygote import modules
 
 #: Seconds from which on a step is to be seen while it runs.
@@ -146,7 +146,7 @@ class Child:
         self._briefs: OrderedDict[RunId, RunBrief] = OrderedDict()
         self._scopes: dict[RunId, RunScope] = {}
         self._seconds: dict[OpDefinition, float] = {}  #: that a step of this op took last
-        self._surroundings: Surroundings | None = None
+        self._state: ProcessState | None = None
         self._path = list(sys.path)
         self._known = frozenset(sys.modules)  #: modules that it began with, or has told of
 
@@ -211,9 +211,9 @@ class Child:
         if self._seconds.get(op, _SLOW) >= _SLOW:
             sink.flush(frames.TOLD)
         started = time.monotonic()
-        if self._surroundings is None:  # its code is loaded: what that has changed stays
-            self._surroundings = Surroundings(signal.SIGTERM)
-        self._surroundings.restore()
+        if self._state is None:  # its code is loaded: what that has changed stays
+            self._state = ProcessState(signal.SIGTERM)
+        self._state.restore()
         with run_step(task, scope, sink, claim=claim) as outcome:
             if outcome.has_hooks:
                 sink.flush(frames.ENDED)
