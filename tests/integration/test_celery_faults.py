@@ -31,6 +31,7 @@ from opgrid.contracts.wire import VERSION
 from opgrid.io.keys import KeyRing
 from opgrid.testing.contract_jobs import contract
 from opgrid.testing.executors import CODE, Conversation, contract_setup, given
+from tests.waiting import eventually
 from worker.app import broker_conf
 
 pytestmark = pytest.mark.celery
@@ -124,13 +125,6 @@ def alive(pid: int) -> bool:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
 
 
 def ends(run: Conversation, task: StepTask) -> list[Any]:

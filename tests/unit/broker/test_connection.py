@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +15,7 @@ from opgrid.broker.connection import check, connect, reaching
 from opgrid.broker.embedded import EmbeddedRedis
 from opgrid.broker.scripts import Script
 from opgrid.errors import BrokerRefuses, BrokerUnreachable, SettingsError
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize(
@@ -101,13 +102,6 @@ def test_an_evicting_server_is_refused() -> None:
         client.config_set("maxmemory-policy", "allkeys-lru")
         with pytest.raises(SettingsError, match=r"allkeys-lru.*noeviction"):
             check(client, server.url)
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    until = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < until, "it does not come about"
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from orchestrator.storage.protocols import Fence
 from orchestrator.storage.sql.store import SqlStore
 from orchestrator.storage.sql.tables import contents
 from orchestrator.storage.sql.turn import SqlTurn
+from tests.waiting import eventually
 
 
 @op(pool="db")
@@ -216,13 +217,6 @@ def going_on(coordinator: Coordinator) -> Iterator[None]:
     finally:
         coordinator.stop()
         thread.join()
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    until = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("error", [DatabaseUnreachable("It is away."), RuntimeError("a bug")])

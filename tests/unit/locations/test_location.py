@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from orchestrator.locations.loader import Loader
 from orchestrator.locations.location import Location, LocationClosed, Source
 from orchestrator.locations.messages import Evaluated, Failed, TickSchedule, TickSensor
 from orchestrator.locations.process import LocationBroken
+from tests.waiting import eventually
 
 JOBS = """
 import os
@@ -83,13 +83,6 @@ def asked(location: Location) -> list[str]:
     answer = location.ask(TickSensor("leaks"), 30)
     assert isinstance(answer, Evaluated)
     return (answer.skipped or "").split()
-
-
-def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_what_schedules_and_sensors_log_is_in_their_answer(make: Make) -> None:

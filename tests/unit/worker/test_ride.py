@@ -28,6 +28,7 @@ from orchestrator.engine.commands import Launch
 from orchestrator.engine.machine import RunMachine
 from orchestrator.services.launching import Prepared, Request, prepare
 from tests.unit.broker.claims import claim
+from tests.waiting import eventually
 from worker import ride as ride_module
 from worker.along import Along, Begun, Over, Taken, words
 from worker.cancellation import Stoppable
@@ -714,8 +715,13 @@ class Watched(Along):
 
     def wait(self, content: str, queue: str, seconds: float, claim: str, owner: str) -> Taken | None:
         self.waited += 1
-        threading.Timer(0.01, self.meanwhile).start()
+        hands = self.protocol.keys.hands(content, self.protocol.keys.queue(queue, 0))
+        threading.Thread(target=self._once_there_is_one, args=[hands], daemon=True).start()
         return super().wait(content, queue, seconds, claim, owner)
+
+    def _once_there_is_one(self, hands: str) -> None:
+        eventually(lambda: self.rides.protocol.client.exists(hands))
+        self.meanwhile()
 
     def _say(self, word: Begun | Over) -> None:
         super()._say(word)  # nobody listens

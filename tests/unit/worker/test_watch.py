@@ -6,7 +6,6 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from opgrid.broker.keys import Keys
 from opgrid.broker.protocol import Protocol, Said
 from opgrid.io.keys import KeyRing
 from opgrid.trouble import Trouble
+from tests.waiting import eventually
 from worker.leases import AFTER, Claim, Slot, slot_path
 from worker.settings import WorkerSettings
 from worker.watch import HELLO, SOCKET, Death, Watch
@@ -93,13 +93,6 @@ def test_a_child_that_is_slow_to_say_who_it_is_holds_up_no_beat(tmp_path: Path, 
             worker.close()
             thread.join()
             protocol.close()
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    until = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_a_death_between_two_steps_is_no_loss_of_one_that_may_not_be_out_yet() -> None:
