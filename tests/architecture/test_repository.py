@@ -72,6 +72,10 @@ def test_no_file_names_this_checkout() -> None:
     assert offenders(re.compile(re.escape(str(ROOT)) + r"(?![\w-])")) == []
 
 
+def test_no_file_is_what_a_merge_leaves_behind() -> None:
+    assert [name for name, _ in tracked() if name.endswith((".orig", ".rej"))] == []
+
+
 def test_worker_needs_a_part_of_what_the_whole_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
