@@ -39,7 +39,7 @@ class Parent:
         self._stopped = threading.Event()
         self._is_ready = self._is_leaving = False
         self._listen: Callable[[], object] = lambda: None
-        self._serves = self._as_told
+        self._serves: Callable[[], Serves | None] = self._as_told
         self._ticking: threading.Thread | None = None
         hearing, self.speaking = words()
         self.adopted = Adopted(hearing)  #: messages that children take along
@@ -51,8 +51,10 @@ class Parent:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
-    def tick(self, serves: Callable[[], Serves] | None = None) -> None:
-        """Begin to tick, from a thread. ``serves``: what this worker takes by now; it touches nothing either."""
+    def tick(self, serves: Callable[[], Serves | None] | None = None) -> None:
+        """Begin to tick, from a thread. ``serves``: what this worker takes by now, None where it is to end; it touches
+        nothing either.
+        """
         if serves is not None:
             self._serves = serves
         self._ticking = threading.Thread(target=self._tick, name="opgrid-tick", daemon=True)
@@ -129,7 +131,9 @@ class Parent:
 
     def _tell_what_it_serves(self) -> None:
         """Where that is something else than it was."""
-        serves = Serves((), self.settings.concurrency) if self._is_leaving else self._serves()
+        serves = None if self._is_leaving else self._serves()
+        if serves is None:
+            serves = Serves((), self.settings.concurrency)
         if serves == self._as_told():
             return
         queues, concurrency = serves.queues, serves.concurrency

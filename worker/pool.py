@@ -11,7 +11,6 @@ from typing import Any, Final
 import billiard.pool
 from celery import Celery, bootsteps
 from celery.signals import worker_process_init, worker_ready
-from celery.worker import state
 
 from opgrid.io.keys import KeyRing
 from worker.child import Child
@@ -20,7 +19,7 @@ from worker.parent import Parent
 from worker.settings import WorkerSettings
 from worker.tasks import become
 from worker.watch import Serves
-from worker.watchdog import EXIT_CODE, watchdog_of
+from worker.watchdog import EXIT_CODE, is_to_end, watchdog_of
 
 _GATHER: Final = 0.2  #: seconds
 _GATHER_AT: Final = 256  #: events
@@ -100,12 +99,13 @@ def _child(settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) 
     return child
 
 
-def _served(worker: Any) -> Serves:
-    """By now. Called by another thread than the one that changes it."""
+def _served(worker: Any) -> Serves | None:
+    """By now; None: it is to end, and its pool may be gone. Called by another thread than the one that changes it."""
+    if is_to_end() or worker.blueprint.human_state() != "running":
+        return None
     scale = worker.autoscaler
     processes = worker.pool.num_processes if scale is None else scale.max_concurrency
-    ends = worker.blueprint.human_state() != "running" or state.should_stop not in (None, False)
-    return Serves(() if ends else tuple(worker.app.amqp.queues.consume_from), processes)
+    return Serves(tuple(worker.app.amqp.queues.consume_from), processes)
 
 
 def _let_ops_start_processes() -> None:

@@ -72,9 +72,13 @@ class Watchdog:
                 os._exit(EXIT_CODE)  # the watch process ends the children
 
 
+def is_to_end() -> bool:
+    """Whether the worker was told to: with a code that may be 0."""
+    return any(each is not None and each is not False for each in (state.should_stop, state.should_terminate))
+
+
 def watchdog_of(app: Celery, settings: WorkerSettings) -> Watchdog:
     def is_free() -> bool:
-        ends = any(each is not None and each is not False for each in (state.should_stop, state.should_terminate))
-        return not state.reserved_requests and not ends
+        return not state.reserved_requests and not is_to_end()
 
     return Watchdog(settings, is_free, lambda: list(app.amqp.queues.consume_from))
