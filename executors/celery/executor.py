@@ -431,10 +431,10 @@ class CeleryExecutor(Executor):
             self._protocol.append(self.stream, seal_events([note], self.ring))
 
     def _give_up_waiting(self, at: Attempt, seconds: float) -> None:
-        self._give_up(at, f"within {seconds:.1f} s (opgrid/start_timeout).", timed_out=True)
+        self._give_up(at, f" within {seconds:.1f} s (opgrid/start_timeout).", timed_out=True)
 
-    def _give_up(self, at: Attempt, why: str, timed_out: bool) -> None:
-        error = ErrorInfo("StepNotStarted", f"No worker has started step {at.step!r} {why}")
+    def _give_up(self, at: Attempt, why: str, timed_out: bool) -> Said:
+        error = ErrorInfo("StepNotStarted", f"No worker has started step {at.step!r}{why}")
         event = StepFailed(
             run_id=RunId(at.run_id),
             at=time.time(),
@@ -444,15 +444,18 @@ class CeleryExecutor(Executor):
             timed_out=timed_out,
             orphaned=True,
         )
-        self._protocol.expire(at, b"", seal_events([event], self.ring))
+        return self._protocol.expire(at, b"", seal_events([event], self.ring))
 
     def _send_again(self, lost: Sequence[Flight]) -> None:
+        again = []
         for flight in lost:
             run_id, step, attempt = RunId(flight.at.run_id), StepKey(flight.at.step), flight.at.attempt
             times = flight.resent + 1
             if times >= _TOO_OFTEN:
-                self._give_up(flight.at, f"of {times} messages. {self._thief(flight)}", timed_out=False)
-                continue
+                why = f": its message was lost {times} times. {self._thief(flight)}"
+                if self._give_up(flight.at, why, timed_out=False) is Said.OK:
+                    continue  # else Redis does not know it any more, or knows better: it says so when it is sent
+            again.append(flight)
             lost_by_now = "was lost" + (f", {times} times by now" if flight.resent else "")
             text = f"The message of step {step!r}, attempt {attempt}, {lost_by_now}: it is sent again."
             if times >= _OFTEN:
@@ -463,7 +466,7 @@ class CeleryExecutor(Executor):
             note = EngineNote(run_id=run_id, at=time.time(), message=text, step=step)
             self._protocol.append(self.stream, seal_events([note], self.ring))
             self._briefs.store_again(run_id)
-        self._back_to_backlog([flight for flight in lost if flight.resent + 1 < _TOO_OFTEN], resent=1)
+        self._back_to_backlog(again, resent=1)
 
     @staticmethod
     def _thief(flight: Flight) -> str:

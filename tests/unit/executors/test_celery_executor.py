@@ -619,9 +619,24 @@ def test_a_message_that_is_lost_again_and_again_says_how_often_and_why_until_its
     worker.client.delete(*executor.keys.queue_lists("opgrid"))
     end = heard(executor, StepFailed, "a")
     assert isinstance(end, StepFailed)
-    assert "of 4 messages. Something takes" in end.error.message
+    assert end.error.message.startswith(
+        "No worker has started step 'a': its message was lost 4 times. Something takes messages out of the queue"
+    )
     assert end.orphaned and not end.timed_out
     assert not len(executor._flights) and not messages(executor, worker)
+
+
+def test_a_message_that_redis_forgot_with_its_run_is_sent_however_often_it_was_lost(
+    executor: CeleryExecutor, worker: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(celery_executor, "_TOO_OFTEN", 1)
+    executor.submit(BRIEF, [task("a")])
+    worker.client.delete(*executor.keys.queue_lists("opgrid"), executor.keys.run(RUN))
+    until = time.monotonic() + 20
+    while not messages(executor, worker):
+        assert time.monotonic() < until
+        executor.poll(0.05)
+    assert claim(worker, at("a"), "c", "w", b"") is Said.OK
 
 
 def of_database(url: str, home: Path, database: str) -> CeleryExecutor:
