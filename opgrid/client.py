@@ -10,6 +10,7 @@ assert client.wait(run) is RunStatus.SUCCESS
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 import urllib.error
@@ -195,12 +196,13 @@ class Client:
         return [_run(each) for each in found["results"]]
 
     def wait(self, run_id: str, timeout: float | None = None, every: float = 0.5) -> RunStatus:
-        """The status in which it ended; looks ``every`` so many seconds. Raises TimeoutError, ClientError,
-        and ValueError for what is no number of seconds.
+        """The status in which it ended; looks ``every`` so many seconds, once where the ``timeout`` is over already.
+        Raises TimeoutError, ClientError, and ValueError for what is no number of seconds.
         """
-        for name, seconds in (("timeout", timeout), ("every", every)):
-            if seconds is not None and not 0 <= seconds <= threading.TIMEOUT_MAX:
-                raise ValueError(f"{name}={seconds!r} is no number of seconds that can be waited for.")
+        if timeout is not None and math.isnan(timeout):
+            raise ValueError(f"timeout={timeout!r} is no number of seconds that can be waited for.")
+        if not 0 <= every <= threading.TIMEOUT_MAX:
+            raise ValueError(f"every={every!r} is no number of seconds that can be waited for.")
         until = None if timeout is None else time.monotonic() + timeout
         while not (status := self.status(run_id)).is_final:
             if until is not None and time.monotonic() >= until:

@@ -107,10 +107,25 @@ def test_what_is_no_url_is_told_as_such(url: str) -> None:
     assert error.value.kind == "Unreachable"
 
 
-@pytest.mark.parametrize(("name", "seconds"), [("timeout", float("nan")), ("timeout", -1.0), ("every", float("inf"))])
+@pytest.mark.parametrize(("name", "seconds"), [("timeout", float("nan")), ("every", -1.0), ("every", float("inf"))])
 def test_what_cannot_be_waited_for_is_refused_before_anything_is_asked(name: str, seconds: float) -> None:
     with pytest.raises(ValueError, match=f"{name}={seconds} is no number of seconds"):
         Client("http://127.0.0.1:9").wait("some run", **{name: seconds})
+
+
+class Going(Client):
+    """Of a run that does not end."""
+
+    def status(self, run_id: str) -> RunStatus:
+        return RunStatus.STARTED
+
+
+def test_a_wait_may_be_over_already_or_have_no_end(client: Client) -> None:
+    run = client.launch("adding")
+    assert client.wait(run, float("inf"), 0.05) is RunStatus.SUCCESS
+    assert client.wait(run, -1.0) is RunStatus.SUCCESS
+    with pytest.raises(TimeoutError, match="Run x is STARTED"):
+        Going("http://127.0.0.1:9").wait("x", -1.0)
 
 
 def test_what_is_refused_says_why(client: Client) -> None:
