@@ -9,6 +9,7 @@ expires.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -25,6 +26,8 @@ from opgrid.contracts.decoding import json_decoder
 _SIZE: Final = 16 * 1024 * 1024  #: of which only what is written takes room
 #: Bytes that take it from the start: who writes into a page that the disk has no room for is killed. Nearly all fits.
 _KEPT: Final = 64 * 1024
+#: Of file systems that cannot say whether they have room.
+_CANNOT_TELL: Final = errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP
 _HEAD = struct.Struct("<III")  # version, length, checksum
 _BUSY_AT: Final = _HEAD.size
 _STOP_AT: Final = _BUSY_AT + 4
@@ -82,8 +85,8 @@ class Slot:
         handle = os.open(path, flags, 0o600)
         try:
             os.ftruncate(handle, _SIZE)
-            if kept and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle, 0, kept)
+            if kept:
+                _keep(handle, kept)
             return cls(path, mmap.mmap(handle, _SIZE))
         finally:
             os.close(handle)
@@ -138,6 +141,16 @@ class Slot:
         self._page.close()
         if remove:
             self.path.unlink(missing_ok=True)
+
+
+def _keep(handle: int, size: int) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError as error:
+        if error.errno not in _CANNOT_TELL:
+            raise
 
 
 def slot_path(folder: Path, pid: int) -> Path:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -73,3 +74,23 @@ def test_a_page_has_its_room_before_the_disk_is_full(tmp_path: Path) -> None:
     child = Slot.create(slot_path(tmp_path, 7))
     assert child.path.stat().st_blocks * 512 >= 50_000
     child.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system takes room when it is written to")
+def test_where_a_file_system_cannot_say_whether_it_has_room_pages_are_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_with(number: int) -> None:
+        def fallocate(*_: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "posix_fallocate", fallocate)
+
+    fails_with(errno.EOPNOTSUPP)
+    child = Slot.create(slot_path(tmp_path, 7))
+    child.hold([claim()])
+    assert child.held() == [claim()]
+    child.close()
+    fails_with(errno.ENOSPC)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        Slot.create(slot_path(tmp_path, 8))
