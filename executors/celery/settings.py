@@ -16,15 +16,14 @@ from opgrid.contracts.executor import ExecutorSetup
 from opgrid.errors import SettingsError
 
 _DAY: Final = 86400
+_Wait = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
 
 class CelerySettings(msgspec.Struct, frozen=True, kw_only=True):
     broker_url: str
     queue: str = DEFAULT_QUEUE  #: of steps that name none
     priority: int = 0  #: of steps that name none
-    start_timeout: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = (
-        4.0  #: seconds that a step waits for a worker until the run says so
-    )
+    start_timeout: _Wait = 4.0  #: seconds that a step waits for a worker until the run says so
     lease_ttl: float = DEFAULT_LEASE_TTL  #: seconds of silence after which a worker counts as dead
     outage_grace: float = 60.0  #: seconds that a broker may be away before the run loop is told
     retention: int = _DAY  #: seconds that outputs stay after the end of their run
