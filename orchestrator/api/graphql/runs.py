@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar, cast
@@ -105,18 +105,18 @@ class Batch:
         return self.backend.store.step_counts(self.run_ids)
 
     def steps(self, run_id: RunId) -> list[StepRecord]:
-        """Those of a run, read with those of the runs behind it, as far as they are not too many."""
+        """Those of a run, read with those of its part of the runs."""
         if run_id not in self._steps:
-            some = self._from(run_id)
-            found = self.backend.store.steps_of(some)
-            self._steps = {each: found.get(each, []) for each in some}
+            part = self._parts_of_runs[run_id]
+            found = self.backend.store.steps_of(part)
+            self._steps = {each: found.get(each, []) for each in part}
         return self._steps[run_id]
 
-    def _from(self, run_id: RunId) -> list[RunId]:
-        behind = self.run_ids[self.run_ids.index(run_id) :]
-        if len(behind) == 1:
-            return behind
-        return list(_first(behind, lambda each: sum(self.counts.get(each, {}).values()), _STEPS_AT_ONCE))
+    @functools.cached_property
+    def _parts_of_runs(self) -> dict[RunId, list[RunId]]:
+        if len(self.run_ids) == 1:
+            return {self.run_ids[0]: self.run_ids}
+        return _in_parts(self.run_ids, lambda each: sum(self.counts.get(each, {}).values()), _STEPS_AT_ONCE)
 
     @functools.cached_property
     def dispatched(self) -> dict[RunId, list[StepRecord]]:
@@ -153,32 +153,35 @@ class Batch:
         return {hash: len(list(flatten(JobSnapshot.from_json(body).structure))) for hash, body in found.items()}
 
     def plan(self, hash: str) -> Plan:
-        """Runs of one job and config share theirs. It is read with those behind it, as far as they are not too long."""
+        """Runs of one job and config share theirs. It is read with those of its part of the plans."""
         if hash not in self._plans:
-            behind = self._hashes[self._hashes.index(hash) :]
-            if len(behind) > 1:
-                behind = list(_first(behind, lambda each: self._lengths.get(each, 0), _PLANS_AT_ONCE))
-            found = self.backend.store.contents(behind)
+            found = self.backend.store.contents(self._parts_of_plans[hash])
             self._plans = {each: Plan.from_json(body) for each, body in found.items()}
         return self._plans[hash]
 
     @functools.cached_property
-    def _hashes(self) -> list[str]:
-        return list(dict.fromkeys(record.plan for record in self.records))
+    def _parts_of_plans(self) -> dict[str, list[str]]:
+        hashes = list(dict.fromkeys(record.plan for record in self.records))
+        if len(hashes) == 1:
+            return {hashes[0]: hashes}
+        lengths = self.backend.store.content_lengths(hashes)
+        return _in_parts(hashes, lambda each: lengths.get(each, 0), _PLANS_AT_ONCE)
 
-    @functools.cached_property
-    def _lengths(self) -> dict[str, int]:
-        return self.backend.store.content_lengths(self._hashes)
 
-
-def _first(given: Sequence[T], size: Callable[[T], int], most: int) -> Iterator[T]:
-    """The first, and those behind it that are not too much together."""
+def _in_parts(given: Sequence[T], size: Callable[[T], int], most: int) -> dict[T, list[T]]:
+    """Of each the part that it is in: neighbours that are not too much together. Whoever goes through them backwards,
+    too, reads each part once.
+    """
+    parts: dict[T, list[T]] = {}
+    part: list[T] = []
     together = 0
-    for number, each in enumerate(given):
+    for each in given:
         together += size(each)
-        if number and together > most:
-            return
-        yield each
+        if part and together > most:
+            part, together = [], size(each)
+        part.append(each)
+        parts[each] = part
+    return parts
 
 
 @strawberry.type

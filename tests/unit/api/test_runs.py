@@ -29,7 +29,7 @@ from orchestrator.api.backend import Asking
 from orchestrator.api.graphql.events import DagsterEventType
 from orchestrator.api.graphql.launching import LAUNCHES
 from orchestrator.api.graphql.run_queries import RunsFilterInput
-from orchestrator.api.graphql.runs import PAGE, EventsFilterInput
+from orchestrator.api.graphql.runs import PAGE, EventsFilterInput, runs_of
 from orchestrator.api.graphql.schema import schema
 from orchestrator.cli.audit import audited
 from orchestrator.planner.plan import Plan
@@ -369,6 +369,26 @@ def test_steps_and_plans_of_many_runs_are_read_a_part_at_a_time(any_api: Api, mo
     assert [[step["runId"] for step in run["stepStats"]] for run in results] == [[run["runId"]] for run in results]
     assert all(run["plan"]["steps"] for run in results)
     assert (steps, plans) == ([2, 1], [1, 1, 1])
+
+
+def test_a_part_is_read_once_by_whoever_begins_at_the_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of ticks, of backfills and of what is terminated are told in another order than they are read in."""
+    for number in range(4):
+        drive(api, api.launch(config={"ops": {"numbers": {"config": {"n": number}}}}))
+    records = api.store.runs()
+    longest = max(api.store.content_lengths(record.plan for record in records).values())
+    monkeypatch.setattr("orchestrator.api.graphql.runs._STEPS_AT_ONCE", 2)
+    monkeypatch.setattr("orchestrator.api.graphql.runs._PLANS_AT_ONCE", 2 * longest)
+    read: list[int] = []
+    steps_of, contents = api.store.steps_of, api.store.contents
+    monkeypatch.setattr(api.store, "steps_of", lambda ids: (read.append(len(ids)), steps_of(ids))[1])
+    monkeypatch.setattr(api.store, "contents", lambda hashes: (read.append(len(hashes)), contents(hashes))[1])
+    backwards = runs_of(api.backend, records)[::-1]
+    steps = [run.batch.steps(run.record.run_id) for run in backwards]
+    plans = [run.plan_ for run in backwards]
+    assert read == [2, 2, 2, 2]
+    assert steps == [api.store.steps(run.record.run_id) for run in backwards]
+    assert plans == [Plan.from_json(api.store.content(run.record.plan)) for run in backwards]
 
 
 def test_each_message_of_a_connection_may_read_as_many(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
