@@ -121,10 +121,7 @@ def _shown(instance: Instance, run_id: str, job: str, as_json: bool, drive: Call
     with watching(job, quiet=as_json) as watch, cancel_on_signals(inbox) as received:
         status = drive(watch, inbox)
     record = instance.record(run_id)
-    if as_json:
-        click.echo(json.dumps(summary(instance, record)))
-    else:
-        say_at_the_end(_closing(instance, record))
+    say_at_the_end(json.dumps(summary(instance, record)) if as_json else _closing(instance, record))
     if left := _threads_left():
         click.echo(f"Threads that its ops have started go on, and this command with them: {listed(left)}", err=True)
     if status is RunStatus.CANCELED and received:

@@ -98,7 +98,7 @@ def _followed(store: ServiceStore, instance: Instance, run_id: RunId, timeout: f
     elif not as_json:
         say_at_the_end(f"Run {run_id} ended: {status.value}.")
     if as_json:
-        click.echo(json.dumps(summary(instance, instance.record(run_id))))
+        say_at_the_end(json.dumps(summary(instance, instance.record(run_id))))
     return 1 if status is None else _EXIT[status]
 
 

@@ -730,6 +730,17 @@ def test_nobody_has_to_read_the_last_line_of_a_run(folder: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+def test_nobody_has_to_read_the_summary_of_a_run(folder: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    with open(writes, "wb") as pipe:
+        code, said = _into(pipe, folder, "job", "execute", *_SIMPLE, "--json")
+        assert (code, said.splitlines()[-1].split()[-1]) == (0, "RUN_SUCCESS")
+        (record,) = stored(folder)
+        code, said = _into(pipe, folder, "run", "wait", record.run_id, "--json")
+        assert (code, said.splitlines()[-1].split()[-1]) == (0, "RUN_SUCCESS")
+
+
 def test_a_closed_stdout_takes_nothing(folder: Path) -> None:
     assert _into(None, folder, "job", "execute", *_SIMPLE) == (0, "")
     (record,) = stored(folder)
