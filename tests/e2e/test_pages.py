@@ -174,6 +174,32 @@ def test_no_label_of_an_axis_is_cut_off(page: Any, site: Site, service: Service)
         page.wait_for_function(_NONE_IS_CUT_OFF)
 
 
+def test_what_never_ran_is_not_called_pending(page: Any, some_run: str) -> None:
+    page.goto(f"runs/{some_run}")
+    steps = page.get_by_role("region", name="Steps")
+    only = steps.get_by_role("button", name="1 not run")
+    only.click()
+    expect(steps.locator(".gantt-name")).to_have_count(1)
+    steps.get_by_role("button", name="ship").click()
+    expect(page.get_by_role("complementary", name="Step ship")).to_contain_text("Not run")
+    steps.get_by_text("Graph", exact=True).click()
+    expect(steps.get_by_label("ship: Not run")).to_be_visible()
+    expect(page.get_by_text("pending")).to_have_count(0)
+
+
+def test_what_is_chosen_can_be_let_go_of_when_there_is_no_more_of_it(page: Any, site: Site, service: Service) -> None:
+    run_id = site.launch("slow")
+    page.goto(f"runs/{run_id}")
+    steps = page.get_by_role("region", name="Steps")
+    steps.get_by_role("button", name="1 running").click()
+    site.data("mutation ($id: String!) { terminateRun(runId: $id) { __typename } }", {"id": run_id})
+    service.ended(run_id)
+    steps.get_by_role("button", name="0 running").click()
+    expect(steps.get_by_role("button", name="1 canceled")).to_be_visible()
+    expect(steps.locator(".gantt-name")).to_have_count(1)
+    expect(steps.get_by_role("button", name="running")).to_have_count(0)
+
+
 def test_a_long_key_leaves_room_for_its_value(page: Any, site: Site, service: Service) -> None:
     run_id = site.launch("labels")
     service.ended(run_id)

@@ -1,7 +1,7 @@
 /** The steps of a run as a graph; instances of a mapped step are one node with counts. */
 import { useMemo } from "react";
 import { look, worst } from "../lib/status";
-import { countBy, type Plan, type StepTimes } from "../lib/steps";
+import { countBy, type Plan, type StepTimes, unbegun } from "../lib/steps";
 import { duration } from "../lib/time";
 import { Flow, type Shown } from "./Flow";
 import { Icon } from "./Icons";
@@ -15,11 +15,13 @@ function took(step: StepTimes | undefined): string {
 export default function RunGraph({
   plan,
   steps,
+  going,
   chosen,
   choose,
 }: {
   plan: Plan;
   steps: Map<string, StepTimes>;
+  going: boolean;
   chosen: string | null;
   choose: (key: string | null) => void;
 }) {
@@ -36,13 +38,13 @@ export default function RunGraph({
     const nodes = there.map((planned): Shown => {
       const instances = byNode.get(planned.key) ?? [];
       const counts = countBy(instances);
-      const status = instances.length ? worst(counts) : known.has(planned.key) ? "SUCCESS" : "PENDING";
+      const status = instances.length ? worst(counts) : known.has(planned.key) ? "SUCCESS" : unbegun(going);
       const { tone, sign, text } = look(status);
       const isMapped = (planned.mapped ?? 0) > 0;
       const told = isMapped
         ? Object.entries(counts)
             .map(([each, count]) => `${count} ${look(each).text.toLowerCase()}`)
-            .join(", ") || "mapped"
+            .join(", ") || (going ? "mapped" : text)
         : [text, took(instances[0])].filter(Boolean).join(", ");
       return {
         id: planned.key,
@@ -78,6 +80,6 @@ export default function RunGraph({
         return true;
       });
     return { nodes, edges };
-  }, [plan, steps, chosen, choose]);
+  }, [plan, steps, going, chosen, choose]);
   return <Flow nodes={nodes} edges={edges} height={420} />;
 }

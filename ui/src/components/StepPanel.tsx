@@ -5,7 +5,7 @@ import { type DagsterEventType, RunLogsDocument } from "../api/gql";
 import { useLive } from "../api/live";
 import { tasksOfRunOn } from "../lib/flower";
 import { look } from "../lib/status";
-import type { PlannedStep, StepTimes } from "../lib/steps";
+import { type PlannedStep, type StepTimes, unbegun } from "../lib/steps";
 import { clock, duration } from "../lib/time";
 import { ErrorBox, Problem, Status } from "./Bits";
 import { Icon } from "./Icons";
@@ -66,7 +66,7 @@ export function StepPanel({
       </header>
       <div style={{ padding: "8px 10px" }}>
         <Group gap="sm" mb={6}>
-          <Status of={step?.status ?? "PENDING"} />
+          <Status of={step?.status ?? unbegun(live)} />
           {planned && planned.op !== stepKey && (
             <Text size="sm" className="quiet">
               op {planned.op}

@@ -15,18 +15,18 @@ import {
 import { filterOf, leftOut, parse, withToken, write } from "./filter";
 import { layout } from "./layout";
 import { refusal } from "./results";
-import { worst } from "./status";
+import { look, worst } from "./status";
 import {
   barsOf,
   bounds,
   countBy,
   merge,
   type Plan,
-  pendingOf,
   ranByWorker,
   rowsOf,
   type Span,
   type StepTimes,
+  unbegunOf,
   unfolded,
 } from "./steps";
 import { ago, duration, ticks } from "./time";
@@ -173,35 +173,45 @@ describe("the steps of a run", () => {
     [step("a", "SUCCESS"), step("m[1]", "SUCCESS"), step("m[2]", "FAILURE")].map((each) => [each.key, each]),
   );
   it("folds the instances of a mapped step", () => {
-    const rows = rowsOf(plan, steps, new Set(), null, worst);
+    const rows = rowsOf(plan, steps, new Set(), null, worst, true);
     expect(rows.map((row) => [row.key, row.status])).toEqual([
       ["a", "SUCCESS"],
       ["m", "FAILURE"],
       ["z", "PENDING"],
     ]);
-    expect(rowsOf(plan, steps, new Set(["m"]), null, worst).map((row) => row.key)).toEqual([
+    expect(rowsOf(plan, steps, new Set(["m"]), null, worst, true).map((row) => row.key)).toEqual([
       "a",
       "m",
       "m[1]",
       "m[2]",
       "z",
     ]);
-    expect(rowsOf(plan, steps, new Set(["m"]), new Set(["FAILURE"]), worst).map((row) => row.key)).toEqual([
+    expect(rowsOf(plan, steps, new Set(["m"]), new Set(["FAILURE"]), worst, true).map((row) => row.key)).toEqual([
       "m",
       "m[2]",
     ]);
   });
+  it("says that what has not begun when the run has ended did not run", () => {
+    const rows = rowsOf(plan, new Map([["a", step("a", "FAILURE")]]), new Set(), null, worst, false);
+    expect(rows.map((row) => [row.key, row.status])).toEqual([
+      ["a", "FAILURE"],
+      ["m", "NOT_RUN"],
+      ["z", "NOT_RUN"],
+    ]);
+    expect(rowsOf(plan, steps, new Set(), new Set(["NOT_RUN"]), worst, false).map((row) => row.key)).toEqual(["z"]);
+    expect(look("NOT_RUN").text).toBe("Not run");
+  });
   it("finds steps by a part of their key", () => {
-    const found = (text: string) => rowsOf(plan, steps, new Set(), null, worst, text).map((row) => row.key);
+    const found = (text: string) => rowsOf(plan, steps, new Set(), null, worst, true, text).map((row) => row.key);
     expect(found("[2")).toEqual(["m", "m[2]"]);
     expect(found(" Z ")).toEqual(["z"]);
     expect(found("none")).toEqual([]);
-    expect(rowsOf(plan, new Map(), new Set(), null, worst, "m").map((row) => row.key)).toEqual(["m"]);
+    expect(rowsOf(plan, new Map(), new Set(), null, worst, true, "m").map((row) => row.key)).toEqual(["m"]);
   });
   it("counts what has not begun", () => {
-    expect(pendingOf(plan, steps)).toBe(1);
+    expect(unbegunOf(plan, steps)).toBe(1);
     const again = { ...plan, known: ["a", "m[1]", "m[2]", "m[3]"] };
-    expect(pendingOf(again, new Map())).toBe(1);
+    expect(unbegunOf(again, new Map())).toBe(1);
   });
   it("counts, merges and bounds", () => {
     expect(countBy(steps.values())).toEqual({ SUCCESS: 2, FAILURE: 1 });

@@ -13,6 +13,7 @@ const LOOKS: Record<string, [Tone, Sign, string]> = {
   QUEUED: ["wait", "clock", "Queued"],
   NOT_STARTED: ["wait", "clock", "Not started"],
   PENDING: ["off", "dash", "Pending"],
+  NOT_RUN: ["off", "dash", "Not run"],
   DISPATCHED: ["wait", "clock", "Waiting"],
   RUNNING: ["going", "spin", "Running"],
   WAITING: ["wait", "again", "Waiting for a retry"],

@@ -88,8 +88,11 @@ export function countBy(steps: Iterable<{ status: string }>): Record<string, num
   return counts;
 }
 
+/** What a step is that has not begun: in a run that has ended, it never will. */
+export const unbegun = (going: boolean): string => (going ? "PENDING" : "NOT_RUN");
+
 /** How many steps are to run and have not begun: of mapped ones nobody knows yet how many there will be. */
-export function pendingOf(plan: Plan, steps: Map<string, StepTimes>): number {
+export function unbegunOf(plan: Plan, steps: Map<string, StepTimes>): number {
   const known = new Set(plan.known);
   return plan.steps.filter(({ key, mapped, runs }) => runs !== false && !mapped && !steps.has(key) && !known.has(key))
     .length;
@@ -102,6 +105,7 @@ export function rowsOf(
   open: ReadonlySet<string>,
   shown: ReadonlySet<string> | null,
   worstOf: (counts: Record<string, number>) => string,
+  going: boolean,
   text = "",
 ): Row[] {
   const sought = text.trim().toLowerCase();
@@ -119,7 +123,7 @@ export function rowsOf(
     if (planned.runs === false && there.length === 0) continue;
     if (!planned.mapped) {
       const step = there[0];
-      const status = step?.status ?? (known.has(planned.key) ? "SUCCESS" : "PENDING");
+      const status = step?.status ?? (known.has(planned.key) ? "SUCCESS" : unbegun(going));
       if ((!shown || shown.has(status)) && fits(planned.key))
         rows.push({ kind: "step", key: planned.key, label: planned.key, depth: 0, status, step });
       continue;
@@ -133,7 +137,7 @@ export function rowsOf(
       key: planned.key,
       label: planned.key,
       depth: 0,
-      status: there.length ? worstOf(counts) : "PENDING",
+      status: there.length ? worstOf(counts) : unbegun(going),
       counts,
       steps: there,
       open: isOpen,

@@ -45,9 +45,10 @@ import {
   countBy,
   merge,
   type Plan,
-  pendingOf,
   rowsOf,
   type StepTimes,
+  unbegun,
+  unbegunOf,
   unfolded,
 } from "../lib/steps";
 
@@ -314,7 +315,7 @@ function Family({ run, group }: { run: RunData; group: Related[] }) {
   );
 }
 
-const SHOWN = ["FAILURE", "RUNNING", "DISPATCHED", "WAITING", "SUCCESS", "SKIPPED", "CANCELED", "PENDING"];
+const SHOWN = ["FAILURE", "RUNNING", "DISPATCHED", "WAITING", "SUCCESS", "SKIPPED", "CANCELED", "PENDING", "NOT_RUN"];
 
 function Steps({
   run,
@@ -345,15 +346,16 @@ function Steps({
   const going = !isFinal(run.status);
   const now = useNow(500, going);
   const rows = useMemo(
-    () => rowsOf(plan, steps, open, only.size ? only : null, worst, sought),
-    [plan, steps, open, only, sought],
+    () => rowsOf(plan, steps, open, only.size ? only : null, worst, going, sought),
+    [plan, steps, open, only, going, sought],
   );
   const counts = useMemo(() => {
     const found = countBy(steps.values());
-    const pending = pendingOf(plan, steps);
-    if (pending > 0) found.PENDING = (found.PENDING ?? 0) + pending;
+    const status = unbegun(going);
+    const count = unbegunOf(plan, steps);
+    if (count > 0) found[status] = (found[status] ?? 0) + count;
     return found;
-  }, [steps, plan]);
+  }, [steps, plan, going]);
   const [start, end] = useMemo(
     () => bounds(steps.values(), run.creationTime, run.endTime ?? null, going ? now : 0),
     [steps, run.creationTime, run.endTime, going, now],
@@ -383,7 +385,7 @@ function Steps({
             ]}
           />
           <Group gap={6}>
-            {SHOWN.filter((status) => loaded && counts[status]).map((status) => (
+            {SHOWN.filter((status) => loaded && (counts[status] || only.has(status))).map((status) => (
               <button
                 key={status}
                 type="button"
@@ -399,7 +401,7 @@ function Steps({
                 }
               >
                 <Status of={status}>
-                  {counts[status]} {look(status).text.toLowerCase()}
+                  {counts[status] ?? 0} {look(status).text.toLowerCase()}
                 </Status>
               </button>
             ))}
@@ -435,7 +437,7 @@ function Steps({
           <Waiting error={problem} />
         ) : view === "graph" ? (
           <Suspense fallback={<Waiting />}>
-            <RunGraph plan={plan} steps={steps} chosen={chosen} choose={choose} />
+            <RunGraph plan={plan} steps={steps} going={going} chosen={chosen} choose={choose} />
           </Suspense>
         ) : view === "workers" ? (
           <WorkerGantt steps={steps} start={start} end={end} now={now} zoom={zoom} choose={choose} chosen={chosen} />
