@@ -534,6 +534,9 @@ def test_many_rows_and_cells_are_one_stop_of_the_tab_key(page: Any, service: Ser
         zoom.press("ArrowRight")
         expect(zoom).to_have_value(re.compile(rf"^{step / 2:g}"))
         expect(zoom).to_be_focused()
+    last.press("ArrowRight")  # there is nothing beside it
+    page.wait_for_function("() => document.querySelector('[aria-label=\"Gantt chart\"]').scrollLeft > 0")
+    expect(last).to_be_focused()
     page.goto(f"{PLACE}/jobs/counting/partitions")
     cells = page.locator(".cell")
     cells.first.focus()
@@ -742,8 +745,15 @@ def test_under_a_prefix_with_tokens(browser: Any, service: Service, site: Site, 
         page = context.new_page()
         sockets: list[str] = []
         page.on("websocket", lambda socket: sockets.append(socket.url))
-        page.goto("")
+        page.clock.install()
+        with page.expect_websocket() as refused:
+            page.goto("")
         token = page.get_by_label("Token", exact=True)
+        expect(token).to_be_visible()
+        if not refused.value.is_closed():
+            refused.value.wait_for_event("close")
+        page.clock.run_for(10_000)
+        expect(page.get_by_role("alert", name="What is shown may be out of date", include_hidden=True)).to_have_count(0)
         token.fill("guess")
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_text("Nobody has this token.")).to_be_visible()

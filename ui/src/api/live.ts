@@ -2,7 +2,7 @@
 import type { TypedDocumentNode } from "@urql/core";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { type AnyVariables, useQuery } from "urql";
-import { client, whenDisconnected, whenReconnected } from "./client";
+import { client, whenDenied, whenDisconnected, whenReconnected } from "./client";
 import { ChangesDocument, type ChangesSubscription, type ChangeTopic } from "./gql";
 
 type Change = ChangesSubscription["changes"];
@@ -42,12 +42,18 @@ function listen(listener: Listener): () => void {
       if (!first) tell(EVERYTHING);
       first = false;
     });
+    let denied = false;
+    const signedOut = whenDenied(() => {
+      denied = true; // who is to sign in has lost nothing, and loads the page anew
+      clear();
+    });
     const away = whenDisconnected(() => {
-      lost ??= setTimeout(() => setTrouble(listeners, LOST), LOST_FOR);
+      if (!denied) lost ??= setTimeout(() => setTrouble(listeners, LOST), LOST_FOR);
     });
     stop = () => {
       changes.unsubscribe();
       again();
+      signedOut();
       away();
       clear();
     };

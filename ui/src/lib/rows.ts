@@ -40,11 +40,11 @@ export function useRows(
     const from = event.target as HTMLElement;
     if (!from.matches(`.${name}`)) return;
     const to = MOVES[event.key]?.(entry, count);
-    const aside = ASIDE[event.key];
-    if (to === undefined && aside === undefined) return;
+    const beside = besideOf(from, ASIDE[event.key] ?? 0);
+    if (to === undefined && (!beside || beside === from)) return; // → and ← scroll
     event.preventDefault();
-    if (to !== undefined) moveTo(to);
-    else if (aside !== undefined) besideOf(from, aside)?.focus();
+    if (to === undefined) beside?.focus();
+    else moveTo(to);
   };
   const onFocus = (event: FocusEvent) => {
     const row = event.target.closest<HTMLElement>("[data-index]");
