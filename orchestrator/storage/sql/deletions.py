@@ -15,7 +15,8 @@ from orchestrator.storage.sql.tables import reports
 
 #: The report that tells of them. Its time is that of the last deletion, and grows with each.
 DELETED: Final = "deleted runs"
-_KEPT: Final = 200
+#: Somewhat more than retention deletes at a time. All are written anew with each.
+_KEPT: Final = 64
 _STEP: Final = 0.001  #: seconds between two of them, at least
 
 _encode = msgspec.json.Encoder().encode
@@ -28,10 +29,13 @@ def last_deletion() -> Any:
 
 
 def note_deletion(connection: Connection, statements: Statements, run_id: str) -> None:
-    row = connection.execute(_report().with_for_update()).first()
-    told = [] if row is None else _deletions.decode(row.body)
-    at = max(time.time(), 0.0 if row is None else row.at + _STEP)
-    body = _encode([*told, (at, run_id)][-_KEPT:]).decode()
+    mine = _report().with_for_update()
+    row = connection.execute(mine).first()
+    if row is None:  # another process may be about to make it, too
+        statements.add_report(connection, {"name": DELETED, "at": 0.0, "body": "[]"})
+        row = connection.execute(mine).one()
+    at = max(time.time(), row.at + _STEP)
+    body = _encode([*_deletions.decode(row.body), (at, run_id)][-_KEPT:]).decode()
     statements.upsert_report(connection, {"name": DELETED, "at": at, "body": body})
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -16,7 +18,10 @@ from orchestrator.sections import Retention
 from orchestrator.services.removal import Removal
 from orchestrator.storage.records import RunRecord
 from orchestrator.storage.service_records import Instigator, InstigatorKind, NewRun, Tick, TickStatus
+from orchestrator.storage.sql.deletions import note_deletion
 from orchestrator.storage.sql.store import SqlStore
+from tests.integration.service import until
+from tests.unit.storage.locks import somebody_waits
 
 DAY = 86400.0
 NOW = 1000 * DAY
@@ -174,3 +179,17 @@ def test_it_is_told_which_runs_are_deleted(store: SqlStore, monkeypatch: pytest.
     store.delete_run("c")
     assert store.deleted_runs(after.deleted) == ["c"]
     assert store.deleted_runs(before.deleted) is None
+
+
+@pytest.mark.postgres
+def test_of_two_services_that_delete_the_first_runs_both_are_heard(postgres_url: str) -> None:
+    with closing(SqlStore(postgres_url)) as store:
+        for name in ("a", "b"):
+            run(store, name, RunStatus.SUCCESS, NOW)
+        other = threading.Thread(target=store.delete_run, args=("b",), daemon=True)
+        with store._writing() as connection:
+            note_deletion(connection, store._statements, "a")
+            other.start()
+            until(lambda: somebody_waits(store))
+        other.join()
+        assert store.deleted_runs(0.0) == ["a", "b"]
