@@ -17,7 +17,7 @@ class Conversation(BaseGraphQLTransportWSHandler[Asking, None]):
     """One connection."""
 
     async def handle_message(self, message: Any) -> None:
-        if _is_said_so(message) and is_text(message):
+        if _is_message(message) and is_text(message):
             await super().handle_message(message)
         else:
             await self.handle_invalid_message(_REFUSED)
@@ -36,7 +36,7 @@ def is_text(given: object) -> bool:
     return True
 
 
-def _is_said_so(message: object) -> bool:
+def _is_message(message: object) -> bool:
     match message:
         case {"type": "subscribe", "id": str(), "payload": {"query": str(), **others}}:
             variables, name = others.get("variables"), others.get("operationName")

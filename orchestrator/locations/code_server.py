@@ -74,7 +74,7 @@ class CodeServer:
                 if number < many or since < late:
                     _end(connection)
 
-    def _is_known(self, connection: socket.socket) -> None:
+    def _no_stranger(self, connection: socket.socket) -> None:
         with self._lock:
             self._strangers.pop(connection, None)
 
@@ -98,14 +98,14 @@ class CodeServer:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 channel = Channel.of_server(connection, self._ring)
                 name = channel.receive()[0].decode()
-                self._is_known(connection)
+                self._no_stranger(connection)
                 self._admit(connection, address, channel, name)
         except NotTrusted as error:
             _log.warning("%s:%s is refused: %s.", *address[:2], error)
         except (OSError, UnicodeDecodeError, msgspec.ValidationError):
             pass  # it has gone, or talks nonsense
         finally:
-            self._is_known(connection)
+            self._no_stranger(connection)
             self._open.discard(connection)
 
     def _admit(self, connection: socket.socket, address: tuple[str, int], channel: Channel, name: str) -> None:

@@ -28,7 +28,6 @@ def place(api: Api) -> Iterator[tuple[str, int]]:
     """Where it listens."""
     with listening("127.0.0.1", 0) as bound:
         access = Access(api.backend.settings.web, environ={"OPGRID_WEB_TOKEN": "secret"})
-        bound.listen()  # who comes before it is up waits
         serving = Serving(asgi.make_app(api.backend, access), bound)
         yield bound.getsockname()
         serving.stop()
@@ -123,15 +122,13 @@ def test_who_goes_away_while_asking_is_no_error(
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system knows no such limit")
 def test_an_answer_that_nobody_reads_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_UNREAD", 1)
-    with listening("127.0.0.1", 0) as bound:
-        bound.listen()
-        with socket.create_connection(bound.getsockname(), 10):
-            answering, _ = bound.accept()
-            with answering:
-                answering.setblocking(False)
-                with pytest.raises(BlockingIOError):
-                    while answering.send(b" " * 65536):
-                        pass
-                watching = select.poll()
-                watching.register(answering, select.POLLERR)
-                assert watching.poll(20_000)
+    with listening("127.0.0.1", 0) as bound, socket.create_connection(bound.getsockname(), 10):
+        answering, _ = bound.accept()
+        with answering:
+            answering.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                while answering.send(b" " * 65536):
+                    pass
+            watching = select.poll()
+            watching.register(answering, select.POLLERR)
+            assert watching.poll(20_000)

@@ -40,7 +40,6 @@ PING, CONTINUATION, TEXT = 9, 0, 1
 def serving(api: Api) -> Iterator[tuple[Serving, tuple[str, int]]]:
     """With where it listens."""
     with listening("127.0.0.1", 0) as bound:
-        bound.listen()  # who comes before it is up waits
         made = Serving(asgi.make_app(api.backend, Access(api.backend.settings.web, environ={})), bound)
         yield made, bound.getsockname()
         made.stop()
