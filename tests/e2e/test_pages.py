@@ -617,6 +617,23 @@ def test_a_tab_that_an_update_has_left_behind_goes_on(browser: Any, site: Site) 
     context.close()
 
 
+def test_a_tab_that_misses_a_part_for_long_is_loaded_anew_once(browser: Any, site: Site) -> None:
+    context = browser.new_context(base_url=site.url)
+    context.add_init_script("Date.now = () => performance.timeOrigin * 10_000")  # hours go by from load to load
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("jobs")
+    page.route("**/assets/JobPage-*", lambda route: route.fulfill(status=404), times=2)
+    with page.expect_event("load"):
+        page.get_by_role("main").get_by_role("link", name="counting").first.click()
+    expect(page.get_by_role("alert", name="This page cannot be shown")).to_be_visible()
+    page.get_by_role("button", name="Load it anew").click()
+    expect(page.get_by_role("heading", name="counting")).to_be_visible()
+    assert sum(url.endswith("/healthz") for url in asked) == 1
+    context.close()
+
+
 def test_a_tab_says_that_the_service_is_away(page: Any) -> None:
     """Though it asks nothing meanwhile."""
     is_away = [False]

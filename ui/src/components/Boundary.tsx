@@ -5,16 +5,20 @@ import { address } from "../api/client";
 import { Problem } from "./Bits";
 
 const RELOADED = "opgrid-reloaded";
-/** Milliseconds after which a page that is loaded anew, and breaks again, may be loaded once more. */
+const BUILD = import.meta.url;
+/** Milliseconds after which pages that were loaded anew may be once more. */
 const AGAIN = 30_000;
 
-/** Pages that an update has left behind miss parts: they are loaded anew, once the server answers. */
+/** Pages that an update has left behind miss parts: they are loaded anew, once the server answers. Where that gave the
+ * same ones, they miss something else.
+ */
 export function reloadWhenLeftBehind(): void {
   addEventListener("vite:preloadError", async () => {
-    const last = Number(sessionStorage.getItem(RELOADED) ?? 0);
+    const [build, at] = JSON.parse(sessionStorage.getItem(RELOADED) ?? "[null, 0]");
+    if (build === BUILD || Date.now() - at < AGAIN) return;
     const there = await fetch(address("healthz")).catch(() => undefined);
-    if (!there?.ok || Date.now() - last < AGAIN) return;
-    sessionStorage.setItem(RELOADED, String(Date.now()));
+    if (!there?.ok) return;
+    sessionStorage.setItem(RELOADED, JSON.stringify([BUILD, Date.now()]));
     location.reload();
   });
 }
