@@ -299,17 +299,31 @@ def _is_secret_by_default(given: pydantic.BaseModel, name: str, field: Any) -> b
 
 def _plain_field(value: Any, field: Any, whole: bool) -> Any:
     """A model that stands where another is the default is told as a whole, or it would be laid over that."""
-    if isinstance(value, Config) and (whole or isinstance(_config_by_default(field), Config)):
+    if isinstance(value, Config) and (whole or isinstance(field.default, Config) or _makes_config(field)):
         return to_plain(value, whole=True)
     return _plain(value, field.annotation)
 
 
-def _config_by_default(field: Any) -> Any:
-    """What stands where the field is not given; a function that looks at other fields is not asked."""
+def _makes_config(field: Any) -> bool:
+    """Whether a function makes the config that stands where the field is not given: one that looks at no other field,
+    and may give another than its class does.
+    """
     factory = field.default_factory
     if factory is None or factory is field.annotation or field.default_factory_takes_validated_data:
-        return field.default
-    return factory() if _config_in(field.annotation) is not None else field.default
+        return False
+    return _config_in(field.annotation) is not None
+
+
+def _is_whole(given: Mapping[str, Any], model: type[pydantic.BaseModel]) -> bool:
+    """Whether nothing is left to defaults."""
+    for name, field in model.model_fields.items():
+        key = name if name in given else field.alias
+        if key is None or key not in given:
+            return False
+        value, inner = given[key], _config_in(field.annotation)
+        if isinstance(value, Mapping) and inner is not None and not (is_reference(value) or _is_whole(value, inner)):
+            return False
+    return True
 
 
 def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], default: Any = None) -> dict[str, Any]:
@@ -323,7 +337,11 @@ def _over_defaults(given: Mapping[str, Any], model: type[pydantic.BaseModel], de
             found.pop(field.alias, None)
             inner = _config_in(field.annotation)
             if isinstance(value, Mapping) and inner is not None and not is_reference(value):
-                below = getattr(default, names[id(field)]) if isinstance(default, model) else _config_by_default(field)
+                below = field.default
+                if isinstance(default, model):
+                    below = getattr(default, names[id(field)])
+                elif _makes_config(field) and not _is_whole(value, inner):
+                    below = field.default_factory()
                 value = _over_defaults(value, inner, below)
         found[key] = value
     return found

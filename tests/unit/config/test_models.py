@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import pickle
 import re
 import traceback
@@ -1029,3 +1030,38 @@ def test_config_inside_is_laid_over_what_a_factory_makes(given: Any, expected: t
 
     run_config = RunConfig(ops={"read": given}) if isinstance(given, Config) else {"ops": {"read": {"config": given}}}
     assert reading.execute_in_process(run_config=run_config).output_for_node("read") == expected
+
+
+def test_a_factory_is_not_asked_for_what_is_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Width(Config):
+        pages: int = 2
+
+    class Span(Config):
+        lines: int = pydantic.Field(1, alias="LINES")
+        width: Width = Width()
+
+    class ByVariable(Config):
+        span: Span = pydantic.Field(default_factory=lambda: Span(lines=int(os.environ["LINES_OF_PAGE"])))
+
+    @op
+    def read(config: ByVariable) -> tuple[int, int]:
+        return config.span.lines, config.span.width.pages
+
+    @job
+    def reading() -> None:
+        read()
+
+    monkeypatch.delenv("LINES_OF_PAGE", raising=False)
+    for given in ({"span": {"LINES": 3, "width": {"pages": 4}}}, ByVariable(span=Span(lines=3, width=Width(pages=4)))):
+        run_config = (
+            RunConfig(ops={"read": given}) if isinstance(given, Config) else {"ops": {"read": {"config": given}}}
+        )
+        assert reading.execute_in_process(run_config=run_config).output_for_node("read") == (3, 4)
+    monkeypatch.setenv("LINES_OF_PAGE", "5")
+    for partly, expected in (
+        ({"lines": 3}, (3, 2)),
+        ({"lines": 3, "width": {}}, (3, 2)),
+        ({"width": {"pages": 4}}, (5, 4)),
+    ):
+        found = reading.execute_in_process({"ops": {"read": {"config": {"span": partly}}}})
+        assert found.output_for_node("read") == expected
