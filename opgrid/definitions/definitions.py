@@ -10,8 +10,8 @@ from opgrid.contracts.metadata import check_metadata
 from opgrid.definitions.executor import ExecutorDefinition, check_executor
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.job import JobDefinition
-from opgrid.definitions.logger import LoggerDefinition
-from opgrid.definitions.names import check_name
+from opgrid.definitions.logger import checked_loggers
+from opgrid.definitions.names import by_key, check_name
 from opgrid.errors import InvalidDefinitionError, InvariantViolationError, UnknownJob, UnknownName
 
 
@@ -45,10 +45,9 @@ class Definitions:
         self.name = name
         self.schedules = _several(schedules, "schedules")
         self.sensors = _several(sensors, "sensors")
-        self.resources = _by_key(resources, "resources")
+        self.resources = by_key(resources, "Definitions(resources=...)")
         self.executor = check_executor(executor, "Definitions")
-        self.loggers = _by_key(loggers, "loggers")
-        _check_loggers(self.loggers)
+        self.loggers = checked_loggers(loggers, "Definitions(loggers=...)")
         self.metadata = check_metadata(metadata, "Definitions")
         self._given = [each if isinstance(each, _LazyJob) else _job(each) for each in _several(jobs, "jobs")]
         self._jobs = self._by_name()
@@ -210,22 +209,6 @@ def _same_target(one: JobDefinition, other: JobDefinition) -> bool:
     """A graph that is listed and targeted gives a new job each time."""
     plain = one.config is None and other.config is None and not one.resource_defs and not other.resource_defs
     return one.graph is other.graph and plain and one.own_executor == other.own_executor and one.tags == other.tags
-
-
-def _by_key(given: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
-    found = dict(given or {})
-    for key in found:
-        if not isinstance(key, str):
-            raise InvalidDefinitionError(f"Definitions({kind}=...) has the key {key!r}: keys are names, as strings.")
-    return found
-
-
-def _check_loggers(given: Mapping[str, Any]) -> None:
-    for key, each in given.items():
-        if not isinstance(each, LoggerDefinition):
-            raise InvalidDefinitionError(
-                f"Definitions(loggers=...) holds {each!r} under {key!r}, which is no logger. Make one with @logger."
-            )
 
 
 def _no_duplicates(given: Sequence[Any], kind: str) -> None:

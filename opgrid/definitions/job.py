@@ -16,6 +16,7 @@ from opgrid.contracts.wire import structure_hash
 from opgrid.definitions.executor import ExecutorDefinition, check_executor, multi_or_in_process_executor
 from opgrid.definitions.graph import GraphDefinition
 from opgrid.definitions.hooks import HookDefinition, check_hooks
+from opgrid.definitions.logger import checked_loggers
 from opgrid.definitions.names import check_name, check_owners
 from opgrid.definitions.nodes import Invocable, current
 from opgrid.definitions.retry import RetryPolicy, check_retry_policy
@@ -78,7 +79,7 @@ class JobDefinition:
         self.own_executor = check_executor(executor_def, what)  #: None where it was given none
         self.op_retry_policy = check_retry_policy(op_retry_policy, what)
         self.resource_defs: dict[str, ResourceDefinition] = _resources(resource_defs, what)
-        self.logger_defs: dict[str, Any] = dict(logger_defs or {})
+        self.logger_defs: dict[str, Any] = checked_loggers(logger_defs, f"logger_defs of {what}")
         self.input_values = _input_values(graph_def, input_values, what)
         self.op_selection = self._checked_selection(op_selection)
         #: As it was given; the four below say what it is.
@@ -277,7 +278,7 @@ class JobDefinition:
 
     def with_logger_defs(self, logger_defs: Mapping[str, Any]) -> JobDefinition:
         found = self._copy()
-        found.logger_defs = dict(logger_defs)
+        found.logger_defs = checked_loggers(logger_defs, f"with_logger_defs of Job {self.name!r}")
         return found
 
     def with_hooks(self, hook_defs: Iterable[HookDefinition]) -> JobDefinition:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from opgrid.definitions.configured import function_and_schema
+from opgrid.definitions.names import by_key
 from opgrid.definitions.schemas import checked_schema
+from opgrid.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
     from opgrid.config import ConfigField
@@ -144,3 +146,14 @@ class _Console(LoggerDefinition):
 
 colored_console_logger = _Console(_colored_console, None, "Lines in colour on stderr.")
 json_console_logger = _Console(_json_console, None, "A JSON object a line on stderr.")
+
+
+def checked_loggers(given: Mapping[str, Any] | None, what: str) -> dict[str, LoggerDefinition]:
+    """By key. Raises InvalidDefinitionError for what is no logger."""
+    found = by_key(given, what)
+    for key, each in found.items():
+        if not isinstance(each, LoggerDefinition):
+            raise InvalidDefinitionError(
+                f"{what} holds {each!r} under {key!r}, which is no logger. Make one with @logger."
+            )
+    return found

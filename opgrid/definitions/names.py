@@ -6,7 +6,7 @@ import keyword
 import re
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
@@ -123,6 +123,15 @@ def check_storable(text: str, what: str, most: int | None = None) -> None:
         ) from None
     if most is not None and size > most:
         raise InvalidDefinitionError(f"{what} has {size} bytes, and may have {most}: take a part of it, or a digest.")
+
+
+def by_key(given: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+    """Raises InvalidDefinitionError where a key is no string."""
+    found = dict(given or {})
+    for key in found:
+        if not isinstance(key, str):
+            raise InvalidDefinitionError(f"{what} has the key {key!r}: keys are names, as strings.")
+    return found
 
 
 def check_owners(owners: object, what: str) -> tuple[str, ...]:

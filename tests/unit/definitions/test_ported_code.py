@@ -841,6 +841,12 @@ def test_keys_of_definitions_are_names_and_loggers_are_loggers() -> None:
         Definitions(resources={1: "a"})  # type: ignore[dict-item]
     with pytest.raises(InvalidDefinitionError, match="'x' under 'a', which is no logger.*@logger"):
         Definitions(loggers={"a": "x"})
+    with pytest.raises(
+        InvalidDefinitionError, match="logger_defs of Job '_nothing' .* 'x' under 'a', which is no logger"
+    ):
+        job(logger_defs={"a": "x"})(_nothing)
+    with pytest.raises(InvalidDefinitionError, match="logger_defs of Job 'one_job' has the key 1"):
+        one_job.with_logger_defs({1: logger({})(_of_context)})  # type: ignore[dict-item]
 
 
 def test_docstrings_of_resources_and_loggers_lose_their_indentation() -> None:
