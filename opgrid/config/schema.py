@@ -645,7 +645,7 @@ def _field_at(key: object, raw: Any) -> Field:
     try:
         return as_field(raw)
     except InvalidConfigDefinitionError as error:
-        raise InvalidConfigDefinitionError(f"at {key!r}: {error}") from None
+        raise InvalidConfigDefinitionError(f"at {key!r}: {error}") from error.__cause__
 
 
 def as_field(raw: Any) -> Field:

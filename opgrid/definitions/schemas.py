@@ -16,5 +16,7 @@ def checked_schema(schema: Any, what: str) -> Any:
     try:
         as_field(schema)
     except InvalidConfigDefinitionError as error:
+        if getattr(error.__cause__, "code", None) == "class-not-fully-defined":
+            return schema
         raise InvalidConfigDefinitionError(f"The config_schema of {what}: {error}") from error
     return schema

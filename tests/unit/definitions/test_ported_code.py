@@ -805,6 +805,29 @@ def one_job() -> None:
     one()
 
 
+def test_a_class_within_a_schema_may_name_what_is_defined_after_the_op() -> None:
+    @job
+    def reading() -> None:
+        read_size()
+
+    result = reading.execute_in_process({"ops": {"read_size": {"config": {"sizes": {"page": {"lines": 3}}}}}})
+    assert result.output_for_node("read_size") == 3
+
+
+class Sizes(Config):
+    page: Page
+
+
+@op(config_schema={"sizes": Sizes})
+def read_size(context: OpExecutionContext) -> int:
+    lines: int = context.op_config["sizes"].page.lines
+    return lines
+
+
+class Page(Config):
+    lines: int = 1
+
+
 @pytest.mark.parametrize(
     ("schema", "message"),
     [("nope", "'nope' is no config schema"), ({"a": {"b": "nope"}}, "at 'a': at 'b': 'nope' is no config schema")],
