@@ -201,8 +201,7 @@ class PendingInvocation:
         composition = CURRENT.get()
         if composition is None:
             return self._definition(*args, **kwargs)
-        if self in composition.uncalled:
-            del composition.uncalled[self]
+        composition.uncalled.pop(self, None)
         return composition.invoke(self._definition, args, kwargs, self._alias, self._tags, self._hooks, self._retry)
 
     def described(self) -> str:

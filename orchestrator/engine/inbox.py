@@ -85,7 +85,8 @@ class Inbox:
 
     def enter(self, inline: bool) -> None:
         """The loop polls an executor, which runs user code on this thread where it is ``inline``."""
-        self.inline, self.thread, self._interrupted = inline, threading.get_ident(), False
+        self._interrupted, self.thread = False, threading.get_ident()
+        self.inline = inline  # the last: from then on somebody may interrupt it
 
     def leave(self) -> None:
         """The loop ends now, and its runs stay as they are."""
