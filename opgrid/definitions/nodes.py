@@ -201,7 +201,8 @@ class PendingInvocation:
         composition = CURRENT.get()
         if composition is None:
             return self._definition(*args, **kwargs)
-        composition.uncalled.pop(self, None)
+        if self in composition.uncalled:  # no call, as ``pop`` would be: there are very many of these
+            del composition.uncalled[self]
         return composition.invoke(self._definition, args, kwargs, self._alias, self._tags, self._hooks, self._retry)
 
     def described(self) -> str:
