@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from opgrid.errors import ExecutionInterruptedError
 
@@ -17,8 +19,14 @@ Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
 _main = threading.main_thread().ident  #: where signals arrive
 _armed = False
-_pending: str | None = None
+_pending: BaseException | None = None
 _asked = False
+
+_URGENT: Final = signal.SIGURG  #: sent by ``interrupt``; systems ignore it where nobody handles it
+_lock = threading.RLock()  #: nobody is sent one who is just leaving
+_reachable: list[_Reachable] = []  #: the innermost last
+_urged: _Reachable | None = None  #: for whom the last one was
+_late: BaseException | None = None  #: what it left pending
 
 
 @contextmanager
@@ -32,6 +40,73 @@ def interruptible(*signals: signal.Signals) -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+class _Reachable:
+    __slots__ = ("heard", "open", "owner")
+
+    def __init__(self, owner: object) -> None:
+        self.owner, self.open, self.heard = owner, True, False
+
+
+@contextmanager
+def reachable(owner: object) -> Iterator[None]:
+    """While it lasts, ``interrupt(owner)`` reaches user code that runs in this thread, or begins in it. Without effect
+    outside the main thread, and where code that is not Python handles the signal.
+
+    A step may do this, too: what interrupts that step meanwhile does so in what runs here, or at the end.
+    """
+    global _armed
+    if not _in_main_thread() or (handler := signal.getsignal(_URGENT)) is None:
+        yield
+        return
+    armed, _armed = _armed, False
+    here = _Reachable(owner)
+    _reachable.append(here)
+    signal.signal(_URGENT, _urge)
+    try:
+        yield
+    finally:
+        with _lock:
+            _reachable.remove(here)
+        signal.signal(_URGENT, handler)  # which hears first what is on its way
+        if _urged is here and _pending is not None and _pending is _late:
+            forget()
+        if armed:
+            arm()
+
+
+def interrupt(owner: object) -> None:
+    """Stop the user code of who made itself ``reachable``, once each time: what that does before it ends is to be done.
+    From any thread, or a signal handler.
+    """
+    global _urged
+    with _lock:
+        for each in _reachable:
+            if each.owner is owner and each.open:
+                each.open, _urged = False, each
+                _send()
+                if not _in_main_thread():
+                    _thread.start_new_thread(_insist, (each,))  # for nothing waits for it, as threading does
+
+
+def _send() -> None:
+    if _main is not None:
+        signal.pthread_kill(_main, _URGENT)
+
+
+def _insist(on: _Reachable) -> None:
+    """A signal that comes just before the main thread begins to wait outside Python is heard when that is over, or with
+    the next signal.
+    """
+    pause = 0.01
+    while True:
+        time.sleep(pause)
+        pause = min(2 * pause, 1.0)
+        with _lock:
+            if on.heard or on not in _reachable:
+                return
+            _send()
 
 
 @contextmanager
@@ -72,17 +147,24 @@ def deadline(seconds: float | None) -> Iterator[None]:
         forget()
 
 
-def arm() -> bool:
-    """User code begins: from here on a signal is raised at once. Gives what ``disarm`` wants back."""
-    global _armed, _asked
+def armed() -> bool:
+    """Whether user code runs in this thread, and a signal is raised at once; what ``disarm`` wants back."""
+    return _armed and get_ident() == _main
+
+
+def arm() -> None:
+    """User code begins: from here on a signal is raised at once, as is one that came before. Who calls this disarms,
+    also when it raises.
+    """
+    global _armed, _asked, _pending
     if get_ident() != _main:
-        return False  # no signal arrives here
+        return  # no signal arrives here
     if not _armed:
         _asked = _pending is not None
-    before, _armed = _armed, True
+    _armed = True
     if _pending is not None:
-        _raise(_pending)
-    return before
+        error, _pending = _pending, None
+        raise error
 
 
 def disarm(before: bool = False) -> None:
@@ -133,8 +215,9 @@ def _in_main_thread() -> bool:
 
 def _forked() -> None:
     """The thread that forked is the main thread of the child."""
-    global _main
-    _main = get_ident()
+    global _main, _lock
+    _main, _lock = get_ident(), threading.RLock()
+    _reachable.clear()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -150,15 +233,24 @@ def _after(handler: Handler) -> Handler:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _stop(ExecutionInterruptedError(f"interrupted by {signal.Signals(number).name}"))
+
+
+def _urge(number: int, frame: FrameType | None) -> None:
+    global _late
+    if _urged is None or _urged.heard or _urged not in _reachable:
+        return
+    _urged.heard = True
+    if _armed and _asked:
+        return  # it is being stopped
+    inside = _urged is not _reachable[-1]  # a run within a step of its own: canceled first, as by the keyboard
+    _late = KeyboardInterrupt() if inside else ExecutionInterruptedError("interrupted")
+    _stop(_late)
+
+
+def _stop(error: BaseException) -> None:
     global _asked, _pending
     _asked = True
-    reason = f"interrupted by {signal.Signals(number).name}"
     if _armed:
-        _raise(reason)
-    _pending = reason
-
-
-def _raise(reason: str) -> None:
-    global _pending
-    _pending = None
-    raise ExecutionInterruptedError(reason)
+        raise error
+    _pending = error

@@ -99,12 +99,13 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
     error: BaseException | None = None
     event: Terminal
     token = None
+    armed = interrupts.armed()
     try:
         attempt = Attempt(task, scope, scope.node(task.node), sink, claim)
         token = CURRENT.set(attempt)
         if scope.listens:
             _listen(scope.brief.python_logs)
-        _pipeline(attempt)
+        _pipeline(attempt, armed)
         event = StepSucceeded(
             run_id=task.run_id,
             at=time.time(),
@@ -120,6 +121,7 @@ def run_step(task: StepTask, scope: RunScope, sink: EventSink, *, claim: str = "
             run_id=task.run_id, at=time.time(), step=task.step, attempt=task.attempt, cause=cause, gone=gone.refs
         )
     except BaseException as raised:  # whatever user code raises, its attempt has ended
+        interrupts.disarm(armed)  # as may be left to do, where a signal came just then
         if interrupts.is_one(raised):
             error = raised
             event = reports.canceled(task)
@@ -150,9 +152,9 @@ def _listen(logs: PythonLogs) -> None:
         tell_prints()
 
 
-def _pipeline(attempt: Attempt) -> None:
-    before = interrupts.arm()
+def _pipeline(attempt: Attempt, before: bool) -> None:
     try:
+        interrupts.arm()
         open_resources(attempt)
         inputs = load_inputs(attempt)
         reach("inputs loaded")

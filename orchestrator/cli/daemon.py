@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -36,12 +34,7 @@ def run(sources: Sequence[Source]) -> None:
     loader = open_loader(settings, sources)
     try:
         made = open_daemon(settings, store, loader)
-        stop_on_signals(made.stop)
-
-        def on_hangup(number: int, frame: FrameType | None) -> None:
-            loader.reload()
-
-        signal.signal(signal.SIGHUP, on_hangup)
+        stop_on_signals(made.stop, loader.reload)
         loader.start()
         made.run()
     finally:

@@ -6,9 +6,10 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 
 import click
+
+from orchestrator.engine.signals import hear
 
 
 @click.command()
@@ -42,9 +43,11 @@ def log_to_stderr() -> None:
     logging.getLogger("opgrid").setLevel(logging.INFO)
 
 
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+def stop_on_signals(stop: Callable[[], None], reload: Callable[[], None] | None = None) -> None:
+    """SIGINT and SIGTERM call ``stop``, SIGHUP ``reload``, in a thread of their own, until the process ends."""
+    listeners: dict[signal.Signals, Callable[[int], object]] = {
+        number: lambda _: stop() for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    if reload is not None:
+        listeners[signal.SIGHUP] = lambda _: reload()
+    hear(listeners)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -49,22 +49,27 @@ def choose(
     pools: RunPools = NO_POOLS,
     turns: Mapping[str, int] | None = None,
 ) -> Choice:
-    """Higher priority first; among equals the jobs take turns, and of one job the oldest run goes first. ``turns``: a
-    number for each job that had one before; higher ones were later.
+    """Higher priority first; among equals the jobs take turns, and of one job the oldest run that may goes first.
+    ``turns``: a number for each job that had one before; higher ones were later.
     """
     used: Counter[tuple[int, str]] = Counter()
     for run in going:
         used.update(_claims(run, limits, pools))
     start: list[RunId] = []
     waiting: dict[RunId, str] = {}
-    for run in _in_order(queued, turns or {}):
-        claims = _claims(run, limits, pools)
-        full = next((claim for claim in claims if used[claim] >= _cap(claim, limits, pools) >= 0), None)
-        if full is None:
-            used.update(claims)
-            start.append(run.run_id)
-        else:
-            waiting[run.run_id] = _worded(full, used[full], limits, pools)
+    for lines in _levels(queued, turns or {}):
+        while lines:
+            line = lines.popleft()
+            while line:
+                run = line.popleft()
+                claims = _claims(run, limits, pools)
+                full = next((claim for claim in claims if used[claim] >= _cap(claim, limits, pools) >= 0), None)
+                if full is None:
+                    used.update(claims)
+                    start.append(run.run_id)
+                    lines.append(line)
+                    break
+                waiting[run.run_id] = _worded(full, used[full], limits, pools)
     return Choice(start, waiting)
 
 
@@ -76,20 +81,14 @@ def priority_of(run: RunRecord) -> int:
         return 0
 
 
-def _in_order(queued: Sequence[RunRecord], turns: Mapping[str, int]) -> list[RunRecord]:
-    ordered: list[RunRecord] = []
+def _levels(queued: Sequence[RunRecord], turns: Mapping[str, int]) -> Iterator[deque[deque[RunRecord]]]:
+    """Of each priority, the highest first: a line for each job, in the order of their turns."""
     levels: dict[int, dict[str, deque[RunRecord]]] = {}
     for run in queued:
         levels.setdefault(priority_of(run), {}).setdefault(run.job, deque()).append(run)
     for priority in sorted(levels, reverse=True):
         jobs = sorted(levels[priority], key=lambda job: turns.get(job, -1))
-        lines = deque(levels[priority][job] for job in jobs)
-        while lines:
-            line = lines.popleft()
-            ordered.append(line.popleft())
-            if line:
-                lines.append(line)
-    return ordered
+        yield deque(levels[priority][job] for job in jobs)
 
 
 #: Place of a limit (-1: that of all runs, -2: that of a pool), and the value where each counts for itself, or the pool.

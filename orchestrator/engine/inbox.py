@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 from opgrid.ids import RunId
+from opgrid.steps import interrupts
+from orchestrator.engine.signals import hear
 
 if TYPE_CHECKING:
     from orchestrator.engine.loop import LiveRun
@@ -40,10 +41,7 @@ class Inbox:
     def __init__(self, open: bool = False, on_end: Callable[[RunId], None] | None = None) -> None:
         self.open = open
         self.on_end = on_end  #: called by the loop when a run has ended, and that is recorded
-        #: The loop is inside user code on its own thread: only an exception gets it out.
-        self.inline = False
-        self.thread: int | None = None  #: that of the loop, while it is inside user code
-        self._interrupted = False  #: since it is
+        self.inline = False  #: the loop is inside user code on its own thread: only an exception gets it out
         self.left = False
         self._requests: deque[Request] = deque()  # appending and popping are atomic: no lock, so signals may post
         self._bell: Callable[[], None] | None = None
@@ -78,15 +76,17 @@ class Inbox:
         """Get the loop out of user code that it runs itself, which it can be in the main thread only. Not twice: what
         that does before it ends is to be done.
         """
-        main = threading.main_thread().ident
-        if self.inline and not self._interrupted and main is not None and self.thread == main:
-            self._interrupted = True
-            signal.pthread_kill(main, signal.SIGINT)
+        interrupts.interrupt(self)
 
-    def enter(self, inline: bool) -> None:
-        """The loop polls an executor, which runs user code on this thread where it is ``inline``."""
-        self._interrupted, self.thread = False, threading.get_ident()
-        self.inline = inline  # the last: from then on somebody may interrupt it
+    @contextmanager
+    def runs_user_code(self) -> Iterator[None]:
+        """The loop polls an executor that runs user code on this thread."""
+        with interrupts.reachable(self):
+            self.inline = True
+            try:
+                yield
+            finally:
+                self.inline = False
 
     def leave(self) -> None:
         """The loop ends now, and its runs stay as they are."""
@@ -123,17 +123,25 @@ def cancel_on_signals(inbox: Inbox) -> Iterator[list[int]]:
     only.
     """
     received: list[int] = []
+    asked: list[int] = []
+
+    def ask(number: int) -> None:
+        if not asked:
+            asked.append(number)
+            inbox.request_cancel_all(f"The process that drives the run received {signal.Signals(number).name}.")
+
+    def cancel(number: int) -> None:
+        ask(number)
+        inbox.interrupt()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        if len(received) == 1:
-            inbox.request_cancel_all(f"The process that drives the run received {signal.Signals(number).name}.")
-        if len(received) > 1 or inbox.inline:
+        if len(received) > 1:
             raise KeyboardInterrupt
+        ask(number)  # whose handler goes on to interrupt a step finds that its run is canceled
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    undo = hear(dict.fromkeys((signal.SIGINT, signal.SIGTERM), cancel), on_signal)
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        undo()

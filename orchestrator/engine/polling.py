@@ -174,11 +174,10 @@ class _Listener(threading.Thread):
 
 
 def _poll_here(executor: Executor, timeout: float, inbox: Inbox) -> Polled:
-    inbox.enter(inline=not executor.crosses_processes)
-    try:
+    if executor.crosses_processes:
         return executor.poll(timeout)
-    finally:
-        inbox.inline = False
+    with inbox.runs_user_code():
+        return Polled([], "") if inbox.waiting else executor.poll(timeout)  # what came since interrupts nothing
 
 
 def _longest(executor: Executor) -> float:

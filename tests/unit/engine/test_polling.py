@@ -15,12 +15,13 @@ from opgrid.contracts.events import AnyEvent, StepCanceled, StepStarted, StepSuc
 from opgrid.contracts.executor import Executor, Polled
 from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import OutputRef, RunBrief, StepTask
-from opgrid.errors import ExecutorUnavailable
+from opgrid.errors import ExecutionInterruptedError, ExecutorUnavailable
 from opgrid.ids import RunId, StepKey
+from opgrid.steps import interrupts
 from orchestrator.engine.inbox import Inbox, cancel_on_signals
 from orchestrator.engine.loop import LiveRun, drive
 from orchestrator.planner.compile import compile
-from tests.unit.engine.fakes import RUN, FakeClock, FakeExecutor, MemoryLog, brief
+from tests.unit.engine.fakes import RUN, Body, FakeClock, FakeExecutor, MemoryLog, brief
 from tests.unit.engine.jobs import call, chain, job, op, snapshot
 
 
@@ -155,20 +156,65 @@ def test_a_signal_cancels_all_runs() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def in_user_code(executor: FakeExecutor, clock: FakeClock, body: Callable[[], None]) -> Body:
+    """A step that ends as ``body`` does, as run_step reports it."""
+
+    def step(task: StepTask) -> None:
+        try:
+            interrupts.arm()
+            body()
+        except ExecutionInterruptedError:
+            executor.events.append(StepCanceled(run_id=RUN, at=clock.now, step=task.step, attempt=task.attempt))
+        finally:
+            interrupts.disarm()
+
+    return step
+
+
 def test_a_signal_gets_through_to_user_code_on_the_loops_own_thread() -> None:
     inbox, clock = Inbox(), FakeClock()
 
-    def body(task: StepTask) -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(60)
-        except KeyboardInterrupt:
-            executor.events.append(StepCanceled(run_id=RUN, at=clock.now, step=task.step, attempt=task.attempt))
-            raise
+    def body() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
 
-    executor = FakeExecutor(clock, {"s0": body})
+    executor = FakeExecutor(clock)
+    executor.bodies = {"s0": in_user_code(executor, clock, body)}
     run = LiveRun.new(brief(), compile(snapshot(chain(2))))
     began = time.monotonic()
-    with cancel_on_signals(inbox):
+    with cancel_on_signals(inbox) as received:
         assert drive([run], {"fake": executor}, MemoryLog(), clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
     assert time.monotonic() - began < 30
+    assert received == [signal.SIGINT]
+
+
+def test_what_is_canceled_just_after_its_step_has_ended_keeps_what_that_told() -> None:
+    """User code is over: there is nothing that an interrupt could stop."""
+    inbox, clock, log = Inbox(), FakeClock(), MemoryLog()
+
+    def ends(task: StepTask) -> None:
+        inbox.request_cancel(RUN, "enough")
+        inbox.interrupt()
+        time.sleep(0)  # where signals are heard
+
+    executor = FakeExecutor(clock, {"s0": ends})
+    run = LiveRun.new(brief(), compile(snapshot(chain(2))))
+    assert drive([run], {"fake": executor}, log, clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
+    told = [type(event) for event in log.read(RUN)]
+    assert told.count(StepSucceeded) == 1
+
+
+def test_what_is_canceled_just_before_its_step_begins_does_not_begin() -> None:
+    inbox, clock = Inbox(), FakeClock()
+
+    class Late(FakeExecutor):
+        def poll(self, timeout: float) -> Polled:
+            inbox.request_cancel(RUN, "enough")  # the loop has looked for requests
+            inbox.interrupt()
+            return super().poll(timeout)
+
+    executor, begun = Late(clock), list[str]()
+    executor.bodies = {"s0": in_user_code(executor, clock, lambda: begun.append("s0"))}
+    run = LiveRun.new(brief(), compile(snapshot(chain(2))))
+    assert drive([run], {"fake": executor}, MemoryLog(), clock=clock, inbox=inbox) == {RUN: RunStatus.CANCELED}
+    assert not begun

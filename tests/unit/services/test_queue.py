@@ -52,6 +52,15 @@ def test_jobs_take_turns_however_few_runs_may_start_at_a_time() -> None:
     assert order == ["a0", "b0", "a1", "b1", "a2", "a3", "a4", "a5"]
 
 
+def test_a_job_whose_oldest_runs_have_to_wait_has_its_turn_with_a_later_one() -> None:
+    limits = QueueLimits(3, (RunTagLimit("group", 1),))
+    queued = [run(f"a{number}", "a") for number in range(4)]
+    queued += [run("b0", "b", group="busy"), run("b1", "b", group="busy"), run("b2", "b")]
+    choice = choose(queued, [run("x", group="busy")], limits, turns={"a": 0, "b": 1})
+    assert choice.start == ["a0", "b2"]
+    assert set(choice.waiting) == {"a1", "a2", "a3", "b0", "b1"}
+
+
 def test_a_priority_that_cannot_be_read_counts_as_none() -> None:
     assert started([run("bad", **{"opgrid/priority": "high"}), run("good")], [], QueueLimits(-1)) == ["bad", "good"]
 

@@ -1,0 +1,70 @@
+"""Signals that a thread hears: Python's handlers wait for the main thread, which may wait for something else, or hold
+the lock that the handler would take.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import TypeAlias
+
+Handler: TypeAlias = Callable[[int, FrameType | None], object]
+Listeners: TypeAlias = Mapping[signal.Signals, Callable[[int], object]]
+
+_END = b"\0"  #: no signal has this number
+_inherited: dict[int, object] = {}  #: what a forked child has in place of these handlers, by signal
+
+
+def hear(listeners: Listeners, handler: Handler | None = None) -> Callable[[], None]:
+    """From here on each of these signals calls its listener, with its number, in a thread; ``handler`` is called in the
+    main thread as well, when that gets to it. Gives what undoes this. A forked child has none of it. Main thread only.
+    """
+    ear, hand = os.pipe()
+    os.set_blocking(hand, False)
+    thread = threading.Thread(target=_listen, args=(ear, listeners), name="opgrid-signals", daemon=True)
+    thread.start()
+    before = {number: signal.signal(number, handler or _ignore) for number in listeners}
+    outer, outers = signal.set_wakeup_fd(hand, warn_on_full_buffer=False), dict(_inherited)
+    _inherited.update((number, outers.get(number, was)) for number, was in before.items())
+
+    def undo() -> None:
+        signal.set_wakeup_fd(outer)
+        _inherited.clear()
+        _inherited.update(outers)
+        for number, was in before.items():
+            signal.signal(number, was)
+        os.write(hand, _END)
+        thread.join()
+        os.close(hand)
+        os.close(ear)
+
+    return undo
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """What matters of it, the thread does."""
+
+
+def _listen(ear: int, listeners: Listeners) -> None:
+    while True:
+        for number in os.read(ear, 64):
+            if number == _END[0]:
+                return
+            listener = listeners.get(number)  # type: ignore[call-overload]
+            if listener is not None:
+                listener(number)
+
+
+def _forked() -> None:
+    """What reaches the child is not for its parent."""
+    if _inherited:
+        signal.set_wakeup_fd(-1)
+        for number, was in _inherited.items():
+            signal.signal(number, was)  # type: ignore[arg-type]
+        _inherited.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
