@@ -73,7 +73,7 @@ def test_all_of_it_in_one_terminal(service: Service, tmp_path: Path) -> None:
     file.write_text(CODE.replace("NAME", "first"))
     code = CodeTarget(file=str(file), working_directory=str(file.parent))
     service.environ["PYTHONWARNINGS"] = "default"
-    dev = service.start("dev", "-f", str(file), "-d", str(file.parent), "-c", "1")
+    dev = service.start("dev", "-f", str(file), "-d", str(file.parent), "-c", "1", "-p", "0")
     until(lambda: service.store.launched("sensor:devjobs.py:first"), say=service.logs)
     (run_id,) = service.store.launched("sensor:devjobs.py:first").values()
     assert service.ended(run_id) is RunStatus.SUCCESS
@@ -102,7 +102,7 @@ def test_the_worker_serves_what_loads_beside_code_that_does_not(service: Service
     )
     (folder / "good.py").write_text(CODE.replace("NAME", "first"))
     (folder / "other.py").write_text("def (:")
-    service.start("dev", "-f", str(good.file), "-f", str(other.file), "-d", str(folder), "-c", "1")
+    service.start("dev", "-f", str(good.file), "-f", str(other.file), "-d", str(folder), "-c", "1", "-p", "0")
     assert service.ended(launched(service, good, "remote")) is RunStatus.SUCCESS
     (folder / "other.py").write_text(CODE.replace("NAME", "second").replace("remote", "far"))
     assert service.ended(launched(service, other, "far")) is RunStatus.SUCCESS
@@ -119,7 +119,7 @@ def test_the_worker_finds_code_as_the_workspace_names_it(service: Service, tmp_p
     workspace = tmp_path / "workspace.yaml"
     workspace.write_text(json.dumps({"load_from": entries}))
     codes = [source.code for source in of_workspace(workspace)]
-    service.start("dev", "-w", str(workspace), "-c", "1")
+    service.start("dev", "-w", str(workspace), "-c", "1", "-p", "0")
     assert {service.ended(launched(service, code, "remote")) for code in codes} == {RunStatus.SUCCESS}
 
 
@@ -128,7 +128,7 @@ def test_a_worker_that_dies_is_started_again(service: Service, tmp_path: Path) -
     file.parent.mkdir()
     file.write_text(CODE.replace("NAME", "first"))
     code = CodeTarget(file=str(file), working_directory=str(file.parent))
-    service.start("dev", "-f", str(file), "-d", str(file.parent), "-c", "1")
+    service.start("dev", "-f", str(file), "-d", str(file.parent), "-c", "1", "-p", "0")
     assert service.ended(launched(service, code, "remote")) is RunStatus.SUCCESS
     killed = []
     for pid in processes_of(tmp_path):
@@ -171,5 +171,5 @@ def test_a_worker_that_does_not_start_is_tried_again_after_a_while(
 def test_code_that_does_not_load_is_told(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text("import nothing_of_that_name")
-    service.start("dev", "-f", str(file))
+    service.start("dev", "-f", str(file), "-p", "0")
     until(lambda: "nothing_of_that_name" in service.logs(), say=service.logs)
