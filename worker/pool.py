@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from multiprocessing import process
+from types import SimpleNamespace
 from typing import Any, Final
 
 import billiard.pool
 from celery import Celery, bootsteps
-from celery.signals import worker_process_init, worker_ready
+from celery.concurrency import prefork
+from celery.signals import worker_process_init, worker_process_shutdown, worker_ready
 
 from opgrid.io.keys import KeyRing
+from opgrid.steps.bell import Bell
 from worker.child import Child
 from worker.code import Code
 from worker.parent import Parent
@@ -26,6 +30,7 @@ _GATHER_AT: Final = 256  #: events
 #: Tenths of a second that a child that has to end waits for its parent to read its last answer. A parent that drains
 #: may have stopped reading; nothing is lost by it, since steps report to their coordinator.
 _WAIT_TO_BE_HEARD: Final = 10
+_LOOK: Final = 0.05  #: seconds between looks of a worker that ends at what it waits for
 _BEFORE_ANOTHER: Final = 1.0  #: seconds that a process which cannot start leaves until the next is tried
 #: This process, as the standard library sees it before it has children.
 _MAIN: Final = process.current_process()
@@ -34,6 +39,8 @@ _log = logging.getLogger("opgrid.worker")
 
 
 def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) -> None:
+    bell = Bell()
+
     class Watched(bootsteps.StartStopStep):
         """After the pool has started."""
 
@@ -43,9 +50,11 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
             """Again after each loss of the connection; what we put into the pool comes after what Celery puts there."""
             hub.call_soon(parent.follow, worker.pool._pool, hub)
             hub.call_soon(hand_over_at_once, worker.pool._pool, hub)
+            hub.add_reader(bell, bell.hear)
 
         def start(self, worker: Any) -> None:
             parent.tick(lambda: _served(worker))
+            signal.set_wakeup_fd(bell.hand, warn_on_full_buffer=False)  # Celery hears a signal when it has waited
             if settings.watchdog_seconds:
                 watchdog_of(app, settings).start()
 
@@ -75,6 +84,8 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
 
     def on_fork(**_: object) -> None:
         billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _WAIT_TO_BE_HEARD
+        signal.set_wakeup_fd(-1)
+        bell.close()
         os.setsid()  # killing a step kills what it started, and nothing else
         _let_ops_start_processes()
         parent.connection.close()
@@ -84,8 +95,23 @@ def install(app: Celery, settings: WorkerSettings, code: Code, ring: KeyRing, pa
     def on_ready(**_: object) -> None:
         parent.ready()
 
+    _end_soon()
     worker_process_init.connect(on_fork, weak=False)
+    worker_process_shutdown.connect(_leave, weak=False)
     worker_ready.connect(on_ready, weak=False)
+
+
+def _end_soon() -> None:
+    """Celery's worker looks twice a second whether its processes have ended."""
+    vars(prefork)["time"] = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, _LOOK)))
+
+
+def _leave(exitcode: int, **_: object) -> None:
+    """A process that was told to end, and is through, does so: billiard's wait another second for a signal to do it,
+    which does not come where the whole worker ends.
+    """
+    if exitcode == os.EX_OK:
+        vars(billiard.pool)["time"] = SimpleNamespace(sleep=lambda seconds: None)
 
 
 def _child(settings: WorkerSettings, code: Code, ring: KeyRing, parent: Parent) -> Child:

@@ -5,15 +5,18 @@ go back into their queue are not kept: who sent them sends again what nobody has
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from queue import Empty
 from typing import Any, Final
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
-from redis.exceptions import ConnectionError, NoPermissionError, ResponseError
+from redis.exceptions import ConnectionError, NoPermissionError, RedisError, ResponseError
 
 _make_client: Any = vars(redis.Channel)["_create_client"]
 _read_message: Any = vars(redis.Channel)["_brpop_read"]
+_start_to_read: Any = vars(redis.Channel)["_brpop_start"]
+_close_channel: Any = redis.Channel.close
 _refresh: Any = vars(redis.Channel)["maybe_refresh_binding_expiry"]
 _init_channel: Any = redis.Channel.__init__
 _establish: Any = redis.Transport.establish_connection
@@ -37,6 +40,27 @@ def _read(channel: Any, **options: Any) -> Any:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         _log.error("What came from a queue is no message, and was thrown away: %r", error)
         raise Empty from None
+
+
+def _start(channel: Any, timeout: float | None = None) -> None:
+    """Who waits for messages knows how the server calls that connection."""
+    connection, own = channel.client.connection, vars(channel)
+    if own.get("_named") is None or own["_named"] is not connection._sock:
+        own["_waits_as"] = None
+        with contextlib.suppress(ResponseError):  # it may not ask
+            connection.send_command("CLIENT", "ID")
+            own["_waits_as"] = connection.read_response()
+        own["_named"] = connection._sock
+    _start_to_read(channel, timeout)
+
+
+def _close(channel: Any) -> None:
+    """Kombu lets the server answer who waits for messages, that none be lost; which it may do at once."""
+    waits_as = vars(channel).get("_waits_as")
+    if channel._in_poll and waits_as is not None:
+        with contextlib.suppress(RedisError):
+            _kept_client(channel).client_unblock(waits_as)
+    _close_channel(channel)
 
 
 def _refresh_bindings(channel: Any) -> None:
@@ -77,7 +101,9 @@ QoS: Final = type("QoS", (virtual.QoS,), _GIVING_BACK)
 _CHANGED: Final[dict[str, Any]] = {
     "__init__": _init,
     "_create_client": _kept_client,
+    "_brpop_start": _start,
     "_brpop_read": _read,
+    "close": _close,
     "maybe_refresh_binding_expiry": _refresh_bindings,
 }
 Channel: Final = type("Channel", (redis.Channel,), _CHANGED)
