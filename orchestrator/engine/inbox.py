@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opgrid.ids import RunId
 from opgrid.steps import interrupts
@@ -15,6 +16,10 @@ from orchestrator.engine.signals import hear
 
 if TYPE_CHECKING:
     from orchestrator.engine.loop import LiveRun
+
+
+#: Seconds that the main thread has for its handler of a signal, unless it waits for something else.
+_SOON: Final = 0.2
 
 
 class CancelRun(NamedTuple):
@@ -124,6 +129,7 @@ def cancel_on_signals(inbox: Inbox) -> Iterator[list[int]]:
     """
     received: list[int] = []
     asked: list[int] = []
+    seen = threading.Event()
 
     def ask(number: int) -> None:
         if not asked:
@@ -131,6 +137,7 @@ def cancel_on_signals(inbox: Inbox) -> Iterator[list[int]]:
             inbox.request_cancel_all(f"The process that drives the run received {signal.Signals(number).name}.")
 
     def cancel(number: int) -> None:
+        seen.wait(_SOON)  # an interrupt would end the handler, too
         ask(number)
         inbox.interrupt()
 
@@ -139,6 +146,7 @@ def cancel_on_signals(inbox: Inbox) -> Iterator[list[int]]:
         if len(received) > 1:
             raise KeyboardInterrupt
         ask(number)  # whose handler goes on to interrupt a step finds that its run is canceled
+        seen.set()
 
     undo = hear(dict.fromkeys((signal.SIGINT, signal.SIGTERM), cancel), on_signal)
     try:

@@ -26,7 +26,14 @@ def hear(listeners: Listeners, handler: Handler | None = None) -> Callable[[], N
     os.set_blocking(hand, False)
     thread = threading.Thread(target=_listen, args=(ear, listeners), name="opgrid-signals", daemon=True)
     thread.start()
-    before = {number: signal.signal(number, handler or _ignore) for number in listeners}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if signal.set_wakeup_fd(hand, warn_on_full_buffer=False) != hand:  # an event loop that was here took it along
+            os.write(hand, bytes([number]))
+        if handler is not None:
+            handler(number, frame)
+
+    before = {number: signal.signal(number, on_signal) for number in listeners}
     outer, outers = signal.set_wakeup_fd(hand, warn_on_full_buffer=False), dict(_inherited)
     _inherited.update((number, outers.get(number, was)) for number, was in before.items())
 
@@ -42,10 +49,6 @@ def hear(listeners: Listeners, handler: Handler | None = None) -> Callable[[], N
         os.close(ear)
 
     return undo
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """What matters of it, the thread does."""
 
 
 def _listen(ear: int, listeners: Listeners) -> None:

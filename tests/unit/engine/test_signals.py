@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import signal
@@ -46,6 +47,17 @@ def test_signals_come_one_by_one_and_others_are_not_told(calls: queue.SimpleQueu
         assert calls.empty()
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+def test_who_takes_the_signals_of_the_process_away_leaves_these(calls: queue.SimpleQueue[int]) -> None:
+    async def listens() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, calls.put, signal.SIGUSR2)
+
+    asyncio.run(listens())
+    for _ in range(2):
+        signal.raise_signal(signal.SIGUSR1)
+        assert calls.get(timeout=WAIT) == signal.SIGUSR1
+    assert calls.empty()
 
 
 def test_all_is_as_it_was_afterwards() -> None:
