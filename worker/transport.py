@@ -15,11 +15,11 @@ from redis.exceptions import ConnectionError, NoPermissionError, RedisError, Res
 
 _make_client: Any = vars(redis.Channel)["_create_client"]
 _read_message: Any = vars(redis.Channel)["_brpop_read"]
-_start_to_read: Any = vars(redis.Channel)["_brpop_start"]
 _close_channel: Any = redis.Channel.close
 _refresh: Any = vars(redis.Channel)["maybe_refresh_binding_expiry"]
 _init_channel: Any = redis.Channel.__init__
 _establish: Any = redis.Transport.establish_connection
+_READS_ON: Final = 0.01  #: seconds
 _NOBODYS: Final = "nobody's"  #: a queue
 _log = logging.getLogger("opgrid.worker")
 
@@ -51,7 +51,7 @@ def _start(channel: Any, timeout: float | None = None) -> None:
             connection.send_command("CLIENT", "ID")
             own["_waits_as"] = connection.read_response()
         own["_named"] = connection._sock
-    _start_to_read(channel, timeout)
+    vars(redis.Channel)["_brpop_start"](channel, timeout)
 
 
 def _close(channel: Any) -> None:
@@ -59,7 +59,9 @@ def _close(channel: Any) -> None:
     waits_as = vars(channel).get("_waits_as")
     if channel._in_poll and waits_as is not None:
         with contextlib.suppress(RedisError):
-            _kept_client(channel).client_unblock(waits_as)
+            while not _kept_client(channel).client_unblock(waits_as):
+                if channel.client.connection.can_read(_READS_ON):
+                    break  # it has answered already, and not just not begun to wait
     _close_channel(channel)
 
 
