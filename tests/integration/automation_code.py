@@ -64,7 +64,7 @@ def minutely(context: Any) -> RunRequest:
 @sensor(job=plain, minimum_interval_seconds=0, default_status=RUNNING)
 def numbers(context: Any) -> RunRequest | SkipReason:
     number = int(context.cursor or 0) + 1
-    if number > 20:
+    if number > 12:
         return SkipReason("enough")
     context.update_cursor(str(number))
     return RunRequest(run_key=str(number))

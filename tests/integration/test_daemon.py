@@ -68,7 +68,7 @@ def test_each_sensor_goes_its_way_whatever_the_others_do(service: Service) -> No
     service.start("daemon", "run", "-f", str(FILE))
     store = service.store
     origin = f"sensor:{NAME}:"
-    until(lambda: len(store.launched(f"{origin}numbers")) == 20, 100, service.logs)
+    until(lambda: len(store.launched(f"{origin}numbers")) == 12, 100, service.logs)
     until(lambda: len(store.launched(f"{origin}on_failure")) == 1, 100, service.logs)
     until(lambda: any(tick.reason == "saw report" for tick in store.ticks(NAME, "on_success")), 100, service.logs)
     (failed,) = store.launched(f"{origin}once").values()
@@ -88,15 +88,15 @@ def test_each_sensor_goes_its_way_whatever_the_others_do(service: Service) -> No
 @pytest.mark.timeout(500)  # four daemons that load their code
 def test_a_daemon_that_is_killed_launches_nothing_twice(service: Service) -> None:
     store, origin = service.store, f"sensor:{NAME}:numbers"
-    for kill_at in (3, 8, 13):
+    for kill_at in (2, 5, 8):
         daemon = service.start("daemon", "run", "-f", str(FILE))
         until(lambda at=kill_at: len(store.launched(origin)) >= at, 100, service.logs)  # type: ignore[misc]
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
     service.start("daemon", "run", "-f", str(FILE))
-    until(lambda: len(store.launched(origin)) == 20, 100, service.logs)
+    until(lambda: len(store.launched(origin)) == 12, 100, service.logs)
     runs = store.runs(RunsFilter(tags={"opgrid/sensor_name": "numbers"}))
-    assert sorted(int(run.tags["opgrid/run_key"]) for run in runs) == list(range(1, 21))
+    assert sorted(int(run.tags["opgrid/run_key"]) for run in runs) == list(range(1, 13))
 
 
 def test_a_tick_that_the_daemon_is_asked_to_stop_in_is_asked_again_by_the_next(service: Service) -> None:
