@@ -79,7 +79,8 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
             stack.callback(thread.join)
             stack.callback(service.stop)
         app = open_web(settings, store, loader, hosts=hosts_of(host), prefix="", is_read_only=False)
-        stack.callback(Serving(app, bound).stop)
+        serving = Serving(app, bound, stopped.set)
+        stack.callback(serving.stop)
         click.echo(f"opgrid is at {address_of(bound)}")
         click.echo(f"Code: {', '.join(source.name for source in sources)}. Home: {settings.home}. Ctrl-C ends it.")
         changes = Changes(sources)
@@ -91,6 +92,8 @@ def dev(sources: Sequence[Source], concurrency: int | None, host: str, port: int
             worker.look(time.monotonic())
         if faults:
             raise faults[0]
+        if serving.has_failed:
+            raise click.ClickException("What serves the web pages has ended by itself.")
         click.echo("Ending.")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -121,13 +122,27 @@ def server_of(app: ASGIApp) -> uvicorn.Server:
 
 
 class Serving:
-    """The web in a thread of its own."""
+    """The web in a thread of its own. ``on_end`` is called when it has ended, whether it was to or not."""
 
-    def __init__(self, app: ASGIApp, bound: socket.socket) -> None:
-        self._server = server_of(app)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [bound]}, name="opgrid-web")
+    def __init__(self, app: ASGIApp, bound: socket.socket, on_end: Callable[[], object] = lambda: None) -> None:
+        self._server, self._on_end = server_of(app), on_end
+        self._was_asked = self._has_ended = False
+        self._thread = threading.Thread(target=self._run, args=[bound], name="opgrid-web")
         self._thread.start()
 
+    def _run(self, bound: socket.socket) -> None:
+        try:
+            with contextlib.suppress(SystemExit):  # a thread ends alone
+                self._server.run(sockets=[bound])
+        finally:
+            self._has_ended = True
+            self._on_end()
+
+    @property
+    def has_failed(self) -> bool:
+        """It has ended by itself; its log says why."""
+        return self._has_ended and not self._was_asked
+
     def stop(self) -> None:
-        self._server.should_exit = True
+        self._was_asked = self._server.should_exit = True
         self._thread.join()
