@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal
 import threading
@@ -87,7 +86,7 @@ def interrupt(owner: object) -> None:
                 each.open, _urged = False, each
                 _send()
                 if not _in_main_thread():
-                    _thread.start_new_thread(_insist, (each,))  # for nothing waits for it, as threading does
+                    threading.Thread(target=_insist, args=[each], name="opgrid-interrupt", daemon=True).start()
 
 
 def _send() -> None:

@@ -9,13 +9,13 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
 Listeners: TypeAlias = Mapping[signal.Signals, Callable[[int], object]]
 
 _END = b"\0"  #: no signal has this number
-_inherited: dict[int, object] = {}  #: what a forked child has in place of these handlers, by signal
+_inherited: dict[int, Any] = {}  #: what a forked child has in place of these handlers, by signal
 
 
 def hear(listeners: Listeners, handler: Handler | None = None) -> Callable[[], None]:
@@ -41,8 +41,7 @@ def hear(listeners: Listeners, handler: Handler | None = None) -> Callable[[], N
         signal.set_wakeup_fd(outer)
         _inherited.clear()
         _inherited.update(outers)
-        for number, was in before.items():
-            signal.signal(number, was)
+        _put_back(before)
         os.write(hand, _END)
         thread.join()
         os.close(hand)
@@ -65,9 +64,14 @@ def _forked() -> None:
     """What reaches the child is not for its parent."""
     if _inherited:
         signal.set_wakeup_fd(-1)
-        for number, was in _inherited.items():
-            signal.signal(number, was)  # type: ignore[arg-type]
+        _put_back(_inherited)
         _inherited.clear()
+
+
+def _put_back(handlers: Mapping[Any, Any]) -> None:
+    for number, handler in handlers.items():
+        if handler is not None:  # else it is none of Python's, which knows no way to set it
+            signal.signal(number, handler)
 
 
 os.register_at_fork(after_in_child=_forked)
