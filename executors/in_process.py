@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -43,6 +43,9 @@ _BREATH: Final = 0.005  #: seconds that a poll waits at least while only async s
 #: Seconds that a step of an op took last in this process, for the executors of later runs.
 _TOOK: Final = WeakKeyDictionary[OpDefinition, float]()
 
+_CANCELED: Final = 0  #: no thread
+_At: TypeAlias = tuple[RunId, StepKey, int]
+
 _log = logging.getLogger("opgrid.in_process")
 
 
@@ -71,7 +74,9 @@ class InProcessExecutor(Executor):
         self._seconds: dict[OpDefinition, float] = {}  #: that a step of this op took last
         self._woken = False
         self._threads: ThreadPoolExecutor | None = None
-        self._running: dict[tuple[RunId, StepKey, int], int] = {}  #: async steps, with the thread that waits for each
+        #: Async steps, with the thread that waits for each; None: it has none yet, _CANCELED: and gets none.
+        self._running: dict[_At, int | None] = {}
+        self._changing = threading.Lock()  #: held by who cancels an async step, or begins or ends one
 
     @classmethod
     def create(cls, setup: ExecutorSetup) -> Self:
@@ -119,10 +124,7 @@ class InProcessExecutor(Executor):
                 kept.append(entry)
         heapq.heapify(kept)
         self._waiting = kept
-        for step, attempt in steps:
-            thread = self._running.get((run_id, step, attempt))
-            if thread is not None:
-                event_loop.cancel(thread)
+        self._stop_all_beside([(run_id, step, attempt) for step, attempt in steps])
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
         try:
@@ -149,8 +151,7 @@ class InProcessExecutor(Executor):
     def close(self) -> None:
         self._waiting.clear()
         if self._threads is not None:
-            for thread in list(self._running.values()):
-                event_loop.cancel(thread)
+            self._stop_all_beside(list(self._running))
             self._threads.shutdown()
         for run_id in list(self._scopes):
             self.release(run_id)
@@ -264,14 +265,21 @@ class InProcessExecutor(Executor):
     def _run_beside(self, task: StepTask, scope: RunScope) -> None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_BESIDE, "opgrid-async")
+        self._running[task.id] = None
         self._threads.submit(self._wait_for, task, scope)
 
     def _wait_for(self, task: StepTask, scope: RunScope) -> None:
         """In a thread of its own: its events wait until they are all there, so that its end can still be changed."""
-        at, thread = (task.run_id, task.step, task.attempt), threading.get_ident()
-        self._running[at] = thread
+        at, thread = task.id, threading.get_ident()
+        with self._changing:
+            if self._running[at] == _CANCELED:
+                del self._running[at]
+                self._events.append(reports.canceled(task))
+                self._bell.ring()
+                return
+            self._running[at] = thread
         started, told = time.monotonic(), deque[AnyEvent]()
-        timer = None if task.timeout is None else threading.Timer(task.timeout, event_loop.cancel, [thread])
+        timer = None if task.timeout is None else threading.Timer(task.timeout, self._stop_beside, [at])
         try:
             if timer is not None:
                 timer.start()
@@ -285,9 +293,26 @@ class InProcessExecutor(Executor):
         finally:
             if timer is not None:
                 timer.cancel()
-            del self._running[at]
+            with self._changing:
+                del self._running[at]
+                event_loop.forget(thread)
             self._events.extend(told)
             self._bell.ring()
+
+    def _stop_all_beside(self, steps: Sequence[_At]) -> None:
+        """First those that would take the threads of others."""
+        for at in sorted(steps, key=lambda at: self._running.get(at) is not None):
+            self._stop_beside(at)
+
+    def _stop_beside(self, at: _At) -> None:
+        with self._changing:
+            if at not in self._running:
+                return
+            thread = self._running[at]
+            if thread is None:
+                self._running[at] = _CANCELED
+            elif thread != _CANCELED:
+                event_loop.cancel(thread)
 
     def _scope(self, brief: RunBrief) -> RunScope:
         found = self._scopes.get(brief.run_id)

@@ -16,6 +16,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 _END: Final = object()
 _CLEANING: Final = 5.0  #: seconds that a body that was canceled may take for its ``finally``
 _running: dict[int, Future[Any]] = {}  #: by the identity of the thread that waits
+_asked: set[int] = set()  #: threads that were canceled while they waited for nothing
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
@@ -42,18 +43,21 @@ def run(body: Coroutine[Any, Any, Any]) -> Any:
 
     Raises ExecutionInterruptedError when :func:`cancel` was called for the thread that waits here.
     """
-    cleaned = threading.Event()
-    future = asyncio.run_coroutine_threadsafe(_tell(body, cleaned), event_loop())
+    progress = _Progress()
+    future = asyncio.run_coroutine_threadsafe(_tell(body, progress), event_loop())
     thread = threading.get_ident()
     _running[thread] = future
+    if thread in _asked:
+        forget(thread)
+        future.cancel()
     try:
         result = future.result()
     except CancelledError as canceled:
-        cleaned.wait(_CLEANING)
+        _let_clean_up(progress)
         raise ExecutionInterruptedError("The step was canceled.") from canceled
     except BaseException:
         if future.cancel():
-            cleaned.wait(_CLEANING)
+            _let_clean_up(progress)
         raise
     finally:
         _running.pop(thread, None)
@@ -63,10 +67,16 @@ def run(body: Coroutine[Any, Any, Any]) -> Any:
 
 
 def cancel(thread: int) -> None:
-    """Stop the body that this thread waits for, if it waits for one."""
+    """Stop the body that this thread waits for, or the next that it would wait for."""
+    _asked.add(thread)
     future = _running.get(thread)
-    if future is not None:
-        future.cancel()
+    if future is not None and future.cancel():
+        forget(thread)
+
+
+def forget(thread: int) -> None:
+    """What was canceled there has ended without."""
+    _asked.discard(thread)
 
 
 def iterate(body: AsyncIterator[Any]) -> Iterator[Any]:
@@ -82,13 +92,35 @@ def iterate(body: AsyncIterator[Any]) -> Iterator[Any]:
             run(_close(body))
 
 
+class _Progress:
+    """Of a body."""
+
+    __slots__ = ("begun", "ended", "unwanted")
+
+    def __init__(self) -> None:
+        self.begun = self.unwanted = False
+        self.ended = threading.Event()
+
+
+def _let_clean_up(progress: _Progress) -> None:
+    """The loop has been told to cancel it. What that has not begun with, it does not begin."""
+    progress.unwanted = True
+    if progress.begun:
+        progress.ended.wait(_CLEANING)
+
+
 class _Canceled(NamedTuple):
     """A body raised this on its own: nobody has canceled it."""
 
     error: asyncio.CancelledError
 
 
-async def _tell(body: Coroutine[Any, Any, Any], cleaned: threading.Event) -> Any:
+async def _tell(body: Coroutine[Any, Any, Any], progress: _Progress) -> Any:
+    progress.begun = True  # before it is looked whether anybody still wants it
+    if progress.unwanted:
+        body.close()
+        progress.ended.set()
+        return None
     try:
         return await body
     except asyncio.CancelledError as error:
@@ -97,7 +129,7 @@ async def _tell(body: Coroutine[Any, Any, Any], cleaned: threading.Event) -> Any
             raise
         return _Canceled(error)
     finally:
-        cleaned.set()
+        progress.ended.set()
 
 
 async def _next(body: AsyncIterator[Any]) -> Any:
@@ -112,6 +144,7 @@ def _forget() -> None:
     """A forked child has no thread that would run its parent's loop."""
     global _loop, _lock
     _loop, _lock = None, threading.Lock()
+    _asked.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

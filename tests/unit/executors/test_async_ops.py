@@ -9,15 +9,22 @@ from typing import Any
 
 import pytest
 
+from executors import in_process
 from opgrid import (
     ConfigurableResource,
     DynamicOut,
     DynamicOutput,
     OpExecutionContext,
     RetryPolicy,
+    execute_job,
+    in_process_executor,
     job,
     op,
 )
+from opgrid.contracts.events import StepCanceled
+from opgrid.ids import RunId
+from orchestrator.instance import Instance
+from orchestrator.services.submission import cancel
 
 running: list[int] = []
 most: list[int] = []
@@ -235,3 +242,29 @@ def test_a_step_that_is_to_end_knows_it() -> None:
 
     two.execute_in_process(raise_on_error=False)
     assert seen == [False, True, False]
+
+
+def test_those_for_which_no_thread_is_free_are_canceled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would run to their end, one after another, before the run could end."""
+    monkeypatch.setattr(in_process, "_BESIDE", 1)
+    begun: list[str] = []
+
+    with Instance.local_temp() as instance:
+
+        @op
+        async def lasts(context: OpExecutionContext) -> None:
+            begun.append(context.op_handle)
+            record = instance.store.run(RunId(context.run_id))
+            assert record is not None
+            cancel(instance.store, record, "enough")  # type: ignore[arg-type]
+            await asyncio.sleep(60)
+
+        @job(executor_def=in_process_executor)
+        def many() -> None:
+            for number in range(3):
+                lasts.alias(f"lasts_{number}")()
+
+        with execute_job(many, instance) as result:
+            ended = [event.step for event in result.all_events if isinstance(event, StepCanceled)]
+    assert begun == ["lasts_0"]
+    assert sorted(ended) == ["lasts_0", "lasts_1", "lasts_2"]

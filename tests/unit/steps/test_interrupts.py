@@ -48,7 +48,7 @@ def test_a_signal_that_the_main_thread_does_not_notice_is_sent_again(monkeypatch
     timer.start()
     with interrupts.reachable("loop"), user_code(), pytest.raises(ExecutionInterruptedError):
         time.sleep(60)
-    assert next(sent) == 2
+    assert next(sent) >= 2
 
 
 def test_what_is_not_user_code_goes_on_and_the_next_does_not_begin() -> None:

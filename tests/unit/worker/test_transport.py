@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kombu import Connection, Queue
-from kombu.transport import TRANSPORT_ALIASES
+from kombu import Connection, Queue, transport
 
 from opgrid.broker.connection import connect
+from worker.transport import Transport
 
 LONG = 60  #: seconds
 
 
 @pytest.fixture(autouse=True)
 def ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", "worker.transport:Transport")
+    monkeypatch.setitem(vars(transport)["_transport_cache"], "redis", Transport)
 
 
 def reading(connection: Connection, seconds: float, got: list[object]) -> Any:
