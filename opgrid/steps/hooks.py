@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,7 @@ def run_hooks(
     attempt.sink = sink
     token = CURRENT.set(attempt)
     try:
-        for hook in attempt.node.hooks:
-            _run(attempt, hook, isinstance(event, StepSucceeded), error)
+        _run_all(attempt, isinstance(event, StepSucceeded), error)
     finally:
         CURRENT.reset(token)
 
@@ -48,13 +48,12 @@ def run_hooks_elsewhere(
         try:
             open_resources(attempt, hooks_only=True)
         except BaseException as problem:
-            if by_keyboard(problem):
-                raise
             for hook in node.hooks:
                 _errored(attempt, hook, problem)
+            if by_keyboard(problem):
+                raise
             return
-        for hook in node.hooks:
-            _run(attempt, hook, success, raised)
+        _run_all(attempt, success, raised)
 
 
 def will_be_retried(event: StepFailed, task: StepTask, node: Node, scope: RunScope) -> bool:
@@ -65,6 +64,18 @@ def will_be_retried(event: StepFailed, task: StepTask, node: Node, scope: RunSco
         return task.retry_number < event.retry.max_retries
     policy = node.retry
     return event.allow_retries and policy is not None and task.retry_number < policy.max_retries
+
+
+def _run_all(attempt: Attempt, success: bool, error: BaseException | None) -> None:
+    left = deque(attempt.node.hooks)
+    try:
+        while left:
+            _run(attempt, left[0], success, error)
+            left.popleft()
+    except BaseException as problem:  # the keyboard; the end of the run waits for none of them
+        for hook in left:
+            _errored(attempt, hook, problem)
+        raise
 
 
 def _run(attempt: Attempt, hook: HookDefinition, success: bool, error: BaseException | None) -> None:

@@ -577,6 +577,34 @@ def test_failure_hooks_wait_for_the_last_retry(bench: BenchMaker) -> None:
     assert trace == [("mourn", "fail", "KeyError")]
 
 
+def test_all_hooks_report_where_the_keyboard_interrupts_one(bench: BenchMaker) -> None:
+    begun = []
+
+    @success_hook
+    def one(context: HookContext) -> None:
+        begun.append(context.step_key)
+        raise KeyboardInterrupt
+
+    @success_hook
+    def another(context: HookContext) -> None:
+        begun.append(context.step_key)
+        raise KeyboardInterrupt
+
+    @job(hooks={one, another})
+    def tested() -> None:
+        five()
+
+    b = bench(tested)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            b.run("five")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert begun == ["five"]
+    assert {event.hook for event in b.sink.events if isinstance(event, HookErrored)} == {"one", "another"}
+
+
 def test_what_a_step_held_is_let_go_when_it_ends() -> None:
     """Without the garbage collector: large values would wait for it."""
     held: list[weakref.ref[Any]] = []
