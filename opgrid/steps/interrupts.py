@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
 from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from opgrid.errors import ExecutionInterruptedError
 
@@ -24,8 +24,9 @@ _asked = False
 _URGENT: Final = signal.SIGURG  #: sent by ``interrupt``; systems ignore it where nobody handles it
 _lock = threading.RLock()  #: nobody is sent one who is just leaving
 _reachable: list[_Reachable] = []  #: the innermost last
-_urged: _Reachable | None = None  #: for whom the last one was
-_late: BaseException | None = None  #: what it left pending
+_late: tuple[_Reachable, BaseException] | None = None  #: what the last one left pending, and for whom
+_due: float | None = None  #: when the time of the step that runs is over
+_owed: _Owed | None = None  #: what has canceled the run within a step is still to interrupt that step
 
 
 @contextmanager
@@ -33,7 +34,8 @@ def interruptible(*signals: signal.Signals) -> Iterator[None]:
     """While it lasts, these signals (SIGTERM if none is named) interrupt the step that runs, or the next one to
     start.
     """
-    before = {each: signal.signal(each, _interrupt) for each in signals or (signal.SIGTERM,)}
+    interrupt = _interrupter()
+    before = {each: signal.signal(each, interrupt) for each in signals or (signal.SIGTERM,)}
     try:
         yield
     finally:
@@ -48,6 +50,15 @@ class _Reachable:
         self.owner, self.open, self.heard = owner, True, False
 
 
+class _Owed(NamedTuple):
+    depth: int  #: how many were reachable where the step runs
+    reason: str
+
+
+class _Within(KeyboardInterrupt):
+    """For the step around a run: that is canceled first, as by the keyboard."""
+
+
 @contextmanager
 def reachable(owner: object) -> Iterator[None]:
     """While it lasts, ``interrupt(owner)`` reaches user code that runs in this thread, or begins in it. Without effect
@@ -55,11 +66,11 @@ def reachable(owner: object) -> Iterator[None]:
 
     A step may do this, too: what interrupts that step meanwhile does so in what runs here, or at the end.
     """
-    global _armed
+    global _armed, _asked
     if not _in_main_thread() or (handler := signal.getsignal(_URGENT)) is None:
         yield
         return
-    armed, _armed = _armed, False
+    armed, asked, _armed = _armed, _asked, False
     here = _Reachable(owner)
     _reachable.append(here)
     signal.signal(_URGENT, _urge)
@@ -69,21 +80,36 @@ def reachable(owner: object) -> Iterator[None]:
         with _lock:
             _reachable.remove(here)
         signal.signal(_URGENT, handler)  # which hears first what is on its way
-        if _urged is here and _pending is not None and _pending is _late:
+        if _late is not None and _late[0] is here and _pending is _late[1]:
             forget()
         if armed:
+            _armed, _asked = True, asked or _pending is not None
             arm()
+
+
+@contextmanager
+def passing_through() -> Iterator[None]:
+    """While it lasts, a whole run is driven, be it within a step: what interrupts that step meanwhile cancels the run,
+    and is raised when that has ended.
+    """
+    global _owed
+    try:
+        yield
+    finally:
+        if _owed is not None and _in_main_thread():
+            (depth, reason), _owed = _owed, None
+            if _armed or depth < len(_reachable):
+                _stop(depth, reason)
 
 
 def interrupt(owner: object) -> None:
     """Stop the user code of who made itself ``reachable``, once each time: what that does before it ends is to be done.
     From any thread, or a signal handler.
     """
-    global _urged
     with _lock:
         for each in _reachable:
             if each.owner is owner and each.open:
-                each.open, _urged = False, each
+                each.open = False
                 _send()
                 if not _in_main_thread():
                     threading.Thread(target=_insist, args=[each], name="opgrid-interrupt", daemon=True).start()
@@ -130,20 +156,29 @@ def passed_on() -> Iterator[None]:
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """Interrupt the step that runs after so many seconds. Without effect outside the main thread, where no signal
-    arrives.
+    """Interrupt the step that runs after so many seconds, or when the time of a step around its run is over. Without
+    effect outside the main thread, where no signal arrives.
     """
-    if seconds is None or not _in_main_thread():
+    global _due
+    outer, due = _due, None if seconds is None else time.monotonic() + seconds
+    if due is None or not _in_main_thread() or (outer is not None and outer <= due):
         yield
         return
-    before = signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+    before = signal.signal(signal.SIGALRM, _interrupter())
+    _ring_at(due)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _ring_at(None)
         signal.signal(signal.SIGALRM, before)
         forget()
+        _ring_at(outer)
+
+
+def _ring_at(due: float | None) -> None:
+    global _due
+    _due = due
+    signal.setitimer(signal.ITIMER_REAL, 0 if due is None else max(due - time.monotonic(), 1e-6))
 
 
 def armed() -> bool:
@@ -171,6 +206,8 @@ def disarm(before: bool = False) -> None:
     global _armed
     if get_ident() == _main:
         _armed = before
+        if _owed is not None:
+            _settle(len(_reachable))
 
 
 @contextmanager
@@ -190,7 +227,9 @@ def shielded() -> Iterator[None]:
 def forget() -> None:
     """A signal that arrived between two steps was not meant for the next one."""
     global _asked, _pending
-    _asked, _pending = False, None
+    _settle(len(_reachable))
+    if _owed is None:
+        _asked, _pending = False, None
 
 
 def is_one(error: BaseException) -> bool:
@@ -200,7 +239,9 @@ def is_one(error: BaseException) -> bool:
 
 def by_keyboard(error: BaseException) -> bool:
     """A KeyboardInterrupt where no SIGINT arrives is an error of user code like any other."""
-    return isinstance(error, KeyboardInterrupt) and callable(signal.getsignal(signal.SIGINT))
+    return isinstance(error, _Within) or (
+        isinstance(error, KeyboardInterrupt) and callable(signal.getsignal(signal.SIGINT))
+    )
 
 
 def asked() -> bool:
@@ -214,8 +255,8 @@ def _in_main_thread() -> bool:
 
 def _forked() -> None:
     """The thread that forked is the main thread of the child."""
-    global _main, _lock
-    _main, _lock = get_ident(), threading.RLock()
+    global _main, _lock, _due
+    _main, _lock, _due = get_ident(), threading.RLock(), None  # a child inherits no timers
     _reachable.clear()
 
 
@@ -223,33 +264,60 @@ os.register_at_fork(after_in_child=_forked)
 
 
 def _after(handler: Handler) -> Handler:
+    interrupt = _interrupter()
+
     def handle(number: int, frame: FrameType | None) -> None:
         handler(number, frame)
         if _armed:
-            _interrupt(number, frame)
+            interrupt(number, frame)
 
     return handle
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    _stop(ExecutionInterruptedError(f"interrupted by {signal.Signals(number).name}"))
+def _interrupter() -> Handler:
+    """For the step that runs here, and not for one of a run within it."""
+    depth = len(_reachable)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        _stop(depth, f"interrupted by {signal.Signals(number).name}")
+
+    return interrupt
 
 
 def _urge(number: int, frame: FrameType | None) -> None:
     global _late
-    if _urged is None or _urged.heard or _urged not in _reachable:
+    urged = [each for each in _reachable if not each.open and not each.heard]
+    if not urged:
         return
-    _urged.heard = True
-    if _armed and _asked:
+    for each in urged:
+        each.heard = True
+    outermost = urged[0]  # the others end with it
+    depth = _reachable.index(outermost) + 1
+    if _armed and _asked and depth == len(_reachable):
         return  # it is being stopped
-    inside = _urged is not _reachable[-1]  # a run within a step of its own: canceled first, as by the keyboard
-    _late = KeyboardInterrupt() if inside else ExecutionInterruptedError("interrupted")
-    _stop(_late)
+    before = _pending
+    _stop(depth, "interrupted")
+    if _pending is not None and _pending is not before:
+        _late = outermost, _pending
 
 
-def _stop(error: BaseException) -> None:
-    global _asked, _pending
+def _stop(depth: int, reason: str) -> None:
+    global _asked, _pending, _owed
+    error: BaseException
+    if depth < len(_reachable):
+        if _owed is not None and _owed.depth <= depth:
+            return  # it is being stopped
+        _owed, error = _Owed(depth, reason), _Within()
+    else:
+        error = ExecutionInterruptedError(reason)
     _asked = True
     if _armed:
         raise error
     _pending = error
+
+
+def _settle(depth: int) -> None:
+    """Steps that run there owe nothing any more."""
+    global _owed
+    if _owed is not None and _owed.depth >= depth:
+        _owed = None

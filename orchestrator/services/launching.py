@@ -33,6 +33,7 @@ from opgrid.errors import (
 from opgrid.ids import RunId, is_run_id, new_run_id
 from opgrid.io.selection import check_io
 from opgrid.plugins import executor_class
+from opgrid.steps.interrupts import passing_through
 from opgrid.steps.scope import LocalRun
 from orchestrator.coordinator.ownership import LEASE, FencedHolding, driving, end_refused, this_process
 from orchestrator.coordinator.patience import PatientLog, PatientPools
@@ -278,7 +279,7 @@ def drive_new(
     lease = store.create_own_run(prepared.record, prepared.plan_json, prepared.snapshot_json, this_process(), LEASE)
     inbox = inbox or Inbox()
     try:
-        with driving(store, run.run_id, inbox, lease) as log:
+        with passing_through(), driving(store, run.run_id, inbox, lease) as log:
             patient, stream = PatientLog(log), prepared.brief.stream
             pools = PatientPools(FencedHolding(store, log.taker))
             return drive([run], executors, patient, watch=watch, inbox=inbox, stream=stream, pools=pools)[run.run_id]

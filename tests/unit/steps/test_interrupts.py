@@ -6,11 +6,13 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 
 import pytest
 
+from opgrid import JobDefinition, OpDefinition, job, op
 from opgrid.errors import ExecutionInterruptedError
 from opgrid.steps import interrupts
 
@@ -105,9 +107,85 @@ def test_a_run_within_a_step_is_canceled_when_that_is_interrupted() -> None:
 
 def test_a_signal_for_the_step_waits_for_the_run_within_it() -> None:
     terminated, inner = interrupts.interruptible(signal.SIGTERM), interrupts.reachable("inner")
-    with terminated, user_code(), pytest.raises(ExecutionInterruptedError), inner:
+    with terminated, user_code(), pytest.raises(KeyboardInterrupt), inner:
         signal.raise_signal(signal.SIGTERM)
         time.sleep(0)
+
+
+def terminate() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("around", "happens"),
+    [
+        (partial(interrupts.interruptible, signal.SIGTERM), terminate),
+        (interrupts.passed_on, terminate),
+        (partial(interrupts.reachable, "outer"), partial(interrupt, "outer")),
+        (partial(interrupts.deadline, 0.1), partial(time.sleep, 60)),
+    ],
+)
+@pytest.mark.parametrize("levels", [1, 2])
+def test_the_runs_within_a_step_are_canceled_and_then_the_step_is_interrupted(
+    around: Callable[[], AbstractContextManager[None]], happens: Callable[[], None], levels: int
+) -> None:
+    begun, ended = [], []
+
+    @op
+    def inner() -> None:
+        begun.append(True)
+        happens()
+
+    @op
+    def middle() -> None:
+        ended.append(job_of(inner).execute_in_process(raise_on_error=False))
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        with around(), pytest.raises(ExecutionInterruptedError), user_code():
+            ended.append(job_of(inner if levels == 1 else middle).execute_in_process(raise_on_error=False))
+        with user_code():
+            time.sleep(0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (len(begun), ended) == (1, [])
+
+
+def job_of(only: OpDefinition) -> JobDefinition:
+    @job
+    def one() -> None:
+        only()
+
+    return one
+
+
+def test_a_time_limit_within_another_ends_with_it_and_leaves_it_running() -> None:
+    with pytest.raises(ExecutionInterruptedError), interrupts.deadline(0.05), user_code(), interrupts.deadline(60):
+        time.sleep(60)
+    with pytest.raises(ExecutionInterruptedError), interrupts.deadline(0.2), user_code():
+        with pytest.raises(ExecutionInterruptedError), interrupts.deadline(0.05):
+            time.sleep(60)
+        time.sleep(60)
+
+
+def test_who_is_interrupted_along_with_the_run_within_it_does_not_miss_it() -> None:
+    outer, inner = interrupts.reachable("outer"), interrupts.reachable("inner")
+    around, within = interrupts.passing_through(), suppress(KeyboardInterrupt)
+    with outer, pytest.raises(ExecutionInterruptedError), user_code(), around, within, inner, user_code():
+        with blocked():
+            interrupt("outer")
+            interrupt("inner")
+        raise AssertionError("it goes on")
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """As code that is not Python keeps signals waiting."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGURG])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGURG])
 
 
 def test_other_handlers_of_the_signal_are_put_back() -> None:
