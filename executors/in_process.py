@@ -73,6 +73,7 @@ class InProcessExecutor(Executor):
         self._announced: set[tuple[RunId, StepKey, int]] = set()  #: told to have started, and next to run
         self._seconds: dict[OpDefinition, float] = {}  #: that a step of this op took last
         self._woken = False
+        self._begun: StepTask | None = None  #: and not known to have ended
         self._threads: ThreadPoolExecutor | None = None
         #: Async steps, with the thread that waits for each; None: it has none yet, _CANCELED: and gets none.
         self._running: dict[_At, int | None] = {}
@@ -125,6 +126,10 @@ class InProcessExecutor(Executor):
         heapq.heapify(kept)
         self._waiting = kept
         self._stop_all_beside([(run_id, step, attempt) for step, attempt in steps])
+        if (lost := self._begun) is not None:  # the keyboard interrupted what is not user code
+            self._begun = None
+            if lost.run_id == run_id and (lost.step, lost.attempt) in unwanted:
+                self._events.append(reports.canceled(lost))
 
     def run_hooks(self, run: RunBrief, task: StepTask, error: ErrorInfo | None) -> bool:
         try:
@@ -196,10 +201,12 @@ class InProcessExecutor(Executor):
 
     def _run_next(self, entry: _Entry, ready: list[_Entry]) -> None:
         task, crew = entry.task, entry.crew
+        self._begun = task
         seen = self._seen[task.run_id]
         seen.add((task.step, task.attempt))
         scope = self._started(entry.run, task)
         if scope is None:
+            self._begun = None
             return
         node = scope.node(task.node)
         ended: Terminal | None = None
@@ -214,6 +221,7 @@ class InProcessExecutor(Executor):
                 able = crew.without(task.step, seen)
             for following in able:
                 heapq.heappush(ready, _Entry(entry.rank, next(self._order), entry.run, following, crew))
+        self._begun = None
 
     def _expected(self, entry: _Entry) -> float:
         """Seconds in this thread; many, for what has not been seen to run so far, or is still to be loaded."""

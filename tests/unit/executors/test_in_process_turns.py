@@ -42,6 +42,7 @@ from opgrid.contracts.events import (
 )
 from opgrid.contracts.executor import ExecutorSetup
 from opgrid.contracts.fusing import promise
+from opgrid.contracts.status import RunStatus
 from opgrid.contracts.tasks import JobRef, RunBrief, StepTask, Stored, TaskInput
 from opgrid.ids import NodePath, RunId, StepKey
 from orchestrator.engine.inbox import Inbox
@@ -482,3 +483,13 @@ def test_a_run_of_async_ops_ends_when_its_time_is_over() -> None:
             "The run took longer than its limit of 600 s."
         ]
         assert isinstance(events[-1], RunFailed)
+
+
+def test_a_step_that_the_keyboard_keeps_from_beginning_ends_with_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(in_process, "run_step", interrupted)
+    result = chain(2).execute_in_process(raise_on_error=False)
+    assert result.run.status is RunStatus.CANCELED
+    assert [event.step for event in result.all_events if isinstance(event, StepCanceled)] == ["zero"]
