@@ -20,6 +20,7 @@ _refresh: Any = vars(redis.Channel)["maybe_refresh_binding_expiry"]
 _init_channel: Any = redis.Channel.__init__
 _establish: Any = redis.Transport.establish_connection
 _READS_ON: Final = 0.01  #: seconds
+_TRIES: Final = 100
 _NOBODYS: Final = "nobody's"  #: a queue
 _log = logging.getLogger("opgrid.worker")
 
@@ -59,9 +60,9 @@ def _close(channel: Any) -> None:
     waits_as = vars(channel).get("_waits_as")
     if channel._in_poll and waits_as is not None:
         with contextlib.suppress(RedisError):
-            while not _kept_client(channel).client_unblock(waits_as):
-                if channel.client.connection.can_read(_READS_ON):
-                    break  # it has answered already, and not just not begun to wait
+            for _ in range(_TRIES):  # of who has lost that connection, and does not know it, the server knows nothing
+                if _kept_client(channel).client_unblock(waits_as) or channel.client.connection.can_read(_READS_ON):
+                    break  # it answers, or has done so already; and has not just not begun to wait
     _close_channel(channel)
 
 

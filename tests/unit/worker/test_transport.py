@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kombu import Connection, Queue, transport
+from redis.exceptions import TimeoutError
 
 from opgrid.broker.connection import connect
 from worker.transport import Transport
@@ -53,6 +54,16 @@ def test_a_message_that_has_just_come_is_taken(channel: Any, got: list[object], 
         connection.Producer().publish({}, routing_key="work")
     channel.close()
     assert len(got) == 1
+
+
+def test_who_has_lost_the_connection_and_does_not_know_it_ends_all_the_same(redis_url: str) -> None:
+    with Connection(redis_url, transport_options={"socket_timeout": 0.1}) as connection:
+        channel = reading(connection, LONG, [])
+        vars(channel)["_waits_as"] = 0  # of nobody: the server has closed the one that this still reads from
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            channel.close()
+        assert time.monotonic() - began < LONG / 2
 
 
 def test_who_may_not_ask_how_it_is_called_waits_as_ever(redis_url: str) -> None:
