@@ -667,7 +667,7 @@ def test_a_tab_says_that_the_service_was_updated(page: Any, site: Site) -> None:
     page.route("**/graphql", newer)
     site.data("mutation { reloadWorkspace { __typename } }")
     expect(told).to_contain_text(f"These pages are of version {version}, and the service is 9.9 now.")
-    page.unroute("**/graphql")
+    page.unroute_all(behavior="wait")
     told.get_by_role("button", name="Load them anew").click()
     expect(page.get_by_role("navigation")).to_contain_text(f"opgrid {version}")
     expect(told).to_have_count(0)
@@ -716,7 +716,7 @@ def test_an_overview_that_stays_open_does_not_grow(page: Any, site: Site) -> Non
         with page.expect_response(lambda answer: "query Overview" in (answer.request.post_data or "")):
             page.clock.run_for(31_000)
     assert held() - before < 20 * 2**20
-    page.unroute("**/graphql", swell)
+    page.unroute_all(behavior="wait")
 
 
 def test_why_steps_wait_and_a_queue_that_nobody_serves(page: Any, site: Site) -> None:
