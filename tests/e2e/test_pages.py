@@ -695,12 +695,13 @@ def test_an_overview_that_stays_open_does_not_grow(page: Any, site: Site) -> Non
             route.continue_()
             return
         answer = route.fetch().json()
+        shown.append(next(numbers))
         answer["data"]["waitingApprovals"] = [
-            {"runId": "r", "stepKey": "s", "question": "x" * 2**21 + str(next(numbers)), "since": 0.0}
+            {"runId": "r", "stepKey": f"step-{shown[-1]}.", "question": "x" * 2**21 + str(shown[-1]), "since": 0.0}
         ]
         route.fulfill(json=answer)
 
-    numbers = itertools.count()
+    numbers, shown = itertools.count(), list[int]()
     page.clock.install()
     page.route("**/graphql", swell)
     page.goto("")
@@ -713,6 +714,7 @@ def test_an_overview_that_stays_open_does_not_grow(page: Any, site: Site) -> Non
 
     before = held()
     for _ in range(20):
+        page.wait_for_function("number => document.body.textContent.includes(`step-${number}.`)", arg=shown[-1])
         with page.expect_response(lambda answer: "query Overview" in (answer.request.post_data or "")):
             page.clock.run_for(31_000)
     assert held() - before < 20 * 2**20
@@ -831,6 +833,10 @@ def test_every_page_is_accessible(page: Any, site: Site, some_run: str) -> None:
     def look(path: str, scheme: str, rules: list[str]) -> None:
         page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(150)
+        page.evaluate(
+            "Promise.allSettled(document.getAnimations().filter(each => each instanceof CSSTransition)"
+            ".map(each => each.finished))"
+        )
         result = page.evaluate(
             "rules => axe.run(document, {runOnly: rules}).then(found => found.violations"
             ".map(each => each.id + ': ' + each.nodes.slice(0, 3).map(node => node.target.join(' ')).join(', ')))",
