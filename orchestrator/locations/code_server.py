@@ -18,8 +18,9 @@ import msgspec
 from opgrid.contracts.events import ErrorInfo
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
+from opgrid.trouble import Trouble
 from orchestrator.locations.messages import Answer, Describe, Failed, decode_asked, encode
-from orchestrator.locations.process import LocationBroken, LocationProcess
+from orchestrator.locations.process import LocationAway, LocationBroken, LocationProcess
 from orchestrator.locations.secure import Channel, NotTrusted
 
 _GREETING: Final = 5.0  #: seconds that it may take to show the key
@@ -42,6 +43,7 @@ class CodeServer:
         self._open: set[socket.socket] = set()
         self._strangers: dict[socket.socket, float] = {}  #: who has yet to show the key, and since when
         self._lock = threading.Lock()
+        self._full = Trouble(_log)
 
     def run(self) -> None:
         threading.Thread(target=self._try, daemon=True).start()
@@ -56,6 +58,8 @@ class CodeServer:
                         self._strangers[connection] = time.monotonic()
                     threading.Thread(target=self._serve, args=(connection, address), daemon=True).start()
                 self._send_away()
+                with self._lock:
+                    self._full.is_not_seen("Nobody is refused any more")
         for connection in list(self._open):
             _end(connection)
         until = time.monotonic() + 5.0
@@ -99,7 +103,7 @@ class CodeServer:
                 channel = Channel.of_server(connection, self._ring)
                 name = channel.receive()[0].decode()
                 self._no_stranger(connection)
-                self._admit(connection, address, channel, name)
+                self._admit(connection, channel, name)
         except NotTrusted as error:
             _log.warning("%s:%s is refused: %s.", *address[:2], error)
         except (OSError, UnicodeDecodeError, msgspec.ValidationError):
@@ -108,15 +112,25 @@ class CodeServer:
             self._no_stranger(connection)
             self._open.discard(connection)
 
-    def _admit(self, connection: socket.socket, address: tuple[str, int], channel: Channel, name: str) -> None:
+    def _admit(self, connection: socket.socket, channel: Channel, name: str) -> None:
         if not self._free.acquire(blocking=False):
-            _log.warning("%s:%s is refused: %d connections are open.", *address[:2], _MOST)
+            self._refuse(connection, channel)
             return
         try:
             _notice_its_end(connection)
             self._answer(connection, channel, name)
         finally:
             self._free.release()
+
+    def _refuse(self, connection: socket.socket, channel: Channel) -> None:
+        """In answer to its first question: nobody hears what is said before."""
+        open_now = f"{_MOST} connections are open, as many as it serves at a time."
+        with self._lock:
+            self._full.is_there(f"Others are refused: {open_now}")
+        connection.settimeout(_GREETING)
+        channel.receive()
+        hint = "It goes on when one ends; another code server of the same code may serve some of them."
+        channel.send(encode(Failed(ErrorInfo(LocationAway.__name__, f"{open_now} {hint}"))))
 
     def _answer(self, connection: socket.socket, channel: Channel, name: str) -> None:
         process = LocationProcess(name, self._code, self._environ)

@@ -28,7 +28,7 @@ class LocationBroken(OpGridError):
 
 
 class LocationAway(LocationBroken):
-    """Its code server cannot be reached: the code was not asked."""
+    """Its code server cannot be reached, or has no room: the code was not asked."""
 
 
 class LocationProcess:

@@ -15,7 +15,7 @@ from orchestrator.locations.messages import Answer, Asked, Failed, decode_answer
 from orchestrator.locations.process import LocationAway, LocationBroken
 from orchestrator.locations.secure import Channel, NotTrusted
 
-_CONNECT: Final = 5.0  #: seconds
+_CONNECT: Final = 5.0  #: seconds, and as many until it greets us
 _SLACK: Final = 5.0  #: that an answer may take longer than its question allows, for the way
 
 
@@ -64,17 +64,22 @@ class RemoteProcess:
         if isinstance(answer, Failed) and answer.error.kind == LocationBroken.__name__:
             self.kill()  # as it did with its process
             raise LocationBroken(answer.error.message)
+        if isinstance(answer, Failed) and answer.error.kind == LocationAway.__name__:
+            self.kill()
+            raise LocationAway(f"The code server at {self._address} has no room: {answer.error.message}")
         return answer
 
     def _connected(self) -> tuple[Channel, socket.socket]:
         if self._channel is None or self._socket is None:
             try:
                 self._socket = socket.create_connection(self._address, _CONNECT)
-            except OSError as error:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                channel = Channel.of_client(self._socket, self._ring)
+                channel.send(self.name.encode())
+            except OSError as error:  # also where something listens, and nobody is there to greet us
+                self.kill()
                 raise LocationAway(f"The code server at {self._address} cannot be reached: {error}.") from error
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._channel = Channel.of_client(self._socket, self._ring)
-            self._channel.send(self.name.encode())
+            self._channel = channel
         return self._channel, self._socket
 
     def kill(self) -> None:

@@ -14,13 +14,14 @@ import pytest
 
 from opgrid.contracts.tasks import CodeTarget
 from opgrid.io.keys import KeyRing
-from orchestrator.locations import code_server
+from orchestrator.locations import code_server, remote
 from orchestrator.locations.code_server import CodeServer
 from orchestrator.locations.location import Location, Source
 from orchestrator.locations.messages import Describe, Described, DescribeJob, Failed
 from orchestrator.locations.process import LocationAway, LocationBroken
 from orchestrator.locations.remote import Address, RemoteProcess
 from orchestrator.locations.secure import Channel, NotTrusted
+from tests.waiting import eventually
 
 OLD, NEW, OTHER = b"o" * 32, b"n" * 32, b"x" * 32
 
@@ -145,6 +146,39 @@ def test_a_location_on_a_code_server(tmp_path: Path) -> None:
     gone = RemoteProcess("far.py", address, ring)
     with pytest.raises(LocationAway, match="cannot be reached"):
         gone.ask(Describe(), 5)
+
+
+def test_who_finds_no_room_is_told_so_and_served_when_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_server, "_MOST", 1)
+    file = tmp_path / "far.py"
+    file.write_text(JOBS)
+    ring = KeyRing(NEW)
+    with serving(file, ring) as address:
+        one, other = (RemoteProcess("far.py", address, ring) for _ in range(2))
+        assert isinstance(one.ask(Describe(), 20), Described)
+        with pytest.raises(LocationAway, match=f"{address} has no room: 1 connections are open"):
+            other.ask(Describe(), 20)
+        one.kill()
+        eventually(lambda: _is_served(address, ring))
+
+
+def _is_served(address: Address, ring: KeyRing) -> bool:
+    process = RemoteProcess("far.py", address, ring)
+    try:
+        return isinstance(process.ask(Describe(), 20), Described)
+    except LocationAway:
+        return False
+    finally:
+        process.kill()
+
+
+def test_a_code_server_that_is_frozen_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_CONNECT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = RemoteProcess("far.py", Address(*silent.getsockname()), KeyRing(NEW))
+        with pytest.raises(LocationAway, match="cannot be reached: timed out"):
+            process.ask(Describe(), 60)
+        assert not process.alive
 
 
 def test_code_that_hangs_is_ended_and_the_next_question_answered(tmp_path: Path) -> None:
