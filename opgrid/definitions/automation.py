@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,6 +196,21 @@ class EvaluationFunction:
                     )
                 kwargs[name] = getattr(given[0].resources, name)
         return self.fn(*args, **kwargs)
+
+
+def given_by(returned: Any) -> list[Any]:
+    """All that a function has returned or yielded; one that yields may return something, too."""
+    if inspect.isgenerator(returned):
+        return list(_with_return(returned))
+    if isinstance(returned, list | tuple):
+        return list(returned)
+    return [] if returned is None else [returned]
+
+
+def _with_return(yields: Generator[object, Any, object]) -> Iterator[object]:
+    returned = yield from yields
+    if returned is not None:
+        yield returned
 
 
 # ---- contexts ----

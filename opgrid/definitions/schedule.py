@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from opgrid.contracts.metadata import check_metadata
 from opgrid.contracts.tags import tags_of
-from opgrid.definitions.automation import EvaluationContext, EvaluationFunction, complete, status_of, targets_of, where
+from opgrid.definitions.automation import (
+    EvaluationContext,
+    EvaluationFunction,
+    complete,
+    given_by,
+    status_of,
+    targets_of,
+    where,
+)
 from opgrid.definitions.cron import Cron
 from opgrid.definitions.names import check_name, check_owners, place_of, place_of_caller
 from opgrid.definitions.partitions.base import moment
@@ -217,6 +226,18 @@ class ScheduleDefinition:
     def job_name(self) -> str | None:
         return self.targets[0].name if self.targets else None
 
+    def with_attributes(self, *, job: Any = None, metadata: Mapping[str, Any] | None = None) -> Self:
+        """The same with another job or metadata, where they are given."""
+        found = copy.copy(self)
+        if job is not None:
+            found.targets = targets_of(self._what, job=job)
+        if metadata is not None:
+            found.metadata = check_metadata(metadata, self._what)
+        return found
+
+    def with_updated_job(self, new_job: Any) -> Self:
+        return self.with_attributes(job=new_job)
+
     def next_ticks(self, start: datetime, inclusive: bool = False) -> Iterator[datetime]:
         """Later than ``start``, or from it on, in the schedule's zone and without end; see
         :class:`~opgrid.definitions.cron.Cron`.
@@ -254,12 +275,10 @@ class ScheduleDefinition:
         return [RunRequest(run_config=self.run_config if config is None else config(context), tags=self.tags)]
 
     def _normal(self, returned: Any) -> list[RunRequest] | SkipReason:
-        if inspect.isgenerator(returned) or isinstance(returned, list | tuple):
-            several = list(returned)
-        elif isinstance(returned, Mapping) or hasattr(returned, "to_config_dict"):
+        if isinstance(returned, Mapping) or hasattr(returned, "to_config_dict"):
             several = [RunRequest(run_config=returned, tags=self.tags)]
         else:
-            several = [] if returned is None else [returned]
+            several = given_by(returned)
         for each in several:
             if not isinstance(each, RunRequest | SkipReason):
                 raise InvariantViolationError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from opgrid.contracts.metadata import check_metadata
 from opgrid.contracts.tags import tags_of
@@ -15,6 +16,7 @@ from opgrid.definitions.automation import (
     EvaluationContext,
     EvaluationFunction,
     complete,
+    given_by,
     status_of,
     targets_of,
     where,
@@ -216,6 +218,23 @@ class SensorDefinition:
     def job_name(self) -> str | None:
         return self.targets[0].name if len(self.targets) == 1 else None
 
+    # ---- copies ----------------------------------------------------------------------------------------------------
+
+    def with_attributes(self, *, jobs: Iterable[Any] | None = None, metadata: Mapping[str, Any] | None = None) -> Self:
+        """The same with other jobs or metadata, where they are given."""
+        found = copy.copy(self)
+        if jobs is not None:
+            found.targets = targets_of(self._what, jobs=jobs)
+        if metadata is not None:
+            found.metadata = check_metadata(metadata, self._what)
+        return found
+
+    def with_updated_jobs(self, new_jobs: Iterable[Any]) -> Self:
+        return self.with_attributes(jobs=new_jobs)
+
+    def with_updated_job(self, new_job: Any) -> Self:
+        return self.with_updated_jobs([new_job])
+
     # ---- evaluating ------------------------------------------------------------------------------------------------
 
     def evaluate_tick(self, context: SensorEvaluationContext) -> Evaluation:
@@ -241,10 +260,7 @@ class SensorDefinition:
         return Evaluation(complete_ones, reason, cursor, partitions, tuple(result.asset_events))
 
     def _result(self, returned: Any) -> SensorResult:
-        if inspect.isgenerator(returned) or isinstance(returned, list | tuple):
-            several = list(returned)
-        else:
-            several = [] if returned is None else [returned]
+        several = given_by(returned)
         for each in several:
             if not isinstance(each, RunRequest | SkipReason | SensorResult):
                 raise InvariantViolationError(

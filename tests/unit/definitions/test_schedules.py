@@ -19,6 +19,7 @@ from opgrid import (
     InvalidDefinitionError,
     InvalidInvocationError,
     InvariantViolationError,
+    MetadataValue,
     MultiPartitionsDefinition,
     RunConfig,
     RunRequest,
@@ -48,6 +49,11 @@ def work() -> None: ...
 
 @job
 def nightly() -> None:
+    work()
+
+
+@job
+def hourly() -> None:
     work()
 
 
@@ -207,6 +213,28 @@ def test_what_a_function_may_not_give(returned: Any, said: str) -> None:
 
     with pytest.raises(InvariantViolationError, match=said):
         evaluated(wrong)
+
+
+def test_a_schedule_that_yields_may_return_a_reason() -> None:
+    @schedule("0 6 * * *", job=nightly)
+    def on_weekends(context: ScheduleEvaluationContext) -> Any:
+        if context.scheduled_execution_time.weekday() < 5:
+            return SkipReason("a weekday")
+        yield RunRequest()
+
+    assert evaluated(on_weekends).skip_message == "a weekday"
+    assert len(evaluated(on_weekends, datetime(2024, 3, 3, tzinfo=UTC)).run_requests) == 1
+
+
+def test_a_schedule_is_copied_with_another_job_and_metadata() -> None:
+    made = ScheduleDefinition(job=nightly, cron_schedule="0 6 * * *", tags={"team": "a"}, metadata={"level": 1})
+    other = made.with_updated_job(hourly)
+    (asked,) = evaluated(other).run_requests
+    assert (asked.job_name, asked.tags["team"]) == ("hourly", "a")
+    assert (other.name, other.metadata, other.cron_schedule) == ("nightly_schedule", made.metadata, "0 6 * * *")
+    told = made.with_attributes(metadata={"level": 2})
+    assert (told.job, told.metadata) == (nightly, {"level": MetadataValue.int(2)})
+    assert made.job is nightly
 
 
 def test_resources_come_by_parameter() -> None:

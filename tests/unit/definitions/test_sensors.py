@@ -23,6 +23,7 @@ from opgrid import (
     InvalidInvocationError,
     InvariantViolationError,
     JobSelector,
+    MetadataValue,
     OpExecutionContext,
     RunFailureSensorContext,
     RunRequest,
@@ -193,6 +194,56 @@ def test_what_a_sensor_may_not_give(returned: Any, said: str) -> None:
 
     with pytest.raises(InvariantViolationError, match=said):
         evaluated(wrong)
+
+
+@pytest.mark.parametrize(
+    ("returned", "keys", "message"),
+    [
+        (SkipReason("nothing new"), [], "nothing new"),
+        (RunRequest("b"), ["b"], None),
+        (SensorResult([RunRequest("b"), RunRequest("c")]), ["b", "c"], None),
+        (None, [], "Sensor function returned an empty result"),
+    ],
+)
+def test_a_sensor_that_yields_may_return_something(returned: Any, keys: list[str], message: str | None) -> None:
+    @sensor(job=load)
+    def early(context: SensorEvaluationContext) -> Any:
+        if context.cursor is None:
+            return returned
+        yield RunRequest("a")
+
+    found = evaluated(early)
+    assert [each.run_key for each in found.run_requests] == keys
+    assert found.skip_message == message
+
+    @sensor(job=load)
+    def late() -> Any:
+        yield RunRequest("a")
+        return SkipReason("b")
+
+    with pytest.raises(InvariantViolationError, match="SkipReason together with something else"):
+        evaluated(late)
+
+
+def test_a_sensor_is_copied_with_reports_and_metadata() -> None:
+    @sensor(job=load, metadata={"team": "a"}, minimum_interval_seconds=5)
+    def files(context: SensorEvaluationContext) -> Any:
+        return RunRequest("a")
+
+    @run_failure_sensor(request_job=load)
+    def failures(context: RunFailureSensorContext) -> None: ...
+
+    other = files.with_updated_job(report)
+    assert evaluated(other).run_requests[0].job_name == "report"
+    assert (other.name, other.metadata, other.minimum_interval_seconds) == ("files", files.metadata, 5)
+    assert [each.name for each in other.with_updated_jobs([load, report]).jobs] == ["load", "report"]
+    told = files.with_attributes(metadata={"team": "b"})
+    assert (told.job, told.metadata) == (load, {"team": MetadataValue.text("b")})
+    assert files.job is load
+    copied = failures.with_updated_job(report)
+    assert (copied.job, copied.run_status) == (report, RunStatus.FAILURE)
+    with pytest.raises(InvalidDefinitionError, match="Sensor 'files'.*has 3 as its jobs"):
+        files.with_updated_job(3)
 
 
 def test_a_result_may_be_made_of_generators() -> None:
