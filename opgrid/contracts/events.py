@@ -156,10 +156,29 @@ class RunSucceeded(Event, frozen=True, kw_only=True, tag=EventType.RUN_SUCCESS.v
     TYPE = EventType.RUN_SUCCESS
 
 
+class FirstFailure(msgspec.Struct, frozen=True, gc=False):
+    """Of the steps that failed a run, the one that did so first."""
+
+    step: StepKey
+    attempt: int
+    at: float  #: Unix seconds
+
+
 class RunFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.RUN_FAILURE.value):
     TYPE = EventType.RUN_FAILURE
     reason: str = ""
-    error: ErrorInfo | None = None
+    error: ErrorInfo | None = None  #: of the first failure
+    first: FirstFailure | None = None
+
+    @property
+    def first_step_failure_event(self) -> StepFailed | None:
+        """As its step told it, but for how long it took; None where no step failed the run."""
+        if self.first is None or self.error is None:
+            return None
+        step, attempt, at = self.first.step, self.first.attempt, self.first.at
+        return StepFailed(
+            run_id=self.run_id, at=at, job_name=self.job_name, step=step, attempt=attempt, error=self.error
+        )
 
 
 class RunCanceling(Event, frozen=True, kw_only=True, omit_defaults=True, tag=EventType.RUN_CANCELING.value):

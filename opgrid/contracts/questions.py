@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 from opgrid.contracts.facts import AssetKey, AssetMaterialization, AssetObservation, ExpectationResult
@@ -67,9 +68,30 @@ class UserFailureData:
 
 @dataclass(frozen=True, slots=True)
 class FailureData:
-    """Of STEP_FAILURE, and of PIPELINE_FAILURE, where ``error`` is that of the first step that failed."""
+    """Of STEP_FAILURE."""
 
     error: Any
+    user_failure_data: UserFailureData | None = None
+
+    @property
+    def error_display_string(self) -> str:
+        return str(self.error.to_string())
+
+
+class RunFailureReason(StrEnum):
+    """Why a run failed, as far as it is one of steps."""
+
+    STEP_FAILURE = "STEP_FAILURE"
+    UNKNOWN = "UNKNOWN"  #: the message of the event says more
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailureData:
+    """Of PIPELINE_FAILURE; ``error`` is that of the first step that failed."""
+
+    error: Any
+    failure_reason: RunFailureReason
+    first_step_failure_event: Any
     user_failure_data: UserFailureData | None = None
 
 
@@ -262,8 +284,8 @@ class Questions:
         return None if data is None else data.user_failure_data
 
     @property
-    def job_failure_data(self) -> FailureData | None:
-        found: FailureData | None = self._data("RUN_FAILURE")
+    def job_failure_data(self) -> RunFailureData | None:
+        found: RunFailureData | None = self._data("RUN_FAILURE")
         return found
 
     @property
@@ -332,6 +354,12 @@ def _failure(event: Any) -> FailureData:
     return FailureData(error, UserFailureData(error.message, metadata_from_json(error.metadata)))
 
 
+def _run_failure(event: Any) -> RunFailureData:
+    told, first = _failure(event), event.first_step_failure_event
+    reason = RunFailureReason.UNKNOWN if told.error is None else RunFailureReason.STEP_FAILURE
+    return RunFailureData(told.error, reason, first, told.user_failure_data)
+
+
 def _asset(event: Any) -> tuple[Any, ...]:
     return event.asset, event.description, metadata_from_json(event.metadata), event.partition, event.tags
 
@@ -347,7 +375,7 @@ _DATA: Mapping[str, Any] = {
     "LOADED_INPUT": _loaded,
     "STEP_SUCCESS": lambda event: SuccessData(event.seconds * 1000),
     "STEP_FAILURE": _failure,
-    "RUN_FAILURE": _failure,
+    "RUN_FAILURE": _run_failure,
     "STEP_UP_FOR_RETRY": lambda event: RetryData(event.error, event.delay),
     "ASSET_MATERIALIZATION": lambda event: MaterializationData(AssetMaterialization(*_asset(event))),
     "ASSET_OBSERVATION": lambda event: ObservationData(AssetObservation(*_asset(event))),

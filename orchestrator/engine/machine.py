@@ -17,6 +17,7 @@ from opgrid.contracts.events import (
     AnyEvent,
     ErrorInfo,
     Event,
+    FirstFailure,
     HookCompleted,
     HookErrored,
     HookSkipped,
@@ -97,7 +98,7 @@ class RunMachine:
         self._sure = frozenset(spec.key for spec in plan.steps if _never_skipped(spec))
         self._active = 0  #: steps that are out, wait for a retry, or are held
         self._failed: list[StepKey] = []
-        self._first_error: ErrorInfo | None = None  #: of the step that failed first
+        self._first: StepFailed | None = None  #: of the step that failed first
         self._awaits: dict[StepKey, set[StepKey]] = {}  #: steps whose inputs are made again, and by which
         self._hooks = Hooks(run_id, self.steps, self.tasks, hook_patience)
 
@@ -233,7 +234,7 @@ class RunMachine:
             return self._retry(step, failure, seconds, now)
         self._end(step, StepStatus.FAILURE)
         self._failed.append(step.key)
-        self._first_error = self._first_error or failure.error
+        self._first = self._first or failure
         if step.again:
             return self._not_renewed(step, failure, now)
         if seconds is None:  # else its process expects a retry, and keeps the hooks for the last attempt
@@ -464,10 +465,11 @@ class RunMachine:
             self.status, event = RunStatus.FAILURE, RunFailed(run_id=self.run_id, at=now, reason=self._timeout)
         elif self.status is RunStatus.CANCELING:
             self.status, event = RunStatus.CANCELED, RunCanceled(run_id=self.run_id, at=now)
-        elif self._failed:
+        elif self._first is not None:
             reason = f"Steps failed: {listed(self._failed)}."
+            first = FirstFailure(self._first.step, self._first.attempt, self._first.at)
             self.status = RunStatus.FAILURE
-            event = RunFailed(run_id=self.run_id, at=now, reason=reason, error=self._first_error)
+            event = RunFailed(run_id=self.run_id, at=now, reason=reason, error=self._first.error, first=first)
         else:
             self.status, event = RunStatus.SUCCESS, RunSucceeded(run_id=self.run_id, at=now)
         return [Note(event), Finish(self.status)]
