@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,12 +21,17 @@ from opgrid.loading import load
 class ReconstructableJob:
     """A job, and the code location that other processes load it from."""
 
-    def __init__(self, code: CodeTarget, make: Callable[[], Any]) -> None:
+    def __init__(self, code: CodeTarget, make: Callable[[], Any], op_selection: Iterable[str] | None = None) -> None:
         self.code = code
         self._make = make
+        self._op_selection = None if op_selection is None else tuple(op_selection)
+
+    def get_subset(self, *, op_selection: Iterable[str] | None = None) -> ReconstructableJob:
+        """The same job, of which a run takes only the selected ops."""
+        return ReconstructableJob(self.code, self._make, op_selection)
 
     def get_definition(self) -> JobDefinition:
-        """Raises InvariantViolationError when that is no job."""
+        """Raises InvariantViolationError when that is no job, InvalidSubsetError for ops that it does not have."""
         made = self._make()
         if isinstance(made, GraphDefinition):
             made = made.to_job()
@@ -35,7 +40,7 @@ class ReconstructableJob:
                 f"{self.code.attribute!r} in {self.code.location} is a {type(made).__name__}, and has to be a job, a "
                 "graph, or a function that returns one."
             )
-        return made
+        return made if self._op_selection is None else made.get_subset(op_selection=self._op_selection)
 
     def __repr__(self) -> str:
         return f"ReconstructableJob({self.code.location!r}, {self.code.attribute!r})"

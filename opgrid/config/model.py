@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import inspect
 import json
 import types
 import typing
@@ -87,7 +88,14 @@ class Config(pydantic.BaseModel):
                 field.default = None
             elif field.is_required() and _is_config(field.annotation) and field.annotation._makes_itself():
                 field.default_factory = field.annotation
-        schema = handler(source)
+        try:
+            schema = handler(source)
+        except pydantic.errors.PydanticSchemaGenerationError as error:
+            raise InvalidConfigDefinitionError(
+                f"{_strange_field(cls)}, which config cannot be: it is written as JSON. Use int, float, bool, str, an "
+                "Enum, a Literal, a list or dict of these, another Config class, or a union of them with None; make "
+                "what else there has to be in the op, or in a resource."
+            ) from error
         let_references_wait(schema, cls.__name__)
         return schema
 
@@ -103,6 +111,17 @@ class Config(pydantic.BaseModel):
     def _convert_to_config_dictionary(self) -> dict[str, Any]:
         refuse_secrets(self, type(self).__name__)
         return to_plain(self)
+
+
+def _strange_field(model: type[Config]) -> str:
+    """The first that pydantic does not know the type of, in words."""
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        try:
+            pydantic.TypeAdapter(kind)
+        except pydantic.errors.PydanticSchemaGenerationError:
+            return f"{model.__name__}.{name} is {inspect.formatannotation(kind)}"
+    return f"{model.__name__} has a field of a type"
 
 
 class PermissiveConfig(Config):

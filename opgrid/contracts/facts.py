@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from opgrid.contracts.metadata import MetadataValue, RawMetadata, check_metadata
 from opgrid.contracts.tags import tags_of
@@ -108,6 +108,10 @@ class _AssetEvent(_Fact):
     @property
     def label(self) -> str:
         return " ".join(self.asset_key.path)
+
+    def with_metadata(self, metadata: RawMetadata | None) -> Self:
+        """The same with this metadata in the place of its own."""
+        return type(self)(self.asset_key, self.description, metadata, self.partition, self.tags)
 
     def _said(self) -> list[Any]:
         return [self.asset_key, self.description, self.metadata, self.partition, self.tags]

@@ -83,6 +83,11 @@ class TableSchema:
         first = rows[0] if rows else {}
         return cls(tuple(TableColumn(name, cls._KINDS.get(type(value), "string")) for name, value in first.items()))
 
+    @classmethod
+    def from_name_type_dict(cls, name_type_dict: Mapping[str, str]) -> Self:
+        """Of columns that are given as ``{"id": "int"}``."""
+        return cls(tuple(TableColumn(name, kind) for name, kind in name_type_dict.items()))
+
     def as_data(self) -> dict[str, Any]:
         data: dict[str, Any] = {"columns": [each.as_data() for each in self.columns]}
         return {**data, "constraints": list(self.constraints.other)} if self.constraints.other else data

@@ -10,13 +10,12 @@ well.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from opgrid.contracts.structure import Delivery, FanIn, FromGraphInput, FromNode, Wire
 from opgrid.definitions.hooks import HookDefinition
-from opgrid.definitions.names import place_of_caller
+from opgrid.definitions.names import place_of_caller, warn_caller
 from opgrid.definitions.nodes import CURRENT, NO_HOOKS, NO_TAGS, Invocable, Node, PendingInvocation
 from opgrid.definitions.retry import RetryPolicy
 from opgrid.definitions.scopes import INPUT_KEY, ROOT, Scope, Shape, joined
@@ -203,10 +202,9 @@ class Composition:
 
     def _warn_of_uncalled(self) -> None:
         what = ", ".join(sorted(each.described() for each in self.uncalled))
-        warnings.warn(
+        warn_caller(
             f"{self.described()} mentions without calling it, so that it does not run: {what}. Call it with its "
-            "inputs, op.alias(...)(inputs), or take it out.",
-            stacklevel=2,
+            "inputs, op.alias(...)(inputs), or take it out."
         )
 
     def input(self, name: str) -> Handle:

@@ -46,6 +46,8 @@ class Definitions:
         self.schedules = _several(schedules, "schedules")
         self.sensors = _several(sensors, "sensors")
         self.resources = by_key(resources, "Definitions(resources=...)")
+        for key in self.resources:
+            check_name(key, "a resource of Definitions")
         self.executor = check_executor(executor, "Definitions")
         self.loggers = checked_loggers(loggers, "Definitions(loggers=...)")
         self.metadata = check_metadata(metadata, "Definitions")

@@ -40,6 +40,10 @@ class Output(Generic[T]):
         self.data_version = data_version
         self.tags = tags_of(tags, f"output {output_name!r}") if tags else {}
 
+    def with_metadata(self, metadata: RawMetadata | None) -> Output[T]:
+        """The same with this metadata in the place of its own."""
+        return Output(self.value, self.output_name, metadata, self.data_version, tags=self.tags)
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Output)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import keyword
+import os
 import re
 import sys
 import unicodedata
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
@@ -25,7 +27,7 @@ LONGEST_PARTITION_KEY: Final = 255
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+\Z")
 _MADE_OF: Final = "ASCII letters (a-z, A-Z), digits and underscores"
-_OURS: Final = str(Path(__file__).resolve().parent.parent)
+_OURS: Final = str(Path(__file__).resolve().parent.parent) + os.sep
 
 #: Words that mean something in run config or in the signature of an op.
 RESERVED: Final = frozenset(
@@ -166,3 +168,11 @@ def place_of_caller() -> str:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def warn_caller(message: str) -> None:
+    """A UserWarning about the line of whoever called into opgrid."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

@@ -72,7 +72,7 @@ class OpDefinition(Invocable):
     ) -> None:
         called = name if name is not None else getattr(compute_fn, "__name__", "op")
         what = where(compute_fn, "Op", str(called))
-        shape = read_function(compute_fn, what)
+        shape = read_function(compute_fn, what, self.may_take_inputs_as_dict)
         if self.may_take_inputs_as_dict:
             shape = with_inputs_as_dict(shape, ins)
         if shape.as_dict:

@@ -44,7 +44,8 @@ class OpSignature(NamedTuple):
 
     def call(self, function: Callable[..., Any], context: Any, named: dict[str, Any]) -> Any:
         if self.as_dict:
-            return function(context, named)
+            given = function(context, named)
+            return (each for each in given) if isinstance(given, collections.abc.Iterator) else given
         return function(**named) if self.context is None else function(context, **named)
 
 
@@ -69,7 +70,8 @@ class FunctionShape:
     as_dict: bool = False  #: its one parameter behind the context is given all inputs
 
 
-def read_function(function: Any, what: str) -> FunctionShape:
+def read_function(function: Any, what: str, by_place: bool = False) -> FunctionShape:
+    """``by_place``: a function of ``*args`` is one of ``(context, inputs)``."""
     if not callable(function) or isinstance(function, type):
         raise InvalidDefinitionError(f"{what} has to be made of a function, not of {function!r}.")
     parameters, returns = parameters_of(function, what)
@@ -77,6 +79,8 @@ def read_function(function: Any, what: str) -> FunctionShape:
     names = list(parameters)
     if names and _is_context(parameters[names[0]]):
         context = names.pop(0)
+    if by_place and _takes_places(context, names):
+        return FunctionShape((context or names[0]).lstrip("*"), None, {}, {}, True, returns, as_dict=True)
     config: Parameter | None = None
     resources: dict[str, str] = {}
     inputs: dict[str, Parameter] = {}
@@ -96,13 +100,26 @@ def read_function(function: Any, what: str) -> FunctionShape:
     return FunctionShape(context, config, resources, inputs, takes_any, returns)
 
 
+def _takes_places(context: str | None, others: list[str]) -> bool:
+    """``*args``, or a context and ``*args``, and at most ``**kwargs`` besides."""
+    names = [*([] if context is None else [context]), *others]
+    variadic = [name for name in names if name.startswith("*") and not name.startswith("**")]
+    plain = [name for name in names if not name.startswith("*")]
+    return bool(variadic) and plain in ([], [context])
+
+
 def with_inputs_as_dict(shape: FunctionShape, declared: Mapping[str, In] | None) -> FunctionShape:
-    """Of a function ``(context, inputs)``, unless there is an input of that name: its inputs are the declared ones."""
-    names = [*shape.inputs]
-    alone = shape.context is not None and len(names) == 1 and shape.config is None and not shape.resources
-    if not alone or shape.takes_any or names[0] not in _INPUTS_NAMES or names[0] in (declared or {}):
+    """Of a function ``(context, inputs)``, unless there is an input of that name: its inputs are the declared ones. It
+    may name both as it likes, where it has no parameter for an input that is declared and carries a value.
+    """
+    names, declared = [*shape.inputs], declared or {}
+    if shape.config is not None or shape.resources or shape.takes_any or any(name in declared for name in names):
         return shape
-    return replace(shape, inputs={}, takes_any=True, as_dict=True)
+    if shape.context is not None and len(names) == 1 and names[0] in _INPUTS_NAMES:
+        return replace(shape, inputs={}, takes_any=True, as_dict=True)
+    if shape.context is None and len(names) == 2 and any(port.type is not Nothing for port in declared.values()):
+        return replace(shape, context=names[0], inputs={}, takes_any=True, as_dict=True)
+    return shape
 
 
 def parameters_of(function: Callable[..., Any], what: str) -> tuple[dict[str, Parameter], Any]:

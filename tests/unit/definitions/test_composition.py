@@ -372,8 +372,11 @@ def test_what_is_mentioned_and_not_called_is_warned_of(mentioned: Any) -> None:
         mentioned("forgotten")
         one.alias("called").tag({"a": "b"})()
 
-    with pytest.warns(UserWarning, match=r"mentions without calling it, so that it does not run: op 'one' .*Call it"):
+    with pytest.warns(
+        UserWarning, match=r"mentions without calling it, so that it does not run: op 'one' .*Call it"
+    ) as told:
         made = job(body)
+    assert told[0].filename == __file__
     assert list(made.graph.nodes) == ["called"]
 
 

@@ -253,6 +253,23 @@ def test_metadata_of_outputs() -> None:
     assert "'n'" in repr(event.metadata["table"])
 
 
+def test_what_is_told_may_be_told_with_other_metadata() -> None:
+    for kind in (AssetMaterialization, AssetObservation):
+        fact = kind("orders", "all of them", {"rows": 1}, "2024-01-01", {"team": "a"})
+        assert fact.with_metadata({"rows": 2}) == kind(
+            "orders", "all of them", {"rows": 2}, "2024-01-01", {"team": "a"}
+        )
+        assert fact.metadata == {"rows": MetadataValue.int(1)}
+    output = Output(5, "rows", {"rows": 1}, "v1", tags={"team": "a"})
+    assert output.with_metadata({"rows": 2}) == Output(5, "rows", {"rows": 2}, "v1", tags={"team": "a"})
+    assert output.with_metadata(None).metadata == {}
+
+
+def test_a_schema_is_made_of_names_and_types() -> None:
+    made = TableSchema.from_name_type_dict({"id": "int", "name": "string"})
+    assert made == TableSchema([TableColumn("id", "int"), TableColumn("name")])
+
+
 def test_a_time_is_told_as_one() -> None:
     at = datetime(2024, 1, 1, tzinfo=UTC)
     assert MetadataValue.timestamp(at).value == at.timestamp()

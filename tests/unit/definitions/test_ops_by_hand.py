@@ -140,3 +140,40 @@ def test_copies_and_pickles_are_called_the_same_way() -> None:
         again(a=ten(), b=three())
 
     assert copied.execute_in_process().output_for_node("halved") == 7
+
+
+def _yields(*args: Any) -> Iterator[Output[int]]:
+    yield Output(args[1]["n"])
+
+
+def _after_context(context: OpExecutionContext, *args: Any) -> Iterator[Output[int]]:
+    yield Output(args[0]["n"])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _yields,
+        _after_context,
+        lambda *args, **more: iter([Output(args[1]["n"] + len(more))]),
+        lambda c, i: iter([Output(i["n"])]),
+        lambda _, inputs: inputs["n"],
+    ],
+    ids=["places", "a context and places", "anything", "other names", "the usual"],
+)
+def test_a_function_may_name_both_as_it_likes(function: Any) -> None:
+    made = OpDefinition(function, "made", ins={"n": In(int)}, outs={"result": Out(int)})
+
+    @job
+    def given_one() -> None:
+        made(ten())
+
+    assert given_one.execute_in_process().output_for_node("made") == 10
+
+
+def test_parameters_are_inputs_where_what_is_declared_carries_no_value() -> None:
+    made = OpDefinition(lambda a, b: a - b, "made", ins={"after": In(Nothing)})
+    assert [*made.ins] == ["a", "b", "after"]
+    assert made(10, 3) == 7
+    with pytest.raises(InvalidDefinitionError, match=r"takes \*args"):
+        op(lambda *args: 1)

@@ -557,7 +557,12 @@ def test_an_event_answers_in_the_words_of_dagsters() -> None:
     assert "breaks[k]" in last.message
     failure = result.get_run_failure_event().job_failure_data
     assert failure is not None
-    assert failure.error == result.get_step_failure_events()[0].error
+    step = result.get_step_failure_events()[0]
+    assert failure.error == step.error
+    assert failure.failure_reason.value == "STEP_FAILURE"
+    first = failure.first_step_failure_event
+    assert (first.step_key, first.attempt, first.at) == ("breaks[k]", step.attempt, step.at)
+    assert first.step_failure_data.error_display_string == step.error.to_string()
     assert isinstance(last, Event)
     assert EventLogEntry is Event
 
@@ -862,6 +867,8 @@ def _of_context(_: object) -> None: ...
 def test_keys_of_definitions_are_names_and_loggers_are_loggers() -> None:
     with pytest.raises(InvalidDefinitionError, match="resources.* has the key 1"):
         Definitions(resources={1: "a"})  # type: ignore[dict-item]
+    with pytest.raises(InvalidDefinitionError, match="'a b' cannot be the name of a resource.*'a_b'"):
+        Definitions(resources={"a b": 1})
     with pytest.raises(InvalidDefinitionError, match="'x' under 'a', which is no logger.*@logger"):
         Definitions(loggers={"a": "x"})
     with pytest.raises(
@@ -957,3 +964,22 @@ def test_a_field_of_a_schema_is_no_field_of_a_class() -> None:
 
         class Named(Config):
             word: str = Field(str, default_value="a")  # type: ignore[assignment]
+
+
+class _Unwritten: ...
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        (_Unwritten, r"Strange\.word is .*_Unwritten, which"),
+        (list[_Unwritten], r"Strange\.word is list\[.*_Unwritten\], which"),
+        (range, r"Strange\.word is range, which"),
+    ],
+)
+def test_a_field_that_no_config_can_be_is_named(kind: Any, named: str) -> None:
+    with pytest.raises(InvalidConfigDefinitionError, match=f"{named} config cannot be.*Use int, float, bool, str"):
+
+        class Strange(Config):
+            number: int = 1
+            word: kind

@@ -10,6 +10,7 @@ import pytest
 
 from opgrid import (
     Failure,
+    InvalidSubsetError,
     InvariantViolationError,
     JobDefinition,
     RunFailedError,
@@ -25,6 +26,17 @@ from opgrid import (
 @op
 def one() -> int:
     return 1
+
+
+@op
+def two() -> int:
+    return 2
+
+
+@job
+def pair() -> None:
+    one()
+    two()
 
 
 @job
@@ -56,6 +68,17 @@ def test_a_job_at_the_top_of_a_module() -> None:
 
 def test_a_function_that_gives_one() -> None:
     assert reconstructable(make_job).get_definition().name == "plain"
+
+
+def test_a_subset_of_a_job() -> None:
+    whole = reconstructable(pair)
+    part = whole.get_subset(op_selection=["one"])
+    assert part.get_definition().op_selection == ("one",)
+    with instance_for_test() as instance, execute_job(part, instance, executor="multiprocess") as done:
+        assert [event.step for event in done.get_step_success_events()] == ["one"]
+        assert len(execute_job(part.get_subset(), instance).get_step_success_events()) == 2
+    with pytest.raises(InvalidSubsetError, match="three"):
+        whole.get_subset(op_selection=["three"]).get_definition()
 
 
 def test_what_cannot_be_found_again() -> None:
