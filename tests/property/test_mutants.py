@@ -51,7 +51,7 @@ MUTANTS = [
     Mutant("cancel forgets what is out", "machine", "                commands.append(Cancel(step.key, step.attempt, step.spec.executor))\n            elif", "                pass\n            elif"),
     Mutant("a skip stops where it is", "machine", "                    ready.extend(self._instances.release(step))\n", ""),
     Mutant("a stop is a success", "machine", "            return self._lose(step, LossCause(\"it was stopped", "            return self._step_succeeded(event, now) if 1 else self._lose(step, LossCause(\"it was stopped"),
-    Mutant("a failed run is a success", "machine", "        elif self._failed:", "        elif False:"),
+    Mutant("a failed run is a success", "machine", "        elif self._first is not None:", "        elif False:"),
     Mutant("hooks are not waited for", "machine", "        if self._hooks.missing:\n            return self._hooks.overdue(now)\n", ""),
     Mutant("replay forgets delays", "machine", "            step.due = event.at + event.delay", "            pass"),
     Mutant("a takeover forgets retries", "machine", "                commands.append(WakeAt(due, event))", "                pass"),
